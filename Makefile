@@ -1,0 +1,57 @@
+# Everything happens in .venv; `make test` and `make demo` need Python 3.11 or newer and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+TESTS ?= tests
+
+.PHONY: help demo test test-core check bench docs requirements clean
+
+help:
+	@echo "make demo   see a bus at work         (ARGS=\"--once\" ends by itself)"
+	@echo "make test   checks and the whole suite (TESTS=tests/unit for a part)"
+	@echo "make check  style, types, layers"
+	@echo "make bench  measure speed"
+	@echo "make docs   build the documentation"
+
+$(VENV)/.installed: pyproject.toml requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt -e .
+	@touch $@
+
+demo: $(VENV)/.installed
+	@$(BIN)/fedora-messaging demo $(ARGS)
+
+test: check
+	$(BIN)/python -m pytest $(TESTS) $(ARGS)
+
+# Unit and protocol tests only: what runs on every Python version.
+test-core: $(VENV)/.installed
+	$(BIN)/python -m pytest tests/unit tests/protocol $(ARGS)
+
+check: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/generate_methods.py --check
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(VENV)/.installed
+	$(BIN)/sphinx-build -W -q -b html docs docs/_build/html
+	@echo "The documentation is in docs/_build/html/index.html"
+
+# Pins what requirements/dev.in names, in an environment of its own.
+requirements:
+	$(PYTHON) -m venv .venv-requirements
+	.venv-requirements/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.in -e .
+	{ echo "# Pinned by \`make requirements\` from dev.in."; \
+	  .venv-requirements/bin/python -m pip freeze --exclude-editable; } > requirements/dev.txt
+	rm -rf .venv-requirements
+
+clean:
+	rm -rf $(VENV) .venv-* docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -1,0 +1,334 @@
+"""Publish and consume in asyncio programs.
+
+>>> async with aio.connect() as bus:
+...     await bus.publish(Message(topic="bodhi.update.comment", body={"karma": 1}))
+...     async for delivery in bus.subscribe("bodhi.#", queue="my_queue"):
+...         print(delivery.message.summary)
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Self
+
+from . import config
+from .client.consumer import Consumer
+from .client.delivery import Action, Raw, decode_or_refuse
+from .client.group import ConsumerGroup
+from .client.inbox import Inbox
+from .client.publisher import encode
+from .client.supervisor import Supervisor
+from .exceptions import BaseException as LibraryException
+from .exceptions import ConnectionException, PublishTimeout
+from .faces import check_callback, publish_failed, publish_started, publish_succeeded, queue_plan
+from .message import Message
+from .options import BindingOptions, ConnectionOptions, QosOptions, QueueOptions
+
+_log = logging.getLogger(__name__)
+
+__all__ = ["Bus", "Delivery", "Subscription", "connect"]
+
+#: Seconds to wait for the broker when connecting, and for a confirm.
+_TIMEOUT: Final = 30.0
+
+
+def connect(url: str | None = None, *, timeout: float | None = _TIMEOUT) -> "Bus":
+    """Make a bus, to be entered with ``async with``.
+
+    Args:
+        url: AMQP URL; by default ``amqp_url`` of the configuration.
+        timeout: Seconds to wait for the first connection; ``None`` waits for ever.
+
+    Raises:
+        ConfigurationException: The URL or the TLS settings are wrong.
+    """
+    return Bus(config.connection_options(config.conf, url), timeout)
+
+
+class Bus:
+    """A connection that is kept up, shared by all tasks of one event loop; see :func:`connect`."""
+
+    def __init__(self, options: ConnectionOptions, timeout: float | None) -> None:
+        self._address = options.address
+        self._supervisor = Supervisor(options)
+        self._timeout = timeout
+
+    async def __aenter__(self) -> Self:
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._supervisor.connection()
+        except TimeoutError:
+            await self._supervisor.close()
+            text = (
+                f"no broker answered at {self._address} within {self._timeout:g} s; "
+                "start one (`fedora-messaging broker`) or set amqp_url"
+            )
+            raise ConnectionException(text, reason=text) from None
+        except BaseException:
+            await self._supervisor.close()
+            raise
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Let running callbacks end, unsubscribe, close the connection."""
+        await self._supervisor.close()
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now; it is made again by itself."""
+        return self._supervisor.connected
+
+    async def publish(
+        self,
+        message: Message,
+        exchange: str | None = None,
+        timeout: float | None = _TIMEOUT,
+        *,
+        mandatory: bool = False,
+    ) -> None:
+        """Publish a message and return when the broker has confirmed it.
+
+        Any number of publishes may be under way at once. A connection that is lost meanwhile is made
+        again, and the message sent again: it may then arrive twice.
+
+        Args:
+            message: Validated first.
+            exchange: By default ``publish_exchange`` of the configuration.
+            timeout: Seconds for everything together; ``None`` waits for ever.
+            mandatory: Fail if no queue is bound for the message.
+
+        Raises:
+            jsonschema.ValidationError: The message violates its schema. Nothing was sent.
+            PublishTimeout: No confirm in time; the message **may** have arrived nevertheless.
+            PublishForbidden: The broker does not let us publish there.
+            ExchangeNotFound: There is no such exchange.
+            PublishReturned: The broker refused the message, or (``mandatory``) had no queue for it.
+            ConnectionException: The broker refuses us.
+        """
+        publish_started(message)
+        try:
+            message.validate()
+            await self._confirmed(message, exchange, timeout, mandatory)
+        except Exception as error:
+            publish_failed(message, error)
+            raise
+        publish_succeeded(message)
+
+    async def _confirmed(
+        self, message: Message, exchange: str | None, timeout: float | None, mandatory: bool
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        confirmed: asyncio.Future[None] = loop.create_future()
+
+        def settled(error: Exception | None) -> None:
+            if not confirmed.done():
+                if error is None:
+                    confirmed.set_result(None)
+                else:
+                    confirmed.set_exception(error)
+
+        target = config.conf["publish_exchange"] if exchange is None else exchange
+        out = encode(message, target, settled, mandatory)
+        timer = None
+        if timeout is not None:
+            expired = PublishTimeout(f"Publishing timed out after waiting {timeout} seconds.")
+            timer = loop.call_later(max(0.0, timeout), settled, expired)
+        try:
+            self._supervisor.submit(out)
+            await confirmed
+        finally:
+            out.abandoned = True
+            if timer is not None:
+                timer.cancel()
+
+    def subscribe(
+        self,
+        *topics: str,
+        queue: str | None = None,
+        exchange: str = "amq.topic",
+        prefetch: int = 10,
+        auto_ack: bool = True,
+        durable: bool = True,
+        arguments: Mapping[str, Any] | None = None,
+    ) -> "Subscription":
+        """Declare a queue, bind it, and iterate over what comes.
+
+        Args:
+            topics: Topic patterns to bind; without any, an existing queue is used as it is bound.
+            queue: Name of the queue; ``None`` makes an exclusive one that goes with the connection.
+            exchange: Exchange to bind to.
+            prefetch: How many messages the broker may send ahead.
+            auto_ack: Acknowledge each message when the next one is asked for.
+            durable: Make a named queue survive a restart of the broker.
+            arguments: Arguments of the queue, for example ``{"x-queue-type": "quorum"}``.
+
+        Returns:
+            An asynchronous iterator of :class:`Delivery`, which can also be entered with ``async with``.
+        """
+        options = QueueOptions(
+            name=queue or "",
+            durable=durable and queue is not None,
+            auto_delete=queue is None,
+            exclusive=queue is None,
+            arguments=arguments or {},
+        )
+        bindings = [BindingOptions(exchange, topic) for topic in topics]
+        return Subscription(self._supervisor, options, bindings, QosOptions(prefetch), auto_ack)
+
+    async def consume(
+        self,
+        callback: Callable[[Message], Any],
+        bindings: config.BindingsType | None = None,
+        queues: dict[str, Any] | None = None,
+    ) -> None:
+        """Call, or await, a callback with each message, until it raises.
+
+        What the callback raises means what it means to :func:`fedora_messaging.api.consume`.
+
+        Args:
+            callback: A function, coroutine function, callable object or class of one.
+            bindings: By default those of the configuration.
+            queues: By default those of the configuration.
+
+        Raises:
+            ValueError: An argument is wrong.
+            HaltConsumer: The callback asked to stop.
+            BadDeclaration: The broker refuses a queue or binding.
+            PermissionException: The broker refuses to let us read a queue.
+            ConsumerCanceled: The broker ended a consumer.
+        """
+        plan, qos = queue_plan(bindings, queues)
+        group = ConsumerGroup(self._supervisor, check_callback(callback), plan, qos)
+        try:
+            await group.start()
+            error = await group.wait()
+        finally:
+            await group.stop()
+        if error is not None:
+            raise error
+
+
+class Delivery:
+    """A message with its fate: acknowledge it, put it back or refuse it, once.
+
+    Attributes:
+        message: The message, valid.
+        redelivered: It was delivered before, to somebody.
+    """
+
+    __slots__ = ("_consumer", "_raw", "_settled", "message", "redelivered")
+
+    def __init__(self, message: Message, raw: Raw, consumer: Consumer) -> None:
+        self.message = message
+        self.redelivered = raw.redelivered
+        self._raw = raw
+        self._consumer = consumer
+        self._settled = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether its fate is decided."""
+        return self._settled
+
+    async def ack(self) -> None:
+        """It is processed."""
+        self._settle(Action.ACK)
+
+    async def nack(self) -> None:
+        """Put it back on the queue; it comes again at once."""
+        self._settle(Action.REQUEUE)
+
+    async def reject(self) -> None:
+        """Refuse it: it is dropped, or dead-lettered if the queue is set up for that."""
+        self._settle(Action.REFUSE)
+
+    def _settle(self, action: Action) -> None:
+        if self._settled:
+            raise RuntimeError(f"the fate of message {self.message.id} is decided already")
+        self._settled = True
+        self._consumer.stats.processed += action is Action.ACK
+        self._consumer.stats.rejected += action is Action.REQUEUE
+        self._consumer.stats.dropped += action is Action.REFUSE
+        self._consumer.report(self._raw, (action, None))
+
+
+class Subscription:
+    """What :meth:`Bus.subscribe` returns.
+
+    Leaving the loop by ``break`` or an exception decides nothing about the message in hand: unless it was
+    acknowledged it goes back to the queue when the subscription, or the bus, is closed.
+    """
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        queue: QueueOptions,
+        bindings: list[BindingOptions],
+        qos: QosOptions,
+        auto_ack: bool,
+    ) -> None:
+        self._supervisor = supervisor
+        self._auto_ack = auto_ack
+        self._inbox = Inbox()
+        self._consumer = Consumer(lambda _consumer: self._inbox, queue, bindings, qos)
+        self._started = False
+        self._last: Delivery | None = None
+
+    @property
+    def queue_name(self) -> str:
+        """Name of the queue; the broker's choice once it is known."""
+        return self._consumer.queue_name
+
+    async def __aenter__(self) -> Self:
+        await self._start()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Unsubscribe; unacknowledged messages go back to the queue."""
+        await self._consumer.stop()
+
+    async def _start(self) -> None:
+        if not self._started:
+            self._started = True
+            await self._supervisor.consume(self._consumer)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Delivery:
+        """Return the next valid message; invalid ones are refused and counted.
+
+        Raises:
+            BadDeclaration: The broker refuses the queue or a binding.
+            ConsumerCanceled: The queue was deleted.
+        """
+        await self._start()
+        last, self._last = self._last, None
+        if self._auto_ack and last is not None and not last.settled:
+            await last.ack()
+        while True:
+            raw = await self._inbox.take()
+            if raw is None:
+                await self._ended()
+                raise StopAsyncIteration
+            if self._consumer.is_stale(raw):
+                continue
+            message = decode_or_refuse(raw, self._consumer.stats)
+            if message is None:
+                self._consumer.report(raw, (Action.REFUSE, None))
+                continue
+            self._last = Delivery(message, raw, self._consumer)
+            return self._last
+
+    async def _ended(self) -> None:
+        try:
+            await self._consumer.result
+        except LibraryException as error:
+            _log.info("The subscription of %r ended: %s", self.queue_name, error)
+            raise

@@ -1,0 +1,175 @@
+"""Publish and consume in ordinary, blocking programs.
+
+>>> from fedora_messaging.api import Message, publish
+>>> publish(Message(topic="hello", body={"name": "world"}))
+
+The connection is made at the first use, by a thread of the library's own, and kept up.
+"""
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+from . import config, exceptions
+from .faces import check_callback as _check_callback
+from .faces import publish_failed, publish_started, publish_succeeded, queue_plan
+from .message import SERIALIZED_MESSAGE_SCHEMA, SEVERITIES, Message, dumps, loads
+from .signals import pre_publish_signal, publish_failed_signal, publish_signal
+
+if TYPE_CHECKING:
+    from .sync.service import Consumers, PendingPublish, Service
+
+_log = logging.getLogger(__name__)
+
+__all__ = [
+    "SERIALIZED_MESSAGE_SCHEMA",
+    "SEVERITIES",
+    "Message",
+    "consume",
+    "dumps",
+    "loads",
+    "pre_publish_signal",
+    "publish",
+    "publish_failed_signal",
+    "publish_signal",
+]
+
+# The one connection of this process; a program may set it to None to have a new one made.
+_twisted_service: "Service | None" = None
+# A forked child has its parent's service without its thread; it is kept unused, because collecting it
+# would close what belongs to the parent.
+_inherited: list[Any] = []
+
+
+def _init_twisted_service() -> "Service":
+    """Return the process's service, making it first if there is none."""
+    global _twisted_service
+    if _twisted_service is None:
+        import atexit
+
+        from .sync.service import Service
+
+        _twisted_service = Service(config.connection_options(config.conf))
+        atexit.register(_twisted_service.close)
+    return _twisted_service
+
+
+def _forget_inherited_service() -> None:
+    global _twisted_service
+    _inherited.append(_twisted_service)
+    _twisted_service = None
+
+
+os.register_at_fork(after_in_child=_forget_inherited_service)
+
+
+def _twisted_publish_wrapper(message: Message, exchange: str) -> "PendingPublish":
+    """Begin to publish; tests of applications replace this function."""
+    service = _init_twisted_service()
+    service.refuse_own_thread("publish()", "`await bus.publish()` of fedora_messaging.aio")
+    return service.publish(message, exchange)
+
+
+def publish(message: Message, exchange: str | None = None, timeout: float | None = 30) -> None:
+    """Publish a message and return when the broker has confirmed it.
+
+    Callable from any thread. A connection that is lost meanwhile is made again, and the message sent
+    again: it may then arrive twice. A confirm says that the broker took the message, not that a queue was
+    bound for it.
+
+    Args:
+        message: Validated first.
+        exchange: By default ``publish_exchange`` of the configuration.
+        timeout: Seconds for everything together; ``None`` waits for ever.
+
+    Raises:
+        jsonschema.ValidationError: The message violates its schema. Nothing was sent.
+        PublishTimeout: No confirm in time; the message **may** have arrived nevertheless.
+        PublishForbidden: The broker does not let us publish there.
+        ExchangeNotFound: There is no such exchange.
+        PublishReturned: The broker refused the message.
+        ConnectionException: The broker refuses us.
+        ConfigurationException: The URL or the TLS settings are wrong.
+        RuntimeError: Called in a coroutine callback, which it would block for ever.
+    """
+    publish_started(message)
+    try:
+        message.validate()
+        target = config.conf["publish_exchange"] if exchange is None else exchange
+        _twisted_publish_wrapper(message, target).wait(timeout=timeout)
+    except Exception as error:
+        publish_failed(message, error)
+        raise
+    publish_succeeded(message)
+
+
+def consume(
+    callback: Any,
+    bindings: config.BindingsType | None = None,
+    queues: dict[str, config.QueueConfig] | None = None,
+) -> None:
+    """Call a callback with each message of the queues, until it raises or the process is told to stop.
+
+    The callback may be a function (called in a thread of its own), a coroutine function (awaited in the
+    library's event loop, which it must not block), a callable object, or a class of one. Each queue has
+    one message processed at a time, different queues have theirs at once. What it raises decides:
+    :class:`Nack` puts the message back, :class:`Drop` refuses it, :class:`HaltConsumer` ends consuming
+    (after acknowledging it), anything else puts it back and ends consuming.
+
+    SIGTERM, when nobody else handles it and this is the main thread, lets running callbacks end and then
+    exits with status 0; KeyboardInterrupt is raised after they have ended.
+
+    Args:
+        callback: See above.
+        bindings: By default those of the configuration.
+        queues: By default those of the configuration.
+
+    Raises:
+        ValueError: An argument is wrong.
+        HaltConsumer: The callback asked to stop, whatever the exit code.
+        BadDeclaration: The broker refuses a queue or binding.
+        PermissionException: The broker refuses to let us read a queue.
+        ConsumerCanceled: The broker ended a consumer.
+        ConnectionException: The broker refuses us.
+        Exception: What the callback raised.
+    """
+    consumers = _consumers(callback, bindings, queues)
+    from .sync.signals import stop_on_sigterm
+
+    with stop_on_sigterm(consumers) as terminated:
+        error = _run(consumers)
+    if terminated:
+        raise SystemExit(0)
+    if error is None:
+        return
+    if not isinstance(error, exceptions.HaltConsumer):
+        _log.error("Consuming ended", exc_info=error)
+    raise error
+
+
+def _consumers(callback: Any, bindings: Any, queues: Any) -> "Consumers":
+    plan, qos = queue_plan(bindings, queues)
+    checked = _check_callback(callback)
+    service = _init_twisted_service()
+    service.refuse_own_thread("consume()", "`await bus.consume()` of fedora_messaging.aio")
+    return service.consumers(checked, plan, qos)
+
+
+def _run(consumers: "Consumers") -> BaseException | None:
+    try:
+        consumers.start()
+        return consumers.wait()
+    except KeyboardInterrupt:
+        consumers.request_stop()
+        consumers.wait()
+        raise
+    except Exception as error:
+        return error
+
+
+def close() -> None:
+    """Let running callbacks end and close the process's connection; the next use makes a new one."""
+    global _twisted_service
+    service, _twisted_service = _twisted_service, None
+    if service is not None:
+        service.close()

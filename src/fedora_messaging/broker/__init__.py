@@ -1,0 +1,11 @@
+"""An embedded AMQP 0-9-1 broker: single-node, in memory or with durable data in SQLite.
+
+>>> with Broker() as broker:
+...     broker.amqp_url
+"""
+
+from .accounts import Accounts, Permissions
+from .embedded import AsyncBroker, Broker
+from .server import BrokerError
+
+__all__ = ["Accounts", "AsyncBroker", "Broker", "BrokerError", "Permissions"]

@@ -1,0 +1,483 @@
+"""A channel of the broker: class basic, confirms, and what is out to its consumers."""
+
+import os
+import struct
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from ..protocol.confirms import Unconfirmed
+from ..protocol.connection import MAX_BODY
+from ..protocol.errors import (
+    NO_ROUTE,
+    NOT_ALLOWED,
+    NOT_FOUND,
+    NOT_IMPLEMENTED,
+    PRECONDITION_FAILED,
+    ChannelError,
+    ConnectionError,
+)
+from ..protocol.events import ContentReceived
+from ..wire import methods as m
+from ..wire.fields import encode_shortstr
+from ..wire.methods import Method
+from ..wire.properties import PERSISTENT, TRANSIENT
+from .accounts import READ, WRITE
+from .core.consumer import Consumer
+from .core.message import Entry, Message
+from .core.queue import Queue
+from .reply_to import REPLY_TO, ReplyConsumer
+from .transaction import Transaction
+
+if TYPE_CHECKING:
+    from .session import Session
+
+_DELIVER: Final = struct.pack(">HH", *m.BasicDeliver.key)
+_TAG_AND_FLAG = struct.Struct(">QB")
+
+
+class Unacked(NamedTuple):
+    """A message that is out: whose it is, and which consumer got it (``None``: by ``basic.get``)."""
+
+    entry: Entry
+    queue: Queue
+    consumer: Consumer | None
+
+
+class Channel:
+    """One channel of one session; also the outlet of its consumers.
+
+    Attributes:
+        session: The connection.
+        number: Channel number.
+        last_queue: Name of the queue declared last, which an empty name stands for.
+        consumers: By tag.
+    """
+
+    def __init__(self, session: "Session", number: int) -> None:
+        self.session = session
+        self.number = number
+        self.vhost = session.vhost
+        self.last_queue: str | None = None
+        self.consumers: dict[str, Consumer] = {}
+        self.reply_consumer: ReplyConsumer | None = None
+        self._encoded_tags: dict[str, bytes] = {}
+        self._prefetch = 0
+        self._channel_prefetch = 0
+        self._delivery_tag = 0
+        self._unacked: dict[int, Unacked] = {}
+        self._out_to_consumers = 0
+        self._unconfirmed: Unconfirmed | None = None
+        self._awaiting_disk: list[int] = []
+        self._transaction: Transaction | None = None
+        self._held: list[bytes | Method] = []
+        self._commits = 0
+        self._closed = False
+
+    # Answers
+
+    def reply(self, method: Method) -> None:
+        """Send an answer, behind those that wait for the disk."""
+        if self._commits:
+            self._held.append(method)
+        else:
+            self._send(method)
+
+    def reply_when_durable(self, method: Method | None) -> None:
+        """Send an answer once everything so far is safe on disk; what follows on the channel waits."""
+        self._commits += 1
+        if method is not None:
+            self._held.append(method)
+        self.vhost.journal.when_durable(self._committed)
+
+    def _committed(self) -> None:
+        self._commits -= 1
+        if self._commits or self._closed:
+            return
+        held, self._held = self._held, []
+        for answer in held:
+            self._send(answer)
+        self.session.resume_delivery()
+
+    def _send(self, answer: bytes | Method) -> None:
+        if isinstance(answer, bytes):
+            self.session.machine.send_frames(self.number, answer)
+        else:
+            self.session.machine.send_method(self.number, answer)
+        self.session.flush_soon()
+
+    # Publishing
+
+    def publish(self, content: ContentReceived) -> None:
+        """Carry out ``basic.publish``.
+
+        Raises:
+            ChannelError: 403, 404 or 406.
+            ConnectionError: 540 for ``immediate``.
+        """
+        method = content.method
+        assert isinstance(method, m.BasicPublish)  # noqa: S101 - the protocol lets no other content in
+        if method.immediate:
+            raise ConnectionError(NOT_IMPLEMENTED, "immediate=true", m.BasicPublish)
+        if content.body is None:
+            raise ChannelError(
+                PRECONDITION_FAILED, f"message is larger than configured max size {MAX_BODY}", m.BasicPublish
+            )
+        exchange = self.vhost.exchange(method.exchange, m.BasicPublish)
+        self.session.require(WRITE, "exchange", method.exchange, m.BasicPublish)
+        if exchange.internal:
+            raise ChannelError(
+                403,
+                f"cannot publish to internal exchange '{exchange.name}' in vhost '{self.vhost.name}'",
+                m.BasicPublish,
+            )
+        message = Message(method.exchange, method.routing_key, content.properties, content.body)
+        self._check_properties(message)
+        message = self.session.replies.rewrite(self, message)
+        if self._transaction is not None:
+            self._transaction.publish(exchange, message, method.mandatory)
+            return
+        tag = self._unconfirmed.received() if self._unconfirmed is not None else 0
+        self._route(exchange, message, method.mandatory, tag)
+
+    def _check_properties(self, message: Message) -> None:
+        scan = message.scan
+        if scan.expiration is not None and not (scan.expiration.isascii() and scan.expiration.isdigit()):
+            raise ChannelError(
+                PRECONDITION_FAILED, f"invalid expiration '{scan.expiration}': no_integer", m.BasicPublish
+            )
+        if scan.delivery_mode not in (None, TRANSIENT, PERSISTENT):
+            raise ChannelError(
+                PRECONDITION_FAILED,
+                f"invalid message: {{delivery_mode_unknown,{scan.delivery_mode}}}",
+                m.BasicPublish,
+            )
+        user = self.session.user
+        if scan.user_id is not None and scan.user_id != user.name and "impersonator" not in user.tags:
+            raise ChannelError(
+                PRECONDITION_FAILED,
+                f"user_id property set to '{scan.user_id}' but authenticated user was '{user.name}'",
+                m.BasicPublish,
+            )
+
+    def _route(self, exchange: Any, message: Message, mandatory: bool, tag: int) -> None:
+        if exchange.name == "" and self.session.replies.deliver(message):
+            routed, refused = True, False
+        else:
+            routed, refused = self.vhost.publish(exchange, message)
+        if mandatory and not routed:
+            self._return(message)
+        if self._unconfirmed is None or not tag:
+            return
+        if refused:
+            self._unconfirmed.reject(tag)
+            self.reply(m.BasicNack(tag))
+        elif message.placements:
+            self._awaiting_disk.append(tag)
+        else:
+            self._unconfirmed.confirm(tag)
+        self.session.needs_flush(self)
+
+    def _return(self, message: Message) -> None:
+        method = m.BasicReturn(NO_ROUTE, "NO_ROUTE", message.exchange, message.routing_key)
+        self.session.machine.send_content(self.number, method.encode(), message.properties, message.body)
+        self.session.flush_soon()
+
+    def flush_confirms(self) -> None:
+        """Send the confirms that are due; ask the journal to report the others."""
+        if self._awaiting_disk:
+            tags, self._awaiting_disk = self._awaiting_disk, []
+            self.vhost.journal.when_durable(lambda: self._confirm(tags))
+        self._send_confirms()
+
+    def _confirm(self, tags: Iterable[int]) -> None:
+        if self._closed or self._unconfirmed is None:
+            return
+        for tag in tags:
+            self._unconfirmed.confirm(tag)
+        self._send_confirms()
+
+    def _send_confirms(self) -> None:
+        if self._unconfirmed is not None:
+            for tag, multiple in self._unconfirmed.flush():
+                self.reply(m.BasicAck(tag, multiple))
+
+    def select_confirms(self, method: m.ConfirmSelect) -> None:
+        """Carry out ``confirm.select``."""
+        if self._transaction is not None:
+            raise ChannelError(PRECONDITION_FAILED, "cannot switch from tx to confirm mode", m.ConfirmSelect)
+        if self._unconfirmed is None:
+            self._unconfirmed = Unconfirmed()
+        if not method.no_wait:
+            self.reply(m.ConfirmSelectOk())
+
+    # Transactions
+
+    def select_transaction(self, _method: m.TxSelect) -> None:
+        """Carry out ``tx.select``."""
+        if self._unconfirmed is not None:
+            raise ChannelError(PRECONDITION_FAILED, "cannot switch from confirm to tx mode", m.TxSelect)
+        if self._transaction is None:
+            self._transaction = Transaction()
+        self.reply(m.TxSelectOk())
+
+    def commit(self, _method: m.TxCommit) -> None:
+        """Carry out ``tx.commit``; answered after the write is durable."""
+        for exchange, message, mandatory in self._require_transaction(m.TxCommit).take_publishes():
+            self._route(exchange, message, mandatory, 0)
+        for tags, outcome in self._require_transaction(m.TxCommit).take_acks():
+            self._finish(tags, outcome)
+        self.reply_when_durable(m.TxCommitOk())
+
+    def rollback(self, _method: m.TxRollback) -> None:
+        """Carry out ``tx.rollback``; messages acknowledged in the transaction are out again."""
+        transaction = self._require_transaction(m.TxRollback)
+        transaction.take_publishes()
+        for unacked, _outcome in transaction.take_acks():
+            self._unacked.update(unacked)
+        self._unacked = dict(sorted(self._unacked.items()))
+        self.reply(m.TxRollbackOk())
+
+    def _require_transaction(self, method: type[Method]) -> Transaction:
+        if self._transaction is None:
+            raise ChannelError(PRECONDITION_FAILED, "channel is not transactional", method)
+        return self._transaction
+
+    # Consuming
+
+    def set_prefetch(self, method: m.BasicQos) -> None:
+        """Carry out ``basic.qos``."""
+        if method.prefetch_size:
+            raise ConnectionError(NOT_IMPLEMENTED, f"prefetch_size!=0 ({method.prefetch_size})", m.BasicQos)
+        if method.global_:
+            self._channel_prefetch = method.prefetch_count
+        else:
+            self._prefetch = method.prefetch_count
+        self.reply(m.BasicQosOk())
+        self.session.resume_delivery()
+
+    def resolve(self, name: str, method: type[Method]) -> str:
+        """Return a queue's name, for ``""`` that of the queue declared last.
+
+        Raises:
+            ChannelError: 404 when there is none.
+        """
+        if name:
+            return name
+        if self.last_queue is None:
+            raise ChannelError(NOT_FOUND, "no previously declared queue", method)
+        return self.last_queue
+
+    def usable_queue(self, name: str, method: type[Method]) -> Queue:
+        """Return a queue that this connection may use and read.
+
+        Raises:
+            ChannelError: 403, 404 or 405.
+        """
+        queue = self.vhost.queue(self.resolve(name, method), method)
+        self.session.require(READ, "queue", queue.name, method)
+        queue.check_access(self.session, method)
+        return queue
+
+    def consume(self, method: m.BasicConsume) -> None:
+        """Carry out ``basic.consume``.
+
+        Raises:
+            ChannelError: 403, 404, 405 or 406.
+            ConnectionError: 530 for a tag in use.
+        """
+        tag = method.consumer_tag or f"amq.ctag-{os.urandom(16).hex()}"
+        if method.queue == REPLY_TO:
+            self.reply_consumer = self.session.replies.subscribe(self, tag, method)
+            self._answer_consume(method, tag)
+            return
+        queue = self.usable_queue(method.queue, m.BasicConsume)
+        if tag in self.consumers:
+            raise ConnectionError(NOT_ALLOWED, f"attempt to reuse consumer tag '{tag}'", m.BasicConsume)
+        priority = method.arguments.get("x-priority", 0)
+        if isinstance(priority, bool) or not isinstance(priority, int):
+            raise ChannelError(
+                PRECONDITION_FAILED, f"invalid arg 'x-priority' for consumer '{tag}'", m.BasicConsume
+            )
+        consumer = Consumer(
+            tag,
+            queue,
+            self,
+            no_ack=method.no_ack,
+            exclusive=method.exclusive,
+            prefetch=self._prefetch,
+            priority=priority,
+            arguments=method.arguments,
+        )
+        queue.add_consumer(consumer, m.BasicConsume)
+        self.consumers[tag] = consumer
+        self._encoded_tags[tag] = _DELIVER + encode_shortstr(tag)
+        self._answer_consume(method, tag)
+        queue.deliver()
+
+    def _answer_consume(self, method: m.BasicConsume, tag: str) -> None:
+        if not method.no_wait:
+            self.reply(m.BasicConsumeOk(tag))
+
+    def cancel(self, method: m.BasicCancel) -> None:
+        """Carry out ``basic.cancel``; what is out stays out."""
+        consumer = self.consumers.pop(method.consumer_tag, None)
+        if consumer is not None:
+            self._encoded_tags.pop(consumer.tag, None)
+            consumer.queue.remove_consumer(consumer)
+        elif self.reply_consumer is not None and self.reply_consumer.tag == method.consumer_tag:
+            self.session.replies.unsubscribe(self)
+        if not method.no_wait:
+            self.reply(m.BasicCancelOk(method.consumer_tag))
+
+    def get(self, method: m.BasicGet) -> None:
+        """Carry out ``basic.get``."""
+        queue = self.usable_queue(method.queue, m.BasicGet)
+        entry = queue.get(method.no_ack)
+        if entry is None:
+            self.reply(m.BasicGetEmpty())
+            return
+        self._delivery_tag += 1
+        if not method.no_ack:
+            self._unacked[self._delivery_tag] = Unacked(entry, queue, None)
+        message = entry.message
+        answer = m.BasicGetOk(
+            self._delivery_tag, entry.redelivered, message.exchange, message.routing_key, len(queue)
+        )
+        self.session.machine.send_content(self.number, answer.encode(), message.properties, message.body)
+        self.session.flush_soon()
+
+    # The outlet of the consumers
+
+    def can_take(self) -> bool:
+        """Whether anything may be delivered now."""
+        if self._commits or not self.session.can_send():
+            return False
+        return not self._channel_prefetch or self._out_to_consumers < self._channel_prefetch
+
+    def deliver(self, consumer: Consumer, entry: Entry) -> None:
+        """Send ``basic.deliver``."""
+        self._delivery_tag += 1
+        tag = self._delivery_tag
+        if not consumer.no_ack:
+            self._unacked[tag] = Unacked(entry, consumer.queue, consumer)
+            self._out_to_consumers += 1
+        message = entry.message
+        self.session.machine.send_content(
+            self.number,
+            self._encoded_tags[consumer.tag] + _TAG_AND_FLAG.pack(tag, entry.redelivered) + message.address,
+            message.properties,
+            message.body,
+        )
+        self.session.flush_soon()
+
+    def deliver_reply(self, tag: str, message: Message) -> None:
+        """Send a direct reply, which is never acknowledged."""
+        self._delivery_tag += 1
+        method = m.BasicDeliver(tag, self._delivery_tag, False, message.exchange, message.routing_key)
+        self.session.machine.send_content(self.number, method.encode(), message.properties, message.body)
+        self.session.flush_soon()
+
+    def consumer_cancelled(self, consumer: Consumer) -> None:
+        """Tell the client that a queue is gone."""
+        self.consumers.pop(consumer.tag, None)
+        self._encoded_tags.pop(consumer.tag, None)
+        if self.session.client_wants_cancel:
+            # After the answer to whatever removed the queue, if that came on the same connection.
+            self.session.call_soon(lambda: self.reply(m.BasicCancel(consumer.tag, no_wait=True)))
+
+    # Acknowledgements
+
+    def ack(self, method: m.BasicAck) -> None:
+        """Carry out ``basic.ack``."""
+        self._answered(method.delivery_tag, method.multiple, Queue.settle, m.BasicAck)
+
+    def nack(self, method: m.BasicNack) -> None:
+        """Carry out ``basic.nack``."""
+        outcome = Queue.requeue if method.requeue else Queue.refuse
+        self._answered(method.delivery_tag, method.multiple, outcome, m.BasicNack)
+
+    def reject(self, method: m.BasicReject) -> None:
+        """Carry out ``basic.reject``."""
+        outcome = Queue.requeue if method.requeue else Queue.refuse
+        self._answered(method.delivery_tag, False, outcome, m.BasicReject)
+
+    def recover(self, method: m.BasicRecover | m.BasicRecoverAsync) -> None:
+        """Carry out ``basic.recover`` and ``recover-async``."""
+        if not method.requeue:
+            raise ConnectionError(NOT_IMPLEMENTED, "requeue=false", type(method))
+        self.requeue_all()
+        if isinstance(method, m.BasicRecover):
+            self.reply(m.BasicRecoverOk())
+
+    def _answered(
+        self,
+        tag: int,
+        multiple: bool,
+        outcome: Callable[[Queue, Entry, Consumer | None], None],
+        method: type[Method],
+    ) -> None:
+        taken = self._take(tag, multiple, method)
+        if self._transaction is not None:
+            self._transaction.answer(taken, outcome)
+        else:
+            self._finish(taken, outcome)
+
+    def _take(self, tag: int, multiple: bool, method: type[Method]) -> dict[int, Unacked]:
+        unacked = self._unacked
+        if not multiple or tag == 0:
+            if multiple:
+                taken, self._unacked = unacked, {}
+                return taken
+            found = unacked.pop(tag, None)
+            if found is None:
+                raise ChannelError(PRECONDITION_FAILED, f"unknown delivery tag {tag}", method)
+            return {tag: found}
+        taken = {}
+        while unacked:
+            first = next(iter(unacked))
+            if first > tag:
+                break
+            taken[first] = unacked.pop(first)
+        if not taken:
+            raise ChannelError(PRECONDITION_FAILED, f"unknown delivery tag {tag}", method)
+        return taken
+
+    def _finish(
+        self, taken: dict[int, Unacked], outcome: Callable[[Queue, Entry, Consumer | None], None]
+    ) -> None:
+        queues: dict[Queue, None] = {}
+        for entry, queue, consumer in taken.values():
+            if consumer is not None:
+                self._out_to_consumers -= 1
+            outcome(queue, entry, consumer)
+            queues[queue] = None
+        if self._channel_prefetch:
+            queues.update(dict.fromkeys(consumer.queue for consumer in self.consumers.values()))
+        for queue in queues:
+            if not queue.deleted:
+                queue.deliver()
+
+    def requeue_all(self) -> None:
+        """Put back everything that is out."""
+        taken, self._unacked = self._unacked, {}
+        self._finish(taken, Queue.requeue)
+
+    # The end
+
+    def close(self) -> None:
+        """Leave no trace: consumers go, unacknowledged messages go back."""
+        self._closed = True
+        self._held.clear()
+        self.session.replies.unsubscribe(self)
+        if self._transaction is not None:
+            for unacked, _outcome in self._transaction.take_acks():
+                self._unacked.update(unacked)
+        consumers, self.consumers = self.consumers, {}
+        for consumer in consumers.values():
+            # Before the messages go back, or they would be sent to ourselves again.
+            consumer.queue.consumers.remove(consumer)
+        self._unacked = dict(sorted(self._unacked.items()))
+        self.requeue_all()
+        for consumer in consumers.values():
+            if not consumer.queue.deleted:
+                consumer.queue.consumer_left()

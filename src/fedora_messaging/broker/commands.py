@@ -1,0 +1,175 @@
+"""Methods of the classes exchange and queue: permissions, execution, answer."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from ..protocol.errors import NOT_FOUND, NOT_IMPLEMENTED, ChannelError, ConnectionError
+from ..wire import methods as m
+from ..wire.methods import Method
+from .accounts import CONFIGURE, READ, WRITE
+from .channel import Channel
+from .core.queue import Queue
+from .reply_to import REPLY_TO
+
+
+def _answer(channel: Channel, method: Any, answer: Method, durable: bool) -> None:
+    if durable:
+        channel.reply_when_durable(None if method.no_wait else answer)
+    elif not method.no_wait:
+        channel.reply(answer)
+
+
+def exchange_declare(channel: Channel, method: m.ExchangeDeclare) -> None:
+    """Carry out ``exchange.declare``."""
+    if not method.passive:
+        channel.session.require(CONFIGURE, "exchange", method.exchange, m.ExchangeDeclare)
+        alternate = method.arguments.get("alternate-exchange")
+        if isinstance(alternate, str):
+            channel.session.require(READ, "exchange", method.exchange, m.ExchangeDeclare)
+            channel.session.require(WRITE, "exchange", alternate, m.ExchangeDeclare)
+    channel.vhost.declare_exchange(method)
+    _answer(channel, method, m.ExchangeDeclareOk(), method.durable and not method.passive)
+
+
+def exchange_delete(channel: Channel, method: m.ExchangeDelete) -> None:
+    """Carry out ``exchange.delete``."""
+    channel.session.require(CONFIGURE, "exchange", method.exchange, m.ExchangeDelete)
+    channel.vhost.delete_exchange(method)
+    _answer(channel, method, m.ExchangeDeleteOk(), True)
+
+
+def exchange_bind(channel: Channel, method: m.ExchangeBind) -> None:
+    """Carry out ``exchange.bind``."""
+    vhost = channel.vhost
+    vhost.refuse_default(method.destination, m.ExchangeBind)
+    channel.session.require(WRITE, "exchange", method.destination, m.ExchangeBind)
+    channel.session.require(READ, "exchange", method.source, m.ExchangeBind)
+    destination = vhost.exchange(method.destination, m.ExchangeBind)
+    vhost.bind(method.source, destination, method.routing_key, method.arguments, m.ExchangeBind)
+    _answer(channel, method, m.ExchangeBindOk(), destination.durable)
+
+
+def exchange_unbind(channel: Channel, method: m.ExchangeUnbind) -> None:
+    """Carry out ``exchange.unbind``."""
+    vhost = channel.vhost
+    vhost.refuse_default(method.destination, m.ExchangeUnbind)
+    channel.session.require(WRITE, "exchange", method.destination, m.ExchangeUnbind)
+    channel.session.require(READ, "exchange", method.source, m.ExchangeUnbind)
+    destination = vhost.exchanges.get(method.destination)
+    if destination is not None:
+        vhost.unbind(method.source, destination, method.routing_key, method.arguments, m.ExchangeUnbind)
+    _answer(channel, method, m.ExchangeUnbindOk(), True)
+
+
+def queue_declare(channel: Channel, method: m.QueueDeclare) -> None:
+    """Carry out ``queue.declare``."""
+    if method.passive:
+        _declare_passively(channel, method)
+        return
+    session = channel.session
+    if method.queue:
+        session.require(CONFIGURE, "queue", method.queue, m.QueueDeclare)
+    dead_letters = method.arguments.get("x-dead-letter-exchange")
+    if isinstance(dead_letters, str):
+        session.require(READ, "queue", method.queue, m.QueueDeclare)
+        session.require(WRITE, "exchange", dead_letters, m.QueueDeclare)
+    queue = channel.vhost.declare_queue(method, session)
+    channel.last_queue = queue.name
+    _answer(channel, method, _declare_ok(queue), queue.keeps)
+
+
+def _declare_passively(channel: Channel, method: m.QueueDeclare) -> None:
+    if method.queue == REPLY_TO:
+        _answer(channel, method, m.QueueDeclareOk(REPLY_TO, 0, 1), False)
+        return
+    if not method.queue:
+        raise ChannelError(NOT_FOUND, f"no queue '' in vhost '{channel.vhost.name}'", m.QueueDeclare)
+    queue = channel.vhost.declare_queue(method, channel.session)
+    channel.last_queue = queue.name
+    _answer(channel, method, _declare_ok(queue), False)
+
+
+def _declare_ok(queue: Queue) -> m.QueueDeclareOk:
+    return m.QueueDeclareOk(queue.name, len(queue), len(queue.consumers))
+
+
+def queue_bind(channel: Channel, method: m.QueueBind) -> None:
+    """Carry out ``queue.bind``."""
+    name = channel.resolve(method.queue, m.QueueBind)
+    # The empty names together mean: the last queue, under its own name.
+    routing_key = method.routing_key or ("" if method.queue else name)
+    channel.session.require(WRITE, "queue", name, m.QueueBind)
+    channel.session.require(READ, "exchange", method.exchange, m.QueueBind)
+    queue = channel.vhost.queue(name, m.QueueBind)
+    queue.check_access(channel.session, m.QueueBind)
+    channel.vhost.bind(method.exchange, queue, routing_key, method.arguments, m.QueueBind)
+    _answer(channel, method, m.QueueBindOk(), queue.keeps)
+
+
+def queue_unbind(channel: Channel, method: m.QueueUnbind) -> None:
+    """Carry out ``queue.unbind``."""
+    name = channel.resolve(method.queue, m.QueueUnbind)
+    channel.session.require(WRITE, "queue", name, m.QueueUnbind)
+    channel.session.require(READ, "exchange", method.exchange, m.QueueUnbind)
+    queue = channel.vhost.queues.get(name)
+    if queue is not None:
+        channel.vhost.unbind(
+            method.exchange, queue, method.routing_key, method.arguments, m.QueueUnbind, channel.session
+        )
+    channel.reply_when_durable(m.QueueUnbindOk())
+
+
+def queue_purge(channel: Channel, method: m.QueuePurge) -> None:
+    """Carry out ``queue.purge``."""
+    queue = channel.usable_queue(method.queue, m.QueuePurge)
+    count = queue.purge()
+    _answer(channel, method, m.QueuePurgeOk(count), queue.keeps)
+
+
+def queue_delete(channel: Channel, method: m.QueueDelete) -> None:
+    """Carry out ``queue.delete``."""
+    method.queue = channel.resolve(method.queue, m.QueueDelete)
+    channel.session.require(CONFIGURE, "queue", method.queue, m.QueueDelete)
+    count = channel.vhost.delete_queue(method, channel.session)
+    _answer(channel, method, m.QueueDeleteOk(count), True)
+
+
+def channel_flow(channel: Channel, method: m.ChannelFlow) -> None:
+    """Carry out ``channel.flow``, which RabbitMQ only supports for switching on."""
+    if not method.active:
+        raise ConnectionError(NOT_IMPLEMENTED, "active=false", m.ChannelFlow)
+    channel.reply(m.ChannelFlowOk(True))
+
+
+def ignore(_channel: Channel, _method: Method) -> None:
+    """A notice that needs no answer."""
+
+
+#: What a session does with a method on a channel; publishing, the hot path, has its own way.
+HANDLERS: Final[dict[type[Method], Callable[[Channel, Any], None]]] = {
+    m.BasicAck: Channel.ack,
+    m.BasicNack: Channel.nack,
+    m.BasicReject: Channel.reject,
+    m.BasicConsume: Channel.consume,
+    m.BasicCancel: Channel.cancel,
+    m.BasicCancelOk: ignore,
+    m.BasicGet: Channel.get,
+    m.BasicQos: Channel.set_prefetch,
+    m.BasicRecover: Channel.recover,
+    m.BasicRecoverAsync: Channel.recover,
+    m.ChannelFlow: channel_flow,
+    m.ChannelFlowOk: ignore,
+    m.ConfirmSelect: Channel.select_confirms,
+    m.ExchangeBind: exchange_bind,
+    m.ExchangeDeclare: exchange_declare,
+    m.ExchangeDelete: exchange_delete,
+    m.ExchangeUnbind: exchange_unbind,
+    m.QueueBind: queue_bind,
+    m.QueueDeclare: queue_declare,
+    m.QueueDelete: queue_delete,
+    m.QueuePurge: queue_purge,
+    m.QueueUnbind: queue_unbind,
+    m.TxCommit: Channel.commit,
+    m.TxRollback: Channel.rollback,
+    m.TxSelect: Channel.select_transaction,
+}

@@ -1,0 +1,137 @@
+"""What all exchanges have in common."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Union
+
+from ....wire.fields import encode_table
+
+if TYPE_CHECKING:
+    from ..message import Message
+    from ..queue import Queue
+
+Destination = Union["Queue", "Exchange"]
+
+#: Routing keys whose result is remembered. Applications use few topics again and again; the bound is
+#: for those that put identities into them.
+_CACHE_SIZE: Final = 4096
+
+
+class Binding:
+    """A binding of a queue or exchange to an exchange.
+
+    Attributes:
+        source: The exchange messages come from.
+        destination: The queue or exchange they go to.
+        routing_key: Key or pattern.
+        arguments: Arguments of the bind.
+    """
+
+    __slots__ = ("arguments", "destination", "routing_key", "source")
+
+    def __init__(
+        self, source: "Exchange", destination: Destination, routing_key: str, arguments: Mapping[str, Any]
+    ) -> None:
+        self.source = source
+        self.destination = destination
+        self.routing_key = routing_key
+        self.arguments = dict(arguments)
+
+    @property
+    def durable(self) -> bool:
+        """A binding survives a restart if both its ends do."""
+        return self.source.durable and self.destination.durable
+
+
+def binding_key(destination: Destination, routing_key: str, arguments: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What makes a binding of one exchange the same as another."""
+    canonical = encode_table(dict(sorted(arguments.items()))) if arguments else b""
+    return (destination.kind, destination.name, routing_key, canonical)
+
+
+class Exchange:
+    """An exchange: keeps its bindings and says where a message goes.
+
+    Subclasses are told of each binding by :meth:`_added` and :meth:`_removed` and answer
+    :meth:`_find`.
+
+    Args:
+        name: Name.
+        durable: Survives a restart.
+        auto_delete: Deleted with its last binding.
+        internal: Clients cannot publish to it.
+        arguments: Arguments of the declaration.
+    """
+
+    kind: ClassVar = "exchange"
+    type: ClassVar[str]
+    #: The routing key alone decides, so that results can be remembered by it.
+    by_key: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        name: str,
+        durable: bool = False,
+        auto_delete: bool = False,
+        internal: bool = False,
+        arguments: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.name = name
+        self.durable = durable
+        self.auto_delete = auto_delete
+        self.internal = internal
+        self.arguments = dict(arguments or {})
+        self.bindings: dict[tuple[Any, ...], Binding] = {}
+        self._cache: dict[str, tuple[Destination, ...]] = {}
+
+    @property
+    def alternate(self) -> str | None:
+        """Name of the exchange for messages that have nowhere to go."""
+        return self.arguments.get("alternate-exchange")
+
+    def bind(
+        self, destination: Destination, routing_key: str, arguments: Mapping[str, Any]
+    ) -> Binding | None:
+        """Add a binding; returns it, or ``None`` if it existed."""
+        key = binding_key(destination, routing_key, arguments)
+        if key in self.bindings:
+            return None
+        binding = Binding(self, destination, routing_key, arguments)
+        self._added(binding)
+        self.bindings[key] = binding
+        self._cache.clear()
+        return binding
+
+    def is_bound(self, destination: Destination, routing_key: str, arguments: Mapping[str, Any]) -> bool:
+        """Whether a binding exists."""
+        return binding_key(destination, routing_key, arguments) in self.bindings
+
+    def unbind(
+        self, destination: Destination, routing_key: str, arguments: Mapping[str, Any]
+    ) -> Binding | None:
+        """Remove a binding; returns it, or ``None`` if there was none."""
+        binding = self.bindings.pop(binding_key(destination, routing_key, arguments), None)
+        if binding is not None:
+            self._removed(binding)
+            self._cache.clear()
+        return binding
+
+    def destinations(self, routing_key: str, message: "Message") -> Iterable[Destination]:
+        """Where a message with this key goes; a destination may come more than once."""
+        if not self.by_key:
+            return self._find(routing_key, message)
+        found = self._cache.get(routing_key)
+        if found is None:
+            found = tuple(dict.fromkeys(self._find(routing_key, message)))
+            if len(self._cache) >= _CACHE_SIZE:
+                self._cache.clear()
+            self._cache[routing_key] = found
+        return found
+
+    def _added(self, binding: Binding) -> None:
+        raise NotImplementedError
+
+    def _removed(self, binding: Binding) -> None:
+        raise NotImplementedError
+
+    def _find(self, routing_key: str, message: "Message") -> Iterable[Destination]:
+        raise NotImplementedError

@@ -1,0 +1,24 @@
+"""Fanout exchange (AMQP 0-9-1 section 3.1.3.2): everything goes everywhere."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from .base import Binding, Destination, Exchange
+
+if TYPE_CHECKING:
+    from ..message import Message
+
+
+class FanoutExchange(Exchange):
+    """Routes without looking."""
+
+    type = "fanout"
+
+    def _added(self, binding: Binding) -> None:
+        """The common store of bindings is all it needs."""
+
+    def _removed(self, binding: Binding) -> None:
+        """The common store of bindings is all it needs."""
+
+    def _find(self, routing_key: str, message: "Message") -> Iterable[Destination]:
+        return [binding.destination for binding in self.bindings.values()]

@@ -1,0 +1,29 @@
+"""Topic exchange (AMQP 0-9-1 section 3.1.3.3): patterns of words."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from ..trie import TopicTrie
+from .base import Binding, Destination, Exchange
+
+if TYPE_CHECKING:
+    from ..message import Message
+
+
+class TopicExchange(Exchange):
+    """Routes by patterns."""
+
+    type = "topic"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._trie: TopicTrie[Binding] = TopicTrie()
+
+    def _added(self, binding: Binding) -> None:
+        self._trie.add(binding.routing_key, binding)
+
+    def _removed(self, binding: Binding) -> None:
+        self._trie.remove(binding.routing_key, binding)
+
+    def _find(self, routing_key: str, message: "Message") -> Iterable[Destination]:
+        return [binding.destination for binding in self._trie.match(routing_key)]

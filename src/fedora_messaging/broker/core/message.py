@@ -1,0 +1,99 @@
+"""A message inside the broker."""
+
+from typing import Any
+
+from ...wire.fields import encode_shortstr
+from ...wire.properties import PERSISTENT, PropertyScan, decode_properties
+
+
+class Message:
+    """One published message, shared by all queues that hold it.
+
+    Properties stay the bytes that were published, so that consumers get them exactly.
+
+    Attributes:
+        exchange: Name of the exchange it was published to.
+        routing_key: Routing key it was published with.
+        properties: Property flags and values as bytes.
+        body: The body.
+        scan: The properties that the broker acts on.
+        address: Exchange and routing key encoded as they follow in ``basic.deliver``.
+        placements: In how many durable queues it is stored; 0 for a transient message.
+        stored_id: Identity in the storage, ``None`` until it is stored.
+    """
+
+    __slots__ = (
+        "_headers",
+        "address",
+        "body",
+        "exchange",
+        "placements",
+        "properties",
+        "routing_key",
+        "scan",
+        "stored_id",
+    )
+
+    def __init__(self, exchange: str, routing_key: str, properties: bytes, body: bytes) -> None:
+        self.exchange = exchange
+        self.routing_key = routing_key
+        self.properties = properties
+        self.body = body
+        self.scan = PropertyScan(properties)
+        self.address = encode_shortstr(exchange) + encode_shortstr(routing_key)
+        self.placements = 0
+        self.stored_id: int | None = None
+        self._headers: dict[str, Any] | None = None
+
+    @property
+    def persistent(self) -> bool:
+        """Whether the publisher asked for storage."""
+        return self.scan.delivery_mode == PERSISTENT
+
+    @property
+    def headers(self) -> dict[str, Any]:
+        """The decoded header table; do not change it.
+
+        Raises:
+            WireError: The table does not decode.
+        """
+        if self._headers is None:
+            if self.scan.headers is None:
+                self._headers = {}
+            else:
+                self._headers = decode_properties(self.properties).headers or {}
+        return self._headers
+
+    def mentions(self, needle: bytes) -> bool:
+        """Whether the encoded headers contain some bytes: a cheap test before decoding them."""
+        if self.scan.headers is None:
+            return False
+        start, end = self.scan.headers
+        return self.properties.find(needle, start, end) >= 0
+
+
+class Entry:
+    """A message's place in one queue.
+
+    Attributes:
+        message: The message.
+        position: Order of arrival in the queue; kept when the message is returned.
+        priority: Effective priority in the queue.
+        expires_at: When it expires, in seconds of the broker's clock; ``None`` never.
+        redelivered: It was delivered before.
+        returns: How often it was returned to the queue.
+        stored: It is in the storage.
+    """
+
+    __slots__ = ("expires_at", "message", "position", "priority", "redelivered", "returns", "stored")
+
+    def __init__(
+        self, message: Message, position: int, priority: int = 0, expires_at: float | None = None
+    ) -> None:
+        self.message = message
+        self.position = position
+        self.priority = priority
+        self.expires_at = expires_at
+        self.redelivered = False
+        self.returns = 0
+        self.stored = False

@@ -1,0 +1,354 @@
+"""A queue: messages that are ready, messages that are out, and consumers."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol
+
+from ...protocol.errors import ACCESS_REFUSED, RESOURCE_LOCKED, ChannelError
+from ...wire.methods import Method
+from .arguments import REJECT_PUBLISH, REJECT_PUBLISH_DLX, QueueArguments
+from .consumer import Consumer, ConsumerSet
+from .journal import Journal
+from .message import Entry, Message
+from .ready import PriorityReadyList, ReadyList
+
+REJECTED = "rejected"
+EXPIRED = "expired"
+MAXLEN = "maxlen"
+DELIVERY_LIMIT = "delivery_limit"
+
+
+class Host(Protocol):
+    """What a queue needs from its virtual host."""
+
+    name: str
+    journal: Journal
+
+    def clock(self) -> float:
+        """Seconds of the wall clock."""
+        ...
+
+    def schedule(self, queue: "Queue", when: float) -> None:
+        """Call :meth:`Queue.on_time` at this time."""
+        ...
+
+    def dead_letter(self, queue: "Queue", entry: Entry, reason: str) -> None:
+        """Publish a message again that this queue refuses, if the queue has a dead-letter exchange."""
+        ...
+
+    def remove_queue(self, queue: "Queue") -> None:
+        """The queue has no reason to exist any longer."""
+        ...
+
+
+class Queue:
+    """A queue of one virtual host.
+
+    Attributes:
+        name: Name.
+        durable: Survives a restart, with its persistent messages.
+        auto_delete: Goes with its last consumer.
+        owner: The connection that alone may use it (an exclusive queue), or ``None``.
+        declared: Arguments as declared.
+        arguments: Their meaning.
+        consumers: Who gets the messages.
+        unacked: How many messages are out.
+        stored_id: Identity in the storage, ``None`` without.
+        delivered_position: Highest position that was ever sent to a consumer.
+    """
+
+    kind: ClassVar = "queue"
+
+    def __init__(
+        self,
+        host: Host,
+        name: str,
+        *,
+        durable: bool = False,
+        auto_delete: bool = False,
+        owner: object | None = None,
+        declared: Mapping[str, Any] | None = None,
+        arguments: QueueArguments | None = None,
+    ) -> None:
+        self.name = name
+        self.durable = durable
+        self.auto_delete = auto_delete
+        self.owner = owner
+        self.declared = dict(declared or {})
+        self.arguments = arguments or QueueArguments()
+        self.consumers = ConsumerSet(self.arguments.single_active)
+        self.unacked = 0
+        self.deleted = False
+        self.stored_id: int | None = None
+        self.delivered_position = 0
+        self._host = host
+        top = self.arguments.max_priority
+        self._ready: ReadyList | PriorityReadyList = PriorityReadyList(top) if top else ReadyList()
+        self._ready_bytes = 0
+        self._position = 0
+        self._last_used = host.clock()
+        self._scheduled: float | None = None
+        self._schedule_expiry()
+
+    def __len__(self) -> int:
+        return len(self._ready)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether persistent messages are stored."""
+        return self.durable and self.owner is None
+
+    def check_access(self, owner: object, method: type[Method]) -> None:
+        """Refuse other connections than the owner of an exclusive queue.
+
+        Raises:
+            ChannelError: 405.
+        """
+        if self.owner is not None and self.owner is not owner:
+            raise self.locked(method)
+
+    def locked(self, method: type[Method]) -> ChannelError:
+        """Make the error for an exclusive queue of another connection."""
+        return ChannelError(
+            RESOURCE_LOCKED,
+            f"cannot obtain exclusive access to locked queue '{self.name}' in vhost '{self._host.name}'. "
+            "It could be originally declared on another connection or the exclusive property value does not "
+            "match that of the original declaration.",
+            method,
+        )
+
+    # Messages in
+
+    def publish(self, message: Message) -> bool:
+        """Take a message; returns False when the queue is full and refuses it."""
+        entry = self._make_entry(message)
+        if self._is_full(message) and self._refuses():
+            if self.arguments.overflow == REJECT_PUBLISH_DLX:
+                self._host.dead_letter(self, entry, MAXLEN)
+            return False
+        if self.keeps and message.persistent:
+            entry.stored = True
+            self._host.journal.message_added(self, entry)
+        self._ready.append(entry)
+        self._ready_bytes += len(message.body)
+        self.deliver()
+        self._drop_head()
+        if entry.expires_at is not None:
+            self._schedule_head()
+        return True
+
+    def restore(self, entry: Entry) -> None:
+        """Put back a stored message when the broker starts, in order of position."""
+        self._position = max(self._position, entry.position)
+        self._ready.append(entry)
+        self._ready_bytes += len(entry.message.body)
+        if entry.expires_at is not None:
+            self._schedule_head()
+
+    def _make_entry(self, message: Message) -> Entry:
+        self._position += 1
+        return Entry(message, self._position, self.effective_priority(message), self._expiry(message))
+
+    def effective_priority(self, message: Message) -> int:
+        """Return a message's priority, as far as this queue knows priorities."""
+        top = self.arguments.max_priority
+        return min(message.scan.priority or 0, top) if top else 0
+
+    def _expiry(self, message: Message) -> float | None:
+        ttl = self.arguments.message_ttl
+        if message.scan.expiration is not None:
+            own = int(message.scan.expiration)
+            ttl = own if ttl is None else min(ttl, own)
+        return None if ttl is None else self._host.clock() + ttl / 1000
+
+    def _refuses(self) -> bool:
+        return self.arguments.overflow in (REJECT_PUBLISH, REJECT_PUBLISH_DLX)
+
+    def _is_full(self, message: Message) -> bool:
+        limits = self.arguments
+        if limits.max_length is not None and len(self._ready) >= limits.max_length:
+            return True
+        return (
+            limits.max_length_bytes is not None
+            and self._ready_bytes + len(message.body) > limits.max_length_bytes
+        )
+
+    def _drop_head(self) -> None:
+        limits = self.arguments
+        if limits.max_length is None and limits.max_length_bytes is None:
+            return
+        while (limits.max_length is not None and len(self._ready) > limits.max_length) or (
+            limits.max_length_bytes is not None and self._ready_bytes > limits.max_length_bytes
+        ):
+            self._refuse(self._take_ready(), MAXLEN)
+
+    # Messages out
+
+    def deliver(self) -> None:
+        """Send what can be sent."""
+        while self._head() is not None:
+            consumer = self.consumers.next()
+            if consumer is None:
+                return
+            entry = self._take_ready()
+            self._note_delivery(entry)
+            if consumer.no_ack:
+                self._forget(entry)
+            else:
+                self.unacked += 1
+                consumer.unacked += 1
+            consumer.outlet.deliver(consumer, entry)
+
+    def get(self, no_ack: bool) -> Entry | None:
+        """Take the head for ``basic.get``."""
+        self.touch()
+        if self._head() is None:
+            return None
+        entry = self._take_ready()
+        self._note_delivery(entry)
+        if no_ack:
+            self._forget(entry)
+        else:
+            self.unacked += 1
+        return entry
+
+    def _note_delivery(self, entry: Entry) -> None:
+        if entry.stored and entry.position > self.delivered_position:
+            self.delivered_position = entry.position
+            self._host.journal.delivered(self, entry)
+
+    def _head(self) -> Entry | None:
+        """Return the head, after expiring what is due before it."""
+        while (entry := self._ready.peek()) is not None:
+            if entry.expires_at is None or entry.expires_at > self._host.clock():
+                return entry
+            self._refuse(self._take_ready(), EXPIRED)
+        return None
+
+    def _take_ready(self) -> Entry:
+        entry = self._ready.pop()
+        self._ready_bytes -= len(entry.message.body)
+        return entry
+
+    def _forget(self, entry: Entry) -> None:
+        if entry.stored:
+            entry.stored = False
+            self._host.journal.message_removed(self, entry)
+
+    def _refuse(self, entry: Entry, reason: str) -> None:
+        # The dead letter goes into the journal first: a crash in between leaves two, never none.
+        self._host.dead_letter(self, entry, reason)
+        self._forget(entry)
+
+    # Messages that were out
+
+    def settle(self, entry: Entry, consumer: Consumer | None) -> None:
+        """A message was acknowledged."""
+        self._returned(consumer)
+        self._forget(entry)
+
+    def refuse(self, entry: Entry, consumer: Consumer | None) -> None:
+        """A message was rejected without requeue."""
+        self._returned(consumer)
+        if not self.deleted:
+            self._refuse(entry, REJECTED)
+
+    def requeue(self, entry: Entry, consumer: Consumer | None) -> None:
+        """A message comes back, to its old position; call :meth:`deliver` after the last one."""
+        self._returned(consumer)
+        if self.deleted:
+            return
+        entry.redelivered = True
+        entry.returns += 1
+        limit = self.arguments.delivery_limit
+        if limit is not None and entry.returns > limit:
+            self._refuse(entry, DELIVERY_LIMIT)
+            return
+        self._ready.give_back(entry)
+        self._ready_bytes += len(entry.message.body)
+        self._schedule_head()
+
+    def _returned(self, consumer: Consumer | None) -> None:
+        self.unacked -= 1
+        if consumer is not None:
+            consumer.unacked -= 1
+
+    def purge(self) -> int:
+        """Throw away what is ready; returns how many."""
+        count = len(self._ready)
+        for _ in range(count):
+            self._forget(self._take_ready())
+        return count
+
+    # Consumers
+
+    def add_consumer(self, consumer: Consumer, method: type[Method]) -> None:
+        """Add a consumer; call :meth:`deliver` when it has been told.
+
+        Raises:
+            ChannelError: 403 because of an exclusive consumer.
+        """
+        others = list(self.consumers)
+        if others and (consumer.exclusive or others[0].exclusive):
+            raise ChannelError(
+                ACCESS_REFUSED, f"queue '{self.name}' in vhost '{self._host.name}' in exclusive use", method
+            )
+        if consumer.exclusive and self.arguments.single_active:
+            raise ChannelError(
+                ACCESS_REFUSED, f"queue '{self.name}' in vhost '{self._host.name}' in exclusive use", method
+            )
+        self.consumers.add(consumer)
+
+    def remove_consumer(self, consumer: Consumer) -> None:
+        """Remove a consumer."""
+        self.consumers.remove(consumer)
+        self.consumer_left()
+
+    def consumer_left(self) -> None:
+        """A consumer is gone; an auto-delete queue goes with its last one."""
+        self.touch()
+        if self.auto_delete and not self.consumers:
+            self._host.remove_queue(self)
+        else:
+            self.deliver()
+
+    # Time
+
+    def touch(self) -> None:
+        """The queue was used: its ``x-expires`` begins anew."""
+        self._last_used = self._host.clock()
+        self._schedule_expiry()
+
+    def _schedule_expiry(self) -> None:
+        if self.arguments.expires is not None:
+            self._schedule(self._last_used + self.arguments.expires / 1000)
+
+    def _schedule_head(self) -> None:
+        head = self._ready.peek()
+        if head is not None and head.expires_at is not None:
+            self._schedule(head.expires_at)
+
+    def _schedule(self, when: float) -> None:
+        if self._scheduled is None or when < self._scheduled:
+            self._scheduled = when
+            self._host.schedule(self, when)
+
+    def on_time(self) -> None:
+        """A time that was asked for has come."""
+        self._scheduled = None
+        if self.deleted:
+            return
+        if self._is_unused():
+            self._host.remove_queue(self)
+            return
+        self._head()
+        self._schedule_head()
+        if not self.consumers:
+            self._schedule_expiry()
+
+    def _is_unused(self) -> bool:
+        expires = self.arguments.expires
+        return (
+            expires is not None
+            and not self.consumers
+            and self._host.clock() >= self._last_used + expires / 1000
+        )

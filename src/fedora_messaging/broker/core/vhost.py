@@ -1,0 +1,438 @@
+"""A virtual host: exchanges, queues, bindings, and the way of a message through them."""
+
+import base64
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ...protocol.errors import (
+    ACCESS_REFUSED,
+    NOT_FOUND,
+    PRECONDITION_FAILED,
+    ChannelError,
+)
+from ...wire import methods as m
+from ...wire.methods import Method
+from .arguments import EQUIVALENT, check_equivalent, read_arguments, type_name
+from .dead_letter import is_cycle, make_dead_letter
+from .exchanges import TYPES, Binding, Destination, Exchange
+from .journal import Journal
+from .message import Entry, Message
+from .queue import Queue
+
+DEFAULT_EXCHANGE = ""
+_PREDECLARED = (
+    (DEFAULT_EXCHANGE, "direct", False),
+    ("amq.direct", "direct", False),
+    ("amq.fanout", "fanout", False),
+    ("amq.topic", "topic", False),
+    ("amq.headers", "headers", False),
+    ("amq.match", "headers", False),
+    ("amq.rabbitmq.trace", "topic", True),
+)
+
+
+class VirtualHost:
+    """A namespace of exchanges and queues.
+
+    Args:
+        name: Name, such as ``/``.
+        clock: Returns the time in seconds since 1970.
+        journal: Is told of all durable changes.
+        schedule: Calls a queue's ``on_time`` at a time.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        clock: Callable[[], float],
+        journal: Journal,
+        schedule: Callable[[Queue, float], None],
+    ) -> None:
+        self.name = name
+        self.clock = clock
+        self.journal = journal
+        self.schedule = schedule
+        self.queues: dict[str, Queue] = {}
+        self.exchanges: dict[str, Exchange] = {
+            name: TYPES[kind](name, durable=True, internal=internal) for name, kind, internal in _PREDECLARED
+        }
+
+    # Exchanges
+
+    def exchange(self, name: str, method: type[Method]) -> Exchange:
+        """Return an exchange.
+
+        Raises:
+            ChannelError: 404.
+        """
+        try:
+            return self.exchanges[name]
+        except KeyError:
+            raise ChannelError(NOT_FOUND, f"no exchange '{name}' in vhost '{self.name}'", method) from None
+
+    def declare_exchange(self, method: m.ExchangeDeclare) -> None:
+        """Carry out ``exchange.declare``.
+
+        Raises:
+            ChannelError: 403, 404 (passive) or 406.
+        """
+        kind = m.ExchangeDeclare
+        name = _without_line_ends(method.exchange)
+        self.refuse_default(name, kind)
+        if method.passive:
+            self.exchange(name, kind)
+            return
+        if method.type not in TYPES:
+            raise ChannelError(PRECONDITION_FAILED, f"unknown exchange type '{method.type}'", kind)
+        alternate = method.arguments.get("alternate-exchange")
+        if alternate is not None and not isinstance(alternate, str):
+            raise ChannelError(
+                PRECONDITION_FAILED,
+                f"invalid type '{type_name(alternate)}' for arg 'alternate-exchange' in exchange '{name}' in "
+                f"vhost '{self.name}'",
+                kind,
+            )
+        existing = self.exchanges.get(name)
+        if existing is not None:
+            self._check_same_exchange(existing, method)
+            return
+        if name.startswith("amq."):
+            raise ChannelError(
+                ACCESS_REFUSED, f"exchange name '{name}' contains reserved prefix 'amq.*'", kind
+            )
+        self.add_exchange(
+            TYPES[method.type](name, method.durable, method.auto_delete, method.internal, method.arguments)
+        )
+
+    def add_exchange(self, exchange: Exchange) -> None:
+        """Enter a new exchange."""
+        self.exchanges[exchange.name] = exchange
+        if exchange.durable:
+            self.journal.exchange_added(exchange)
+
+    def _check_same_exchange(self, existing: Exchange, method: m.ExchangeDeclare) -> None:
+        what = f"exchange '{existing.name}' in vhost '{self.name}'"
+        pairs: tuple[tuple[str, Any, Any], ...] = (
+            ("type", existing.type, method.type),
+            ("durable", existing.durable, method.durable),
+            ("auto_delete", existing.auto_delete, method.auto_delete),
+            ("internal", existing.internal, method.internal),
+        )
+        _check_same(what, pairs, m.ExchangeDeclare)
+        check_equivalent(
+            ("alternate-exchange",), what, existing.arguments, method.arguments, m.ExchangeDeclare
+        )
+
+    def refuse_default(self, name: str, method: type[Method]) -> None:
+        """Refuse to change the default exchange.
+
+        Raises:
+            ChannelError: 403.
+        """
+        if name == DEFAULT_EXCHANGE:
+            raise ChannelError(ACCESS_REFUSED, "operation not permitted on the default exchange", method)
+
+    def delete_exchange(self, method: m.ExchangeDelete) -> None:
+        """Carry out ``exchange.delete``.
+
+        Raises:
+            ChannelError: 403 or 406.
+        """
+        kind, name = m.ExchangeDelete, method.exchange
+        self.refuse_default(name, kind)
+        if name.startswith("amq.") and name in self.exchanges:
+            raise ChannelError(
+                ACCESS_REFUSED,
+                f"deletion of system exchange '{name}' in vhost '{self.name}' not allowed",
+                kind,
+            )
+        exchange = self.exchanges.get(name)
+        if exchange is None:
+            return
+        if method.if_unused and exchange.bindings:
+            raise ChannelError(PRECONDITION_FAILED, f"exchange '{name}' in vhost '{self.name}' in use", kind)
+        self._remove_exchange(exchange)
+
+    def _remove_exchange(self, exchange: Exchange) -> None:
+        del self.exchanges[exchange.name]
+        exchange.bindings.clear()
+        if exchange.durable:
+            self.journal.exchange_removed(exchange)
+        self._unbind_everywhere(exchange)
+
+    def _unbind_everywhere(self, destination: Destination) -> None:
+        for exchange in list(self.exchanges.values()):
+            for binding in [b for b in exchange.bindings.values() if b.destination is destination]:
+                self._unbind(exchange, destination, binding.routing_key, binding.arguments)
+
+    # Queues
+
+    def queue(self, name: str, method: type[Method]) -> Queue:
+        """Return a queue.
+
+        Raises:
+            ChannelError: 404.
+        """
+        try:
+            return self.queues[name]
+        except KeyError:
+            raise ChannelError(NOT_FOUND, f"no queue '{name}' in vhost '{self.name}'", method) from None
+
+    def declare_queue(self, method: m.QueueDeclare, owner: object) -> Queue:
+        """Carry out ``queue.declare``; an empty name makes the broker choose one.
+
+        Args:
+            method: The declaration.
+            owner: The connection it came on.
+
+        Raises:
+            ChannelError: 403, 404 (passive), 405 or 406.
+        """
+        kind = m.QueueDeclare
+        name = method.queue = _without_line_ends(method.queue)
+        existing = self.queues.get(name)
+        if method.passive:
+            queue = self.queue(name, kind)
+            queue.check_access(owner, kind)
+            queue.touch()
+            return queue
+        arguments = read_arguments(method)
+        if name.startswith("amq."):
+            raise ChannelError(ACCESS_REFUSED, f"queue name '{name}' contains reserved prefix 'amq.*'", kind)
+        if existing is not None:
+            self._check_same_queue(existing, method, owner)
+            existing.touch()
+            return existing
+        queue = Queue(
+            self,
+            name or _generated_name(),
+            durable=method.durable,
+            auto_delete=method.auto_delete,
+            owner=owner if method.exclusive else None,
+            declared=method.arguments,
+            arguments=arguments,
+        )
+        self.add_queue(queue)
+        return queue
+
+    def add_queue(self, queue: Queue) -> None:
+        """Enter a new queue and bind it to the default exchange."""
+        self.restore_queue(queue)
+        if queue.keeps:
+            self.journal.queue_added(queue)
+
+    def restore_queue(self, queue: Queue) -> None:
+        """Enter a queue that the storage knows already."""
+        self.queues[queue.name] = queue
+        self.exchanges[DEFAULT_EXCHANGE].bind(queue, queue.name, {})
+
+    def _check_same_queue(self, existing: Queue, method: m.QueueDeclare, owner: object) -> None:
+        existing.check_access(owner, m.QueueDeclare)
+        if method.exclusive != (existing.owner is not None):
+            raise existing.locked(m.QueueDeclare)
+        what = f"queue '{existing.name}' in vhost '{self.name}'"
+        pairs = (
+            ("durable", existing.durable, method.durable),
+            ("auto_delete", existing.auto_delete, method.auto_delete),
+        )
+        _check_same(what, pairs, m.QueueDeclare)
+        check_equivalent(EQUIVALENT, what, existing.declared, method.arguments, m.QueueDeclare)
+
+    def delete_queue(self, method: m.QueueDelete, owner: object) -> int:
+        """Carry out ``queue.delete``; returns how many ready messages went with it.
+
+        Raises:
+            ChannelError: 405 or 406.
+        """
+        kind = m.QueueDelete
+        queue = self.queues.get(method.queue)
+        if queue is None:
+            return 0
+        queue.check_access(owner, kind)
+        what = f"queue '{queue.name}' in vhost '{self.name}'"
+        if method.if_unused and queue.consumers:
+            raise ChannelError(PRECONDITION_FAILED, f"{what} in use", kind)
+        if method.if_empty and len(queue):
+            raise ChannelError(PRECONDITION_FAILED, f"{what} not empty", kind)
+        count = len(queue)
+        self.remove_queue(queue)
+        return count
+
+    def remove_queue(self, queue: Queue) -> None:
+        """Take a queue out with its bindings and messages, and tell its consumers."""
+        if queue.deleted:
+            return
+        queue.deleted = True
+        del self.queues[queue.name]
+        if queue.keeps:
+            self.journal.queue_removed(queue)
+        self._unbind_everywhere(queue)
+        for consumer in queue.consumers:
+            consumer.outlet.consumer_cancelled(consumer)
+
+    def connection_ended(self, owner: object) -> None:
+        """Delete the exclusive queues of a connection."""
+        for queue in [queue for queue in self.queues.values() if queue.owner is owner]:
+            self.remove_queue(queue)
+
+    # Bindings
+
+    def bind(
+        self,
+        source: str,
+        destination: Destination,
+        routing_key: str,
+        arguments: Mapping[str, Any],
+        method: type[Method],
+    ) -> None:
+        """Bind a queue or exchange to an exchange.
+
+        Raises:
+            ChannelError: 403, 404 or 406.
+        """
+        self.refuse_default(source, method)
+        binding = self.exchange(source, method).bind(destination, routing_key, arguments)
+        if binding is not None and self._is_stored(binding):
+            self.journal.binding_added(binding)
+
+    def unbind(
+        self,
+        source: str,
+        destination: Destination,
+        routing_key: str,
+        arguments: Mapping[str, Any],
+        method: type[Method],
+        owner: object = None,
+    ) -> None:
+        """Undo a binding; one that does not exist is no error.
+
+        Raises:
+            ChannelError: 403 or 405.
+        """
+        self.refuse_default(source, method)
+        exchange = self.exchanges.get(source)
+        if exchange is None or not exchange.is_bound(destination, routing_key, arguments):
+            return
+        if isinstance(destination, Queue):
+            destination.check_access(owner, method)
+        self._unbind(exchange, destination, routing_key, arguments)
+
+    def _unbind(
+        self, exchange: Exchange, destination: Destination, routing_key: str, arguments: Mapping[str, Any]
+    ) -> None:
+        binding = exchange.unbind(destination, routing_key, arguments)
+        if binding is None:
+            return
+        if self._is_stored(binding):
+            self.journal.binding_removed(binding)
+        if exchange.auto_delete and not exchange.bindings and exchange.name in self.exchanges:
+            self._remove_exchange(exchange)
+
+    def _is_stored(self, binding: Binding) -> bool:
+        destination = binding.destination
+        kept = destination.keeps if isinstance(destination, Queue) else destination.durable
+        return kept and binding.source.durable and binding.source.name != DEFAULT_EXCHANGE
+
+    # Messages
+
+    def publish(self, exchange: Exchange, message: Message) -> tuple[bool, bool]:
+        """Route a message into queues.
+
+        Returns:
+            Whether any queue was found, and whether any queue refused it.
+
+        Raises:
+            ChannelError: 406 for a CC or BCC header that is no array.
+        """
+        queues = self._route(exchange, message)
+        refused = False
+        for queue in queues:
+            if not queue.publish(message):
+                refused = True
+        return bool(queues), refused
+
+    def _route(self, exchange: Exchange, message: Message) -> Iterable[Queue]:
+        keys = self._routing_keys(message)
+        queues: dict[Queue, None] = {}
+        visited: set[Exchange] = set()
+        while True:
+            self._collect(exchange, message, keys, queues, visited)
+            if queues or exchange.alternate is None:
+                return queues
+            following = self.exchanges.get(exchange.alternate)
+            if following is None or following in visited:
+                return queues
+            exchange = following
+
+    def _collect(
+        self,
+        exchange: Exchange,
+        message: Message,
+        keys: list[str],
+        queues: dict[Queue, None],
+        visited: set[Exchange],
+    ) -> None:
+        pending = [exchange]
+        while pending:
+            current = pending.pop()
+            if current in visited:
+                continue
+            visited.add(current)
+            for key in keys:
+                for destination in current.destinations(key, message):
+                    if isinstance(destination, Queue):
+                        queues[destination] = None
+                    else:
+                        pending.append(destination)
+
+    def _routing_keys(self, message: Message) -> list[str]:
+        keys = [message.routing_key]
+        if message.mentions(b"CC"):
+            for header in ("CC", "BCC"):
+                extra = message.headers.get(header)
+                if extra is None:
+                    continue
+                if not isinstance(extra, list):
+                    raise ChannelError(
+                        PRECONDITION_FAILED,
+                        f'invalid message: {{unacceptable_type_in_header,"{header}",{type_name(extra)}}}',
+                        m.BasicPublish,
+                    )
+                keys += [key for key in extra if isinstance(key, str)]
+        return keys
+
+    def dead_letter(self, queue: Queue, entry: Entry, reason: str) -> None:
+        """Publish what a queue refuses to its dead-letter exchange, if it has one that exists."""
+        name = queue.arguments.dead_letter_exchange
+        exchange = self.exchanges.get(name) if name is not None else None
+        if exchange is None:
+            return
+        message = make_dead_letter(queue, entry, reason, self.clock())
+        for target in self._route(exchange, message):
+            if not is_cycle(message, target):
+                target.publish(message)
+
+
+def _check_same(what: str, pairs: Iterable[tuple[str, Any, Any]], method: type[Method]) -> None:
+    for name, current, received in pairs:
+        if current != received:
+            raise ChannelError(
+                PRECONDITION_FAILED,
+                f"inequivalent arg '{name}' for {what}: received '{_shown(received)}' "
+                f"but current is '{_shown(current)}'",
+                method,
+            )
+
+
+def _without_line_ends(name: str) -> str:
+    # RabbitMQ declares names without them, so that they cannot forge lines of its log.
+    return name.replace("\r", "").replace("\n", "")
+
+
+def _shown(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _generated_name() -> str:
+    return "amq.gen-" + base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")

@@ -1,0 +1,141 @@
+"""A broker inside a program: ``with Broker() as broker`` or ``async with AsyncBroker() as broker``."""
+
+import asyncio
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ..transport.tls import ServerTLSOptions
+from .accounts import Accounts
+from .server import Server
+
+
+class AsyncBroker:
+    """A broker in the running event loop.
+
+    Args:
+        host: Address to listen on.
+        port: TCP port; 0 takes a free one.
+        data: Directory for durable data; ``None`` keeps everything in memory.
+        accounts: Who may log in; by default ``guest`` with password ``guest`` from this machine.
+        tls: Speak TLS.
+        unix_path: Listen on this Unix socket too.
+
+    Raises:
+        BrokerError: On start: the port or the data directory cannot be used.
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        data: str | Path | None = None,
+        accounts: Accounts | None = None,
+        tls: ServerTLSOptions | None = None,
+        unix_path: str | None = None,
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._tls = tls
+        self._unix_path = unix_path
+        self._server = Server(accounts=accounts, data=None if data is None else Path(data))
+
+    async def __aenter__(self) -> Self:
+        await self._server.start(self._host, self._port, tls=self._tls, unix_path=self._unix_path)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._server.stop()
+
+    @property
+    def port(self) -> int:
+        """The TCP port in use."""
+        return self._server.port
+
+    @property
+    def amqp_url(self) -> str:
+        """Where clients connect; the default user is in it by default."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{'amqps' if self._tls else 'amqp'}://{host}:{self.port}"
+
+
+class Broker:
+    """A broker in a thread of its own; arguments and errors are those of :class:`AsyncBroker`."""
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        data: str | Path | None = None,
+        accounts: Accounts | None = None,
+        tls: ServerTLSOptions | None = None,
+        unix_path: str | None = None,
+    ) -> None:
+        self._broker = AsyncBroker(host, port, data=data, accounts=accounts, tls=tls, unix_path=unix_path)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._thread: threading.Thread | None = None
+        self._started = threading.Event()
+        self._error: BaseException | None = None
+
+    def start(self) -> Self:
+        """Start, and return when connections are accepted.
+
+        Raises:
+            BrokerError: The port or the data directory cannot be used.
+        """
+        self._started.clear()
+        self._thread = threading.Thread(target=asyncio.run, args=(self._main(),), name="broker", daemon=True)
+        self._thread.start()
+        self._started.wait()
+        if self._error is not None:
+            error, self._error = self._error, None
+            self._thread.join()
+            raise error
+        return self
+
+    def stop(self) -> None:
+        """Stop in good order: clients are told, durable data is written."""
+        if self._thread is None or self._loop is None or self._stop is None:
+            return
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+        self._thread = None
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        try:
+            async with self._broker:
+                self._started.set()
+                await self._stop.wait()
+        except Exception as error:
+            if self._started.is_set():
+                raise
+            self._error = error
+            self._started.set()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def port(self) -> int:
+        """The TCP port in use."""
+        return self._broker.port
+
+    @property
+    def amqp_url(self) -> str:
+        """Where clients connect."""
+        return self._broker.amqp_url

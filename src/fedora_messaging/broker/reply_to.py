@@ -1,0 +1,73 @@
+"""Direct reply-to (RabbitMQ extension): replies reach a channel without any queue."""
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ..protocol.errors import PRECONDITION_FAILED, ChannelError
+from ..wire import methods as m
+from ..wire.properties import decode_properties, encode_properties
+from .core.message import Message
+
+if TYPE_CHECKING:
+    from .channel import Channel
+
+REPLY_TO: Final = "amq.rabbitmq.reply-to"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyConsumer:
+    """The one reply consumer of a channel; ``address`` is where replies to it are sent."""
+
+    tag: str
+    address: str
+    channel: "Channel"
+
+
+class Replies:
+    """All reply consumers of a broker, by address."""
+
+    def __init__(self) -> None:
+        self._consumers: dict[str, ReplyConsumer] = {}
+
+    def subscribe(self, channel: "Channel", tag: str, method: m.BasicConsume) -> ReplyConsumer:
+        """Make a channel's reply consumer.
+
+        Raises:
+            ChannelError: 406 with acknowledgements, or when there is one already.
+        """
+        if not method.no_ack:
+            raise ChannelError(PRECONDITION_FAILED, "reply consumer cannot acknowledge", m.BasicConsume)
+        if channel.reply_consumer is not None:
+            raise ChannelError(PRECONDITION_FAILED, "reply consumer already set", m.BasicConsume)
+        consumer = ReplyConsumer(tag, f"{REPLY_TO}.{os.urandom(16).hex()}", channel)
+        self._consumers[consumer.address] = consumer
+        return consumer
+
+    def unsubscribe(self, channel: "Channel") -> None:
+        """Forget a channel's reply consumer."""
+        if channel.reply_consumer is not None:
+            del self._consumers[channel.reply_consumer.address]
+            channel.reply_consumer = None
+
+    def rewrite(self, channel: "Channel", message: Message) -> Message:
+        """Put the channel's real address into a request.
+
+        Raises:
+            ChannelError: 406 when the channel has no reply consumer.
+        """
+        if message.scan.reply_to != REPLY_TO:
+            return message
+        if channel.reply_consumer is None:
+            raise ChannelError(PRECONDITION_FAILED, "fast reply consumer does not exist", m.BasicPublish)
+        props = decode_properties(message.properties)
+        props.reply_to = channel.reply_consumer.address
+        return Message(message.exchange, message.routing_key, encode_properties(props), message.body)
+
+    def deliver(self, message: Message) -> bool:
+        """Deliver a message if its routing key is the address of a reply consumer."""
+        consumer = self._consumers.get(message.routing_key)
+        if consumer is None:
+            return False
+        consumer.channel.deliver_reply(consumer.tag, message)
+        return True

@@ -1,0 +1,244 @@
+"""The broker's listener and everything its connections share."""
+
+import asyncio
+import errno
+import heapq
+import itertools
+import logging
+import ssl
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from .._version import __version__
+from ..protocol import sasl
+from ..protocol.connection import Connection, Limits
+from ..transport.link import Link
+from ..transport.tls import ServerTLSOptions, server_context
+from .accounts import Accounts
+from .core.journal import NoJournal
+from .core.queue import Queue
+from .core.vhost import VirtualHost
+from .reply_to import Replies
+from .session import Session
+
+if TYPE_CHECKING:
+    from .storage.sqlite import SqliteJournal
+
+_log = logging.getLogger(__name__)
+
+#: Seconds that clients get to answer the broker's farewell.
+_FAREWELL: Final = 2.0
+#: No timer is set further ahead; what is due later is looked at again then.
+_TIMER_MAX: Final = 86400.0
+
+_CAPABILITIES: Final = dict.fromkeys(
+    (
+        "publisher_confirms",
+        "exchange_exchange_bindings",
+        "basic.nack",
+        "consumer_cancel_notify",
+        "connection.blocked",
+        "consumer_priorities",
+        "authentication_failure_close",
+        "per_consumer_qos",
+        "direct_reply_to",
+    ),
+    True,
+)
+
+
+class BrokerError(Exception):
+    """The broker cannot start; the text says why and what to do."""
+
+
+class Timers:
+    """Calls queues at the times they asked for; one loop timer for all of them."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._heap: list[tuple[float, int, Queue]] = []
+        self._order = itertools.count()
+        self._handle: asyncio.TimerHandle | None = None
+        self._armed_for = 0.0
+
+    def schedule(self, queue: Queue, when: float) -> None:
+        """Call ``queue.on_time`` at a time of the wall clock."""
+        heapq.heappush(self._heap, (when, next(self._order), queue))
+        if self._handle is None or when < self._armed_for:
+            self._arm()
+
+    def _arm(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        if self._heap:
+            self._armed_for = self._heap[0][0]
+            delay = min(max(0.0, self._armed_for - time.time()), _TIMER_MAX)
+            self._handle = self._loop.call_later(delay, self._fire)
+
+    def _fire(self) -> None:
+        now = time.time()
+        due = []
+        while self._heap and self._heap[0][0] <= now:
+            due.append(heapq.heappop(self._heap)[2])
+        self._handle = None
+        for queue in due:
+            queue.on_time()
+        self._arm()
+
+    def stop(self) -> None:
+        """Call nobody any more."""
+        self._heap.clear()
+        self._arm()
+
+
+class Server:
+    """A broker in an event loop.
+
+    Args:
+        accounts: Who may log in; by default ``guest`` from this machine.
+        data: Directory for durable data; ``None`` keeps everything in memory.
+        limits: What is offered to clients.
+
+    Attributes:
+        port: TCP port in use, 0 before the start.
+        sessions: Open connections.
+    """
+
+    def __init__(
+        self,
+        *,
+        accounts: Accounts | None = None,
+        data: Path | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.accounts = accounts or Accounts()
+        self.port = 0
+        self.sessions: set[Session] = set()
+        self.vhosts: dict[str, VirtualHost] = {}
+        self.replies = Replies()
+        self.loop: asyncio.AbstractEventLoop
+        self._data = data
+        self._limits = limits or Limits(channel_max=2047, frame_max=131072, heartbeat=60)
+        self._journal: SqliteJournal | None = None
+        self._timers: Timers | None = None
+        self._listeners: list[asyncio.Server] = []
+
+    @property
+    def journal_is_behind(self) -> bool:
+        """Whether publishers should wait for the disk."""
+        from .storage.sqlite import BACKLOG_HIGH
+
+        return self._journal is not None and self._journal.backlog > BACKLOG_HIGH
+
+    async def start(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 5672,
+        *,
+        tls: ServerTLSOptions | None = None,
+        unix_path: str | None = None,
+    ) -> None:
+        """Recover durable data and listen.
+
+        Args:
+            host: Address to listen on.
+            port: TCP port; 0 takes a free one, see :attr:`port`.
+            tls: Speak TLS on that port.
+            unix_path: Listen on this Unix socket too.
+
+        Raises:
+            BrokerError: The port is in use, or the data directory cannot be used.
+        """
+        self.loop = asyncio.get_running_loop()
+        self._timers = Timers(self.loop)
+        self._open_storage()
+        try:
+            await self._listen(host, port, tls, unix_path)
+        except BaseException:
+            await self.stop()
+            raise
+
+    def _open_storage(self) -> None:
+        assert self._timers is not None  # noqa: S101 - set by `start`
+        if self._data is None:
+            self.vhosts["/"] = VirtualHost("/", time.time, NoJournal(), self._timers.schedule)
+            return
+        from .storage.sqlite import SqliteJournal, StorageError
+
+        try:
+            self._journal = SqliteJournal(self._data, self.loop)
+        except StorageError as error:
+            raise BrokerError(str(error)) from error
+        vhost = VirtualHost("/", time.time, self._journal, self._timers.schedule)
+        self.vhosts["/"] = vhost
+        self._journal.load(vhost)
+        self._journal.start()
+
+    async def _listen(
+        self, host: str, port: int, tls: ServerTLSOptions | None, unix_path: str | None
+    ) -> None:
+        context = server_context(tls) if tls is not None else None
+        try:
+            listener = await self.loop.create_server(
+                lambda: self._accept(context), host, port, ssl=context, reuse_address=True
+            )
+            self._listeners.append(listener)
+            self.port = listener.sockets[0].getsockname()[1]
+            if unix_path is not None:
+                self._listeners.append(
+                    await self.loop.create_unix_server(lambda: self._accept(None), unix_path)
+                )
+        except OSError as error:
+            raise BrokerError(_explain(host, port, unix_path, error)) from error
+
+    def _accept(self, context: ssl.SSLContext | None) -> Link:
+        mechanisms: tuple[str, ...] = (sasl.PLAIN, sasl.AMQPLAIN)
+        if context is not None and context.verify_mode is ssl.CERT_REQUIRED:
+            mechanisms = (sasl.EXTERNAL, *mechanisms)
+        machine = Connection.server(
+            now=self.loop.time(),
+            limits=self._limits,
+            mechanisms=mechanisms,
+            server_properties=_server_properties(),
+        )
+        return Link(machine, Session(self, machine), self.loop)
+
+    async def stop(self) -> None:
+        """Say farewell to all clients, write what has gathered, and release port and directory."""
+        for listener in self._listeners:
+            listener.close()
+        ended = [session.ended for session in self.sessions]
+        for session in list(self.sessions):
+            session.shut_down()
+        if ended:
+            await asyncio.wait(ended, timeout=_FAREWELL)
+        for session in list(self.sessions):
+            session.abort()
+        if self._timers is not None:
+            self._timers.stop()
+        if self._journal is not None:
+            journal, self._journal = self._journal, None
+            await self.loop.run_in_executor(None, journal.close)
+
+
+def _explain(host: str, port: int, unix_path: str | None, error: OSError) -> str:
+    where = f"{host}:{port}" if unix_path is None or error.filename is None else unix_path
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"{where} is in use already: stop what listens there, or choose another port (0: any free one)."
+        )
+    return f"Cannot listen on {where}: {error.strerror or error}"
+
+
+def _server_properties() -> dict[str, Any]:
+    return {
+        "capabilities": _CAPABILITIES,
+        "cluster_name": "embedded",
+        "copyright": "The fedora-messaging developers",
+        "information": "Licensed under the MIT licence",
+        "platform": "Python",
+        "product": "fedora-messaging broker",
+        "version": __version__,
+    }

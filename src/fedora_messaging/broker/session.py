@@ -1,0 +1,314 @@
+"""One client connection of the broker: login, virtual host, channels."""
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, cast
+
+from ..protocol import sasl
+from ..protocol.connection import Connection
+from ..protocol.errors import (
+    ACCESS_REFUSED,
+    CONNECTION_FORCED,
+    INTERNAL_ERROR,
+    NOT_ALLOWED,
+    ChannelError,
+    ConnectionError,
+)
+from ..protocol.events import (
+    ChannelClosed,
+    ChannelOpened,
+    ConnectionClosed,
+    ContentReceived,
+    Event,
+    LoginRequested,
+    MethodReceived,
+    OpenRequested,
+)
+from ..protocol.states import State
+from ..transport.link import CLOSE_GRACE, Link
+from ..wire import methods as m
+from ..wire.errors import WireError
+from ..wire.methods import Method
+from .accounts import User
+from .channel import Channel
+from .commands import HANDLERS
+from .core.vhost import VirtualHost
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from .server import Server
+
+_log = logging.getLogger(__name__)
+
+#: Encoded but unsent bytes at which a session takes no more deliveries.
+_OUT_HIGH: Final = 262144
+#: A client that was refused without a close method learns it by waiting this long, as with RabbitMQ.
+_REFUSAL_DELAY: Final = 3.0
+#: Seconds for a client to log in and open its virtual host.
+_HANDSHAKE_TIMEOUT: Final = 10.0
+
+
+class Session:
+    """Acts on the events of one connection.
+
+    Attributes:
+        machine: The protocol machine.
+        user: Who is logged in.
+        vhost: Which virtual host is open.
+        client_wants_cancel: The client understands ``basic.cancel`` from the broker.
+    """
+
+    user: User
+    vhost: VirtualHost
+
+    def __init__(self, server: "Server", machine: Connection) -> None:
+        self.machine = machine
+        self.client_wants_cancel = False
+        self.replies = server.replies
+        self._server = server
+        self._link: Link | None = None
+        self._channels: dict[int, Channel] = {}
+        self._to_flush: dict[Channel, None] = {}
+        self._starved = False
+        #: Done when the socket is gone.
+        self.ended: asyncio.Future[None] = server.loop.create_future()
+        self._ended = False
+        self._timeout = server.loop.call_later(_HANDSHAKE_TIMEOUT, self._handshake_timed_out)
+
+    # The link calls these
+
+    def on_connected(self, link: Link) -> None:
+        """A client has connected."""
+        self._link = link
+        self._server.sessions.add(self)
+
+    def on_events(self, events: list[Event]) -> None:
+        """Act on what the client did."""
+        for event in events:
+            try:
+                self._on_event(event)
+            except ChannelError as error:
+                self._close_channel(cast("ContentReceived | MethodReceived", event).channel, error)
+            except ConnectionError as error:
+                self.close(error.reply_code, error.explanation, error.method)
+            except WireError as error:
+                self.close(error.reply_code, error.text)
+            except Exception:
+                _log.exception("Internal error while acting on %s", type(event).__name__)
+                self.close(INTERNAL_ERROR, "the broker failed; see its log")
+            if self._ended:
+                return
+        if self._to_flush:
+            channels, self._to_flush = self._to_flush, {}
+            for channel in channels:
+                channel.flush_confirms()
+            if self._server.journal_is_behind:
+                self._wait_for_journal()
+
+    def on_writable(self, writable: bool) -> None:
+        """The socket is full, or has room again."""
+        if writable:
+            self.resume_delivery()
+
+    def on_lost(self, error: Exception | None) -> None:
+        """The socket is gone."""
+        self._end()
+        self._server.sessions.discard(self)
+        self.ended.set_result(None)
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, ContentReceived):
+            channel = self._channels.get(event.channel)
+            if channel is not None:
+                channel.publish(event)
+        elif isinstance(event, MethodReceived):
+            if event.channel == 0:
+                self._connection_method(event.method)
+                return
+            channel = self._channels.get(event.channel)
+            if channel is not None:
+                HANDLERS[type(event.method)](channel, event.method)
+        elif isinstance(event, ChannelOpened):
+            self._channels[event.channel] = Channel(self, event.channel)
+        elif isinstance(event, ChannelClosed):
+            self._drop_channel(event.channel)
+        elif isinstance(event, LoginRequested):
+            self._login(event)
+        elif isinstance(event, OpenRequested):
+            self._open(event)
+        elif isinstance(event, ConnectionClosed):
+            self._closed(event)
+
+    # Beginning
+
+    def _login(self, event: LoginRequested) -> None:
+        capabilities = event.client_properties.get("capabilities")
+        if isinstance(capabilities, dict):
+            self.client_wants_cancel = capabilities.get("consumer_cancel_notify") is True
+        user = self._authenticate(event)
+        if user is None:
+            _log.warning("Login from %s by %s refused", self.peer, event.mechanism)
+            self._refuse(event.mechanism)
+        else:
+            self.user = user
+            self.machine.accept_login()
+
+    def _refuse(self, mechanism: str) -> None:
+        if self.machine.closes_on_refusal:
+            self.machine.refuse_login(mechanism)
+        else:
+            self._timeout.cancel()
+            self._timeout = self._server.loop.call_later(_REFUSAL_DELAY, self.abort)
+
+    def _authenticate(self, event: LoginRequested) -> User | None:
+        accounts = self._server.accounts
+        if event.mechanism == sasl.EXTERNAL:
+            return accounts.user(self._certificate_name() or "")
+        if event.mechanism == sasl.ANONYMOUS:
+            return accounts.login("guest", "guest", self._peer_host())
+        login = sasl.parse_response(event.mechanism, event.response)
+        return None if login is None else accounts.login(*login, self._peer_host())
+
+    def _certificate_name(self) -> str | None:
+        certificate = self._link.peer_info("peercert") if self._link is not None else None
+        if not isinstance(certificate, dict):
+            return None
+        for part in certificate.get("subject", ()):
+            for name, value in part:
+                if name == "commonName":
+                    return str(value)
+        return None
+
+    def _peer_host(self) -> str | None:
+        name = self._link.peer_info("peername") if self._link is not None else None
+        return str(name[0]) if isinstance(name, tuple) else None
+
+    @property
+    def peer(self) -> str:
+        """Where the client is, for the log."""
+        return self._peer_host() or "a Unix socket"
+
+    def _open(self, event: OpenRequested) -> None:
+        vhost = self._server.vhosts.get(event.vhost)
+        if vhost is None:
+            self.close(NOT_ALLOWED, f"vhost {event.vhost} not found", m.ConnectionOpen)
+        elif event.vhost not in self.user.permissions:
+            self.close(
+                NOT_ALLOWED,
+                f"access to vhost '{event.vhost}' refused for user '{self.user.name}'",
+                m.ConnectionOpen,
+            )
+        else:
+            self.vhost = vhost
+            self._timeout.cancel()
+            self.machine.accept_open()
+
+    def _handshake_timed_out(self) -> None:
+        _log.warning("Connection from %s did not log in within %g s", self.peer, _HANDSHAKE_TIMEOUT)
+        self.abort()
+
+    def _connection_method(self, method: Method) -> None:
+        if isinstance(method, m.ConnectionUpdateSecret):
+            self.machine.accept_secret()
+
+    # Channels
+
+    def _close_channel(self, number: int, error: ChannelError) -> None:
+        if number not in self._channels:
+            return
+        self._drop_channel(number)
+        self.machine.close_channel(number, error.reply_code, error.reply_text, error.method)
+
+    def _drop_channel(self, number: int) -> None:
+        channel = self._channels.pop(number, None)
+        if channel is not None:
+            self._to_flush.pop(channel, None)
+            channel.close()
+
+    def require(self, permission: str, kind: str, name: str, method: type[Method]) -> None:
+        """Check a permission.
+
+        Raises:
+            ChannelError: 403.
+        """
+        if not self._server.accounts.allows(self.user, self.vhost.name, permission, name):
+            raise ChannelError(
+                ACCESS_REFUSED,
+                f"{permission} access to {kind} '{name}' in vhost '{self.vhost.name}' refused for user "
+                f"'{self.user.name}'",
+                method,
+            )
+
+    def needs_flush(self, channel: Channel) -> None:
+        """Send the channel's confirms when all that was received has been acted on."""
+        self._to_flush[channel] = None
+
+    # Flow
+
+    def can_send(self) -> bool:
+        """Whether deliveries may be sent; if not, :meth:`resume_delivery` follows."""
+        if self._link is not None and self._link.writable and self.machine.unsent < _OUT_HIGH:
+            return True
+        self._starved = True
+        return False
+
+    def call_soon(self, call: Callable[[], None]) -> None:
+        """Call when what is being acted on has been answered."""
+        self._server.loop.call_soon(call)
+
+    def flush_soon(self) -> None:
+        """Write what has been sent, at the end of this turn of the loop."""
+        if self._link is not None:
+            self._link.flush_soon()
+            if self._starved:
+                self._starved = False
+                self._server.loop.call_soon(self.resume_delivery)
+
+    def resume_delivery(self) -> None:
+        """Serve the consumers that could not take anything."""
+        for channel in list(self._channels.values()):
+            for consumer in list(channel.consumers.values()):
+                if not consumer.queue.deleted:
+                    consumer.queue.deliver()
+
+    def _wait_for_journal(self) -> None:
+        if self._link is not None:
+            self._link.pause_reading()
+            self.vhost.journal.when_durable(self._link.resume_reading)
+
+    # End
+
+    def close(self, code: int, explanation: str, method: type[Method] | None = None) -> None:
+        """Close the connection with an error."""
+        self.machine.close(code, explanation, method)
+        self._end()
+        if self._link is not None:
+            self._link.close_within(CLOSE_GRACE)
+
+    def shut_down(self) -> None:
+        """The broker stops."""
+        if self.machine.state in (State.OPEN, State.OPENING, State.EXPECT_OPEN):
+            self.close(CONNECTION_FORCED, "broker forced connection closure with reason 'shutdown'")
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        """Cut the socket."""
+        if self._link is not None:
+            self._link.abort()
+
+    def _closed(self, event: ConnectionClosed) -> None:
+        if not event.by_peer and event.reply_code:
+            _log.warning("Connection from %s closed: %s", self.peer, event.reply_text)
+        self._end()
+
+    def _end(self) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        self._timeout.cancel()
+        for number in list(self._channels):
+            self._drop_channel(number)
+        if hasattr(self, "vhost"):
+            self.vhost.connection_ended(self)

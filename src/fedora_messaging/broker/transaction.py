@@ -1,0 +1,40 @@
+"""What a transactional channel holds back until ``tx.commit`` (AMQP 0-9-1 class tx)."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .core.consumer import Consumer
+from .core.exchanges import Exchange
+from .core.message import Entry, Message
+from .core.queue import Queue
+
+if TYPE_CHECKING:
+    from .channel import Unacked
+
+Outcome = Callable[[Queue, Entry, Consumer | None], None]
+
+
+class Transaction:
+    """Publishes and acknowledgements in order of arrival."""
+
+    def __init__(self) -> None:
+        self._publishes: list[tuple[Exchange, Message, bool]] = []
+        self._acks: list[tuple[dict[int, Unacked], Outcome]] = []
+
+    def publish(self, exchange: Exchange, message: Message, mandatory: bool) -> None:
+        """Hold back a publish."""
+        self._publishes.append((exchange, message, mandatory))
+
+    def answer(self, taken: "dict[int, Unacked]", outcome: Outcome) -> None:
+        """Hold back an acknowledgement."""
+        self._acks.append((taken, outcome))
+
+    def take_publishes(self) -> list[tuple[Exchange, Message, bool]]:
+        """Return, and forget, the publishes."""
+        taken, self._publishes = self._publishes, []
+        return taken
+
+    def take_acks(self) -> "list[tuple[dict[int, Unacked], Outcome]]":
+        """Return, and forget, the acknowledgements."""
+        taken, self._acks = self._acks, []
+        return taken

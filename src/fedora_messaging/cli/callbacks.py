@@ -1,0 +1,101 @@
+"""Finding the callback that the user names."""
+
+import importlib
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .. import config
+
+_log = logging.getLogger("fedora_messaging.cli")
+
+_PATH_FORMAT = '"my_package.module:callable_object"'
+
+
+def load_callback(callback: str | None, callback_file: str | None) -> Any:
+    """Load what ``--callback-file``, ``--callback`` or the configuration names, in this order.
+
+    Raises:
+        click.ClickException: None is named, or it cannot be loaded.
+    """
+    if callback_file:
+        return callback_from_file(callback_file)
+    provider = "--callback argument" if callback else "configuration file"
+    path = callback or config.conf["callback"]
+    if not path:
+        raise click.ClickException(
+            "A Python path to a callable object that accepts the message must be provided"
+            ' with the "--callback" command line option or in the configuration file'
+        )
+    loaded = callback_from_path(path, provider)
+    _log.info("Starting consumer with %s callback", path)
+    return loaded
+
+
+def callback_from_path(path: str, provider: str) -> Any:
+    """Import ``module:object``.
+
+    The current directory is searched after everything that is installed.
+
+    Raises:
+        click.ClickException: It cannot be imported.
+    """
+    path = path.strip()
+    module_name, _, name = path.partition(":")
+    if path.count(":") != 1:
+        raise click.ClickException(
+            f"Unable to parse the callback path ({path}); the expected format is {_PATH_FORMAT}"
+        )
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, ValueError) as error:
+        raise click.ClickException(
+            f"Failed to import the callback module ({error}) provided in the {provider}"
+        ) from error
+    except Exception as error:
+        raise click.ClickException(
+            f"The callback module {module_name} raised {type(error).__name__} when it was imported: {error}"
+        ) from error
+    try:
+        return getattr(module, name)
+    except AttributeError as error:
+        raise click.ClickException(
+            f"Unable to import {path} ({error}); is the package installed? The python path should be in the "
+            f"format {_PATH_FORMAT}"
+        ) from error
+
+
+def callback_from_file(path: str) -> Any:
+    """Execute ``file.py:object``.
+
+    Raises:
+        click.ClickException: The file cannot be read or executed, or lacks the object.
+    """
+    path = path.strip()
+    file_name, _, name = path.partition(":")
+    if path.count(":") != 1:
+        raise click.ClickException(
+            "Unable to parse the '--callback-file' option; the expected format is "
+            '"path/to/file.py:callable_object" where "callable_object" is the name of the function or class '
+            "in the Python file"
+        )
+    namespace: dict[str, Any] = {}
+    try:
+        source = Path(file_name).read_bytes()
+    except OSError as error:
+        raise click.ClickException(f"An IO error occurred: {error}") from error
+    try:
+        exec(compile(source, file_name, "exec"), namespace)  # noqa: S102 - the user asked for it
+    except Exception as error:
+        raise click.ClickException(
+            f"The {file_name} file raised the following exception during execution: {error}"
+        ) from error
+    if name not in namespace:
+        raise click.ClickException(f"The '{name}' object was not found in the '{file_name}' file.")
+    return namespace[name]

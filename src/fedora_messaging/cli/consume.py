@@ -1,0 +1,75 @@
+"""``fedora-messaging consume``."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from .. import config
+from .callbacks import load_callback
+from .running import consume_until_stopped
+
+Command = Callable[..., Any]
+
+
+def queue_options(command: Command) -> Command:
+    """Add the options that say what to consume."""
+    for option in (
+        click.option("--exchange", help="Bind to this exchange, instead of the configured ones."),
+        click.option("--queue-name", help="Consume this queue, with the settings of the default queue."),
+        click.option(
+            "--routing-key",
+            multiple=True,
+            help="Bind with this topic pattern, instead of the configured ones; may be repeated.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def apply_queue_options(
+    exchange: str | None, queue_name: str | None, routing_key: Sequence[str], app_name: str | None
+) -> None:
+    """Change the configuration as the options say.
+
+    Raises:
+        click.ClickException: The configuration has no bindings that could be changed.
+    """
+    conf = config.conf
+    if app_name:
+        conf["client_properties"]["app"] = app_name
+    if queue_name:
+        settings = conf["queues"].get("", config.DEFAULTS["queues"][""])
+        conf["queues"] = {queue_name: settings}
+    for binding in conf["bindings"]:
+        if exchange:
+            binding["exchange"] = exchange
+        if queue_name:
+            binding["queue"] = queue_name
+        if routing_key:
+            binding["routing_keys"] = tuple(routing_key)
+
+
+@click.command()
+@click.option("--app-name", help="Name of the application, shown by the broker.")
+@click.option("--callback", help='What to call with each message: "my_package.module:callable_object".')
+@click.option(
+    "--callback-file", help='The same from a file: "path/to/file.py:callable_object". Wins over --callback.'
+)
+@queue_options
+def consume(
+    app_name: str | None,
+    callback: str | None,
+    callback_file: str | None,
+    routing_key: Sequence[str],
+    queue_name: str | None,
+    exchange: str | None,
+) -> None:
+    """Call a callback with each message, until it asks to stop or a signal comes.
+
+    Without options this consumes the queues of the configuration. A module that is not installed is
+    looked for in the current directory.
+    """
+    loaded = load_callback(callback, callback_file)
+    apply_queue_options(exchange, queue_name, routing_key, app_name)
+    consume_until_stopped(loaded, config.conf["bindings"], config.conf["queues"])

@@ -1,0 +1,53 @@
+"""``fedora-messaging publish``."""
+
+import errno
+import sys
+from typing import NoReturn, TextIO
+
+import click
+
+from .. import api, config, exceptions
+
+
+@click.command()
+@click.option("--exchange", help="Publish to this exchange, instead of the configured one.")
+@click.argument("file", type=click.File("r", encoding="utf-8"))
+def publish(exchange: str | None, file: TextIO) -> None:
+    """Publish the messages in FILE, one JSON object per line; "-" reads standard input."""
+    for line in file:
+        try:
+            messages = api.loads(line)
+        except exceptions.ValidationError as error:
+            raise click.exceptions.BadParameter(f"Unable to validate message: {error.summary}") from error
+        for message in messages:
+            click.echo(f"Publishing message with topic {message.topic}")
+            _publish(message, exchange)
+
+
+def _publish(message: api.Message, exchange: str | None) -> None:
+    try:
+        api.publish(message, exchange)
+    except (exceptions.PublishReturned, exceptions.PublishForbidden) as error:
+        _fail(f"Unable to publish message: {error}", errno.EREMOTEIO)
+    except exceptions.PublishTimeout as error:
+        address = config.connection_options(config.conf).address
+        _fail(
+            f"Unable to connect to the message broker: {error} (broker: {address}; "
+            "`fedora-messaging broker` starts a local one)",
+            errno.ECONNREFUSED,
+        )
+    except exceptions.PublishException as error:
+        _fail(f"A general publish exception occurred: {error}", 1)
+    except (exceptions.BaseException, ValueError, TypeError) as error:
+        raise click.ClickException(f"Message {message.id} cannot be published: {error}") from error
+    except Exception as error:
+        from jsonschema.exceptions import ValidationError
+
+        if not isinstance(error, ValidationError):
+            raise
+        raise click.ClickException(f"Message {message.id} is not valid: {error.message}") from error
+
+
+def _fail(text: str, status: int) -> NoReturn:
+    click.echo(text)
+    sys.exit(status)

@@ -1,0 +1,103 @@
+"""Running consumers as a process: signals and exit codes."""
+
+import logging
+import os
+import signal
+import sys
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from .. import api
+from ..exceptions import (
+    BadDeclaration,
+    ConfigurationException,
+    ConnectionException,
+    ConsumerCanceled,
+    HaltConsumer,
+    PermissionException,
+)
+
+if TYPE_CHECKING:
+    from ..sync.service import Consumers
+
+_log = logging.getLogger("fedora_messaging.cli")
+
+EXIT_BAD_DECLARATION = 10
+EXIT_REGISTRATION_FAILED = 11
+EXIT_CANCELED = 12
+EXIT_CALLBACK_FAILED = 13
+EXIT_CONNECTION_REFUSED = 14
+EXIT_PERMISSION = 15
+
+
+def consume_until_stopped(callback: Any, bindings: Any, queues: Any) -> NoReturn:
+    """Consume, and exit with the status that tells why it ended.
+
+    SIGTERM and SIGINT let running callbacks end and exit with 0; a second one exits at once.
+    """
+    try:
+        consumers = api._consumers(callback, bindings, queues)
+    except ValueError as error:
+        raise click.exceptions.BadParameter(str(error)) from error
+    except ConfigurationException as error:
+        raise click.ClickException(str(error)) from error
+    except TypeError as error:
+        raise click.ClickException(f"The consumer cannot be set up: {error}") from error
+    _stop_on_signals(consumers)
+    status = _start(consumers)
+    if status is None:
+        status = _explain_end(consumers.wait())
+    api.close()
+    sys.exit(status)
+
+
+def _stop_on_signals(consumers: "Consumers") -> None:
+    def stop(number: int, _frame: FrameType | None) -> None:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, _exit_at_once)
+        consumers.request_stop()
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, stop)
+
+
+def _exit_at_once(number: int, _frame: FrameType | None) -> None:
+    os._exit(128 + number)
+
+
+def _start(consumers: "Consumers") -> int | None:
+    """Register; returns an exit status if that fails."""
+    try:
+        consumers.start()
+    except BadDeclaration as error:
+        _log.error("Unable to declare the %s object on the AMQP broker: %s", error.obj_type, error.reason)
+        return EXIT_BAD_DECLARATION
+    except PermissionException as error:
+        _log.error("The broker does not let us read the queue %s: %s", error.description, error.reason)
+        return EXIT_PERMISSION
+    except ConnectionException as error:
+        _log.error("%s", error.reason)
+        return EXIT_CONNECTION_REFUSED
+    except Exception:
+        _log.exception("An unexpected error occurred while registering the consumer")
+        return EXIT_REGISTRATION_FAILED
+    return None
+
+
+def _explain_end(error: BaseException | None) -> int:
+    if error is None:
+        return 0
+    if isinstance(error, HaltConsumer):
+        if error.exit_code:
+            _log.error("Consumer halted with non-zero exit code (%d): %s", error.exit_code, str(error.reason))
+        return error.exit_code
+    if isinstance(error, ConsumerCanceled):
+        _log.error("The consumer was canceled server-side, check with system administrators: %s", error)
+        return EXIT_CANCELED
+    if isinstance(error, PermissionException):
+        _log.error("The broker does not let us read the queue %s: %s", error.description, error.reason)
+        return EXIT_PERMISSION
+    _log.error("Unexpected error occurred in consumer: %r", error)
+    return EXIT_CALLBACK_FAILED

@@ -1,0 +1,1 @@
+"""The asyncio client: one supervised connection, a publisher and any number of consumers on it."""

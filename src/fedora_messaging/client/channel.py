@@ -1,0 +1,156 @@
+"""A channel as the client sees it: requests and answers, and whoever listens to it."""
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from ..exceptions import AMQPError, ChannelClosed, ConnectionClosed, ConnectionException
+from ..protocol import events as ev
+from ..protocol.errors import REPLY_SUCCESS
+from ..wire import methods as m
+from ..wire.methods import Method
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+Reply = TypeVar("Reply", bound=Method)
+
+
+class Listener(Protocol):
+    """Who uses a channel; all calls come from the event loop."""
+
+    def on_content(self, content: ev.ContentReceived) -> None:
+        """A delivery or a returned message came."""
+        ...
+
+    def on_method(self, method: Method) -> None:
+        """A confirm, or the broker's cancel, came."""
+        ...
+
+    def on_channel_closed(self, error: AMQPError) -> None:
+        """The channel is gone: closed by the broker, or with its connection (:class:`ConnectionClosed`)."""
+        ...
+
+    def on_writable(self) -> None:
+        """Contents may be sent again."""
+        ...
+
+
+class Channel:
+    """An open channel.
+
+    Attributes:
+        number: Channel number.
+        connection: Whose channel it is.
+        listener: Who is told of what comes unasked.
+        opened: Done when the broker has opened the channel.
+    """
+
+    def __init__(self, connection: "Connection", number: int) -> None:
+        self.connection = connection
+        self.number = number
+        self.listener: Listener | None = None
+        loop = asyncio.get_running_loop()
+        self.opened: asyncio.Future[None] = loop.create_future()
+        self._loop = loop
+        self._waiting: deque[asyncio.Future[Method]] = deque()
+        self._closed: asyncio.Future[None] = loop.create_future()
+        self._error: AMQPError | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything may still be sent."""
+        return self._error is None and not self._closed.done()
+
+    async def call(self, request: Method, reply: type[Reply]) -> Reply:
+        """Send a request and wait for its answer.
+
+        Raises:
+            ChannelClosed: The broker refused it by closing the channel.
+            ConnectionException: The connection was lost.
+        """
+        if self._error is not None:
+            raise self._as_exception(self._error)
+        future: asyncio.Future[Method] = self._loop.create_future()
+        self._waiting.append(future)
+        self.send(request)
+        answer = await future
+        assert isinstance(answer, reply)  # noqa: S101 - the protocol lets no other answer through
+        return answer
+
+    def send(self, method: Method) -> None:
+        """Send a method that has no answer."""
+        self.connection.machine.send_method(self.number, method)
+        self.connection.flush_soon()
+
+    def send_content(self, method: bytes, properties: bytes, body: bytes) -> None:
+        """Send an encoded method with content."""
+        self.connection.machine.send_content(self.number, method, properties, body)
+        self.connection.flush_soon()
+
+    async def close(self) -> None:
+        """Close the channel; unacknowledged deliveries go back to their queues."""
+        if self.is_open:
+            self.connection.machine.close_channel(self.number, REPLY_SUCCESS, "")
+            self.connection.flush_soon()
+            await self._closed
+
+    # The connection calls these
+
+    def on_opened(self) -> None:
+        """The broker has opened the channel."""
+        if not self.opened.done():
+            self.opened.set_result(None)
+
+    def on_event(self, event: ev.ContentReceived | ev.MethodReceived) -> None:
+        """Something came on this channel."""
+        if isinstance(event, ev.ContentReceived):
+            if self.listener is not None:
+                self.listener.on_content(event)
+            return
+        method = event.method
+        if isinstance(method, m.BasicAck | m.BasicNack | m.BasicCancel):
+            if self.listener is not None:
+                self.listener.on_method(method)
+        elif isinstance(method, m.ChannelFlow):
+            self.send(m.ChannelFlowOk(method.active))
+        else:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_result(method)
+
+    def on_closed(self, event: ev.ChannelClosed) -> None:
+        """The channel ended, the connection goes on."""
+        if not self._closed.done():
+            self._closed.set_result(None)
+        if event.by_peer:
+            self._fail(ChannelClosed(event.reply_code, event.reply_text))
+
+    def on_lost(self, error: ConnectionClosed) -> None:
+        """The connection ended."""
+        if not self._closed.done():
+            self._closed.set_result(None)
+        self._fail(error)
+
+    def on_writable(self) -> None:
+        """Contents may be sent again."""
+        if self.listener is not None:
+            self.listener.on_writable()
+
+    def _fail(self, error: AMQPError) -> None:
+        self._error = error
+        waiting: list[asyncio.Future[None] | asyncio.Future[Method]] = [self.opened, *self._waiting]
+        self._waiting.clear()
+        for future in waiting:
+            if not future.done():
+                future.set_exception(self._as_exception(error))
+        if not self.opened.cancelled():
+            # Nobody may be waiting for it any longer; that is no reason to complain at exit.
+            self.opened.exception()
+        if self.listener is not None:
+            self.listener.on_channel_closed(error)
+
+    def _as_exception(self, error: AMQPError) -> Exception:
+        if isinstance(error, ChannelClosed):
+            return ChannelClosed(error.reply_code, error.reply_text)
+        return ConnectionException(f"the connection was lost: {error.reply_text}", reason=error)

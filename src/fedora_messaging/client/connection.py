@@ -1,0 +1,266 @@
+"""One AMQP connection as the client sees it, from dialling to its end."""
+
+import asyncio
+import errno
+import logging
+import os
+import platform
+import socket
+import ssl
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ..exceptions import ConnectionClosed, ConnectionException, NoFreeChannels
+from ..options import ConnectionOptions
+from ..protocol import events as ev
+from ..protocol import sasl
+from ..protocol.connection import Connection as Machine
+from ..protocol.connection import Limits
+from ..protocol.errors import PeerError
+from ..transport.dial import dial
+from ..transport.link import Link
+from ..wire.methods import ConnectionBlocked, ConnectionUnblocked
+from .channel import Channel
+
+_log = logging.getLogger(__name__)
+
+#: Seconds for the broker to answer our close.
+_CLOSE_TIMEOUT: Final = 5.0
+
+_CAPABILITIES: Final = {
+    "authentication_failure_close": True,
+    "basic.nack": True,
+    "connection.blocked": True,
+    "consumer_cancel_notify": True,
+    "exchange_exchange_bindings": True,
+    "publisher_confirms": True,
+}
+_HANDSHAKE_FAILED: Final = (
+    "The TCP connection appears to have started, but the TLS or AMQP handshake with the broker at {} "
+    "failed, check your connection and authentication parameters: {}"
+)
+
+
+class Unreachable(ConnectionException):
+    """Nobody listens there, or the network does not lead there; trying again may help."""
+
+
+class Connection:
+    """An open connection; make one with :meth:`open`.
+
+    Attributes:
+        closed: Done, with the reason as its result, when the connection has ended.
+        blocked: Why the broker takes no publishes now, or ``None``.
+    """
+
+    def __init__(self, options: ConnectionOptions, loop: asyncio.AbstractEventLoop) -> None:
+        self.options = options
+        self.closed: asyncio.Future[Exception] = loop.create_future()
+        self.blocked: str | None = None
+        self._loop = loop
+        self._opened: asyncio.Future[None] = loop.create_future()
+        self._connected = False
+        self._channels: dict[int, Channel] = {}
+        self._link: Link | None = None
+        self._block_timer: asyncio.TimerHandle | None = None
+        self.machine = Machine.client(
+            now=loop.time(),
+            limits=Limits(options.channel_max, options.frame_max, options.heartbeat),
+            vhost=options.vhost,
+            username=options.username,
+            password=options.password,
+            mechanism=sasl.EXTERNAL if options.external else sasl.PLAIN,
+            locale=options.locale,
+            client_properties=_client_properties(options.client_properties),
+        )
+
+    @classmethod
+    async def open(cls, options: ConnectionOptions) -> "Connection":
+        """Dial and log in.
+
+        Raises:
+            ConfigurationException: The TLS settings are wrong.
+            Unreachable: There is no broker at that address.
+            ConnectionException: There is one, but it refuses us; ``reason`` says why.
+        """
+        loop = asyncio.get_running_loop()
+        self = cls(options, loop)
+        try:
+            async with asyncio.timeout(options.connect_timeout):
+                await dial(options, lambda: Link(self.machine, self, loop))
+                await self._opened
+        except ssl.SSLError as error:
+            raise self._refused(f"TLS: {error}") from error
+        except TimeoutError as error:
+            self.abort()
+            if self._connected:
+                raise self._refused(f"no answer within {options.connect_timeout:g} s") from error
+            raise self._unreachable("timed out") from error
+        except OSError as error:
+            raise self._unreachable(_describe(error)) from error
+        except asyncio.CancelledError:
+            self.abort()
+            raise
+        return self
+
+    def _unreachable(self, why: str) -> Unreachable:
+        text = (
+            f"cannot connect to {self.options.address}: {why} (is a broker running there? "
+            "`fedora-messaging broker` starts a local one)"
+        )
+        return Unreachable(text, reason=text)
+
+    def _refused(self, why: str) -> ConnectionException:
+        text = _HANDSHAKE_FAILED.format(self.options.address, why)
+        return ConnectionException(text, reason=text)
+
+    # The link calls these
+
+    def on_connected(self, link: Link) -> None:
+        """TCP and TLS are done."""
+        self._link = link
+        self._connected = True
+
+    def on_events(self, events: list[ev.Event]) -> None:
+        """Hand events to the channels they belong to."""
+        for event in events:
+            try:
+                self._on_event(event)
+            except PeerError as error:
+                _log.error("The broker broke the protocol: %s", error.explanation)
+                self.machine.close(error.reply_code, error.explanation, error.method)
+                self.abort()
+
+    def _on_event(self, event: ev.Event) -> None:
+        if isinstance(event, ev.ContentReceived | ev.MethodReceived):
+            channel = self._channels.get(event.channel)
+            if channel is not None:
+                channel.on_event(event)
+            elif event.channel == 0 and isinstance(event, ev.MethodReceived):
+                self._on_connection_method(event)
+        elif isinstance(event, ev.ChannelOpened):
+            self._channels[event.channel].on_opened()
+        elif isinstance(event, ev.ChannelClosed):
+            channel = self._channels.pop(event.channel, None)
+            if channel is not None:
+                channel.on_closed(event)
+        elif isinstance(event, ev.ConnectionOpened):
+            if not self._opened.done():
+                self._opened.set_result(None)
+        elif isinstance(event, ev.ConnectionClosed):
+            self._on_closed(event)
+
+    def on_writable(self, writable: bool) -> None:
+        """Let publishers go on."""
+        if writable:
+            self._resume()
+
+    def on_lost(self, error: Exception | None) -> None:
+        """The socket is gone; its event came before."""
+
+    def _on_connection_method(self, event: ev.MethodReceived) -> None:
+        if isinstance(event.method, ConnectionBlocked):
+            self.blocked = event.method.reason
+            _log.warning("The broker blocks publishing: %s", self.blocked)
+            timeout = self.options.blocked_connection_timeout
+            if timeout is not None and self._block_timer is None:
+                self._block_timer = self._loop.call_later(timeout, self._blocked_too_long)
+        elif isinstance(event.method, ConnectionUnblocked):
+            self.blocked = None
+            self._stop_block_timer()
+            _log.info("The broker takes publishes again")
+            self._resume()
+
+    def _blocked_too_long(self) -> None:
+        _log.error("The broker has blocked publishing for too long, giving up the connection")
+        self.abort()
+
+    def _stop_block_timer(self) -> None:
+        if self._block_timer is not None:
+            self._block_timer.cancel()
+            self._block_timer = None
+
+    def _resume(self) -> None:
+        for channel in list(self._channels.values()):
+            channel.on_writable()
+
+    def _on_closed(self, event: ev.ConnectionClosed) -> None:
+        self._stop_block_timer()
+        if not self._opened.done():
+            self._opened.set_exception(self._refused(event.reply_text or "the broker hung up"))
+        error = ConnectionClosed(event.reply_code, event.reply_text)
+        channels, self._channels = self._channels, {}
+        for channel in channels.values():
+            channel.on_lost(error)
+        if not self.closed.done():
+            self.closed.set_result(error)
+
+    # The client calls these
+
+    @property
+    def can_send(self) -> bool:
+        """Whether contents may be sent now: the socket has room and the broker takes them."""
+        return self._link is not None and self._link.writable and self.blocked is None
+
+    async def open_channel(self) -> Channel:
+        """Open a channel.
+
+        Raises:
+            NoFreeChannels: As many as were negotiated are open.
+            ConnectionException: The connection is closed.
+        """
+        if self.closed.done() or self._link is None:
+            raise ConnectionException("the connection is closed", reason=self.closed.result())
+        number = self.machine.free_channel()
+        if number is None:
+            raise NoFreeChannels(f"all {self.machine.channel_max} channels of the connection are in use")
+        channel = self._channels[number] = Channel(self, number)
+        self.machine.open_channel(number)
+        self._link.flush_soon()
+        await channel.opened
+        return channel
+
+    def flush_soon(self) -> None:
+        """Write what has been sent, at the end of this turn of the loop."""
+        if self._link is not None:
+            self._link.flush_soon()
+
+    def pause_reading(self) -> None:
+        """Take nothing from the broker for a while."""
+        if self._link is not None:
+            self._link.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take from the broker again."""
+        if self._link is not None:
+            self._link.resume_reading()
+
+    async def close(self) -> None:
+        """Close in good order; returns when the connection has ended."""
+        if self.closed.done() or self._link is None:
+            return
+        self.machine.close()
+        self._link.close_within(_CLOSE_TIMEOUT)
+        await self.closed
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        if self._link is not None:
+            self._link.abort()
+
+
+def _client_properties(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "platform": f"Python {platform.python_version()}",
+        "capabilities": _CAPABILITIES,
+        **given,
+    }
+
+
+def _describe(error: OSError) -> str:
+    """Name an error as people know it; asyncio lists all addresses it has tried."""
+    if isinstance(error, socket.gaierror):
+        return "the host name cannot be resolved"
+    if error.errno is not None:
+        return os.strerror(error.errno)
+    return os.strerror(errno.ECONNREFUSED) if f"[Errno {errno.ECONNREFUSED}]" in str(error) else str(error)

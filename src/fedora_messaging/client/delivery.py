@@ -1,0 +1,90 @@
+"""A delivery, and how its processing ends."""
+
+import logging
+from enum import Enum
+from typing import Final
+
+from ..exceptions import ValidationError
+from ..message import Message, get_message
+from ..wire.errors import WireError
+from ..wire.properties import decode_properties
+from .stats import ConsumerStats
+
+_log = logging.getLogger("fedora_messaging.twisted.consumer")
+
+
+class Action(Enum):
+    """What the broker is told."""
+
+    ACK = "ack"
+    REQUEUE = "put it back"
+    REFUSE = "drop or dead-letter it"
+    REQUEUE_ALL = "put back this one and all that are out"
+
+
+class Raw:
+    """A delivery as it came.
+
+    Attributes:
+        epoch: Which of the consumer's channels it came on; its tag means nothing on another.
+    """
+
+    __slots__ = ("body", "epoch", "properties", "queue", "redelivered", "routing_key", "tag")
+
+    def __init__(
+        self,
+        epoch: int,
+        tag: int,
+        queue: str,
+        routing_key: str,
+        redelivered: bool,
+        properties: bytes,
+        body: bytes | None,
+    ) -> None:
+        self.epoch = epoch
+        self.tag = tag
+        self.queue = queue
+        self.routing_key = routing_key
+        self.redelivered = redelivered
+        self.properties = properties
+        self.body = body
+
+    def decode(self) -> Message:
+        """Build the message.
+
+        Raises:
+            ValidationError: It is no valid message, in whatever way.
+        """
+        if self.body is None:
+            raise ValidationError("the body is larger than this client takes")
+        try:
+            properties = decode_properties(self.properties)
+        except WireError as error:
+            raise ValidationError(f"the properties cannot be decoded: {error.text}") from error
+        message = get_message(self.routing_key, properties, self.body)
+        message.queue = self.queue
+        return message
+
+
+#: What a delivery and its callback come to.
+Verdict = tuple[Action, BaseException | None]
+ACKED: Final[Verdict] = (Action.ACK, None)
+REFUSED: Final[Verdict] = (Action.REFUSE, None)
+
+
+def decode_or_refuse(raw: Raw, stats: ConsumerStats) -> Message | None:
+    """Build the message; an invalid one is counted and logged, and ``None`` returned."""
+    try:
+        message = raw.decode()
+    except ValidationError as error:
+        stats.invalid += 1
+        _log.warning(
+            "A message on queue %r with topic %r did not pass validation; ignoring message: %s",
+            raw.queue,
+            raw.routing_key,
+            error.summary,
+        )
+        return None
+    stats.received += 1
+    _log.info("Consuming message from topic %r (message id %r)", message.topic, message.id)
+    return message

@@ -1,0 +1,63 @@
+"""Consumers that live and end together."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..message import Message
+from ..options import BindingOptions, QosOptions, QueueOptions
+from .consumer import Consumer
+from .runners import runner_for
+from .supervisor import Supervisor
+
+
+class ConsumerGroup:
+    """One callback on several queues: when one consumer ends with an error, all are stopped.
+
+    Args:
+        supervisor: Keeps the consumers alive.
+        callback: Called, or awaited, with each message.
+        queues: The queues with their bindings, in the order in which they are declared.
+        qos: Prefetch of each consumer.
+    """
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        callback: Callable[[Message], Any],
+        queues: Sequence[tuple[QueueOptions, Sequence[BindingOptions]]],
+        qos: QosOptions,
+    ) -> None:
+        self._supervisor = supervisor
+        make = runner_for(callback)
+        self.consumers = [Consumer(make, queue, bindings, qos) for queue, bindings in queues]
+
+    async def start(self) -> None:
+        """Register all consumers; if one cannot be, none remains.
+
+        Raises:
+            BadDeclaration: The broker refuses a queue or binding.
+            PermissionException: The broker refuses to let us read a queue.
+            ConnectionException: The broker refuses us.
+            NoFreeChannels: There is no channel left.
+        """
+        try:
+            for consumer in self.consumers:
+                await self._supervisor.consume(consumer)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def wait(self) -> BaseException | None:
+        """Return when all have ended: the error of the first that failed, or ``None``."""
+        results = [consumer.result for consumer in self.consumers]
+        if not results:
+            return None
+        await asyncio.wait(results, return_when=asyncio.FIRST_EXCEPTION)
+        await self.stop()
+        errors = (result.exception() for result in results)
+        return next((error for error in errors if error is not None), None)
+
+    async def stop(self) -> None:
+        """Let running callbacks end, acknowledge them, and unsubscribe."""
+        await asyncio.gather(*[consumer.stop() for consumer in self.consumers])

@@ -1,0 +1,44 @@
+"""From what a callback did to what the broker is told."""
+
+import logging
+from typing import TYPE_CHECKING
+
+from ..exceptions import Drop, HaltConsumer, Nack
+from .delivery import ACKED, Action, Verdict
+from .stats import ConsumerStats
+
+if TYPE_CHECKING:
+    from ..message import Message
+
+_log = logging.getLogger("fedora_messaging.twisted.consumer")
+
+
+def succeeded(message: "Message", stats: ConsumerStats) -> Verdict:
+    """The callback returned."""
+    stats.processed += 1
+    _log.info("Successfully consumed message from topic %r (message id %r)", message.topic, message.id)
+    return ACKED
+
+
+def raised(message: "Message", error: BaseException, stats: ConsumerStats) -> Verdict:
+    """The callback raised; returns what to tell the broker, and the error if consuming ends with it."""
+    if isinstance(error, Nack):
+        stats.rejected += 1
+        _log.warning("Returning message id %r to the queue", message.id)
+        return Action.REQUEUE, None
+    if isinstance(error, Drop):
+        stats.dropped += 1
+        _log.warning("Consumer requested message id %r be dropped", message.id)
+        return Action.REFUSE, None
+    if isinstance(error, HaltConsumer):
+        _log.info("Consumer indicated it wishes consumption to halt, shutting down")
+        if error.requeue:
+            stats.rejected += 1
+            return Action.REQUEUE, error
+        stats.processed += 1
+        return Action.ACK, error
+    stats.failed += 1
+    _log.error(
+        "Received unexpected exception from consumer callback for message id %r", message.id, exc_info=error
+    )
+    return Action.REQUEUE_ALL, error

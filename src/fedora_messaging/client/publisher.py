@@ -1,0 +1,235 @@
+"""Publishing with confirms, across channels and connections."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..exceptions import (
+    AMQPError,
+    ChannelClosed,
+    ConnectionClosed,
+    ConnectionException,
+    DeliveryRefused,
+    ExchangeNotFound,
+    NoFreeChannels,
+    PublishException,
+    PublishForbidden,
+    PublishReturned,
+    Unroutable,
+)
+from ..message import Message
+from ..protocol import events as ev
+from ..protocol.confirms import Unsettled
+from ..protocol.errors import ACCESS_REFUSED, NOT_FOUND
+from ..wire import methods as m
+from ..wire.methods import Method
+from ..wire.properties import encode_properties
+from .connection import Connection
+
+if TYPE_CHECKING:
+    from .channel import Channel
+
+_log = logging.getLogger(__name__)
+
+Settled = Callable[[Exception | None], None]
+
+
+class Outgoing:
+    """One publish on its way.
+
+    Attributes:
+        settled: Called exactly once, in the event loop, with ``None`` when the broker has confirmed,
+            or else with the reason.
+        abandoned: Nobody waits any longer: it is not sent (again).
+    """
+
+    __slots__ = ("abandoned", "attempts", "body", "error", "exchange", "method", "properties", "settled")
+
+    def __init__(
+        self, exchange: str, method: bytes, properties: bytes, body: bytes, settled: Settled
+    ) -> None:
+        self.exchange = exchange
+        self.method = method
+        self.properties = properties
+        self.body = body
+        self.settled = settled
+        self.abandoned = False
+        self.attempts = 0
+        # Set by basic.return, which comes before the confirm.
+        self.error: Exception | None = None
+
+
+def encode(message: Message, exchange: Any, settled: Settled, mandatory: bool = False) -> Outgoing:
+    """Encode a message once, however often it has to be sent.
+
+    Raises:
+        EncodingError: The topic is too long, or a header has a type that AMQP lacks.
+        TypeError: The body holds something that JSON lacks, or the exchange is no text.
+    """
+    if not isinstance(exchange, str):
+        raise TypeError(f"the exchange must be text, but is a {type(exchange).__name__}")
+    method = m.BasicPublish(exchange, message._encoded_routing_key, mandatory).encode()
+    return Outgoing(exchange, method, encode_properties(message._properties), message._encoded_body, settled)
+
+
+class Publisher:
+    """Sends on one channel in confirm mode and settles each publish by its own confirm.
+
+    After the channel was closed because of *some* publish, those in flight are sent one by one until
+    the guilty one is found: it fails with the broker's words, and the innocent are not lost. What was
+    in flight when the connection ended is sent again on the next one; so a message may arrive twice.
+
+    Attributes:
+        published: How many were confirmed.
+    """
+
+    def __init__(self) -> None:
+        self.published = 0
+        self._channel: Channel | None = None
+        self._connection: Connection | None = None
+        self._waiting: deque[Outgoing] = deque()
+        self._suspects: deque[Outgoing] = deque()
+        self._unsettled: Unsettled[Outgoing] = Unsettled()
+        self._opening: asyncio.Task[None] | None = None
+
+    # The supervisor calls these
+
+    def attach(self, connection: Connection) -> None:
+        """Use a new connection; what waits is sent on it."""
+        self._connection = connection
+        if self._waiting or self._suspects:
+            self._open_soon()
+
+    def fail_waiting(self, error: Exception) -> None:
+        """Give everything up that waits for a connection."""
+        doomed = [*self._suspects, *self._waiting]
+        self._suspects.clear()
+        self._waiting.clear()
+        for out in doomed:
+            self._settle(out, error)
+
+    def fail_all(self, error: Exception) -> None:
+        """Give everything up; whether what is in flight arrived nobody knows."""
+        for out in self._unsettled.take_all():
+            self._settle(out, error)
+        self.fail_waiting(error)
+
+    # The faces call this
+
+    def submit(self, out: Outgoing) -> None:
+        """Send a message, at once or as soon as it can be."""
+        if self._waiting or self._suspects or self._channel is None:
+            self._waiting.append(out)
+            if self._channel is None:
+                self._open_soon()
+        elif self._channel.connection.can_send:
+            self._transmit(out)
+        else:
+            self._waiting.append(out)
+
+    def _open_soon(self) -> None:
+        if self._connection is not None and self._opening is None:
+            self._opening = asyncio.create_task(self._open(self._connection))
+
+    async def _open(self, connection: Connection) -> None:
+        try:
+            channel = await connection.open_channel()
+            await channel.call(m.ConfirmSelect(), m.ConfirmSelectOk)
+        except NoFreeChannels as error:
+            self.fail_waiting(error)
+        except (ConnectionException, ChannelClosed) as error:
+            # What waits goes out on the next connection.
+            _log.info("No channel for publishing: %s", error)
+        else:
+            channel.listener = self
+            self._channel = channel
+            self._unsettled = Unsettled()
+        finally:
+            self._opening = None
+        self._send()
+
+    def _send(self) -> None:
+        """Send what may be sent now."""
+        channel = self._channel
+        if channel is None:
+            return
+        while self._suspects and channel.connection.can_send:
+            if self._unsettled:
+                return
+            out = self._suspects.popleft()
+            if not out.abandoned:
+                self._transmit(out)
+                return
+        while self._waiting and channel.connection.can_send and not self._suspects:
+            out = self._waiting.popleft()
+            if not out.abandoned:
+                self._transmit(out)
+
+    def _transmit(self, out: Outgoing) -> None:
+        assert self._channel is not None  # noqa: S101 - callers have looked
+        out.attempts += 1
+        self._unsettled.sent(out)
+        self._channel.send_content(out.method, out.properties, out.body)
+
+    def _settle(self, out: Outgoing, error: Exception | None) -> None:
+        if error is None:
+            self.published += 1
+        out.settled(error)
+
+    # The channel calls these
+
+    def on_method(self, method: Method) -> None:
+        """A confirm."""
+        if isinstance(method, m.BasicAck):
+            for out in self._unsettled.settle(method.delivery_tag, method.multiple):
+                self._settle(out, out.error)
+        elif isinstance(method, m.BasicNack):
+            error = DeliveryRefused(0, "the broker refused the message (basic.nack)")
+            for out in self._unsettled.settle(method.delivery_tag, method.multiple):
+                self._settle(out, PublishReturned(error))
+        if self._suspects or self._waiting:
+            self._send()
+
+    def on_content(self, content: ev.ContentReceived) -> None:
+        """A returned message: the oldest one in flight that equals it."""
+        method = content.method
+        if not isinstance(method, m.BasicReturn):
+            return
+        for out in self._unsettled:
+            if out.error is None and out.properties == content.properties and out.body == content.body:
+                out.error = PublishReturned(Unroutable(method.reply_code, method.reply_text))
+                return
+
+    def on_writable(self) -> None:
+        """The socket has room again."""
+        self._send()
+
+    def on_channel_closed(self, error: AMQPError) -> None:
+        """Find out whose fault it was, or send again on the next connection."""
+        self._channel = None
+        in_flight = self._unsettled.take_all()
+        if isinstance(error, ConnectionClosed):
+            self._connection = None
+            self._waiting.extendleft(reversed([*in_flight, *self._suspects]))
+            self._suspects.clear()
+            return
+        if len(in_flight) == 1:
+            self._blame(in_flight[0], error)
+        else:
+            self._suspects.extendleft(reversed(in_flight))
+        if self._waiting or self._suspects:
+            self._open_soon()
+
+    def _blame(self, out: Outgoing, error: AMQPError) -> None:
+        reason = ChannelClosed(error.reply_code, error.reply_text)
+        if error.reply_code == ACCESS_REFUSED:
+            _log.error("The broker does not let us publish to %r: %s", out.exchange, error)
+            self._settle(out, PublishForbidden(reason))
+        elif error.reply_code == NOT_FOUND:
+            self._settle(out, ExchangeNotFound(reason))
+        elif out.attempts > 1:
+            self._settle(out, PublishException(reason))
+        else:
+            self._suspects.appendleft(out)

@@ -1,0 +1,214 @@
+"""Running callbacks: coroutine functions in the event loop, plain functions in a thread of their own."""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..message import Message
+from .delivery import REFUSED, Action, Raw, Verdict, decode_or_refuse
+from .outcome import raised, succeeded
+from .stats import ConsumerStats
+
+if TYPE_CHECKING:
+    from .consumer import Consumer
+
+#: Tells the consumer what to tell the broker of one delivery.
+Report = Callable[[Raw, Verdict], None]
+IsStale = Callable[[Raw], bool]
+
+
+class Runner(Protocol):
+    """Processes deliveries; all calls come from the event loop.
+
+    Attributes:
+        in_order: Each delivery is settled before the next one is begun.
+    """
+
+    in_order: bool
+
+    def start(self) -> None:
+        """Begin."""
+        ...
+
+    def put(self, raw: Raw) -> None:
+        """Process a delivery when its turn comes."""
+        ...
+
+    async def finish(self) -> None:
+        """Let the running callback end, and process nothing more."""
+        ...
+
+
+def is_coroutine_callback(callback: Any) -> bool:
+    """Whether calling it gives a coroutine: a coroutine function, or an object with an async ``__call__``."""
+    from inspect import iscoroutinefunction
+
+    return iscoroutinefunction(callback) or iscoroutinefunction(getattr(callback, "__call__", None))  # noqa: B004
+
+
+def runner_for(callback: Callable[[Message], Any]) -> Callable[["Consumer"], Runner]:
+    """Choose the runner for a callback."""
+
+    def make(consumer: "Consumer") -> Runner:
+        arguments = (callback, consumer.stats, consumer.report, consumer.is_stale)
+        if is_coroutine_callback(callback):
+            return CoroutineRunner(*arguments)
+        return ThreadRunner(*arguments, consumer.queue_name)
+
+    return make
+
+
+class CoroutineRunner:
+    """Awaits the callback in the event loop; one task for all deliveries."""
+
+    in_order = True
+
+    def __init__(
+        self,
+        callback: Callable[[Message], Awaitable[Any]],
+        stats: ConsumerStats,
+        report: Report,
+        is_stale: IsStale,
+    ) -> None:
+        self._callback = callback
+        self._stats = stats
+        self._report = report
+        self._is_stale = is_stale
+        self._inbox: deque[Raw] = deque()
+        self._arrival: asyncio.Future[None] | None = None
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.create_task(self._run())
+
+    def put(self, raw: Raw) -> None:
+        """Process a delivery when its turn comes."""
+        self._inbox.append(raw)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
+
+    async def finish(self) -> None:
+        """Let the running callback end, and process nothing more."""
+        self._stopping = True
+        self._inbox.clear()
+        self._wake()
+        if self._task is not None and self._task is not asyncio.current_task():
+            await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while not self._stopping:
+            if not self._inbox:
+                self._arrival = loop.create_future()
+                await self._arrival
+                continue
+            raw = self._inbox.popleft()
+            if not self._is_stale(raw):
+                verdict = await self._process(raw)
+                self._stopping = self._stopping or verdict[1] is not None
+                self._report(raw, verdict)
+
+    async def _process(self, raw: Raw) -> Verdict:
+        message = decode_or_refuse(raw, self._stats)
+        if message is None:
+            return REFUSED
+        try:
+            await self._callback(message)
+        except asyncio.CancelledError:
+            # The loop is being torn down: nobody can say what became of the message.
+            self._stopping = True
+            self._report(raw, (Action.REQUEUE, None))
+            raise
+        except Exception as error:
+            return raised(message, error, self._stats)
+        return succeeded(message, self._stats)
+
+
+class ThreadRunner:
+    """Calls the callback in one thread; a burst of results costs the event loop one wake-up."""
+
+    in_order = True
+
+    def __init__(
+        self,
+        callback: Callable[[Message], Any],
+        stats: ConsumerStats,
+        report: Report,
+        is_stale: IsStale,
+        name: str,
+    ) -> None:
+        self._callback = callback
+        self._stats = stats
+        self._report = report
+        self._is_stale = is_stale
+        self._inbox: SimpleQueue[Raw | None] = SimpleQueue()
+        self._results: deque[tuple[Raw, Verdict]] = deque()
+        self._wake_pending = False
+        self._stopping = False
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._thread = threading.Thread(target=self._run, name=f"consumer {name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def put(self, raw: Raw) -> None:
+        """Process a delivery when its turn comes."""
+        self._inbox.put(raw)
+
+    async def finish(self) -> None:
+        """Let the running callback end, and process nothing more."""
+        self._stopping = True
+        self._inbox.put(None)
+        if self._thread.ident is not None:
+            await self._ended
+
+    def _run(self) -> None:
+        while not self._stopping:
+            raw = self._inbox.get()
+            if raw is None or self._stopping:
+                break
+            if self._is_stale(raw):
+                continue
+            verdict = self._process(raw)
+            self._stopping = self._stopping or verdict[1] is not None
+            self._results.append((raw, verdict))
+            if not self._wake_pending:
+                self._wake_pending = True
+                self._post(self._hand_over)
+        self._post(self._end)
+
+    def _post(self, call: Callable[[], None]) -> None:
+        # A closed loop means that the program is past waiting for us.
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(call)
+
+    def _process(self, raw: Raw) -> Verdict:
+        message = decode_or_refuse(raw, self._stats)
+        if message is None:
+            return REFUSED
+        try:
+            self._callback(message)
+        except BaseException as error:  # SystemExit and KeyboardInterrupt end consuming, not the thread alone
+            return raised(message, error, self._stats)
+        return succeeded(message, self._stats)
+
+    def _hand_over(self) -> None:
+        # Cleared first: a result that is appended from here on brings its own wake-up, or is taken below.
+        self._wake_pending = False
+        while self._results:
+            self._report(*self._results.popleft())
+
+    def _end(self) -> None:
+        self._hand_over()
+        if not self._ended.done():
+            self._ended.set_result(None)

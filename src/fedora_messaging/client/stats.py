@@ -1,0 +1,24 @@
+"""Counters of what consumers did."""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class ConsumerStats:
+    """What became of the deliveries of a consumer.
+
+    Attributes:
+        received: Valid messages handed to the callback.
+        processed: Acknowledged.
+        dropped: Refused by :class:`~fedora_messaging.exceptions.Drop`.
+        rejected: Put back by :class:`~fedora_messaging.exceptions.Nack`.
+        failed: The callback raised something else.
+        invalid: Refused because they are no valid messages.
+    """
+
+    received: int = 0
+    processed: int = 0
+    dropped: int = 0
+    rejected: int = 0
+    failed: int = 0
+    invalid: int = 0

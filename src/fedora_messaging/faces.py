@@ -1,0 +1,91 @@
+"""What the synchronous and the asynchronous face have in common."""
+
+import logging
+from collections.abc import Callable
+from inspect import isclass
+from typing import Any
+
+from . import config, signals
+from .exceptions import ConfigurationException
+from .message import Message
+from .options import BindingOptions, QosOptions, QueueOptions
+
+_log = logging.getLogger("fedora_messaging.api")
+
+
+def _sender() -> Any:
+    # The sender of all signals is the function itself; receivers compare it.
+    from . import api
+
+    return api.publish
+
+
+def publish_started(message: Message) -> None:
+    """Let receivers see, and change, a message; what they raise stops the publish."""
+    if signals.pre_publish_signal.receivers:
+        signals.pre_publish_signal.send(_sender(), message=message)
+
+
+def publish_succeeded(message: Message) -> None:
+    """Tell receivers that a message is published; it stays so whatever they raise."""
+    if signals.publish_signal.receivers:
+        try:
+            signals.publish_signal.send(_sender(), message=message)
+        except Exception:
+            _log.exception("A receiver of publish_signal failed; message %s is published", message.id)
+
+
+def publish_failed(message: Message, error: Exception) -> None:
+    """Tell receivers that a message is not, or perhaps not, published."""
+    _log.error("Publishing %r failed: %s: %s", message, type(error).__name__, error)
+    if signals.publish_failed_signal.receivers:
+        try:
+            signals.publish_failed_signal.send(_sender(), message=message, reason=error)
+        except Exception:
+            _log.exception("A receiver of publish_failed_signal failed")
+
+
+def check_callback(callback: Any) -> Callable[[Message], Any]:
+    """Return a callable for what a program gave as its callback; a class is instantiated.
+
+    Raises:
+        ValueError: It cannot be called.
+    """
+    candidate = callback() if isclass(callback) else callback
+    if not callable(candidate):
+        raise ValueError("Callback must be a class that implements __call__ or a function.")
+    return candidate  # type: ignore[no-any-return]
+
+
+def queue_plan(
+    bindings: Any, queues: Any
+) -> tuple[list[tuple[QueueOptions, list[BindingOptions]]], QosOptions]:
+    """Put together what to declare and consume.
+
+    Args:
+        bindings: A table or list of tables as in the configuration; ``None`` takes its ``bindings``.
+        queues: A table of queues as in the configuration; ``None`` takes its ``queues``.
+
+    Raises:
+        ValueError: An argument is not what the configuration would accept.
+    """
+    conf = config.conf
+    try:
+        if isinstance(bindings, dict):
+            bindings = [bindings]
+        if bindings is None:
+            bindings = conf["bindings"] or []
+        else:
+            config.validate_bindings(bindings)
+        if queues is None:
+            queues = conf["queues"]
+        else:
+            config.validate_queues(queues)
+    except ConfigurationException as error:
+        raise ValueError(error.message) from error
+    passive = conf["passive_declares"]
+    plan = [
+        (config.queue_options(name, settings, passive), config.binding_options(bindings, name))
+        for name, settings in queues.items()
+    ]
+    return plan, config.qos_options(conf)

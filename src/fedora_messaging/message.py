@@ -1,0 +1,578 @@
+"""Messages, their schema classes, and their way to and from bytes and files.
+
+A message class is registered as an entry point of the group ``fedora.messages``; the entry point's name
+travels in the header ``fedora_messaging_schema``, so that the consumer builds the same class.
+"""
+
+import datetime
+import json
+import logging
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Any, Union
+
+from . import config, jsoncodec, schema_utils
+from .exceptions import ValidationError
+from .validation import validate as _validate
+from .wire.properties import PERSISTENT, BasicProperties, Properties
+
+DEBUG = 10
+INFO = 20
+WARNING = 30
+ERROR = 40
+SEVERITIES = (DEBUG, INFO, WARNING, ERROR)
+
+HeaderType = dict[str, Union[str, int, bool]]  # noqa: UP007 - a run-time fact of the compatible interface
+
+_log = logging.getLogger(__name__)
+
+_SCHEMA_HEADER = "fedora_messaging_schema"
+_PACKAGE_HEADER = "fedora_messaging_schema_package"
+_SEVERITY_HEADER = "fedora_messaging_severity"
+_SENT_AT_HEADER = "sent-at"
+_PRIORITY_HEADER = "priority"
+#: Accessor and the word that its values get in filter headers.
+_FILTERS = (
+    ("usernames", "user"),
+    ("groups", "group"),
+    ("packages", "rpm"),
+    ("containers", "container"),
+    ("modules", "module"),
+    ("flatpaks", "flatpak"),
+)
+_DRAFT_4 = "http://json-schema.org/draft-04/schema#"
+#: Of a body that is shown in the log.
+_SHOWN = 500
+
+_registry_loaded = False
+_schema_name_to_class: dict[str, type["Message"]] = {}
+_class_to_schema_name: dict[type["Message"], str] = {}
+_schema_name_to_package: dict[str, str] = {}
+
+
+class Message:
+    """A message: a JSON body with a topic, checked by JSON Schema.
+
+    Subclasses set ``body_schema`` and override the accessors.
+
+    Args:
+        body: JSON object (``dict``); anything falsy means an empty one. Kept, not copied.
+        headers: Further headers, copied. The library's own headers win.
+        topic: Routing key; falsy means the class's ``topic``.
+        properties: AMQP properties to use as they are; ``headers`` is ignored then.
+        severity: One of :data:`SEVERITIES`; falsy means the class's ``severity``.
+
+    Raises:
+        TypeError: The class is not registered and no ``properties`` are given.
+
+    Attributes:
+        queue: Name of the queue that a received message came from, otherwise ``None``.
+    """
+
+    severity: int = INFO
+    topic: str = ""
+    deprecated: bool = False
+    headers_schema: Mapping[str, Any] = {
+        "$schema": _DRAFT_4,
+        "description": "Schema for message headers",
+        "type": "object",
+        "properties": {
+            _SEVERITY_HEADER: {"type": "number", "enum": list(SEVERITIES)},
+            _SCHEMA_HEADER: {"type": "string"},
+            _PACKAGE_HEADER: {"type": "string"},
+            _SENT_AT_HEADER: {"type": "string"},
+        },
+    }
+    body_schema: Mapping[str, Any] = {
+        "$schema": _DRAFT_4,
+        "description": "Schema for message body",
+        "type": "object",
+    }
+
+    def __init__(
+        self,
+        body: Any = None,
+        headers: Mapping[str, Any] | None = None,
+        topic: str | None = None,
+        properties: Properties | None = None,
+        severity: int | None = None,
+    ) -> None:
+        self.body: Any = body or {}
+        if topic:
+            self.topic = topic
+        if severity:
+            self.severity = severity
+        self._properties: Properties = properties or self._build_properties(headers or {})
+        self.queue: str | None = None
+
+    def _build_properties(self, headers: Mapping[str, Any]) -> Properties:
+        priority = config.conf["publish_priority"]
+        return BasicProperties(
+            content_type="application/json",
+            content_encoding="utf-8",
+            delivery_mode=PERSISTENT,
+            headers=self._build_headers(headers, priority),
+            message_id=str(uuid.uuid4()),
+            priority=priority,
+        )
+
+    def _build_headers(self, headers: Mapping[str, Any], priority: int | None) -> dict[str, Any]:
+        built = dict(headers)
+        name = get_name(type(self))
+        built[_SCHEMA_HEADER] = name
+        package = _schema_name_to_package.get(name)
+        if package is not None:
+            built[_PACKAGE_HEADER] = package
+        now = datetime.datetime.now(tz=datetime.timezone.utc)  # noqa: UP017 - tests replace `datetime.datetime`
+        built[_SENT_AT_HEADER] = now.replace(microsecond=0).isoformat()
+        built[_SEVERITY_HEADER] = self.severity
+        built[_PRIORITY_HEADER] = priority or 0
+        built.update(self._filter_headers())
+        return built
+
+    def _filter_headers(self) -> dict[str, bool]:
+        """Return the headers by which brokers can filter: ``fedora_messaging_<word>_<name>``."""
+        headers = {}
+        for accessor, word in _FILTERS:
+            try:
+                values = getattr(self, accessor)
+            except Exception:  # an accessor is an application's code
+                _log.warning("Header %s not found in message", accessor)
+                continue
+            for value in values:
+                headers[f"fedora_messaging_{word}_{value}"] = True
+        return headers
+
+    @property
+    def _headers(self) -> dict[str, Any]:
+        return self._properties.headers or {}
+
+    @_headers.setter
+    def _headers(self, headers: dict[str, Any]) -> None:
+        self._properties.headers = headers
+
+    @property
+    def id(self) -> str | None:
+        """Unique identity, kept through redelivery, recording and replay."""
+        return self._properties.message_id
+
+    @id.setter
+    def id(self, value: str) -> None:
+        self._properties.message_id = value
+
+    @property
+    def priority(self) -> int:
+        """AMQP priority."""
+        return self._properties.priority or 0
+
+    @priority.setter
+    def priority(self, value: int | None) -> None:
+        self._properties.priority = value or 0
+        self._headers[_PRIORITY_HEADER] = value or 0
+
+    @property
+    def _encoded_routing_key(self) -> str:
+        prefix = config.conf["topic_prefix"]
+        return f"{prefix.rstrip('.')}.{self.topic}" if prefix else self.topic
+
+    @property
+    def _encoded_body(self) -> bytes:
+        return json.dumps(self.body).encode("utf-8")
+
+    # Accessors for people and for filters; schema classes override them.
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        return self.topic
+
+    @property
+    def url(self) -> str | None:
+        """Where to read more."""
+        return None
+
+    @property
+    def app_name(self) -> str | None:
+        """Name of the application that sent the message."""
+        return None
+
+    @property
+    def app_icon(self) -> str | None:
+        """URL of the application's icon."""
+        return None
+
+    @property
+    def agent_name(self) -> str | None:
+        """Name of the user who caused the message."""
+        return None
+
+    @property
+    def agent_avatar(self) -> str | None:
+        """URL of the agent's avatar."""
+        name = self.agent_name
+        return None if name is None else schema_utils.user_avatar_url(name)
+
+    @property
+    def usernames(self) -> list[str]:
+        """Users the message is about."""
+        return []
+
+    @property
+    def groups(self) -> list[str]:
+        """Groups the message is about."""
+        return []
+
+    @property
+    def packages(self) -> list[str]:
+        """RPM packages the message is about."""
+        return []
+
+    @property
+    def containers(self) -> list[str]:
+        """Containers the message is about."""
+        return []
+
+    @property
+    def modules(self) -> list[str]:
+        """Modules the message is about."""
+        return []
+
+    @property
+    def flatpaks(self) -> list[str]:
+        """Flatpaks the message is about."""
+        return []
+
+    def validate(self) -> None:
+        """Check headers and body against the class's schemas and those of :class:`Message`.
+
+        Raises:
+            jsonschema.ValidationError: The first violation.
+            jsonschema.SchemaError: A schema is wrong.
+        """
+        self._validate_part("headers", self._headers, self.headers_schema, Message.headers_schema)
+        self._validate_part("body", self.body, self.body_schema, Message.body_schema)
+
+    def _validate_part(
+        self, part: str, value: Any, schema: Mapping[str, Any], base: Mapping[str, Any]
+    ) -> None:
+        _log.debug("Validating the %s of message %r", part, self)
+        _validate(value, schema)
+        if schema is not base:
+            _validate(value, base)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, type(self)):
+            return False
+        return (
+            self.topic == other.topic
+            and self.body == other.body
+            and _without_sent_at(self._headers) == _without_sent_at(other._headers)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(id={self.id!r}, topic={self.topic!r}, body={self.body!r})"
+
+    def __str__(self) -> str:
+        return (
+            f"Id: {self.id}\nTopic: {self.topic}\nHeaders: {_pretty(self._headers)}\n"
+            f"Body: {_pretty(self.body)}"
+        )
+
+
+def _without_sent_at(headers: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in headers.items() if name != _SENT_AT_HEADER}
+
+
+def _pretty(value: Any) -> str:
+    # Headers from other clients may hold timestamps and bytes, which JSON does not know.
+    return json.dumps(value, sort_keys=True, indent=4, separators=(",", ": "), default=str)
+
+
+SERIALIZED_MESSAGE_SCHEMA: dict[str, Any] = {
+    "$schema": _DRAFT_4,
+    "description": "Schema for the JSON object used to represent messages in a file",
+    "type": "object",
+    "properties": {
+        "topic": {"type": "string", "description": "The message topic"},
+        "headers": {
+            "type": "object",
+            "properties": Message.headers_schema["properties"],
+            "description": "The message headers",
+        },
+        "id": {"type": "string", "description": "The message's UUID"},
+        "body": {"type": "object", "description": "The message body"},
+        "queue": {
+            "type": ["string", "null"],
+            "description": "The queue the message arrived on, null for a message that was not received",
+        },
+        "priority": {"type": ["integer", "null"], "description": "The AMQP priority"},
+    },
+    "required": ["topic", "body"],
+}
+
+
+# The registry of message classes
+
+
+def load_message_classes() -> None:
+    """Register every message class that an installed distribution announces.
+
+    A package that cannot be imported is logged and left out.
+    """
+    global _registry_loaded
+    from importlib.metadata import entry_points
+
+    for entry_point in entry_points(group="fedora.messages"):
+        try:
+            cls = entry_point.load()
+        except Exception:
+            _log.exception(
+                "The schema %r (%s) cannot be loaded and is left out", entry_point.name, entry_point.value
+            )
+            continue
+        _schema_name_to_class[entry_point.name] = cls
+        _class_to_schema_name[cls] = entry_point.name
+        package = _get_distribution_from_module(entry_point.module)
+        if package is not None:
+            _schema_name_to_package[entry_point.name] = package
+    _registry_loaded = True
+
+
+def _get_distribution_from_module(module: str) -> str | None:
+    """Take a module path as a distribution's name, dropping its last parts until there is one."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    while module:
+        try:
+            return _normalise(distribution(module).metadata["Name"])
+        except PackageNotFoundError:
+            module = module.rpartition(".")[0]
+    return None
+
+
+def _normalise(name: str) -> str:
+    import re
+
+    return re.sub(r"[-_.]+", "_", name).lower()
+
+
+def _ensure_registry() -> None:
+    if not _registry_loaded:
+        load_message_classes()
+
+
+def get_class(schema_name: str) -> type[Message]:
+    """Return the class of a schema name; :class:`Message`, with a warning, if there is none."""
+    return _find_class(schema_name, None)
+
+
+def _find_class(schema_name: str, package: Any) -> type[Message]:
+    _ensure_registry()
+    cls = _schema_name_to_class.get(schema_name)
+    if cls is not None:
+        return cls
+    hint = (
+        f"You can install the missing schema from package {package!r}"
+        if package
+        else "Either install the package with its schema definition or define a schema"
+    )
+    _log.warning(
+        'The schema "%s" is not in the schema registry! %s. Falling back to the default schema...',
+        schema_name,
+        hint,
+    )
+    return Message
+
+
+def get_name(cls: type[Message]) -> str:
+    """Return the schema name of a class.
+
+    Raises:
+        TypeError: The class is not registered.
+    """
+    _ensure_registry()
+    try:
+        return _class_to_schema_name[cls]
+    except KeyError:
+        raise TypeError(
+            f"The class {cls!r} is not in the message registry, which indicates it is not in the current "
+            'list of entry points for "fedora.messages". Please check that the class has been added to your '
+            "package's entry points, and that the package is installed."
+        ) from None
+
+
+def _get_class_from_headers(headers: Mapping[str, Any]) -> type[Message]:
+    return _find_class(headers[_SCHEMA_HEADER], headers.get(_PACKAGE_HEADER))
+
+
+# From the wire
+
+
+def get_message(routing_key: str, properties: Properties, body: bytes) -> Message:
+    """Build the message that arrived, and validate it.
+
+    Args:
+        routing_key: Becomes the topic.
+        properties: Kept as the message's; missing headers and encoding are filled in.
+        body: Encoded JSON.
+
+    Raises:
+        ValidationError: Whatever is wrong with the message, including mistakes of its schema class:
+            the message is the sender's or the schema's fault and nothing but this message suffers.
+    """
+    cls, severity = _read_headers(routing_key, properties, body)
+    value = _decode_body(routing_key, properties, body)
+    try:
+        message = cls(body=value, topic=routing_key, properties=properties, severity=severity)
+        message.validate()
+        deprecated = cls.deprecated
+    except Exception as error:
+        from jsonschema.exceptions import ValidationError as SchemaViolation
+
+        if isinstance(error, SchemaViolation):
+            _log.error("Message validation of %s failed: %s", properties.message_id, error.message)
+        else:
+            _log.exception("The schema class %s cannot read message %s", cls, properties.message_id)
+        raise ValidationError(error) from error
+    if deprecated:
+        _log.warning(
+            "A message with a deprecated schema (%s.%s) has been received on topic %r. You should check the "
+            "emitting application's documentation to upgrade to the newer schema version.",
+            cls.__module__,
+            cls.__name__,
+            routing_key,
+        )
+    return message
+
+
+def _read_headers(routing_key: str, properties: Properties, body: bytes) -> tuple[type[Message], Any]:
+    if properties.headers is None:
+        _log.error(
+            "Message (headers=%r, body=%s) arrived without headers. A publisher is misbehaving!",
+            properties.headers,
+            _shown(body),
+        )
+        properties.headers = {}
+    headers = properties.headers
+    if _SCHEMA_HEADER not in headers:
+        _log.error("Message %s on %r arrived without a schema header.", properties.message_id, routing_key)
+        cls = Message
+    else:
+        try:
+            cls = _get_class_from_headers(headers)
+        except TypeError as error:
+            _log.error("Message %s has a schema header that is no text", properties.message_id)
+            raise ValidationError(error) from error
+    if _SEVERITY_HEADER not in headers:
+        _log.error(
+            "Message %s on %r arrived without a severity. Defaulting to INFO.",
+            properties.message_id,
+            routing_key,
+        )
+        return cls, INFO
+    return cls, headers[_SEVERITY_HEADER]
+
+
+def _decode_body(routing_key: str, properties: Properties, body: bytes) -> Any:
+    if properties.content_encoding is None:
+        _log.error("Message %s on %r arrived without a content encoding.", properties.message_id, routing_key)
+        properties.content_encoding = "utf-8"
+    try:
+        return jsoncodec.decode(body, properties.content_encoding)
+    except ValueError as error:
+        _log.error(  # noqa: TRY400 - the traceback would only show the decoder
+            "Message %s on %r with body %s cannot be decoded: %s",
+            properties.message_id,
+            routing_key,
+            _shown(body),
+            error,
+        )
+        raise ValidationError(error) from error
+
+
+def _shown(body: bytes) -> str:
+    return repr(body) if len(body) <= _SHOWN else f"{body[:_SHOWN]!r}... ({len(body)} bytes)"
+
+
+# To and from files
+
+
+def dumps(messages: Message | Iterable[Message]) -> str:
+    """Write messages as lines of JSON.
+
+    Raises:
+        ValidationError: An item is no valid message.
+        TypeError: A body holds something that JSON does not know.
+    """
+    items = [messages] if isinstance(messages, Message) else messages
+    return "\n".join([_dump(item) for item in items]) + "\n"
+
+
+def _dump(message: Message) -> str:
+    from jsonschema.exceptions import ValidationError as SchemaViolation
+
+    try:
+        message.validate()
+    except (SchemaViolation, AttributeError) as error:
+        raise ValidationError(error) from error
+    data = {
+        "topic": message.topic,
+        "headers": message._headers,
+        "id": message.id,
+        "body": message.body,
+        "queue": message.queue,
+        "priority": message.priority,
+    }
+    return json.dumps(data, ensure_ascii=False, sort_keys=True)
+
+
+def loads(serialized_messages: str) -> list[Message]:
+    """Read what :func:`dumps` wrote.
+
+    Raises:
+        ValidationError: A line is not JSON, or not a serialised message.
+    """
+    # Only the line feed ends a line: JSON strings may hold the other characters that `splitlines` knows.
+    lines = serialized_messages.split("\n")
+    if not lines[-1]:
+        lines.pop()
+    return [_load(line) for line in lines]
+
+
+def _load(line: str) -> Message:
+    try:
+        data = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValidationError(error) from error
+    return load_message(data)
+
+
+def load_message(message_dict: Mapping[str, Any]) -> Message:
+    """Build a message from its serialised form; the body is not checked against its class's schema.
+
+    Raises:
+        ValidationError: It is not a serialised message.
+    """
+    from jsonschema.exceptions import ValidationError as SchemaViolation
+
+    try:
+        _validate(message_dict, SERIALIZED_MESSAGE_SCHEMA)
+    except SchemaViolation as error:
+        raise ValidationError(error) from error
+    headers = message_dict.get("headers", {})
+    cls = _get_class_from_headers(headers) if _SCHEMA_HEADER in headers else Message
+    message = cls(
+        body=message_dict["body"],
+        topic=message_dict["topic"],
+        headers=headers,
+        severity=headers.get(_SEVERITY_HEADER),
+    )
+    if _SENT_AT_HEADER in headers:
+        message._headers[_SENT_AT_HEADER] = headers[_SENT_AT_HEADER]
+    if "id" in message_dict:
+        message.id = message_dict["id"]
+    message.queue = message_dict.get("queue")
+    message.priority = message_dict.get("priority")
+    return message

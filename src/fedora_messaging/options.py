@@ -1,0 +1,122 @@
+"""Settings as the layers below the configuration receive them: frozen, typed, complete."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Largest frame we offer to handle, in bytes; also what RabbitMQ proposes.
+FRAME_MAX = 131072
+#: RabbitMQ 4.1 and newer refuse less; we never offer or accept less (PITFALLS P29).
+FRAME_MAX_FLOOR = 8192
+CHANNEL_MAX = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class TLSOptions:
+    """Files for TLS, all PEM.
+
+    Attributes:
+        ca_cert: Certificates to trust; ``None`` trusts what the platform trusts.
+        certfile: Own certificate chain.
+        keyfile: Key of the first certificate in ``certfile``.
+        server_hostname: Name that the peer's certificate must carry; ``None`` means the dialled host.
+    """
+
+    ca_cert: str | None = None
+    certfile: str | None = None
+    keyfile: str | None = None
+    server_hostname: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionOptions:
+    """Where and how to connect.
+
+    Attributes:
+        host: Host name or address; ignored when ``unix_path`` is set.
+        port: TCP port.
+        vhost: AMQP virtual host.
+        username: Login name.
+        password: Login password; never shown by ``repr``.
+        external: Log in with the client certificate (SASL EXTERNAL) instead of the password.
+        tls: TLS settings, ``None`` for plain TCP.
+        unix_path: Path of a Unix socket to dial instead of TCP.
+        heartbeat: Seconds; 0 switches heartbeats off, ``None`` takes what the server proposes.
+        channel_max: Highest channel number to use.
+        frame_max: Largest frame in bytes.
+        blocked_connection_timeout: Seconds the broker may block the connection before it is given up.
+        connect_timeout: Seconds for TCP, TLS and the AMQP handshake together.
+        locale: Locale sent to the server.
+        client_properties: Shown by the broker beside the connection.
+    """
+
+    host: str = "localhost"
+    port: int = 5672
+    vhost: str = "/"
+    username: str = "guest"
+    password: str = field(default="guest", repr=False)
+    external: bool = False
+    tls: TLSOptions | None = None
+    unix_path: str | None = None
+    heartbeat: int | None = None
+    channel_max: int = CHANNEL_MAX
+    frame_max: int = FRAME_MAX
+    blocked_connection_timeout: float | None = None
+    connect_timeout: float = 15.0
+    locale: str = "en_US"
+    client_properties: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        """Where this leads, fit to show to people: never with the password."""
+        if self.unix_path is not None:
+            return f"unix:{self.unix_path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'amqps' if self.tls else 'amqp'}://{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueOptions:
+    """A queue to declare; an empty name lets the broker choose one.
+
+    ``passive`` only checks that the queue exists.
+    """
+
+    name: str = ""
+    durable: bool = False
+    auto_delete: bool = False
+    exclusive: bool = False
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    passive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BindingOptions:
+    """One binding of a queue to an exchange."""
+
+    exchange: str
+    routing_key: str
+    arguments: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QosOptions:
+    """How many deliveries the broker may have outstanding per consumer; 0 is no limit."""
+
+    prefetch_count: int = 10
+    prefetch_size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RetryOptions:
+    """Back-off between attempts to connect: exponential with full jitter below a cap.
+
+    Attributes:
+        initial: Seconds before the second attempt.
+        factor: Growth per attempt.
+        maximum: Cap in seconds.
+    """
+
+    initial: float = 0.5
+    factor: float = 2.0
+    maximum: float = 30.0

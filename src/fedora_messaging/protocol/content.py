@@ -1,0 +1,83 @@
+"""Putting a content back together from its header and body frames (AMQP 0-9-1 section 4.2.6)."""
+
+import struct
+from typing import Final
+
+from ..wire.frames import BODY, HEADER
+from ..wire.methods import Method
+from .errors import FRAME_ERROR, SYNTAX_ERROR, UNEXPECTED_FRAME, ConnectionError
+from .events import ContentReceived
+
+_CONTENT_HEADER = struct.Struct(">HHQ")
+_HEADER_SIZE: Final = 12
+
+
+class Assembly:
+    """One content under way on one channel.
+
+    Keeps what has arrived, never what was announced: a peer that announces petabytes costs nothing.
+    A body above ``max_body`` is read and thrown away, so that the channel goes on behind it.
+    """
+
+    __slots__ = ("_chunks", "_header_seen", "_max_body", "_method", "_missing", "_properties", "_too_large")
+
+    def __init__(self, method: Method, max_body: int) -> None:
+        self._method = method
+        self._max_body = max_body
+        self._properties = b""
+        self._chunks: list[bytes] = []
+        self._missing = 0
+        self._header_seen = False
+        self._too_large = False
+
+    def frame(self, kind: int, channel: int, payload: bytes) -> ContentReceived | None:
+        """Take a header or body frame; returns the content once it is complete.
+
+        Raises:
+            ConnectionError: The frame is not the one that has to come next.
+        """
+        if not self._header_seen:
+            if kind != HEADER:
+                raise ConnectionError(
+                    UNEXPECTED_FRAME,
+                    "expected content header for class 60, got non content header frame instead",
+                    type(self._method),
+                )
+            self._header(payload)
+        else:
+            if kind != BODY:
+                raise ConnectionError(
+                    UNEXPECTED_FRAME,
+                    "expected content body, got non content body frame instead",
+                    type(self._method),
+                )
+            self._body(payload)
+        if self._missing:
+            return None
+        body = None if self._too_large else b"".join(self._chunks)
+        return ContentReceived(channel, self._method, self._properties, body)
+
+    def _header(self, payload: bytes) -> None:
+        if len(payload) < _HEADER_SIZE + 2:
+            raise ConnectionError(SYNTAX_ERROR, "content header too short", type(self._method))
+        class_id, weight, size = _CONTENT_HEADER.unpack_from(payload)
+        if class_id != self._method.key[0]:
+            raise ConnectionError(
+                UNEXPECTED_FRAME,
+                f"expected content header for class {self._method.key[0]}, "
+                f"got one for class {class_id} instead",
+                type(self._method),
+            )
+        if weight:
+            raise ConnectionError(UNEXPECTED_FRAME, f"content weight {weight} is not 0", type(self._method))
+        self._header_seen = True
+        self._missing = size
+        self._too_large = size > self._max_body
+        self._properties = payload[_HEADER_SIZE:]
+
+    def _body(self, payload: bytes) -> None:
+        self._missing -= len(payload)
+        if self._missing < 0:
+            raise ConnectionError(FRAME_ERROR, "content body longer than its header says", type(self._method))
+        if not self._too_large:
+            self._chunks.append(payload)

@@ -1,0 +1,116 @@
+"""What a connection reports to its owner, in the order in which it happened."""
+
+from typing import Any
+
+from ..wire.methods import Method
+
+
+class Event:
+    """Parent of all events."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+        return f"{type(self).__name__}({shown})"
+
+
+class LoginRequested(Event):
+    """Server: answer with ``accept_login`` or ``refuse_login``."""
+
+    __slots__ = ("client_properties", "mechanism", "response")
+
+    def __init__(self, mechanism: str, response: bytes, client_properties: dict[str, Any]) -> None:
+        self.mechanism = mechanism
+        self.response = response
+        self.client_properties = client_properties
+
+
+class OpenRequested(Event):
+    """Server: answer with ``accept_open`` or ``close``."""
+
+    __slots__ = ("vhost",)
+
+    def __init__(self, vhost: str) -> None:
+        self.vhost = vhost
+
+
+class ConnectionOpened(Event):
+    """Both: channels may be opened now."""
+
+    __slots__ = ()
+
+
+class ConnectionClosed(Event):
+    """The connection is over; nothing but the rest of ``data_to_send`` remains to be done.
+
+    Attributes:
+        reply_code: 200 for an ordinary end; 0 when the peer vanished or broke off the handshake.
+        reply_text: Explanation.
+        by_peer: The peer closed; otherwise we did, or it broke the protocol.
+    """
+
+    __slots__ = ("by_peer", "reply_code", "reply_text")
+
+    def __init__(self, reply_code: int, reply_text: str, by_peer: bool) -> None:
+        self.reply_code = reply_code
+        self.reply_text = reply_text
+        self.by_peer = by_peer
+
+
+class MethodReceived(Event):
+    """A method without content on a channel (0 for the few connection methods that are reported)."""
+
+    __slots__ = ("channel", "method")
+
+    def __init__(self, channel: int, method: Method) -> None:
+        self.channel = channel
+        self.method = method
+
+
+class ContentReceived(Event):
+    """A method with its content.
+
+    Attributes:
+        channel: Channel number.
+        method: ``basic.publish``, ``deliver``, ``return`` or ``get-ok``.
+        properties: Property flags and values as received; not decoded, so that a broken table
+            harms nobody but this one message.
+        body: ``None`` when it was larger than the limit and has been thrown away.
+    """
+
+    __slots__ = ("body", "channel", "method", "properties")
+
+    def __init__(self, channel: int, method: Method, properties: bytes, body: bytes | None) -> None:
+        self.channel = channel
+        self.method = method
+        self.properties = properties
+        self.body = body
+
+
+class ChannelOpened(Event):
+    """Client: the broker opened the channel."""
+
+    __slots__ = ("channel",)
+
+    def __init__(self, channel: int) -> None:
+        self.channel = channel
+
+
+class ChannelClosed(Event):
+    """A channel ended; its number is free again.
+
+    Attributes:
+        channel: Channel number.
+        reply_code: 200 for an ordinary end.
+        reply_text: Explanation.
+        by_peer: The peer closed it; otherwise we did.
+    """
+
+    __slots__ = ("by_peer", "channel", "reply_code", "reply_text")
+
+    def __init__(self, channel: int, reply_code: int, reply_text: str, by_peer: bool) -> None:
+        self.channel = channel
+        self.reply_code = reply_code
+        self.reply_text = reply_text
+        self.by_peer = by_peer

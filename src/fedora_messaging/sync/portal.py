@@ -1,0 +1,70 @@
+"""An event loop in a thread of its own, and ways to get work into it."""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+
+class Portal:
+    """A running event loop; a burst of posted calls costs it one wake-up."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._inbox: deque[tuple[Callable[[Any], None], Any]] = deque()
+        self._wake_pending = False
+        self._thread = threading.Thread(target=self._run, name="fedora-messaging", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.close()
+
+    @property
+    def is_current_thread(self) -> bool:
+        """Whether we are in the loop's own thread, where waiting for it would never end."""
+        return threading.current_thread() is self._thread
+
+    def post(self, call: Callable[[Any], None], argument: Any) -> None:
+        """Make a call in the loop, soon; calls keep their order."""
+        self._inbox.append((call, argument))
+        if not self._wake_pending:
+            self._wake_pending = True
+            self._loop.call_soon_threadsafe(self._drain)
+
+    def _drain(self) -> None:
+        # Cleared first: what is appended from here on brings its own wake-up, or is taken below.
+        self._wake_pending = False
+        while self._inbox:
+            call, argument = self._inbox.popleft()
+            call(argument)
+
+    def run(self, work: Coroutine[Any, Any, Result], timeout: float | None = None) -> Result:
+        """Run a coroutine in the loop and return its result, or raise its error.
+
+        Raises:
+            TimeoutError: It took longer than ``timeout`` seconds; it has been cancelled.
+        """
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result(timeout)
+        except TimeoutError:
+            future.cancel()
+            raise
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run a coroutine in the loop and forget it."""
+        asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def stop(self) -> None:
+        """End the loop and its thread."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        if not self.is_current_thread:
+            self._thread.join()

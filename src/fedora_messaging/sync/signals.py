@@ -1,0 +1,41 @@
+"""Stopping consumers by process signals."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .service import Consumers
+
+
+@contextmanager
+def stop_on_sigterm(consumers: "Consumers") -> Iterator[list[int]]:
+    """Stop consumers on SIGTERM, unless the program handles that signal itself.
+
+    Only the main thread can; elsewhere this does nothing. A second signal ends the process as if nobody
+    handled it.
+
+    Yields:
+        A list that holds the signal once it has come.
+    """
+    received: list[int] = []
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    ):
+        yield received
+        return
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        consumers.request_stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,0 +1,159 @@
+"""A network connection joined to a protocol machine."""
+
+import asyncio
+from typing import Final, Protocol
+
+from ..protocol.connection import Connection
+from ..protocol.events import Event
+
+#: Seconds for the last bytes to leave before the socket is cut.
+CLOSE_GRACE: Final = 3.0
+
+
+class Owner(Protocol):
+    """Who acts on a link's events. All calls come from the event loop."""
+
+    def on_connected(self, link: "Link") -> None:
+        """The transport is there."""
+        ...
+
+    def on_events(self, events: list[Event]) -> None:
+        """Something happened; what is sent meanwhile leaves in one write afterwards."""
+        ...
+
+    def on_writable(self, writable: bool) -> None:
+        """The socket's buffer is full, or has room again."""
+        ...
+
+    def on_lost(self, error: Exception | None) -> None:
+        """The transport is gone; nothing follows."""
+        ...
+
+
+class Link(asyncio.Protocol):
+    """Feeds a machine from its socket, writes what it wants sent, and watches its clock.
+
+    Everything that is sent in one turn of the event loop leaves in one write.
+    """
+
+    def __init__(self, machine: Connection, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
+        self.machine = machine
+        self.writable = True
+        self._owner = owner
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._abort_timer: asyncio.TimerHandle | None = None
+        self._flush_due = False
+
+    # asyncio calls these
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin; a client's protocol header leaves at once."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - asyncio gives stream protocols these
+        self._transport = transport
+        self._owner.on_connected(self)
+        self._write()
+
+    def data_received(self, data: bytes) -> None:
+        """Pass bytes to the machine and its events to the owner."""
+        self.machine.receive_data(data, self._loop.time())
+        self._dispatch()
+
+    def eof_received(self) -> bool:
+        """Let asyncio close the transport."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the owner, after the machine's last event."""
+        self._transport = None
+        for timer in (self._timer, self._abort_timer):
+            if timer is not None:
+                timer.cancel()
+        self.machine.peer_vanished(f"the network connection was lost: {exc or 'closed by the peer'}")
+        events = self.machine.events()
+        if events:
+            self._owner.on_events(events)
+        self._owner.on_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The socket's buffer is full."""
+        self.writable = False
+        self._owner.on_writable(False)
+
+    def resume_writing(self) -> None:
+        """The socket's buffer has room."""
+        self.writable = True
+        self._owner.on_writable(True)
+
+    # The owner calls these
+
+    def flush_soon(self) -> None:
+        """Write what the machine wants sent, at the end of this turn of the loop."""
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def flush(self) -> None:
+        """Write what the machine wants sent, now."""
+        self._write()
+
+    def pause_reading(self) -> None:
+        """Take nothing from the socket for a while."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take from the socket again."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def close_within(self, seconds: float) -> None:
+        """Send what is to be sent and cut the socket if the peer has not closed it by then."""
+        self._write()
+        if self._transport is not None and self._abort_timer is None:
+            self._abort_timer = self._loop.call_later(seconds, self.abort)
+
+    def abort(self) -> None:
+        """Cut the socket."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def peer_info(self, name: str) -> object:
+        """Return what asyncio knows of the transport, for example ``peername``."""
+        return self._transport.get_extra_info(name) if self._transport is not None else None
+
+    def _dispatch(self) -> None:
+        events = self.machine.events()
+        if events:
+            self._owner.on_events(events)
+        self._write()
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        self._write()
+
+    def _write(self) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        data = self.machine.data_to_send(self._loop.time())
+        if data:
+            transport.write(data)
+        if self.machine.is_closed:
+            if not transport.is_closing():
+                transport.close()
+                self.close_within(CLOSE_GRACE)
+        elif self._timer is None:
+            self._arm()
+
+    def _arm(self) -> None:
+        # Deadlines only move away while bytes flow, so one timer that looks again is enough.
+        deadline = self.machine.next_deadline()
+        if deadline is not None:
+            self._timer = self._loop.call_at(deadline, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.machine.handle_timeout(self._loop.time())
+        self._dispatch()

@@ -1,0 +1,101 @@
+"""JSON Schema checks: compiled once per schema, decided by jsonschema.
+
+jsonschema-rs says quickly that a value is valid. Whatever it does not call valid (and what it cannot
+read, such as NaN) is judged by jsonschema, so that verdicts and exceptions are always jsonschema's.
+Neither of them follows a reference to the network (PITFALLS P21).
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+try:
+    import jsonschema_rs
+except ImportError:  # a distribution that does not package it yet
+    jsonschema_rs = None  # type: ignore[assignment]
+
+#: Schemas kept compiled. A process sees one per message class and version; the bound is for classes
+#: that build a new schema at every use.
+_CACHE_SIZE: Final = 1024
+
+
+class _Judge(Protocol):
+    def iter_errors(self, instance: Any) -> Any: ...
+
+
+class _Compiled:
+    __slots__ = ("_judge", "is_valid", "schema")
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        self.schema = schema
+        self._judge: _Judge | None = None
+        self.is_valid = _fast_check(schema)
+
+    def judge(self) -> _Judge:
+        if self._judge is None:
+            self._judge = _make_judge(self.schema)
+        return self._judge
+
+
+_cache: OrderedDict[int, _Compiled] = OrderedDict()
+
+
+def validate(instance: Any, schema: Mapping[str, Any]) -> None:
+    """Check a value.
+
+    Raises:
+        jsonschema.ValidationError: It violates the schema.
+        jsonschema.SchemaError: The schema is wrong, or refers to another document.
+    """
+    compiled = _cache.get(id(schema))
+    # The cached schema is kept alive, so that its id cannot come to mean another one.
+    if compiled is None or compiled.schema is not schema:
+        compiled = _cache[id(schema)] = _Compiled(schema)
+        if len(_cache) > _CACHE_SIZE:
+            _cache.popitem(last=False)
+    if compiled.is_valid is not None:
+        try:
+            if compiled.is_valid(instance):
+                return
+        except (ValueError, TypeError, RecursionError):
+            pass  # not a value of JSON: jsonschema decides
+    _decide(compiled, instance)
+
+
+def _decide(compiled: _Compiled, instance: Any) -> None:
+    from jsonschema.exceptions import SchemaError, best_match
+    from referencing.exceptions import Unresolvable
+
+    try:
+        error = best_match(compiled.judge().iter_errors(instance))
+    except Unresolvable as error:
+        raise SchemaError(
+            f"the schema refers to {error.ref!r}, which is not part of it; other documents are never fetched"
+        ) from error
+    if error is not None:
+        raise error
+
+
+def _fast_check(schema: Mapping[str, Any]) -> Any:
+    if jsonschema_rs is None:
+        return None
+    try:
+        return jsonschema_rs.validator_for(dict(schema), validate_formats=False, retriever=_refuse).is_valid
+    except (ValueError, TypeError, RecursionError):
+        # jsonschema-rs reports a wrong schema (its ValidationError is a ValueError) or knows the
+        # draft not at all; jsonschema has the last word on both.
+        return None
+
+
+def _refuse(uri: str) -> Any:
+    raise ValueError(f"other documents are never fetched: {uri}")
+
+
+def _make_judge(schema: Mapping[str, Any]) -> _Judge:
+    from jsonschema.validators import validator_for
+    from jsonschema_specifications import REGISTRY
+
+    cls = validator_for(dict(schema))
+    cls.check_schema(schema)
+    judge: _Judge = cls(schema, registry=REGISTRY)
+    return judge

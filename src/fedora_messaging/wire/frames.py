@@ -1,0 +1,146 @@
+"""Frames (AMQP 0-9-1 section 4.2.3): type octet, channel, size, payload, end octet."""
+
+import struct
+from enum import Enum
+from typing import Final, Literal
+
+from .errors import FRAME_ERROR, WireError
+
+METHOD: Final = 1
+HEADER: Final = 2
+BODY: Final = 3
+HEARTBEAT: Final = 8
+END: Final = 0xCE
+
+#: Sent by a client before anything else (section 4.2.2).
+PROTOCOL_HEADER: Final = b"AMQP\x00\x00\x09\x01"
+#: Bytes of a frame around its payload.
+OVERHEAD: Final = 8
+#: What a peer may send before frame sizes are negotiated (section 4.2.3 demands 4096; RabbitMQ itself
+#: sends server properties well below this).
+FRAME_MIN: Final = 4096
+HEARTBEAT_FRAME: Final = b"\x08\x00\x00\x00\x00\x00\x00\xce"
+
+_FRAME = struct.Struct(">BHI")
+_CONTENT_HEADER = struct.Struct(">BHIHHQ")
+_CLASS_BASIC: Final = 60
+_TYPES: Final = frozenset((METHOD, HEADER, BODY, HEARTBEAT))
+_END_BYTE: Final = b"\xce"
+
+Frame = tuple[int, int, bytes]
+
+
+class NeedData(Enum):
+    """The only member says: not enough bytes yet."""
+
+    NEED_DATA = "need data"
+
+
+NEED_DATA: Final = NeedData.NEED_DATA
+
+
+class FrameReader:
+    """Cuts a byte stream into frames.
+
+    A frame's size is checked as soon as its first seven bytes are there, so that a hostile peer
+    cannot make us wait for, or keep, more than one frame of ``frame_max`` bytes (PITFALLS P18).
+    """
+
+    __slots__ = ("_buffer", "_chunks", "_missing", "_offset", "frame_max")
+
+    def __init__(self, frame_max: int = FRAME_MIN) -> None:
+        self.frame_max = frame_max
+        self._buffer = b""
+        self._offset = 0
+        # A frame that arrives in many pieces is joined once, when it is complete.
+        self._chunks: list[bytes] = []
+        self._missing = 0
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes as they come from the network."""
+        if self._missing > len(data):
+            self._chunks.append(data)
+            self._missing -= len(data)
+            return
+        self._missing = 0
+        if self._chunks:
+            self._chunks.append(data)
+            self._buffer = b"".join(self._chunks)
+            self._chunks = []
+        elif self._offset < len(self._buffer):
+            self._buffer = self._buffer[self._offset :] + data
+        else:
+            self._buffer = data
+        self._offset = 0
+
+    def next_frame(self) -> Frame | Literal[NeedData.NEED_DATA]:
+        """Return (type, channel, payload) of the next complete frame.
+
+        Raises:
+            WireError: 501 for an unknown type, a size above ``frame_max`` or a wrong end octet.
+        """
+        if self._missing:
+            return NEED_DATA
+        buffer, offset = self._buffer, self._offset
+        have = len(buffer) - offset
+        if have < 7:
+            return self._keep(7 - have)
+        kind, channel, size = _FRAME.unpack_from(buffer, offset)
+        if kind not in _TYPES:
+            raise WireError(FRAME_ERROR, f"unknown_frame: type {kind}")
+        if size > self.frame_max - OVERHEAD:
+            raise WireError(
+                FRAME_ERROR, f"frame_too_large: {size} bytes of payload, at most {self.frame_max - OVERHEAD}"
+            )
+        start = offset + 7
+        end = start + size
+        if end >= len(buffer):
+            return self._keep(end + 1 - len(buffer))
+        if buffer[end] != END:
+            raise WireError(FRAME_ERROR, f"wrong end octet 0x{buffer[end]:02x} of a frame")
+        self._offset = end + 1
+        return kind, channel, buffer[start:end]
+
+    def _keep(self, missing: int) -> Literal[NeedData.NEED_DATA]:
+        self._missing = missing
+        rest = self._buffer[self._offset :]
+        self._buffer = b""
+        self._offset = 0
+        if rest:
+            self._chunks.append(rest)
+        return NEED_DATA
+
+
+def encode_method(channel: int, payload: bytes) -> bytes:
+    """Wrap the payload of a method frame."""
+    return b"".join((_FRAME.pack(METHOD, channel, len(payload)), payload, _END_BYTE))
+
+
+def encode_content(channel: int, method: bytes, properties: bytes, body: bytes, frame_max: int) -> bytes:
+    """Write a method with its content header and body frames as one buffer.
+
+    Args:
+        channel: Channel number.
+        method: Payload of the method frame.
+        properties: Property flags and values.
+        body: May be empty, then no body frame follows.
+        frame_max: Negotiated size that no frame exceeds.
+    """
+    size = len(body)
+    parts = [
+        _FRAME.pack(METHOD, channel, len(method)),
+        method,
+        _END_BYTE,
+        _CONTENT_HEADER.pack(HEADER, channel, 12 + len(properties), _CLASS_BASIC, 0, size),
+        properties,
+        _END_BYTE,
+    ]
+    room = frame_max - OVERHEAD
+    if size <= room:
+        if size:
+            parts += (_FRAME.pack(BODY, channel, size), body, _END_BYTE)
+        return b"".join(parts)
+    for start in range(0, size, room):
+        piece = body[start : start + room]
+        parts += (_FRAME.pack(BODY, channel, len(piece)), piece, _END_BYTE)
+    return b"".join(parts)

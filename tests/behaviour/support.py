@@ -1,0 +1,271 @@
+"""What the behaviour tests share: the broker's type, close assertions, message helpers, deadlines."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import pika
+import pytest
+from pika.exceptions import AMQPChannelError, AMQPConnectionError, ChannelClosed, ConnectionClosed
+from tests.behaviour.peer import WAIT, ClosedByBrokerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
+
+ResultT = TypeVar("ResultT")
+
+
+class Broker(Protocol):
+    """What the `broker` fixture yields."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def management_url(self) -> str | None: ...
+
+
+CHANNEL_CODES = frozenset({311, 313, 403, 404, 405, 406})
+"""Reply codes that cost the channel only; all others cost the connection (section 0, rule 2)."""
+
+
+@dataclass
+class Closed:
+    """What `closes` caught; filled when its block has ended."""
+
+    text: str = ""
+
+
+@contextmanager
+def closes(code: int, text: str = "", *, on_channel: bool | None = None) -> Iterator[Closed]:
+    """The block ends in a close by the broker with this code, a text with this fragment, on the right level.
+
+    Args:
+        code: Reply code.
+        text: Part of the reply text.
+        on_channel: Whether the channel is closed rather than the connection; by default the code tells.
+
+    Yields:
+        The reply text, for further checks after the block.
+    """
+    closed = Closed()
+    with pytest.raises((ChannelClosed, ConnectionClosed, ClosedByBrokerError)) as caught:
+        yield closed
+    error = caught.value
+    closed.text = error.reply_text
+    level = error.on_channel if isinstance(error, ClosedByBrokerError) else isinstance(error, ChannelClosed)
+    assert (error.reply_code, text in error.reply_text) == (code, True), f"{error!r} is not {code} {text!r}"
+    assert level == (code in CHANNEL_CODES if on_channel is None else on_channel)
+
+
+def connect(url: str, **settings: Any) -> BlockingConnection:
+    """Open a pika connection; settings are attributes of `pika.ConnectionParameters`."""
+    parameters = pika.URLParameters(url)
+    parameters.heartbeat = 0
+    parameters.blocked_connection_timeout = WAIT
+    for setting, value in settings.items():
+        setattr(parameters, setting, value)
+    return pika.BlockingConnection(parameters)
+
+
+class Names:
+    """Makes names no other test uses, and at the end deletes the queues and exchanges that bear them."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._made: list[str] = []
+
+    def __call__(self, label: str = "") -> str:
+        made = f"behaviour.{uuid.uuid4().hex}{label and '.'}{label}"
+        self._made.append(made)
+        return made
+
+    def keep(self, queue: str) -> str:
+        """Have a queue with a name made by the broker deleted too."""
+        self._made.append(queue)
+        return queue
+
+    def delete_all(self) -> None:
+        if not self._made:
+            return
+        with connect(self._url) as connection:
+            channel = connection.channel()
+            for made in self._made:
+                channel.queue_delete(made)
+                channel.exchange_delete(made)
+
+
+def eventually(check: Callable[[], ResultT | None], timeout: float = WAIT) -> ResultT:
+    """Call until the result is true, and return it: for changes that send no event to wait for."""
+    deadline = time.monotonic() + timeout
+    while True:
+        result = check()
+        if result:
+            return result
+        assert time.monotonic() < deadline, "the awaited state did not come"
+        time.sleep(0.01)
+
+
+def roundtrip(channel: BlockingChannel) -> None:
+    """Wait until the broker has worked through all this channel sent; raises if it closed the channel."""
+    channel.exchange_declare("amq.direct", passive=True)
+
+
+def ready(channel: BlockingChannel, queue: str) -> int:
+    """Number of ready messages."""
+    count: int = channel.queue_declare(queue, passive=True).method.message_count
+    return count
+
+
+def consumers(channel: BlockingChannel, queue: str) -> int:
+    """Number of consumers."""
+    count: int = channel.queue_declare(queue, passive=True).method.consumer_count
+    return count
+
+
+def exists(connection: BlockingConnection, queue: str) -> bool:
+    """Whether a queue exists, seen from a channel of its own."""
+    return _declares(connection, lambda channel: channel.queue_declare(queue, passive=True))
+
+
+def exchange_exists(connection: BlockingConnection, exchange: str) -> bool:
+    """Whether an exchange exists, seen from a channel of its own."""
+    return _declares(connection, lambda channel: channel.exchange_declare(exchange, passive=True))
+
+
+def _declares(connection: BlockingConnection, declare: Callable[[BlockingChannel], object]) -> bool:
+    channel = connection.channel()
+    try:
+        declare(channel)
+    except ChannelClosed as error:
+        assert error.reply_code == 404
+        return False
+    channel.close()
+    return True
+
+
+def send(channel: BlockingChannel, queue: str, *bodies: bytes | str, **properties: Any) -> None:
+    """Publish bodies to a queue through the default exchange."""
+    for body in bodies:
+        channel.basic_publish("", queue, body, pika.BasicProperties(**properties))
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message as basic.deliver or basic.get-ok brought it."""
+
+    tag: int
+    redelivered: bool
+    exchange: str
+    routing_key: str
+    properties: Any
+    body: bytes
+    consumer: str = ""
+    left: int = -1
+
+    @property
+    def headers(self) -> dict[str, Any]:
+        return self.properties.headers or {}
+
+
+def get(channel: BlockingChannel, queue: str, *, auto_ack: bool = False) -> Delivery | None:
+    """basic.get; None if the queue is empty."""
+    method, properties, body = channel.basic_get(queue, auto_ack=auto_ack)
+    if method is None:
+        return None
+    return Delivery(
+        method.delivery_tag,
+        method.redelivered,
+        method.exchange,
+        method.routing_key,
+        properties,
+        body,
+        left=method.message_count,
+    )
+
+
+def take(channel: BlockingChannel, queue: str, *, auto_ack: bool = False) -> Delivery:
+    """basic.get, repeated until there is a message."""
+    return eventually(lambda: get(channel, queue, auto_ack=auto_ack))
+
+
+def bodies(channel: BlockingChannel, queue: str) -> list[bytes]:
+    """Empty the queue."""
+    found = []
+    while message := get(channel, queue, auto_ack=True):
+        found.append(message.body)
+    return found
+
+
+@dataclass
+class Inbox:
+    """A consumer that notes what it gets."""
+
+    channel: Any
+    queue: str
+    into: list[Delivery] = field(default_factory=list)
+    tag: str = ""
+
+    @classmethod
+    def on(
+        cls, channel: BlockingChannel, queue: str, into: list[Delivery] | None = None, **options: Any
+    ) -> Inbox:
+        """Subscribe; options are those of `basic_consume`.
+
+        Args:
+            channel: Channel to consume on.
+            queue: Queue to consume.
+            into: A list shared with other consumers, to see the order among them.
+            **options: As in auto_ack=True.
+        """
+        inbox = cls(channel, queue, [] if into is None else into)
+        inbox.tag = channel.basic_consume(queue, inbox._note, **options)
+        return inbox
+
+    def _note(self, _channel: object, method: Any, properties: object, body: bytes) -> None:
+        self.into.append(
+            Delivery(
+                method.delivery_tag,
+                method.redelivered,
+                method.exchange,
+                method.routing_key,
+                properties,
+                body,
+                method.consumer_tag,
+            )
+        )
+
+    def wait(self, count: int, timeout: float = WAIT) -> list[Delivery]:
+        """Wait until this many deliveries came in all; more are an error."""
+        deadline = time.monotonic() + timeout
+        while len(self.into) < count:
+            left = deadline - time.monotonic()
+            assert left > 0, f"{len(self.into)} deliveries of {count}"
+            self.channel.connection.process_data_events(time_limit=min(left, 0.05))
+        self.settle()
+        assert len(self.into) == count
+        return self.into
+
+    def settle(self) -> None:
+        """Take in what the broker sent so far."""
+        roundtrip(self.channel)
+        self.channel.connection.process_data_events(time_limit=0)
+
+    @property
+    def bodies(self) -> list[bytes]:
+        return [delivery.body for delivery in self.into]
+
+
+def close_quietly(connection: BlockingConnection) -> None:
+    """Close a connection that the test may have closed or lost already."""
+    with suppress(AMQPConnectionError, AMQPChannelError):
+        connection.close()

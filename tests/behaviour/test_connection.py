@@ -1,0 +1,490 @@
+"""Handshake, tuning, heartbeats and the end of connections (BROKER_SPEC section 1)."""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from pamqp import base, commands, constants
+from tests.behaviour.peer import (
+    PROTOCOL_HEADER,
+    ClosedByBrokerError,
+    Peer,
+    amqplain,
+    content_header,
+    plain,
+    raw_frame,
+)
+from tests.behaviour.support import (
+    Broker,
+    Names,
+    closes,
+    eventually,
+    exists,
+    ready,
+    send,
+    take,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pamqp.common import FieldTable
+    from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
+
+CAPABLE: FieldTable = {"authentication_failure_close": True}
+
+
+@pytest.fixture(scope="module")
+def idle_peers() -> Iterator[dict[str, tuple[Peer, float]]]:
+    """Silent sockets by broker, opened by the module's first test so that its last need not wait long."""
+    with ExitStack() as opened:
+        found: dict[str, tuple[Peer, float]] = {}
+        yield found
+        for peer, _ in found.values():
+            opened.push(peer)
+
+
+@pytest.fixture(autouse=True)
+def idle_peer(broker: Broker, idle_peers: dict[str, tuple[Peer, float]]) -> tuple[Peer, float]:
+    """A socket on which nothing was ever sent, and when it was opened."""
+    if broker.url not in idle_peers:
+        idle_peers[broker.url] = (Peer(broker.url), time.monotonic())
+    return idle_peers[broker.url]
+
+
+@pytest.mark.parametrize(
+    "greeting",
+    [
+        b"GET / HT",
+        b"AMQP\x00\x00\x09\x02",
+        b"AMQP\x00\x00\x08\x00",
+        b"AMQP\x01\x00\x09\x01",
+        b"AMQP\x00\x01\x00\x00",
+        b"AMQP\x02\x01\x00\x00",
+        b"AMQP\x03\x01\x00\x00",
+        b"amqp\x00\x00\x09\x01",
+    ],
+)
+def test_other_protocol_header_is_answered_with_ours(peers: Callable[[], Peer], greeting: bytes) -> None:
+    """Section 1, protocol header: eight bytes back, then the socket closes."""
+    peer = peers()
+    peer.write(greeting)
+    assert peer.read(8) == PROTOCOL_HEADER
+    assert peer.read_until_closed() == []
+
+
+def test_protocol_header_may_come_byte_by_byte(peers: Callable[[], Peer]) -> None:
+    """Section 1, protocol header."""
+    peer = peers()
+    for byte in PROTOCOL_HEADER:
+        peer.write(bytes([byte]))
+    peer.expect(commands.Connection.Start, 0)
+
+
+def test_start_offers_version_mechanisms_and_locale(peers: Callable[[], Peer]) -> None:
+    """Section 1, start."""
+    start = peers().start()
+    assert (start.version_major, start.version_minor) == (0, 9)
+    assert set(start.mechanisms.split()) == {"PLAIN", "AMQPLAIN"}
+    assert start.locales.split() == ["en_US"]
+
+
+@pytest.mark.parametrize(
+    "capability",
+    [
+        "publisher_confirms",
+        "exchange_exchange_bindings",
+        "basic.nack",
+        "consumer_cancel_notify",
+        "connection.blocked",
+        "consumer_priorities",
+        "authentication_failure_close",
+        "per_consumer_qos",
+        "direct_reply_to",
+    ],
+)
+def test_server_capability(peers: Callable[[], Peer], capability: str) -> None:
+    """Section 1.1, capabilities."""
+    properties = peers().start().server_properties
+    assert properties is not None
+    capabilities = properties["capabilities"]
+    assert isinstance(capabilities, dict)
+    assert capabilities[capability] is True
+
+
+@pytest.mark.parametrize(
+    "key", ["product", "version", "platform", "copyright", "information", "cluster_name"]
+)
+def test_server_property(peers: Callable[[], Peer], key: str) -> None:
+    """Section 1.1, further keys."""
+    properties = peers().start().server_properties
+    assert properties is not None
+    value = properties[key]
+    assert isinstance(value, str)
+    assert value
+
+
+def test_server_version_has_three_numbers(peers: Callable[[], Peer]) -> None:
+    """Section 1.1: client suites parse the version."""
+    properties = peers().start().server_properties
+    assert properties is not None
+    assert re.match(r"\d+\.\d+\.\d+", str(properties["version"]))
+
+
+@pytest.mark.parametrize(("mechanism", "encode"), [("PLAIN", plain), ("AMQPLAIN", amqplain)])
+def test_login(peers: Callable[[], Peer], mechanism: str, encode: Callable[[str, str], str]) -> None:
+    """Section 1, start-ok PLAIN and AMQPLAIN."""
+    peer = peers()
+    peer.start()
+    peer.authenticate(mechanism, encode(peer.user, peer.password))
+    peer.expect(commands.Connection.Tune, 0)
+    peer.tune()
+    peer.open()
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "response"),
+    [
+        ("PLAIN", plain("guest", "wrong")),
+        ("PLAIN", plain("guest", "")),
+        ("PLAIN", plain("no such user", "guest")),
+        ("AMQPLAIN", amqplain("guest", "wrong")),
+        ("AMQPLAIN", amqplain("no such user", "guest")),
+    ],
+)
+def test_refused_login_is_told_to_a_capable_client(
+    peers: Callable[[], Peer], mechanism: str, response: str
+) -> None:
+    """Section 1, start-ok: 403 on the connection, the one exception of rule 0.2."""
+    peer = peers()
+    peer.start()
+    peer.authenticate(mechanism, response, CAPABLE)
+    text = (
+        f"ACCESS_REFUSED - Login was refused using authentication mechanism {mechanism}. "
+        "For details see the broker logfile."
+    )
+    with closes(403, text, on_channel=False):
+        peer.expect(commands.Connection.Tune, 0)
+
+
+def test_refused_login_blames_no_method(peers: Callable[[], Peer]) -> None:
+    """Section 1, start-ok: class and method id 0."""
+    peer = peers()
+    peer.start()
+    peer.authenticate("PLAIN", plain("guest", "wrong"), CAPABLE)
+    with pytest.raises(ClosedByBrokerError) as caught:
+        peer.expect(commands.Connection.Tune, 0)
+    assert caught.value.offender == (0, 0)
+
+
+def test_refused_login_without_the_capability_is_silent(peers: Callable[[], Peer]) -> None:
+    """Section 1, start-ok: no frame at all. An unknown mechanism is silent even for a capable client."""
+    refused = []
+    attempts: list[tuple[str, str, FieldTable]] = [
+        ("PLAIN", plain("guest", "wrong"), {}),
+        ("AMQPLAIN", amqplain("guest", "wrong"), {}),
+        ("PLAIN", plain("guest", "wrong"), {"authentication_failure_close": False}),
+        ("X-UNKNOWN", plain("guest", "guest"), CAPABLE),
+    ]
+    for mechanism, response, capabilities in attempts:
+        peer = peers()
+        peer.start()
+        peer.authenticate(mechanism, response, capabilities)
+        refused.append(peer)
+    for peer in refused:
+        assert peer.read_until_closed() == []
+
+
+def test_tune_proposal(peers: Callable[[], Peer]) -> None:
+    """Section 1, tune."""
+    peer = peers()
+    peer.start()
+    peer.authenticate()
+    tune = peer.expect(commands.Connection.Tune, 0)
+    assert (tune.channel_max, tune.frame_max, tune.heartbeat) == (2047, 131072, 60)
+
+
+@pytest.mark.parametrize(
+    ("channel_max", "frame_max", "heartbeat"),
+    [(1, 131072, 60), (2047, 4096, 60), (2047, 131072, 0), (2047, 131072, 580), (100, 8192, 5)],
+)
+def test_tune_ok_may_differ(
+    peers: Callable[[], Peer], channel_max: int, frame_max: int, heartbeat: int
+) -> None:
+    """Section 1, tune-ok: limits may be lowered, the heartbeat is the client's choice."""
+    peers().login(channel_max, frame_max, heartbeat).open_channel().roundtrip()
+
+
+TUNE_REFUSALS = {
+    (0, 131072): "negotiated channel_max = 0 (no limit) is higher than the maximum allowed value (2047)",
+    (2048, 131072): "negotiated channel_max = 2048 is higher than the maximum allowed value (2047)",
+    (2047, 0): "negotiated frame_max = 0 is higher than the maximum allowed value (131072)",
+    (2047, 131073): "negotiated frame_max = 131073 is higher than the maximum allowed value (131072)",
+    (2047, 4095): "negotiated frame_max = 4095 is lower than the minimum allowed value (4096)",
+}
+
+
+def test_tune_ok_out_of_limits(broker: Broker, peers: Callable[[], Peer]) -> None:
+    """Section 1, tune-ok: ours says why (CO 530), RabbitMQ resets the socket without a word."""
+    refused = []
+    for limits, text in TUNE_REFUSALS.items():
+        peer = peers()
+        peer.start()
+        peer.authenticate()
+        peer.expect(commands.Connection.Tune, 0)
+        peer.tune(*limits)
+        peer.send(commands.Connection.Open(virtual_host=peer.vhost), channel=0)
+        refused.append((peer, text))
+    for peer, text in refused:
+        if broker.kind == "embedded":
+            with closes(530, text):
+                peer.expect(commands.Connection.OpenOk, 0)
+        else:
+            assert peer.read_until_closed() == []
+
+
+@dataclass(frozen=True)
+class HeartbeatTrial:
+    """What became of clients with different heartbeats, watched at the same time."""
+
+    silence_borne: float
+    said_to_silent: list[int]
+    said_without: list[int]
+
+
+HEARTBEAT = b"\x08\x00\x00\x00\x00\x00\x00\xce"
+
+
+@pytest.fixture(scope="module")
+def heartbeat_trials() -> dict[str, HeartbeatTrial]:
+    """Trials by broker: one of three seconds serves several tests."""
+    return {}
+
+
+@pytest.fixture
+def heartbeats(
+    broker: Broker, peers: Callable[[], Peer], heartbeat_trials: dict[str, HeartbeatTrial]
+) -> HeartbeatTrial:
+    """Wait until the broker drops a silent client, while others, all with heartbeat 1, stay talking."""
+    if broker.url not in heartbeat_trials:
+        without = peers().login(heartbeat=0).open_channel()
+        busy = peers().login(heartbeat=1).open_channel()
+        idle = peers().login(heartbeat=1).open_channel()
+        silent = peers().login(heartbeat=1)
+        began = time.monotonic()
+        said: list[int] = []
+        while time.monotonic() < began + 15:
+            busy.roundtrip()
+            idle.write(HEARTBEAT)
+            try:
+                said.append(silent.read_frame(timeout=0.1).kind)
+            except TimeoutError:
+                continue
+            except EOFError:
+                break
+        borne = time.monotonic() - began
+        busy.roundtrip()
+        idle.roundtrip()
+        without.send(commands.Channel.Close(200, "", 0, 0))
+        heartbeat_trials[broker.url] = HeartbeatTrial(borne, said, [without.read_frame().kind])
+    return heartbeat_trials[broker.url]
+
+
+def test_silent_client_is_dropped_after_two_intervals(heartbeats: HeartbeatTrial) -> None:
+    """Section 1, heartbeat; meanwhile clients with methods or heartbeats only were kept."""
+    assert 1.5 < heartbeats.silence_borne < 10
+
+
+def test_silent_client_is_dropped_without_a_close_method(heartbeats: HeartbeatTrial) -> None:
+    """Section 1, heartbeat: only heartbeats came before the end."""
+    assert set(heartbeats.said_to_silent) == {constants.FRAME_HEARTBEAT}
+
+
+def test_broker_sends_heartbeats(heartbeats: HeartbeatTrial) -> None:
+    """Section 1, heartbeat: after half an interval with nothing sent, so at least one in each whole one."""
+    assert len(heartbeats.said_to_silent) >= int(heartbeats.silence_borne)
+
+
+def test_heartbeat_zero_is_off(heartbeats: HeartbeatTrial) -> None:
+    """Section 1, heartbeat: nothing is sent to, nothing expected from a client which tuned 0."""
+    assert heartbeats.said_without == [constants.FRAME_METHOD]
+
+
+def test_heartbeat_on_a_channel(peer: Peer) -> None:
+    """Section 1, heartbeat on channel != 0."""
+    peer.write(b"\x08\x00\x01\x00\x00\x00\x00\xce")
+    with closes(505):
+        peer.roundtrip()
+
+
+def test_unknown_vhost(peers: Callable[[], Peer]) -> None:
+    """Section 1, open."""
+    peer = peers()
+    peer.start()
+    peer.authenticate()
+    peer.expect(commands.Connection.Tune, 0)
+    peer.tune()
+    with closes(530, "NOT_ALLOWED - vhost nope not found"):
+        peer.open("nope")
+
+
+def test_close_is_answered_then_the_socket_closes(broker: Broker, peer: Peer) -> None:
+    """Section 1, close: RabbitMQ leaves the first step to the client, for up to 30 seconds."""
+    close = commands.Connection.Close(reply_code=200, reply_text="bye", class_id=0, method_id=0)
+    peer.call(close, commands.Connection.CloseOk, 0)
+    if broker.kind == "rabbitmq":
+        peer.finish()
+    assert peer.read_until_closed() == []
+
+
+def test_socket_closes_after_close_ok(peer: Peer) -> None:
+    """Section 1, close: also when the broker began."""
+    with closes(540):
+        peer.call(commands.Basic.Qos(prefetch_size=1), commands.Basic.QosOk)
+    assert peer.read_until_closed() == []
+
+
+def test_nothing_is_answered_after_connection_close(peer: Peer) -> None:
+    """Rule 0.3: after the broker's connection.close all but close and close-ok is discarded."""
+    peer.answer_close = False
+    with closes(540):
+        peer.call(commands.Basic.Qos(prefetch_size=1), commands.Basic.QosOk)
+    peer.send(commands.Channel.Open(), channel=2)
+    peer.send(commands.Connection.CloseOk(), channel=0)
+    assert peer.read_until_closed() == []
+
+
+def test_both_sides_close_the_connection(peer: Peer) -> None:
+    """Rule 0.3: the broker answers close-ok although it has sent close itself."""
+    peer.answer_close = False
+    with closes(540):
+        peer.call(commands.Basic.Qos(prefetch_size=1), commands.Basic.QosOk)
+    close = commands.Connection.Close(reply_code=200, reply_text="bye", class_id=0, method_id=0)
+    peer.call(close, commands.Connection.CloseOk, 0)
+
+
+def test_exclusive_queues_are_gone_when_close_ok_comes(
+    connections: Callable[..., BlockingConnection], connection: BlockingConnection, names: Names
+) -> None:
+    """Section 1, close: tests of other clients redeclare at once."""
+    made = [names() for _ in range(20)]
+    owner = connections()
+    declaring = owner.channel()
+    for queue in made:
+        declaring.queue_declare(queue, exclusive=True)
+    owner.close()
+    channel = connection.channel()
+    for queue in made:
+        channel.queue_declare(queue)
+
+
+def test_unacked_messages_come_back_on_close(
+    connections: Callable[..., BlockingConnection], channel: BlockingChannel, queue: str
+) -> None:
+    """Section 1, close: requeued, and marked as redelivered."""
+    holder = connections()
+    send(channel, queue, b"held")
+    take(holder.channel(), queue)
+    holder.close()
+    message = take(channel, queue)
+    assert (message.body, message.redelivered) == (b"held", True)
+
+
+def test_lost_socket_deletes_exclusive_queues(peer: Peer, connection: BlockingConnection, name: str) -> None:
+    """Section 1, socket lost."""
+    peer.call(commands.Queue.Declare(queue=name, exclusive=True), commands.Queue.DeclareOk)
+    peer.drop()
+    eventually(lambda: _gone(connection, name))
+
+
+def _gone(connection: BlockingConnection, queue: str) -> bool:
+    """Whether a queue is gone; while it is another's exclusive queue the answer is 405."""
+    try:
+        return not exists(connection, queue)
+    except AssertionError:
+        return False
+
+
+def test_lost_socket_requeues(peer: Peer, channel: BlockingChannel, queue: str) -> None:
+    """Section 1, socket lost."""
+    send(channel, queue, b"held")
+    assert ready_after_get(peer, channel, queue) == 0
+    peer.drop()
+    message = take(channel, queue)
+    assert (message.body, message.redelivered) == (b"held", True)
+
+
+def ready_after_get(peer: Peer, channel: BlockingChannel, queue: str) -> int:
+    """Have the peer fetch a message without acking it."""
+    peer.call(commands.Basic.Get(queue=queue), commands.Basic.GetOk)
+    peer.read_content()
+    return ready(channel, queue)
+
+
+def test_update_secret(connection: BlockingConnection) -> None:
+    """Section 1, update-secret."""
+    connection.update_secret("guest", "rotation")
+    assert connection.is_open
+
+
+@pytest.mark.parametrize("client_property", ["connection_name", "product", "version", "platform"])
+def test_client_properties_are_taken(
+    connections: Callable[..., BlockingConnection], client_property: str
+) -> None:
+    """Section 1.1, client-properties."""
+    assert connections(client_properties={client_property: "behaviour"}).channel().is_open
+
+
+def test_channel_before_the_handshake_ended(peers: Callable[[], Peer]) -> None:
+    """Section 1, open: no channel before connection.open."""
+    peer = peers()
+    peer.start()
+    peer.authenticate()
+    peer.expect(commands.Connection.Tune, 0)
+    peer.tune()
+    with closes(505):
+        peer.call(commands.Channel.Open(), commands.Channel.OpenOk)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        commands.Connection.StartOk({}, "PLAIN", plain("guest", "guest"), "en_US"),
+        commands.Connection.TuneOk(10, 8192, 0),
+        commands.Connection.Open(virtual_host="/"),
+        commands.Basic.Qos(prefetch_count=1),
+        commands.Channel.Open(),
+    ],
+    ids=lambda method: method.name,
+)
+def test_method_out_of_place_on_channel_zero(peer: Peer, method: base.Frame) -> None:
+    """Section 1, channel 0: neither a second handshake nor the methods of channels belong there."""
+    with closes(504):
+        peer.call(method, commands.Connection.OpenOk, 0)
+
+
+@pytest.mark.parametrize("kind", [constants.FRAME_HEADER, constants.FRAME_BODY])
+def test_content_on_channel_zero(peer: Peer, kind: int) -> None:
+    """Section 1, channel 0 content."""
+    peer.write(raw_frame(kind, 0, content_header(0)))
+    with closes(505):
+        peer.roundtrip()
+
+
+def test_connection_method_on_a_channel(peer: Peer) -> None:
+    """Section 1, channel 0: methods of the connection belong nowhere else."""
+    close = commands.Connection.Close(reply_code=200, reply_text="bye", class_id=0, method_id=0)
+    with closes(503):
+        peer.call(close, commands.Connection.CloseOk)
+
+
+def test_idle_client_is_dropped_before_login(idle_peer: tuple[Peer, float]) -> None:
+    """Section 1, idle before login: ten seconds. The last test, as the socket waits since the first."""
+    peer, opened = idle_peer
+    assert peer.read_until_closed(timeout=20) == []
+    assert time.monotonic() - opened > 5

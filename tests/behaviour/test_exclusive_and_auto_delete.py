@@ -1,0 +1,252 @@
+"""Exclusive queues and auto-delete queues (BROKER_SPEC section 3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pika
+import pytest
+from tests.behaviour.support import (
+    Inbox,
+    Names,
+    bodies,
+    closes,
+    eventually,
+    exists,
+    get,
+    roundtrip,
+    send,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
+
+LOCKED = (
+    "RESOURCE_LOCKED - cannot obtain exclusive access to locked queue '{queue}' in vhost '/'. It could be "
+    "originally declared on another connection or the exclusive property value does not match that of the "
+    "original declar"
+)
+
+
+@pytest.fixture
+def stranger(connections: Callable[..., BlockingConnection]) -> BlockingChannel:
+    """A channel of another connection than the one that declares."""
+    return connections().channel()
+
+
+@pytest.fixture
+def exclusive(channel: BlockingChannel, name: str) -> str:
+    """An exclusive queue of `connection`."""
+    channel.queue_declare(name, exclusive=True)
+    return name
+
+
+USES = {
+    "declare": lambda channel, queue: channel.queue_declare(queue),
+    "declare exclusive": lambda channel, queue: channel.queue_declare(queue, exclusive=True),
+    "declare passive": lambda channel, queue: channel.queue_declare(queue, passive=True),
+    "bind": lambda channel, queue: channel.queue_bind(queue, "amq.direct", queue + ".k"),
+    "consume": lambda channel, queue: channel.basic_consume(queue, print),
+    "get": lambda channel, queue: channel.basic_get(queue),
+    "purge": lambda channel, queue: channel.queue_purge(queue),
+    "delete": lambda channel, queue: channel.queue_delete(queue),
+    "delete if unused": lambda channel, queue: channel.queue_delete(queue, if_unused=True),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_other_connections_are_locked_out(stranger: BlockingChannel, exclusive: str, use: str) -> None:
+    """Section 3, exclusive queue used by another connection."""
+    with closes(405, LOCKED.format(queue=exclusive)):
+        USES[use](stranger, exclusive)
+
+
+@pytest.mark.parametrize("use", ["declare exclusive", "declare passive", "bind", "consume", "get", "purge"])
+def test_other_channels_of_the_connection_are_not(
+    connection: BlockingConnection, exclusive: str, use: str
+) -> None:
+    """Section 3, exclusive queue: other channels of the same connection may use it."""
+    other = connection.channel()
+    USES[use](other, exclusive)
+    roundtrip(other)
+
+
+def test_other_connections_may_publish(
+    stranger: BlockingChannel, channel: BlockingChannel, exclusive: str
+) -> None:
+    """Section 3: publish into it is allowed."""
+    stranger.confirm_delivery()
+    send(stranger, exclusive, b"x")
+    assert bodies(channel, exclusive) == [b"x"]
+
+
+def test_other_connections_may_not_unbind(
+    stranger: BlockingChannel, channel: BlockingChannel, exclusive: str
+) -> None:
+    """Section 3: queue.unbind of a binding that exists is refused, too."""
+    channel.queue_bind(exclusive, "amq.direct", exclusive + ".k")
+    with closes(405, LOCKED.format(queue=exclusive)):
+        stranger.queue_unbind(exclusive, "amq.direct", exclusive + ".k")
+
+
+def test_other_connections_may_unbind_what_is_not_bound(stranger: BlockingChannel, exclusive: str) -> None:
+    """Section 3: queue.unbind is allowed as long as it changes nothing."""
+    stranger.queue_unbind(exclusive, "amq.direct", "never bound")
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_exclusive_queue_goes_with_its_connection(
+    connections: Callable[..., BlockingConnection],
+    connection: BlockingConnection,
+    name: str,
+    durable: bool,
+) -> None:
+    """Section 3, exclusive queue: goes when its connection ends, also if durable."""
+    owner = connections()
+    owner.channel().queue_declare(name, exclusive=True, durable=durable)
+    owner.close()
+    assert not exists(connection, name)
+
+
+def test_exclusive_queue_outlives_its_channel(connection: BlockingConnection, name: str) -> None:
+    """Section 3, exclusive queue: it belongs to the connection."""
+    declaring = connection.channel()
+    declaring.queue_declare(name, exclusive=True)
+    declaring.close()
+    assert exists(connection, name)
+
+
+def test_exclusive_queue_may_be_deleted(connection: BlockingConnection, exclusive: str) -> None:
+    """Section 3, exclusive queue."""
+    connection.channel().queue_delete(exclusive)
+    assert not exists(connection, exclusive)
+
+
+def test_failed_use_does_not_free_it(stranger: BlockingChannel, exclusive: str) -> None:
+    """Section 3, exclusive queue: refused once, refused again."""
+    connection = stranger.connection
+    for use in ("declare", "delete", "declare exclusive"):
+        with closes(405):
+            USES[use](connection.channel(), exclusive)
+
+
+def test_bindings_go_with_an_exclusive_queue(
+    connections: Callable[..., BlockingConnection], channel: BlockingChannel, name: str
+) -> None:
+    """Section 3, exclusive queue."""
+    owner = connections()
+    declaring = owner.channel()
+    declaring.queue_declare(name, exclusive=True)
+    declaring.queue_bind(name, "amq.direct", name + ".k")
+    owner.close()
+    channel.queue_declare(name)
+    channel.basic_publish("amq.direct", name + ".k", b"lost")
+    assert bodies(channel, name) == []
+
+
+@pytest.fixture
+def fleeting(channel: BlockingChannel, name: str) -> str:
+    """An auto-delete queue."""
+    channel.queue_declare(name, auto_delete=True)
+    return name
+
+
+def test_auto_delete_by_cancel(
+    connection: BlockingConnection, channel: BlockingChannel, fleeting: str
+) -> None:
+    """Section 3, auto-delete queue: deleted when the last consumer leaves."""
+    inboxes = [Inbox.on(channel, fleeting) for _ in range(2)]
+    channel.basic_cancel(inboxes[0].tag)
+    assert exists(connection, fleeting)
+    channel.basic_cancel(inboxes[1].tag)
+    eventually(lambda: not exists(connection, fleeting))
+
+
+def test_auto_delete_by_channel_close(connection: BlockingConnection, fleeting: str) -> None:
+    """Section 3, auto-delete queue."""
+    consuming = connection.channel()
+    Inbox.on(consuming, fleeting)
+    consuming.close()
+    eventually(lambda: not exists(connection, fleeting))
+
+
+def test_auto_delete_by_channel_error(connection: BlockingConnection, fleeting: str) -> None:
+    """Section 3, auto-delete queue."""
+    consuming = connection.channel()
+    Inbox.on(consuming, fleeting)
+    with closes(404):
+        consuming.queue_declare("behaviour.missing", passive=True)
+    eventually(lambda: not exists(connection, fleeting))
+
+
+def test_auto_delete_by_connection_close(
+    connections: Callable[..., BlockingConnection], connection: BlockingConnection, fleeting: str
+) -> None:
+    """Section 3, auto-delete queue."""
+    consuming = connections()
+    Inbox.on(consuming.channel(), fleeting)
+    consuming.close()
+    eventually(lambda: not exists(connection, fleeting))
+
+
+def test_auto_delete_waits_for_a_first_consumer(
+    connections: Callable[..., BlockingConnection], connection: BlockingConnection, name: str
+) -> None:
+    """Section 3, auto-delete queue: never if it had no consumer, not even with its connection."""
+    declaring = connections()
+    declaring.channel().queue_declare(name, auto_delete=True)
+    declaring.close()
+    assert exists(connection, name)
+
+
+def test_get_is_no_consumer(connection: BlockingConnection, channel: BlockingChannel, fleeting: str) -> None:
+    """Section 3, auto-delete queue: basic.get is no consumer."""
+    send(channel, fleeting, b"x")
+    get(channel, fleeting, auto_ack=True)
+    channel.close()
+    assert exists(connection, fleeting)
+
+
+def test_auto_delete_takes_its_messages(channel: BlockingChannel, fleeting: str) -> None:
+    """Section 3, auto-delete queue: ready and unacked messages are lost."""
+    send(channel, fleeting, b"1", b"2")
+    channel.basic_qos(prefetch_count=1)
+    inbox = Inbox.on(channel, fleeting)
+    inbox.wait(1)
+    channel.basic_cancel(inbox.tag)
+    channel.queue_declare(fleeting, auto_delete=True)
+    assert bodies(channel, fleeting) == []
+
+
+def test_auto_delete_queue_takes_auto_delete_exchange(
+    connection: BlockingConnection, channel: BlockingChannel, fleeting: str, names: Names
+) -> None:
+    """Section 2, auto-delete exchange: queue delete, however it came."""
+    exchange = names("exchange")
+    channel.exchange_declare(exchange, "fanout", auto_delete=True)
+    channel.queue_bind(fleeting, exchange)
+    channel.basic_cancel(Inbox.on(channel, fleeting).tag)
+    eventually(lambda: not exists(connection, fleeting))
+    with closes(404):
+        channel.exchange_declare(exchange, passive=True)
+
+
+def test_exclusive_consumer_leaves_an_auto_delete_queue(
+    connection: BlockingConnection, channel: BlockingChannel, fleeting: str
+) -> None:
+    """Section 3, auto-delete queue: an exclusive consumer is a consumer."""
+    channel.basic_cancel(Inbox.on(channel, fleeting, exclusive=True).tag)
+    eventually(lambda: not exists(connection, fleeting))
+
+
+def test_ack_after_an_auto_delete_queue_went(channel: BlockingChannel, fleeting: str) -> None:
+    """Section 4, cancel: a message that is out may still be acked after its queue went."""
+    channel.basic_publish("", fleeting, b"x", pika.BasicProperties())
+    inbox = Inbox.on(channel, fleeting)
+    tag = inbox.wait(1)[0].tag
+    channel.basic_cancel(inbox.tag)
+    channel.basic_ack(tag)
+    roundtrip(channel)
+    assert channel.is_open

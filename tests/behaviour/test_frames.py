@@ -1,0 +1,453 @@
+"""Framing, content assembly and field tables (BROKER_SPEC section 1.2)."""
+
+from __future__ import annotations
+
+import struct
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+from pamqp import commands, constants, frame
+from tests.behaviour.peer import ClosedByBrokerError, Peer, content_header, raw_frame, shortstr, table
+from tests.behaviour.support import Broker, closes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pika.adapters.blocking_connection import BlockingChannel
+
+PROBE = frame.marshal(commands.Exchange.Declare(exchange="amq.direct", passive=True), 1)
+PUBLISH = frame.marshal(commands.Basic.Publish(routing_key="behaviour.nowhere"), 1)
+LARGEST_BODY = 134217728
+
+FIELDS = {
+    "bool": b"t\x01",
+    "signed byte": b"b\x80",
+    "unsigned byte": b"B\xff",
+    "signed short": b"s\x80\x01",
+    "unsigned short": b"u\xff\xfe",
+    "signed int": b"I\x80\x00\x00\x01",
+    "unsigned int": b"i\xff\xff\xff\xfe",
+    "signed long": b"l\x80\x00\x00\x00\x00\x00\x00\x01",
+    "signed long as L": b"L\xff\xff\xff\xff\xff\xff\xff\xfe",
+    "float": b"f" + struct.pack(">f", 1.1),
+    "double": b"d" + struct.pack(">d", 1.1),
+    "decimal": b"D\x02\x00\x00\x01\x3a",
+    "text": b"S\x00\x00\x00\x04\xc3\xa4\xf0\x9f",
+    "array": b"A\x00\x00\x00\x07t\x00I\x00\x00\x00\x05",
+    "timestamp": b"T\x00\x00\x00\x00\x65\x00\x00\x00",
+    "table": b"F\x00\x00\x00\x03\x01aV",
+    "void": b"V",
+    "bytes": b"x\x00\x00\x00\x03\x00\xff\xfe",
+}
+
+
+EVERY_FIELD = table(*((key.encode(), value) for key, value in FIELDS.items()))
+
+PROPERTIES = {
+    "none": b"\x00\x00",
+    "content-type": b"\x80\x00\x03a/b",
+    "empty content-type": b"\x80\x00\x00",
+    "content-type not in UTF-8": b"\x80\x00\x02\xff\xfe",
+    "content-encoding": b"\x40\x00\x04gzip",
+    "headers": b"\x20\x00" + EVERY_FIELD,
+    "empty headers": b"\x20\x00\x00\x00\x00\x00",
+    "unsorted headers": b"\x20\x00" + table((b"z", b"V"), (b"a", b"V"), (b"m", b"V")),
+    "repeated header": b"\x20\x00" + table((b"k", b"t\x01"), (b"k", b"t\x00")),
+    "nested headers": b"\x20\x00" + table((b"k", b"F" + table((b"l", b"F" + EVERY_FIELD)))),
+    "delivery-mode": b"\x10\x00\x01",
+    "priority": b"\x08\x00\x09",
+    "correlation-id": b"\x04\x00\x03id1",
+    "reply-to": b"\x02\x00\x05reply",
+    "expiration": b"\x01\x00\x0560000",
+    "message-id": b"\x00\x80\x03id2",
+    "timestamp": b"\x00\x40" + struct.pack(">Q", 1_700_000_000),
+    "far timestamp": b"\x00\x40\xff\xff\xff\xff\xff\xff\xff\xff",
+    "type": b"\x00\x20\x04kind",
+    "user-id": b"\x00\x10\x05guest",
+    "app-id": b"\x00\x08\x03app",
+    "cluster-id": b"\x00\x04\x07cluster",
+    "all": b"\xff\xfc"
+    + shortstr("text/plain")
+    + shortstr("utf-8")
+    + EVERY_FIELD
+    + b"\x02\x05"
+    + shortstr("correlation")
+    + shortstr("reply")
+    + shortstr("90000")
+    + shortstr("message")
+    + struct.pack(">Q", 1)
+    + shortstr("kind")
+    + shortstr("guest")
+    + shortstr("app")
+    + shortstr("cluster"),
+}
+
+
+def declare(peer: Peer) -> str:
+    """Declare an exclusive queue with a name made by the broker."""
+    name = peer.call(commands.Queue.Declare(exclusive=True), commands.Queue.DeclareOk).queue
+    assert name
+    return name
+
+
+def assert_connection_ends(peer: Peer) -> None:
+    """The connection ends, with a connection error or without a word."""
+    with suppress(EOFError):
+        with pytest.raises(ClosedByBrokerError) as caught:
+            peer.roundtrip()
+        assert not caught.value.on_channel
+        assert caught.value.reply_code >= 500
+
+
+def test_frame_end_is_checked(peer: Peer) -> None:
+    """Section 1.2, frame end."""
+    peer.write(PROBE[:-1] + b"\xcd")
+    with closes(501):
+        peer.roundtrip()
+
+
+@pytest.mark.parametrize("kind", [1, 2, 3])
+@pytest.mark.parametrize("frame_max", [4096, 131072])
+def test_frame_larger_than_tuned(peers: Callable[[], Peer], kind: int, frame_max: int) -> None:
+    """Section 1.2, payload: refused from its header alone; RabbitMQ bears with eight bytes too many."""
+    peer = peers().login(frame_max=frame_max).open_channel()
+    peer.write(struct.pack(">BHI", kind, 1, frame_max + 1))
+    with closes(501, "frame_too_large"):
+        peer.roundtrip()
+
+
+@pytest.mark.parametrize("frame_max", [4096, 131072])
+def test_largest_frame_is_taken(peers: Callable[[], Peer], frame_max: int) -> None:
+    """Section 1.2, payload: negotiated frame-max minus 8."""
+    peer = peers().login(frame_max=frame_max).open_channel()
+    queue = declare(peer)
+    peer.publish([b"x" * (frame_max - 8)], routing_key=queue)
+    assert peer.get(queue).frames == (b"x" * (frame_max - 8),)
+
+
+@pytest.mark.parametrize("kind", [0, 4, 5, 9, 255])
+@pytest.mark.parametrize("channel", [0, 1])
+def test_unknown_frame_type(peer: Peer, kind: int, channel: int) -> None:
+    """Section 1.2, unknown frame type."""
+    peer.write(raw_frame(kind, channel, b"abc"))
+    with closes(501, "unknown_frame"):
+        peer.roundtrip()
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [raw_frame(constants.FRAME_HEADER, 1, content_header(0)), raw_frame(constants.FRAME_BODY, 1, b"x")],
+    ids=["header", "body"],
+)
+def test_content_where_a_method_is_expected(peer: Peer, spoilt: bytes) -> None:
+    """Section 1.2, content where a method is expected."""
+    peer.write(spoilt)
+    with closes(505, "expected method frame, got non method frame instead"):
+        peer.roundtrip()
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "text"),
+    [
+        (PROBE, "expected content header for class 60, got non content header frame instead"),
+        (
+            raw_frame(constants.FRAME_BODY, 1, b"x"),
+            "expected content header for class 60, got non content header frame instead",
+        ),
+        (
+            raw_frame(constants.FRAME_HEADER, 1, content_header(0, class_id=50)),
+            "expected content header for class 60, got one for class 50 instead",
+        ),
+    ],
+    ids=["method", "body", "other class"],
+)
+def test_content_header_is_expected(peer: Peer, spoilt: bytes, text: str) -> None:
+    """Section 1.2, method where content is expected, header class mismatch."""
+    peer.write(PUBLISH + spoilt)
+    with closes(505, text):
+        peer.roundtrip()
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [PROBE, raw_frame(constants.FRAME_HEADER, 1, content_header(3))],
+    ids=["method", "header"],
+)
+def test_content_body_is_expected(peer: Peer, spoilt: bytes) -> None:
+    """Section 1.2, method where content is expected."""
+    peer.write(PUBLISH + raw_frame(constants.FRAME_HEADER, 1, content_header(3)) + spoilt)
+    with closes(505, "expected content body, got non content body frame instead"):
+        peer.roundtrip()
+
+
+def test_content_weight_must_be_zero(peer: Peer) -> None:
+    """Section 1.2: the unused weight field."""
+    header = struct.pack(">HHQ", 60, 1, 0) + b"\x00\x00"
+    peer.write(PUBLISH + raw_frame(constants.FRAME_HEADER, 1, header))
+    with closes(505):
+        peer.roundtrip()
+
+
+@pytest.mark.parametrize("pieces", [[b"abcd"], [b"ab", b"cd"]], ids=["one frame", "two frames"])
+def test_body_longer_than_announced(peer: Peer, pieces: list[bytes]) -> None:
+    """Section 1.2, body."""
+    header = raw_frame(constants.FRAME_HEADER, 1, content_header(3))
+    peer.write(PUBLISH + header + b"".join(raw_frame(constants.FRAME_BODY, 1, piece) for piece in pieces))
+    with pytest.raises(ClosedByBrokerError) as caught:
+        peer.roundtrip()
+    assert caught.value.reply_code in {501, 505}
+
+
+def test_body_frame_after_an_empty_body(peer: Peer) -> None:
+    """Section 1.2, body: size 0 means header only."""
+    peer.publish(b"", routing_key="behaviour.nowhere")
+    peer.write(raw_frame(constants.FRAME_BODY, 1, b""))
+    with closes(505):
+        peer.roundtrip()
+
+
+def test_empty_body(peer: Peer) -> None:
+    """Section 1.2, body: size 0 goes out as a header without body frames."""
+    queue = declare(peer)
+    peer.publish(b"", routing_key=queue)
+    assert peer.get(queue).frames == ()
+    peer.roundtrip()
+
+
+def test_consumed_empty_bodies_have_no_body_frames(peer: Peer) -> None:
+    """Section 1.2, body: the frame after the header is the next delivery."""
+    queue = declare(peer)
+    for body in (b"", b"", b"x"):
+        peer.publish(body, routing_key=queue)
+    peer.call(commands.Basic.Consume(queue=queue, no_ack=True), commands.Basic.ConsumeOk)
+    found = []
+    for _ in range(3):
+        peer.expect(commands.Basic.Deliver)
+        found.append(peer.read_content().frames)
+    assert found == [(), (), (b"x",)]
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [bytes([byte]) for byte in b"one byte per frame"],
+        [b"", b"empty", b"", b"", b"frames", b""],
+        [b"a" * 4088, b"b", b"c" * 100_000, b"d" * 131_064],
+    ],
+    ids=["single bytes", "empty frames", "odd sizes"],
+)
+def test_any_split_of_a_body_is_accepted(peer: Peer, pieces: list[bytes]) -> None:
+    """Section 1.2, body."""
+    queue = declare(peer)
+    if not pieces[-1]:
+        pieces = pieces[:-1]
+    peer.publish(pieces, routing_key=queue)
+    assert peer.get(queue).body == b"".join(pieces)
+
+
+@pytest.mark.parametrize(
+    ("size", "sizes"),
+    [
+        (1, [1]),
+        (4088, [4088]),
+        (4089, [4088, 1]),
+        (10_000, [4088, 4088, 1824]),
+    ],
+)
+def test_body_is_split_to_the_tuned_frame_size(
+    peers: Callable[[], Peer], size: int, sizes: list[int]
+) -> None:
+    """Section 1.2, body: frames of at most frame-max - 8 bytes; the publisher's limit does not matter."""
+    reader = peers().login(frame_max=4096).open_channel()
+    writer = peers().login().open_channel()
+    queue = reader.call(commands.Queue.Declare(auto_delete=True), commands.Queue.DeclareOk).queue
+    assert queue
+    reader.call(commands.Basic.Consume(queue=queue, no_ack=True), commands.Basic.ConsumeOk)
+    writer.publish(b"x" * size, routing_key=queue)
+    reader.expect(commands.Basic.Deliver)
+    assert [len(piece) for piece in reader.read_content().frames] == sizes
+
+
+def test_body_above_the_limit(peer: Peer) -> None:
+    """Section 1.2, body > 134217728."""
+    whole, rest = divmod(LARGEST_BODY + 1, 131_064)
+    peer.publish([b"x" * 131_064] * whole + [b"x" * rest], routing_key="behaviour.nowhere")
+    with closes(406):
+        peer.roundtrip()
+
+
+def test_channels_interleave_their_content(peer: Peer) -> None:
+    """Section 1.2: content of one channel may be cut by frames of another."""
+    peer.open_channel(2)
+    queue = declare(peer)
+    publish = commands.Basic.Publish(routing_key=queue)
+    for channel in (1, 2):
+        peer.send(publish, channel=channel)
+    for channel in (2, 1):
+        peer.write(raw_frame(constants.FRAME_HEADER, channel, content_header(2)))
+    for piece in (b"a", b"b"):
+        for channel in (1, 2):
+            peer.write(raw_frame(constants.FRAME_BODY, channel, piece))
+    peer.roundtrip(2)
+    assert [peer.get(queue).body for _ in range(2)] == [b"ab", b"ab"]
+
+
+def test_heartbeat_between_content_frames(peer: Peer) -> None:
+    """Section 1.2: channel 0 is another channel."""
+    queue = declare(peer)
+    heartbeat = raw_frame(constants.FRAME_HEARTBEAT, 0, b"")
+    header = raw_frame(constants.FRAME_HEADER, 1, content_header(1))
+    publish = frame.marshal(commands.Basic.Publish(routing_key=queue), 1)
+    peer.write(publish + heartbeat + header + heartbeat + raw_frame(constants.FRAME_BODY, 1, b"x"))
+    assert peer.get(queue).body == b"x"
+
+
+def test_many_frames_in_one_write(peer: Peer) -> None:
+    """Section 1.2: frames need not match the packets of the network."""
+    peer.write(PROBE * 500)
+    for _ in range(500):
+        peer.expect(commands.Exchange.DeclareOk)
+
+
+def test_frame_in_single_bytes(peer: Peer) -> None:
+    """Section 1.2: frames need not match the packets of the network."""
+    for byte in PROBE:
+        peer.write(bytes([byte]))
+    peer.expect(commands.Exchange.DeclareOk)
+
+
+@pytest.mark.parametrize("key", PROPERTIES)
+def test_property_bytes_are_kept_by_get(peer: Peer, key: str) -> None:
+    """Section 1.2, field tables: byte-exact when passed through."""
+    queue = declare(peer)
+    peer.publish(b"body", routing_key=queue, property_bytes=PROPERTIES[key])
+    message = peer.get(queue)
+    assert (message.property_bytes, message.body) == (PROPERTIES[key], b"body")
+
+
+def test_unknown_delivery_mode(peer: Peer) -> None:
+    """Section 4, publish: only 1 and 2 are known."""
+    peer.publish(b"", routing_key=declare(peer), property_bytes=b"\x10\x00\x07")
+    with closes(406, "delivery_mode_unknown"):
+        peer.roundtrip()
+
+
+@pytest.mark.parametrize("key", ["none", "headers", "repeated header", "all"])
+def test_property_bytes_are_kept_by_deliver(peer: Peer, key: str) -> None:
+    """Section 1.2, field tables: byte-exact when passed through."""
+    queue = declare(peer)
+    peer.call(commands.Basic.Consume(queue=queue, no_ack=True), commands.Basic.ConsumeOk)
+    peer.publish(b"body", exchange="amq.fanout", property_bytes=PROPERTIES[key])
+    peer.publish(b"body", routing_key=queue, property_bytes=PROPERTIES[key])
+    peer.expect(commands.Basic.Deliver)
+    assert peer.read_content().property_bytes == PROPERTIES[key]
+
+
+@pytest.mark.parametrize("key", ["none", "headers", "repeated header", "all"])
+def test_property_bytes_are_kept_by_return(peer: Peer, key: str) -> None:
+    """Section 1.2, field tables: byte-exact when passed through."""
+    peer.publish(b"", routing_key="behaviour.nowhere", property_bytes=PROPERTIES[key], mandatory=True)
+    peer.expect(commands.Basic.Return)
+    assert peer.read_content().property_bytes == PROPERTIES[key]
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_field_in_arguments(peer: Peer, field: str) -> None:
+    """Section 1.2, field tables: read all RabbitMQ types."""
+    exclusive = b"\x04"
+    arguments = table((b"x-behaviour", FIELDS[field]))
+    peer.send_fields((50, 10), b"\x00\x00\x00" + exclusive + arguments)
+    peer.expect(commands.Queue.DeclareOk)
+
+
+@pytest.mark.parametrize("field", ["unsigned byte", "double", "decimal", "timestamp", "void", "bytes"])
+def test_field_in_binding_arguments(peer: Peer, field: str) -> None:
+    """Section 1.2, field tables: a message with the same header is routed."""
+    queue = declare(peer)
+    arguments = table((b"k", FIELDS[field]))
+    binding = b"\x00\x00" + shortstr(queue) + shortstr("amq.headers") + b"\x00\x00" + arguments
+    peer.send_fields((50, 20), binding)
+    peer.expect(commands.Queue.BindOk)
+    peer.publish(b"", exchange="amq.headers", property_bytes=b"\x20\x00" + arguments)
+    peer.get(queue)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [table((b"k", b"Z\x00")), table((b"k", b"S\x00\x00\x00\x09ab")), b"\x00\x00\x00\x09\x01a"],
+    ids=["unknown type", "text beyond the table", "table beyond the frame"],
+)
+def test_malformed_table_ends_the_connection(peer: Peer, arguments: bytes) -> None:
+    """Section 1, bad bytes of a method: RabbitMQ is silent here."""
+    peer.send_fields((50, 10), b"\x00\x00\x00\x04" + arguments)
+    assert_connection_ends(peer)
+
+
+@pytest.mark.parametrize(
+    "property_bytes",
+    [b"\x20\x00\x00\x00\x00\x09abc", b"\x00\x01\x00\x00", b"\x00\x00abc", b"\x80\x00\x09abc"],
+    ids=["table beyond the frame", "more flags", "trailing bytes", "text beyond the frame"],
+)
+def test_malformed_properties_end_the_connection(peer: Peer, property_bytes: bytes) -> None:
+    """Section 1, bad bytes: RabbitMQ says 541."""
+    peer.publish(b"", routing_key="behaviour.nowhere", property_bytes=property_bytes)
+    assert_connection_ends(peer)
+
+
+@pytest.mark.parametrize(
+    ("index", "fields"),
+    [((50, 10), b"\x00\x00\x05ab"), ((50, 10), b""), ((20, 10), b"\x00trailing")],
+    ids=["cut name", "no arguments", "trailing bytes"],
+)
+def test_malformed_method(broker: Broker, peer: Peer, index: tuple[int, int], fields: bytes) -> None:
+    """Section 1, bad bytes of a method: the specification's 502 is a 501 in RabbitMQ."""
+    peer.send_fields(index, fields, channel=2 if index == (20, 10) else 1)
+    with closes(502 if broker.kind == "embedded" else 501):
+        peer.roundtrip()
+
+
+@pytest.mark.parametrize("index", [(61, 10), (50, 99), (10, 99)])
+@pytest.mark.parametrize("channel", [0, 1])
+def test_unknown_method(broker: Broker, peer: Peer, index: tuple[int, int], channel: int) -> None:
+    """Section 1, unknown method: 540 from ours; RabbitMQ closes the socket without a word."""
+    peer.send_fields(index, b"", channel)
+    if broker.kind == "embedded":
+        with closes(540):
+            peer.roundtrip()
+    else:
+        assert peer.read_until_closed() == []
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x00\x32", b"\x00\x32\x00"])
+def test_method_frame_without_method_id(peer: Peer, payload: bytes) -> None:
+    """Section 1.2: a method frame holds at least class and method id."""
+    peer.write(raw_frame(constants.FRAME_METHOD, 1, payload))
+    with closes(501):
+        peer.roundtrip()
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        commands.Queue.DeclareOk(queue="q", message_count=0, consumer_count=0),
+        commands.Queue.BindOk(),
+        commands.Basic.QosOk(),
+        commands.Exchange.DeclareOk(),
+    ],
+    ids=lambda method: method.name,
+)
+def test_methods_of_the_broker_are_refused(peer: Peer, method: commands.Queue.BindOk) -> None:
+    """Section 0: a client cannot answer what it was not asked."""
+    peer.send(method)
+    with closes(503):
+        peer.roundtrip()
+
+
+def test_broker_survives_bad_clients(peers: Callable[[], Peer], channel: BlockingChannel) -> None:
+    """Section 1.2: one client's bytes never reach another's connection."""
+    for spoilt in (b"\x00" * 8, b"\x01\x00\x01\xff\xff\xff\xff", PROBE[:-1], PUBLISH):
+        peer = peers().login().open_channel()
+        peer.write(spoilt)
+        peer.drop()
+    assert channel.queue_declare("", exclusive=True).method.queue

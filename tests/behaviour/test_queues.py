@@ -1,0 +1,338 @@
+"""Declaring, binding, purging and deleting queues (BROKER_SPEC section 3)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pamqp import commands
+from tests.behaviour.support import (
+    Inbox,
+    Names,
+    bodies,
+    closes,
+    consumers,
+    exists,
+    get,
+    ready,
+    roundtrip,
+    send,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
+    from tests.behaviour.peer import Peer
+
+
+def test_server_named_queue(channel: BlockingChannel) -> None:
+    """Section 3, declare ''."""
+    made = channel.queue_declare("", exclusive=True).method.queue
+    assert re.fullmatch(r"amq\.gen-[A-Za-z0-9_-]{22}", made)
+
+
+def test_server_named_queues_differ(channel: BlockingChannel) -> None:
+    """Section 3, declare ''."""
+    made = {channel.queue_declare("", exclusive=True).method.queue for _ in range(20)}
+    assert len(made) == 20
+
+
+def test_server_named_queue_is_the_last_declared(channel: BlockingChannel) -> None:
+    """Section 3, declare ''."""
+    made = channel.queue_declare("", exclusive=True).method.queue
+    send(channel, made, b"x")
+    assert bodies(channel, "") == [b"x"]
+
+
+def test_server_named_queue_may_not_be_declared_by_name(channel: BlockingChannel) -> None:
+    """Section 3, declare amq.*: RabbitMQ refuses the prefix even if the queue exists, passive apart."""
+    made = channel.queue_declare("", exclusive=True).method.queue
+    assert channel.queue_declare(made, passive=True).method.queue == made
+    with closes(403, f"queue name '{made}' contains reserved prefix 'amq.*'"):
+        channel.queue_declare(made, exclusive=True)
+
+
+@pytest.mark.parametrize("queue", ["amq.foo", "amq.", "amq.gen-foo", "amq.rabbitmq.foo"])
+def test_reserved_prefix(channel: BlockingChannel, queue: str) -> None:
+    """Section 3, declare amq.* not existing."""
+    with closes(403, f"queue name '{queue}' contains reserved prefix 'amq.*'"):
+        channel.queue_declare(queue)
+
+
+@pytest.mark.parametrize("queue", ["behaviour.missing", "amq.foo", "amq.gen-foo"])
+def test_passive_missing(channel: BlockingChannel, queue: str) -> None:
+    """Section 3, passive on missing, including amq.*."""
+    with closes(404, f"NOT_FOUND - no queue '{queue}' in vhost '/'"):
+        channel.queue_declare(queue, passive=True)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"durable": True}, {"auto_delete": True}, {"arguments": {"x-message-ttl": 5}}]
+)
+def test_passive_ignores_the_rest(channel: BlockingChannel, queue: str, settings: dict[str, Any]) -> None:
+    """Section 3, passive: whatever flags and arguments are sent."""
+    assert channel.queue_declare(queue, passive=True, **settings).method.queue == queue
+
+
+def test_declare_ok_counts_ready_messages(confirming: BlockingChannel, queue: str) -> None:
+    """Section 3, declare-ok: ready only, not unacked."""
+    send(confirming, queue, b"1", b"2", b"3")
+    get(confirming, queue)
+    assert confirming.queue_declare(queue).method.message_count == 2
+
+
+def test_declare_ok_counts_consumers(channel: BlockingChannel, queue: str) -> None:
+    """Section 3, declare-ok."""
+    assert channel.queue_declare(queue).method.consumer_count == 0
+    for count in (1, 2):
+        Inbox.on(channel, queue)
+        assert channel.queue_declare(queue).method.consumer_count == count
+
+
+@pytest.mark.parametrize("durable", [False, True])
+@pytest.mark.parametrize("auto_delete", [False, True])
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_redeclare_equal(
+    channel: BlockingChannel, name: str, durable: bool, auto_delete: bool, exclusive: bool
+) -> None:
+    """Section 3, declare: equal is no error."""
+    for _ in range(2):
+        channel.queue_declare(
+            name,
+            durable=durable,
+            auto_delete=auto_delete,
+            exclusive=exclusive,
+            arguments={"x-message-ttl": 1000, "x-any": "y"},
+        )
+
+
+@pytest.mark.parametrize("flag", ["durable", "auto_delete"])
+@pytest.mark.parametrize("current", [False, True])
+def test_redeclare_differs(channel: BlockingChannel, name: str, flag: str, current: bool) -> None:
+    """Section 3, redeclare differs in durable or auto_delete."""
+    channel.queue_declare(name, **{flag: current})
+    text = (
+        f"PRECONDITION_FAILED - inequivalent arg '{flag}' for queue '{name}' in vhost '/': "
+        f"received '{str(not current).lower()}' but current is '{str(current).lower()}'"
+    )
+    with closes(406, text):
+        channel.queue_declare(name, **{flag: not current})
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_redeclare_differs_in_exclusive(channel: BlockingChannel, name: str, exclusive: bool) -> None:
+    """Section 3, redeclare differs in exclusive: 405, not 406."""
+    channel.queue_declare(name, exclusive=exclusive)
+    with closes(405, f"cannot obtain exclusive access to locked queue '{name}' in vhost '/'"):
+        channel.queue_declare(name, exclusive=not exclusive)
+
+
+def test_failed_redeclare_changes_nothing(connection: BlockingConnection, queue: str) -> None:
+    """Section 3, redeclare differs."""
+    with closes(406):
+        connection.channel().queue_declare(queue, durable=True)
+    connection.channel().queue_declare(queue)
+
+
+def test_bind_missing_queue(channel: BlockingChannel, name: str) -> None:
+    """Section 3, bind missing queue or exchange."""
+    with closes(404, f"no queue '{name}' in vhost '/'"):
+        channel.queue_bind(name, "amq.direct", "k")
+
+
+def test_bind_missing_exchange(channel: BlockingChannel, queue: str) -> None:
+    """Section 3, bind missing queue or exchange."""
+    with closes(404, f"no exchange '{queue}' in vhost '/'"):
+        channel.queue_bind(queue, queue, "k")
+
+
+def test_bind_duplicate(channel: BlockingChannel, queue: str) -> None:
+    """Section 3, bind duplicate: bind-ok, no second binding."""
+    for _ in range(2):
+        channel.queue_bind(queue, "amq.direct", queue + ".k")
+    channel.basic_publish("amq.direct", queue + ".k", b"once")
+    channel.queue_unbind(queue, "amq.direct", queue + ".k")
+    channel.basic_publish("amq.direct", queue + ".k", b"never")
+    assert bodies(channel, queue) == [b"once"]
+
+
+@pytest.mark.parametrize(
+    ("which", "exchange"), [("binding", "amq.direct"), ("queue", "amq.direct"), ("exchange", "missing")]
+)
+def test_unbind_missing(channel: BlockingChannel, queue: str, which: str, exchange: str) -> None:
+    """Section 3, unbind missing binding, queue or exchange: unbind-ok."""
+    bound = queue + ".missing" if which == "queue" else queue
+    channel.queue_unbind(bound, exchange if exchange.startswith("amq.") else queue, "never bound")
+
+
+def test_unbind(channel: BlockingChannel, queue: str) -> None:
+    """Section 3, unbind: the key alone decides."""
+    for key in ("kept", "removed"):
+        channel.queue_bind(queue, "amq.direct", f"{queue}.{key}")
+    channel.queue_unbind(queue, "amq.direct", f"{queue}.removed")
+    for key in ("kept", "removed"):
+        channel.basic_publish("amq.direct", f"{queue}.{key}", key.encode())
+    assert bodies(channel, queue) == [b"kept"]
+
+
+def test_unbind_minds_the_arguments(channel: BlockingChannel, queue: str) -> None:
+    """Section 3, unbind missing binding: other arguments are another binding."""
+    channel.queue_bind(queue, "amq.direct", queue + ".k", arguments={"a": 1})
+    channel.queue_unbind(queue, "amq.direct", queue + ".k")
+    channel.basic_publish("amq.direct", queue + ".k", b"kept")
+    assert bodies(channel, queue) == [b"kept"]
+
+
+def test_delete_removes_bindings(channel: BlockingChannel, queue: str) -> None:
+    """Section 3, durable exchange with transient queue: a binding lasts only with the queue."""
+    channel.queue_bind(queue, "amq.direct", queue + ".k")
+    channel.queue_delete(queue)
+    channel.queue_declare(queue)
+    channel.basic_publish("amq.direct", queue + ".k", b"lost")
+    assert bodies(channel, queue) == []
+
+
+def test_default_binding_comes_and_goes_with_the_queue(channel: BlockingChannel, name: str) -> None:
+    """Section 2, predeclared: '' knows each queue by its name."""
+    send(channel, name, b"before")
+    channel.queue_declare(name)
+    send(channel, name, b"during")
+    assert bodies(channel, name) == [b"during"]
+
+
+def test_purge_counts_and_keeps_unacked(confirming: BlockingChannel, queue: str) -> None:
+    """Section 3, purge: returns the ready count; unacked stay."""
+    send(confirming, queue, b"held", b"2", b"3")
+    held = get(confirming, queue)
+    assert held
+    assert confirming.queue_purge(queue).method.message_count == 2
+    confirming.basic_nack(held.tag)
+    assert bodies(confirming, queue) == [b"held"]
+
+
+def test_purge_empty(channel: BlockingChannel, queue: str) -> None:
+    """Section 3, purge."""
+    assert channel.queue_purge(queue).method.message_count == 0
+
+
+def test_purge_missing(channel: BlockingChannel, name: str) -> None:
+    """Section 3, purge missing."""
+    with closes(404, f"no queue '{name}' in vhost '/'"):
+        channel.queue_purge(name)
+
+
+@pytest.mark.parametrize("conditions", [{}, {"if_unused": True}, {"if_empty": True}])
+def test_delete_missing(channel: BlockingChannel, name: str, conditions: dict[str, bool]) -> None:
+    """Section 3, delete missing: delete-ok, count 0."""
+    assert channel.queue_delete(name, **conditions).method.message_count == 0
+
+
+def test_delete_counts_ready_messages(
+    connection: BlockingConnection, confirming: BlockingChannel, queue: str
+) -> None:
+    """Section 3, delete: count of ready."""
+    send(confirming, queue, b"1", b"2", b"3")
+    get(confirming, queue)
+    assert confirming.queue_delete(queue).method.message_count == 2
+    assert not exists(connection, queue)
+
+
+def test_delete_if_unused_with_a_consumer(channel: BlockingChannel, queue: str) -> None:
+    """Section 3, delete if-unused with a consumer."""
+    Inbox.on(channel, queue)
+    with closes(406, f"PRECONDITION_FAILED - queue '{queue}' in vhost '/' in use"):
+        channel.queue_delete(queue, if_unused=True)
+
+
+def test_delete_if_unused(connection: BlockingConnection, channel: BlockingChannel, queue: str) -> None:
+    """Section 3, delete if-unused: messages are no use."""
+    send(channel, queue, b"x")
+    channel.queue_delete(queue, if_unused=True)
+    assert not exists(connection, queue)
+
+
+def test_delete_if_empty_with_ready_messages(confirming: BlockingChannel, queue: str) -> None:
+    """Section 3, delete if-empty with ready messages."""
+    send(confirming, queue, b"x")
+    with closes(406, f"PRECONDITION_FAILED - queue '{queue}' in vhost '/' not empty"):
+        confirming.queue_delete(queue, if_empty=True)
+
+
+def test_delete_if_empty_minds_ready_messages_only(
+    connection: BlockingConnection, confirming: BlockingChannel, queue: str
+) -> None:
+    """Section 3, delete if-empty: unacked messages do not count."""
+    send(confirming, queue, b"x")
+    get(confirming, queue)
+    confirming.queue_delete(queue, if_empty=True)
+    assert not exists(connection, queue)
+
+
+def test_delete_cancels_consumers(channel: BlockingChannel, queue: str) -> None:
+    """Section 3, delete: consumers with the capability get basic.cancel."""
+    cancelled: list[str] = []
+    channel.add_on_cancel_callback(lambda frame: cancelled.append(frame.method.consumer_tag))
+    tags = [Inbox.on(channel, queue).tag for _ in range(2)]
+    channel.queue_delete(queue)
+    while len(cancelled) < 2:
+        channel.connection.process_data_events(time_limit=5)
+    assert sorted(cancelled) == sorted(tags)
+
+
+def test_delete_sends_cancel_without_wait(peers: Callable[[], Peer], name: str) -> None:
+    """Section 3, delete: basic.cancel(no-wait)."""
+    peer = peers().login(capabilities={"consumer_cancel_notify": True}).open_channel().open_channel(2)
+    peer.call(commands.Queue.Declare(queue=name), commands.Queue.DeclareOk)
+    peer.call(commands.Basic.Consume(queue=name, consumer_tag="t"), commands.Basic.ConsumeOk)
+    peer.send(commands.Queue.Delete(queue=name), channel=2)
+    # Different channels have no mutual order.
+    answers = dict(peer.read_method() for _ in range(2))
+    assert isinstance(answers[2], commands.Queue.DeleteOk)
+    cancel = answers[1]
+    assert isinstance(cancel, commands.Basic.Cancel)
+    assert (cancel.consumer_tag, cancel.nowait) == ("t", True)
+
+
+@pytest.mark.parametrize("capabilities", [{}, {"consumer_cancel_notify": False}])
+def test_delete_is_silent_without_the_capability(
+    peers: Callable[[], Peer], name: str, capabilities: dict[str, bool]
+) -> None:
+    """Section 1.1: without consumer_cancel_notify no basic.cancel is sent."""
+    peer = peers().login(capabilities={**capabilities}).open_channel()
+    peer.call(commands.Queue.Declare(queue=name), commands.Queue.DeclareOk)
+    peer.call(commands.Basic.Consume(queue=name, consumer_tag="t"), commands.Basic.ConsumeOk)
+    peer.call(commands.Queue.Delete(queue=name), commands.Queue.DeleteOk)
+    peer.roundtrip()
+    peer.call(commands.Basic.Cancel(consumer_tag="t"), commands.Basic.CancelOk)
+
+
+def test_tag_is_free_after_a_broker_cancel(channel: BlockingChannel, queue: str, names: Names) -> None:
+    """Section 4, broker cancel: the consumer is gone, and unacked messages of the queue with it."""
+    send(channel, queue, b"lost")
+    inbox = Inbox.on(channel, queue, consumer_tag="t")
+    lost = inbox.wait(1)[0]
+    channel.queue_delete(queue)
+    inbox.settle()
+    channel.basic_ack(lost.tag)
+    other = names("other")
+    channel.queue_declare(other)
+    send(channel, other, b"x")
+    assert Inbox.on(channel, other, consumer_tag="t").wait(1)[0].body == b"x"
+
+
+def test_redeclared_queue_starts_empty(channel: BlockingChannel, queue: str) -> None:
+    """Section 3, delete: messages and consumers go with the queue."""
+    send(channel, queue, b"1", b"2")
+    channel.queue_delete(queue)
+    channel.queue_declare(queue)
+    assert (ready(channel, queue), consumers(channel, queue)) == (0, 0)
+
+
+def test_publish_to_a_deleted_queue_is_unroutable(channel: BlockingChannel, queue: str) -> None:
+    """Section 4, publish unroutable: no error without mandatory."""
+    channel.queue_delete(queue)
+    send(channel, queue, b"x")
+    roundtrip(channel)
+    assert channel.is_open

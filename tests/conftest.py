@@ -1,0 +1,72 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.support.rabbitmq import RabbitNode, find_rabbitmq
+from tests.support.servers import require
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fedora_messaging.broker import Broker
+
+
+@dataclass(frozen=True)
+class BrokerUnderTest:
+    """A running broker that a behaviour test talks to.
+
+    Attributes:
+        kind: "embedded" or "rabbitmq".
+        url: AMQP URL with user and password.
+        management_url: Base URL of the management HTTP API with user and password, or None without one.
+    """
+
+    kind: str
+    url: str
+    management_url: str | None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def private_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep every test out of the real home directory, for reading and for writing."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        for kind in ("CACHE", "CONFIG", "DATA", "STATE"):
+            patch.delenv(f"XDG_{kind}_HOME", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitNode]:
+    """A running RabbitMQ node, one for the whole session: tests use names of their own in it."""
+    require(
+        find_rabbitmq() is not None,
+        "RabbitMQ",
+        "install the package rabbitmq-server (its service need not run) with Erlang's erl on the path",
+    )
+    with RabbitNode(tmp_path_factory.mktemp("rabbitmq")) as node:
+        yield node
+
+
+@pytest.fixture(scope="module")
+def embedded_broker() -> Iterator[Broker]:
+    """A running embedded broker, one for each test module."""
+    from fedora_messaging.broker import Broker
+
+    with Broker() as broker:
+        yield broker
+
+
+@pytest.fixture(params=["embedded", "rabbitmq"])
+def broker(request: pytest.FixtureRequest) -> BrokerUnderTest:
+    """The embedded broker, then RabbitMQ: a test with this fixture holds for both."""
+    # Asked for by name, so that the embedded tests run on a machine without RabbitMQ.
+    if request.param == "embedded":
+        embedded: Broker = request.getfixturevalue("embedded_broker")
+        return BrokerUnderTest("embedded", embedded.amqp_url, None)
+    node: RabbitNode = request.getfixturevalue("rabbitmq")
+    return BrokerUnderTest("rabbitmq", node.url, node.management_url)

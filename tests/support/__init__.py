@@ -1,0 +1,1 @@
+"""Servers that the tests need, and what to do without them."""
