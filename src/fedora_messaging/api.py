@@ -34,6 +34,8 @@ __all__ = [
     "publish_signal",
 ]
 
+# Tests of applications patch this name, which version 3.9 had; nothing here uses it.
+crochet: Any = None
 # The one connection of this process; a program may set it to None to have a new one made.
 _twisted_service: "Service | None" = None
 # A forked child has its parent's service without its thread; it is kept unused, because collecting it
@@ -49,7 +51,17 @@ def _init_twisted_service() -> "Service":
 
         from .sync.service import Service
 
-        _twisted_service = Service(config.connection_options(config.conf))
+        service = Service(config.connection_options(config.conf))
+        monitoring = config.conf["monitoring"]
+        if monitoring:
+            try:
+                service.start_monitoring(
+                    monitoring["address"], monitoring["port"], bool(monitoring.get("always_ready", False))
+                )
+            except exceptions.ConfigurationException:
+                service.close()
+                raise
+        _twisted_service = service
         atexit.register(_twisted_service.close)
     return _twisted_service
 
@@ -63,11 +75,36 @@ def _forget_inherited_service() -> None:
 os.register_at_fork(after_in_child=_forget_inherited_service)
 
 
-def _twisted_publish_wrapper(message: Message, exchange: str) -> "PendingPublish":
-    """Begin to publish; tests of applications replace this function."""
-    service = _init_twisted_service()
-    service.refuse_own_thread("publish()", "`await bus.publish()` of fedora_messaging.aio")
-    return service.publish(message, exchange)
+class _Attempt:
+    """A publish that has begun; signals tell how it ends."""
+
+    def __init__(self, message: Message, pending: "PendingPublish") -> None:
+        self._message = message
+        self._pending = pending
+
+    def wait(self, timeout: float | None) -> None:
+        """Return when the broker has confirmed, or raise."""
+        try:
+            self._pending.wait(timeout)
+        except Exception as error:
+            publish_failed(self._message, error)
+            raise
+        publish_succeeded(self._message)
+
+
+def _twisted_publish_wrapper(message: Message, exchange: str | None) -> _Attempt:
+    """Begin to publish. Tests of applications replace this function, so `publish` does nothing else."""
+    publish_started(message)
+    try:
+        message.validate()
+        service = _init_twisted_service()
+        service.refuse_own_thread("publish()", "`await bus.publish()` of fedora_messaging.aio")
+        target = config.conf["publish_exchange"] if exchange is None else exchange
+        pending = service.publish(message, target)
+    except Exception as error:
+        publish_failed(message, error)
+        raise
+    return _Attempt(message, pending)
 
 
 def publish(message: Message, exchange: str | None = None, timeout: float | None = 30) -> None:
@@ -92,15 +129,7 @@ def publish(message: Message, exchange: str | None = None, timeout: float | None
         ConfigurationException: The URL or the TLS settings are wrong.
         RuntimeError: Called in a coroutine callback, which it would block for ever.
     """
-    publish_started(message)
-    try:
-        message.validate()
-        target = config.conf["publish_exchange"] if exchange is None else exchange
-        _twisted_publish_wrapper(message, target).wait(timeout=timeout)
-    except Exception as error:
-        publish_failed(message, error)
-        raise
-    publish_succeeded(message)
+    _twisted_publish_wrapper(message, exchange).wait(timeout=timeout)
 
 
 def consume(

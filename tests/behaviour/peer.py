@@ -258,10 +258,15 @@ class Peer:
             remaining -= len(piece.payload)
         return Content(head.payload, tuple(pieces))
 
-    def get(self, queue: str, channel: int = 1) -> Content:
-        """Fetch one message with no-ack."""
-        self.call(commands.Basic.Get(queue=queue, no_ack=True), commands.Basic.GetOk, channel)
-        return self.read_content()
+    def get(self, queue: str, channel: int = 1, *, no_ack: bool = True) -> Content:
+        """Fetch one message, once there is one."""
+        deadline = time.monotonic() + WAIT
+        while time.monotonic() < deadline:
+            self.send(commands.Basic.Get(queue=queue, no_ack=no_ack), channel=channel)
+            if isinstance(self.read_method()[1], commands.Basic.GetOk):
+                return self.read_content()
+            time.sleep(0.01)
+        raise TimeoutError(f"no message in {queue}")
 
     def start(self) -> commands.Connection.Start:
         """Send the protocol header."""

@@ -338,7 +338,6 @@ def test_property_bytes_are_kept_by_deliver(peer: Peer, key: str) -> None:
     """Section 1.2, field tables: byte-exact when passed through."""
     queue = declare(peer)
     peer.call(commands.Basic.Consume(queue=queue, no_ack=True), commands.Basic.ConsumeOk)
-    peer.publish(b"body", exchange="amq.fanout", property_bytes=PROPERTIES[key])
     peer.publish(b"body", routing_key=queue, property_bytes=PROPERTIES[key])
     peer.expect(commands.Basic.Deliver)
     assert peer.read_content().property_bytes == PROPERTIES[key]

@@ -1,6 +1,6 @@
 """A channel of the broker: class basic, confirms, and what is out to its consumers."""
 
-import os
+import re
 import struct
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -22,9 +22,11 @@ from ..wire.fields import encode_shortstr
 from ..wire.methods import Method
 from ..wire.properties import PERSISTENT, TRANSIENT
 from .accounts import READ, WRITE
+from .core.arguments import check_time
 from .core.consumer import Consumer
 from .core.message import Entry, Message
 from .core.queue import Queue
+from .core.vhost import generated_name
 from .reply_to import REPLY_TO, ReplyConsumer
 from .transaction import Transaction
 
@@ -141,10 +143,8 @@ class Channel:
 
     def _check_properties(self, message: Message) -> None:
         scan = message.scan
-        if scan.expiration is not None and not (scan.expiration.isascii() and scan.expiration.isdigit()):
-            raise ChannelError(
-                PRECONDITION_FAILED, f"invalid expiration '{scan.expiration}': no_integer", m.BasicPublish
-            )
+        if scan.expiration is not None:
+            _check_expiration(scan.expiration)
         if scan.delivery_mode not in (None, TRANSIENT, PERSISTENT):
             raise ChannelError(
                 PRECONDITION_FAILED,
@@ -161,7 +161,8 @@ class Channel:
 
     def _route(self, exchange: Any, message: Message, mandatory: bool, tag: int) -> None:
         if exchange.name == "" and self.session.replies.deliver(message):
-            routed, refused = True, False
+            # As with RabbitMQ, a reply counts as not routed: no queue took it.
+            routed, refused = False, False
         else:
             routed, refused = self.vhost.publish(exchange, message)
         if mandatory and not routed:
@@ -285,7 +286,7 @@ class Channel:
             ChannelError: 403, 404, 405 or 406.
             ConnectionError: 530 for a tag in use.
         """
-        tag = method.consumer_tag or f"amq.ctag-{os.urandom(16).hex()}"
+        tag = method.consumer_tag or generated_name("amq.ctag-")
         if method.queue == REPLY_TO:
             self.reply_consumer = self.session.replies.subscribe(self, tag, method)
             self._answer_consume(method, tag)
@@ -343,7 +344,7 @@ class Channel:
         answer = m.BasicGetOk(
             self._delivery_tag, entry.redelivered, message.exchange, message.routing_key, len(queue)
         )
-        self.session.machine.send_content(self.number, answer.encode(), message.properties, message.body)
+        self.session.machine.send_content(self.number, answer.encode(), queue.properties(entry), message.body)
         self.session.flush_soon()
 
     # The outlet of the consumers
@@ -365,7 +366,7 @@ class Channel:
         self.session.machine.send_content(
             self.number,
             self._encoded_tags[consumer.tag] + _TAG_AND_FLAG.pack(tag, entry.redelivered) + message.address,
-            message.properties,
+            consumer.queue.properties(entry),
             message.body,
         )
         self.session.flush_soon()
@@ -424,22 +425,17 @@ class Channel:
 
     def _take(self, tag: int, multiple: bool, method: type[Method]) -> dict[int, Unacked]:
         unacked = self._unacked
-        if not multiple or tag == 0:
-            if multiple:
-                taken, self._unacked = unacked, {}
-                return taken
-            found = unacked.pop(tag, None)
-            if found is None:
-                raise ChannelError(PRECONDITION_FAILED, f"unknown delivery tag {tag}", method)
-            return {tag: found}
-        taken = {}
-        while unacked:
-            first = next(iter(unacked))
-            if first > tag:
-                break
-            taken[first] = unacked.pop(first)
-        if not taken:
+        if multiple and tag == 0:
+            taken, self._unacked = unacked, {}
+            return taken
+        if tag not in unacked:
             raise ChannelError(PRECONDITION_FAILED, f"unknown delivery tag {tag}", method)
+        if not multiple:
+            return {tag: unacked.pop(tag)}
+        taken = {}
+        while tag in unacked:
+            first = next(iter(unacked))
+            taken[first] = unacked.pop(first)
         return taken
 
     def _finish(
@@ -481,3 +477,17 @@ class Channel:
         for consumer in consumers.values():
             if not consumer.queue.deleted:
                 consumer.queue.consumer_left()
+
+
+def _check_expiration(text: str) -> None:
+    number = re.match(r"[+-]?[0-9]+", text)
+    try:
+        if number is None:
+            raise ValueError("no_integer")
+        if number.end() < len(text):
+            raise ValueError(f'{{leftover_string,"{text[number.end() :]}"}}')
+        check_time(int(text))
+    except ValueError as error:
+        raise ChannelError(
+            PRECONDITION_FAILED, f"invalid expiration '{text}': {error}", m.BasicPublish
+        ) from None

@@ -82,6 +82,9 @@ def _declare_passively(channel: Channel, method: m.QueueDeclare) -> None:
     if method.queue == REPLY_TO:
         _answer(channel, method, m.QueueDeclareOk(REPLY_TO, 0, 1), False)
         return
+    if channel.session.replies.has(method.queue):
+        _answer(channel, method, m.QueueDeclareOk(method.queue, 0, 1), False)
+        return
     if not method.queue:
         raise ChannelError(NOT_FOUND, f"no queue '' in vhost '{channel.vhost.name}'", m.QueueDeclare)
     queue = channel.vhost.declare_queue(method, channel.session)

@@ -50,6 +50,10 @@ class Replies:
             del self._consumers[channel.reply_consumer.address]
             channel.reply_consumer = None
 
+    def has(self, address: str) -> bool:
+        """Whether replies to an address reach anybody."""
+        return address in self._consumers
+
     def rewrite(self, channel: "Channel", message: Message) -> Message:
         """Put the channel's real address into a request.
 

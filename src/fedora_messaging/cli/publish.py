@@ -18,13 +18,14 @@ def publish(exchange: str | None, file: TextIO) -> None:
         try:
             messages = api.loads(line)
         except exceptions.ValidationError as error:
-            raise click.exceptions.BadParameter(f"Unable to validate message: {error.summary}") from error
+            raise click.UsageError(f"Unable to validate message: {error.summary}") from error
         for message in messages:
             click.echo(f"Publishing message with topic {message.topic}")
-            _publish(message, exchange)
+            publish_or_exit(message, exchange)
 
 
-def _publish(message: api.Message, exchange: str | None) -> None:
+def publish_or_exit(message: api.Message, exchange: str | None = None) -> None:
+    """Publish; a failure is explained, and ends the process with the status for it."""
     try:
         api.publish(message, exchange)
     except (exceptions.PublishReturned, exceptions.PublishForbidden) as error:

@@ -40,7 +40,7 @@ def consume_until_stopped(callback: Any, bindings: Any, queues: Any) -> NoReturn
     try:
         consumers = api._consumers(callback, bindings, queues)
     except ValueError as error:
-        raise click.exceptions.BadParameter(str(error)) from error
+        raise click.UsageError(str(error)) from error
     except ConfigurationException as error:
         raise click.ClickException(str(error)) from error
     except TypeError as error:

@@ -1,6 +1,6 @@
 """Counters of what consumers did."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(slots=True)
@@ -22,3 +22,6 @@ class ConsumerStats:
     rejected: int = 0
     failed: int = 0
     invalid: int = 0
+
+    def __add__(self, other: "ConsumerStats") -> "ConsumerStats":
+        return ConsumerStats(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))

@@ -11,6 +11,7 @@ from ..options import ConnectionOptions, RetryOptions
 from .connection import Connection, Unreachable
 from .consumer import Consumer
 from .publisher import Outgoing, Publisher
+from .stats import ConsumerStats
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ class Supervisor:
     Attributes:
         publisher: Sends, now or as soon as there is a connection.
         consumers: Those that have not ended.
+        ended_stats: What those that have ended did.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Supervisor:
     ) -> None:
         self.publisher = Publisher()
         self.consumers: list[Consumer] = []
+        self.ended_stats = ConsumerStats()
         self._options = options
         self._retry = retry or RetryOptions()
         self._jitter = jitter
@@ -97,7 +100,11 @@ class Supervisor:
             else:
                 break
         self.consumers.append(consumer)
-        consumer.result.add_done_callback(lambda _result: self.consumers.remove(consumer))
+        consumer.result.add_done_callback(lambda _result: self._consumer_ended(consumer))
+
+    def _consumer_ended(self, consumer: Consumer) -> None:
+        self.consumers.remove(consumer)
+        self.ended_stats += consumer.stats
 
     async def close(self) -> None:
         """Stop consumers gracefully, then close the connection; publishes under way fail."""

@@ -32,6 +32,12 @@ class Portal:
         """Whether we are in the loop's own thread, where waiting for it would never end."""
         return threading.current_thread() is self._thread
 
+    def answers(self, timeout: float = 5.0) -> bool:
+        """Whether the loop takes a call within ``timeout`` seconds."""
+        answered = threading.Event()
+        self.post(lambda event: event.set(), answered)
+        return answered.wait(timeout)
+
     def post(self, call: Callable[[Any], None], argument: Any) -> None:
         """Make a call in the loop, soon; calls keep their order."""
         self._inbox.append((call, argument))

@@ -13,12 +13,16 @@ from ..client.supervisor import Supervisor
 from ..exceptions import PublishTimeout
 from ..message import Message
 from ..options import BindingOptions, ConnectionOptions, QosOptions, QueueOptions
+from .monitoring import Monitor
 from .portal import Portal
 
 _log = logging.getLogger(__name__)
 
 #: Seconds that running callbacks get to end when the interpreter exits.
 _EXIT_GRACE: Final = 30.0
+
+
+_SHOWN_COUNTERS: Final = ("received", "processed", "dropped", "rejected", "failed")
 
 
 class PendingPublish:
@@ -69,6 +73,33 @@ class Service:
         self._portal = Portal()
         self._supervisor = Supervisor(options)
         self._closed = False
+        self._monitor: Monitor | None = None
+
+    def start_monitoring(self, address: str, port: int, always_ready: bool) -> None:
+        """Answer ``/live`` and ``/ready`` over HTTP.
+
+        Raises:
+            ConfigurationException: The port cannot be used.
+        """
+        self._monitor = Monitor(
+            address, port, is_live=self._portal.answers, status=self.status, always_ready=always_ready
+        )
+
+    def status(self) -> tuple[dict[str, Any], bool]:
+        """Return the counters as ``/ready`` shows them, and whether messages can come and go."""
+        supervisor = self._supervisor
+        consumers = list(supervisor.consumers)
+        consuming = supervisor.connected and any(consumer.connected for consumer in consumers)
+        total = sum((consumer.stats for consumer in consumers), supervisor.ended_stats)
+        body = {
+            "consuming": consuming,
+            "published": supervisor.publisher.published,
+            "consumed": {name: getattr(total, name) for name in _SHOWN_COUNTERS},
+        }
+        ready = supervisor.connected and all(consumer.connected for consumer in consumers)
+        if not ready:
+            body["reason"] = "not connected" if not supervisor.connected else "not consuming"
+        return body, ready
 
     def refuse_own_thread(self, what: str, instead: str) -> None:
         """Raise if we are in the loop's thread, where waiting would never end.
@@ -114,6 +145,8 @@ class Service:
                 "A callback did not end within %s seconds; its message will be delivered again", timeout
             )
         self._portal.stop()
+        if self._monitor is not None:
+            self._monitor.close()
 
 
 class Consumers:

@@ -43,8 +43,27 @@ class QueueArguments:
     delivery_limit: int | None = None
 
 
-def _wrong(name: str, why: str) -> ChannelError:
-    return ChannelError(PRECONDITION_FAILED, f"invalid arg '{name}' {why}", QueueDeclare)
+#: Ten years in milliseconds; RabbitMQ takes no longer time.
+_LONGEST_TIME: Final = 315_360_000_000
+#: Arguments that only quorum queues have.
+_QUORUM_ONLY: Final = frozenset(
+    {
+        "x-delivery-limit",
+        "x-queue-leader-locator",
+        "x-max-in-memory-length",
+        "x-max-in-memory-bytes",
+        "x-quorum-initial-group-size",
+        "x-dead-letter-strategy",
+    }
+)
+
+
+#: Arguments that only classic queues have.
+_CLASSIC_ONLY: Final = ("x-max-priority", "x-queue-mode", "x-queue-version")
+
+
+class _Refused(Exception):
+    """What is wrong with a value, in RabbitMQ's words."""
 
 
 def type_name(value: Any) -> str:
@@ -57,69 +76,97 @@ def type_name(value: Any) -> str:
     return names.get(type(value), "binary")
 
 
-def _integer(low: int, high: int | None = None) -> Callable[[str, Any], int]:
-    def check(name: str, value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise _wrong(name, f"for queue: expected integer, got {type_name(value)}")
-        if value < low:
-            what = "value_zero" if value == 0 else "value_negative"
-            raise _wrong(name, f"for queue: {{{what},{value}}}")
-        if high is not None and value > high:
-            raise _wrong(name, f"for queue: {{max_value_exceeded,{value}}}")
+def check_time(milliseconds: int) -> int:
+    """Check a time to live.
+
+    Raises:
+        ValueError: It is negative or longer than ten years; in RabbitMQ's words.
+    """
+    if milliseconds < 0:
+        raise ValueError(f"{{value_negative,{milliseconds}}}")
+    if milliseconds > _LONGEST_TIME:
+        raise ValueError(f"{{value_too_large,{milliseconds}}}")
+    return milliseconds
+
+
+def _integer(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _Refused(f"expected integer, got {type_name(value)}")
+    return value
+
+
+def _count(value: Any) -> int:
+    count = _integer(value)
+    if count < 0:
+        raise _Refused(f"{{value_negative,{count}}}")
+    return count
+
+
+def _time(value: Any) -> int:
+    try:
+        return check_time(_integer(value))
+    except ValueError as error:
+        raise _Refused(str(error)) from None
+
+
+def _lifetime(value: Any) -> int:
+    if value == 0 and not isinstance(value, bool):
+        raise _Refused("{value_zero,0}")
+    return _time(value)
+
+
+def _priority(value: Any) -> int:
+    priority = _count(value)
+    if priority > 255:
+        raise _Refused(f"{{max_value_exceeded,{priority}}}")
+    return priority
+
+
+def _typed(kind: type) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if not isinstance(value, kind):
+            raise _Refused(f"{{unacceptable_type,{type_name(value)}}}")
         return value
 
     return check
 
 
-def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise _wrong(name, f"for queue: {{unacceptable_type,{type_name(value)}}}")
-    return value
-
-
-def _boolean(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise _wrong(name, f"for queue: {{unacceptable_type,{type_name(value)}}}")
-    return value
-
-
-def _choice(problem: str, *choices: str) -> Callable[[str, Any], str]:
-    def check(name: str, value: Any) -> str:
-        if value not in choices:
-            raise _wrong(name, f"for queue: {{{problem},{value!r}}}")
-        return str(value)
+def _choice(problem: str, *choices: str) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        text: str = _typed(str)(value)
+        if text not in choices:
+            raise _Refused(problem.format(text))
+        return text
 
     return check
 
 
-def _queue_type(_name: str, value: Any) -> str:
-    if value == "stream":
-        raise ChannelError(
-            PRECONDITION_FAILED, "queue type 'stream' is not supported by this broker", QueueDeclare
-        )
-    if value not in ("classic", "quorum"):
-        raise ChannelError(PRECONDITION_FAILED, f"unsupported queue type '{value}'", QueueDeclare)
-    return str(value)
+def _version(value: Any) -> int:
+    version = _integer(value)
+    if version not in (1, 2):
+        raise _Refused(f"unsupported queue version '{version}'")
+    return version
 
 
 #: argument: (attribute of QueueArguments or None, check)
-_KNOWN: Final[dict[str, tuple[str | None, Callable[[str, Any], Any]]]] = {
-    "x-message-ttl": ("message_ttl", _integer(0)),
-    "x-expires": ("expires", _integer(1)),
-    "x-max-length": ("max_length", _integer(0)),
-    "x-max-length-bytes": ("max_length_bytes", _integer(0)),
+_KNOWN: Final[dict[str, tuple[str | None, Callable[[Any], Any]]]] = {
+    "x-message-ttl": ("message_ttl", _time),
+    "x-expires": ("expires", _lifetime),
+    "x-max-length": ("max_length", _count),
+    "x-max-length-bytes": ("max_length_bytes", _count),
     "x-overflow": (
         "overflow",
-        _choice("invalid_overflow", DROP_HEAD, REJECT_PUBLISH, REJECT_PUBLISH_DLX),
+        _choice('{{invalid_overflow,<<"{}">>}}', DROP_HEAD, REJECT_PUBLISH, REJECT_PUBLISH_DLX),
     ),
-    "x-dead-letter-exchange": ("dead_letter_exchange", _text),
-    "x-dead-letter-routing-key": ("dead_letter_routing_key", _text),
-    "x-max-priority": ("max_priority", _integer(0, 255)),
-    "x-single-active-consumer": ("single_active", _boolean),
-    "x-queue-mode": (None, _choice("invalid_queue_mode", "default", "lazy")),
-    "x-queue-type": ("queue_type", _queue_type),
-    "x-queue-version": (None, _integer(1, 2)),
-    "x-delivery-limit": ("delivery_limit", _integer(0)),
+    "x-dead-letter-exchange": ("dead_letter_exchange", _typed(str)),
+    "x-dead-letter-routing-key": ("dead_letter_routing_key", _typed(str)),
+    "x-max-priority": ("max_priority", _priority),
+    "x-single-active-consumer": ("single_active", _typed(bool)),
+    "x-queue-mode": (None, _choice("unsupported queue mode '{}'", "default", "lazy")),
+    # Streams are refused like a type that does not exist: this broker has none.
+    "x-queue-type": ("queue_type", _choice("unsupported queue type '{}'", "classic", "quorum")),
+    "x-queue-version": (None, _version),
+    "x-delivery-limit": ("delivery_limit", _count),
 }
 
 #: Arguments that a repeated declaration must give again in the same way.
@@ -138,31 +185,54 @@ EQUIVALENT: Final = (
 )
 
 
-def read_arguments(method: QueueDeclare) -> QueueArguments:
+#: What an argument that is not given counts as when declarations are compared.
+_DEFAULTS: Final = {"x-queue-type": "classic"}
+
+
+def read_arguments(method: QueueDeclare, vhost: str) -> QueueArguments:
     """Check and read the arguments of a declaration.
 
     Raises:
         ChannelError: 406 with RabbitMQ's wording.
     """
+    what = f"queue '{method.queue}' in vhost '{vhost}'"
+    _check_dead_letter_exchange(method, what)
     values: dict[str, Any] = {}
     for name, value in method.arguments.items():
-        known = _KNOWN.get(name)
-        if known is not None:
-            attribute, check = known
-            checked = check(name, value)
-            if attribute is not None:
-                values[attribute] = checked
+        attribute, check = _KNOWN.get(name, (None, None))
+        if check is None:
+            continue
+        try:
+            checked = check(value)
+        except _Refused as error:
+            raise _precondition(f"invalid arg '{name}' for {what}: {error}") from None
+        if attribute is not None:
+            values[attribute] = checked
     arguments = QueueArguments(**values)
     if arguments.dead_letter_routing_key is not None and arguments.dead_letter_exchange is None:
-        raise _wrong("x-dead-letter-routing-key", "for queue: routing_key_but_no_dlx_defined")
+        raise _precondition(
+            f"invalid arg 'x-dead-letter-routing-key' for {what}: routing_key_but_no_dlx_defined"
+        )
     if arguments.queue_type == "quorum":
-        _check_quorum(method, arguments)
-    elif arguments.delivery_limit is not None:
-        raise _wrong("x-delivery-limit", "for queue of queue type rabbit_classic_queue")
+        _check_quorum(method, what)
+    else:
+        for name in _QUORUM_ONLY & method.arguments.keys():
+            raise _precondition(f"invalid arg '{name}' for {what} of queue type rabbit_classic_queue")
     return arguments
 
 
-def _check_quorum(method: QueueDeclare, arguments: QueueArguments) -> None:
+def _precondition(text: str) -> ChannelError:
+    return ChannelError(PRECONDITION_FAILED, text, QueueDeclare)
+
+
+def _check_dead_letter_exchange(method: QueueDeclare, what: str) -> None:
+    name = "x-dead-letter-exchange"
+    if name in method.arguments and not isinstance(method.arguments[name], str):
+        kind = type_name(method.arguments[name])
+        raise _precondition(f"invalid type '{kind}' for arg '{name}' in {what}")
+
+
+def _check_quorum(method: QueueDeclare, what: str) -> None:
     wrong = None
     if not method.durable:
         wrong = "non-durable"
@@ -171,11 +241,10 @@ def _check_quorum(method: QueueDeclare, arguments: QueueArguments) -> None:
     elif method.auto_delete:
         wrong = "auto-delete"
     if wrong is not None:
-        raise ChannelError(
-            PRECONDITION_FAILED, f"invalid property '{wrong}' for queue '{method.queue}'", QueueDeclare
-        )
-    if arguments.max_priority is not None:
-        raise _wrong("x-max-priority", "for queue of queue type rabbit_quorum_queue")
+        raise _precondition(f"invalid property '{wrong}' for {what}")
+    for name in _CLASSIC_ONLY:
+        if name in method.arguments:
+            raise _precondition(f"invalid arg '{name}' for {what} of queue type rabbit_quorum_queue")
 
 
 def check_equivalent(
@@ -198,13 +267,14 @@ def check_equivalent(
         ChannelError: 406 for the first difference.
     """
     for name in names:
-        old, new = current.get(name), received.get(name)
+        default = _DEFAULTS.get(name)
+        old, new = current.get(name, default), received.get(name, default)
         if old == new:
             continue
         if old is None or new is None:
             got, have = _described(new), _described(old)
         else:
-            got, have = f"'{new}'", f"'{old}'"
+            got, have = f"'{_shown(new)}'", f"'{_shown(old)}'"
         raise ChannelError(
             PRECONDITION_FAILED,
             f"inequivalent arg '{name}' for {what}: received {got} but current is {have}",
@@ -213,4 +283,8 @@ def check_equivalent(
 
 
 def _described(value: Any) -> str:
-    return "none" if value is None else f"the value '{value}' of type '{type_name(value)}'"
+    return "none" if value is None else f"the value '{_shown(value)}' of type '{type_name(value)}'"
+
+
+def _shown(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

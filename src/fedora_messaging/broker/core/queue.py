@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Protocol
 
 from ...protocol.errors import ACCESS_REFUSED, RESOURCE_LOCKED, ChannelError
 from ...wire.methods import Method
+from ...wire.properties import decode_properties, encode_properties
 from .arguments import REJECT_PUBLISH, REJECT_PUBLISH_DLX, QueueArguments
 from .consumer import Consumer, ConsumerSet
 from .journal import Journal
@@ -130,8 +131,7 @@ class Queue:
             self._host.journal.message_added(self, entry)
         self._ready.append(entry)
         self._ready_bytes += len(message.body)
-        self.deliver()
-        self._drop_head()
+        self.deliver(entry)
         if entry.expires_at is not None:
             self._schedule_head()
         return True
@@ -183,12 +183,16 @@ class Queue:
 
     # Messages out
 
-    def deliver(self) -> None:
-        """Send what can be sent."""
-        while self._head() is not None:
+    def deliver(self, fresh: Entry | None = None) -> None:
+        """Send what can be sent, then drop what is too much.
+
+        Args:
+            fresh: Has just come: with a time to live of 0 it may be sent now, and only now.
+        """
+        while self._head(fresh) is not None:
             consumer = self.consumers.next()
             if consumer is None:
-                return
+                break
             entry = self._take_ready()
             self._note_delivery(entry)
             if consumer.no_ack:
@@ -197,6 +201,15 @@ class Queue:
                 self.unacked += 1
                 consumer.unacked += 1
             consumer.outlet.deliver(consumer, entry)
+        self._drop_head()
+
+    def properties(self, entry: Entry) -> bytes:
+        """Return the properties to send with a message; a quorum queue counts deliveries in them."""
+        if not entry.returns or self.arguments.queue_type != "quorum":
+            return entry.message.properties
+        props = decode_properties(entry.message.properties)
+        props.headers = {**(props.headers or {}), "x-delivery-count": entry.returns}
+        return encode_properties(props)
 
     def get(self, no_ack: bool) -> Entry | None:
         """Take the head for ``basic.get``."""
@@ -216,10 +229,10 @@ class Queue:
             self.delivered_position = entry.position
             self._host.journal.delivered(self, entry)
 
-    def _head(self) -> Entry | None:
+    def _head(self, fresh: Entry | None = None) -> Entry | None:
         """Return the head, after expiring what is due before it."""
         while (entry := self._ready.peek()) is not None:
-            if entry.expires_at is None or entry.expires_at > self._host.clock():
+            if entry is fresh or entry.expires_at is None or entry.expires_at > self._host.clock():
                 return entry
             self._refuse(self._take_ready(), EXPIRED)
         return None

@@ -13,6 +13,7 @@ from ...protocol.errors import (
 )
 from ...wire import methods as m
 from ...wire.methods import Method
+from ...wire.properties import decode_properties, encode_properties
 from .arguments import EQUIVALENT, check_equivalent, read_arguments, type_name
 from .dead_letter import is_cycle, make_dead_letter
 from .exchanges import TYPES, Binding, Destination, Exchange
@@ -197,7 +198,7 @@ class VirtualHost:
             queue.check_access(owner, kind)
             queue.touch()
             return queue
-        arguments = read_arguments(method)
+        arguments = read_arguments(method, self.name)
         if name.startswith("amq."):
             raise ChannelError(ACCESS_REFUSED, f"queue name '{name}' contains reserved prefix 'amq.*'", kind)
         if existing is not None:
@@ -206,7 +207,7 @@ class VirtualHost:
             return existing
         queue = Queue(
             self,
-            name or _generated_name(),
+            name or generated_name("amq.gen-"),
             durable=method.durable,
             auto_delete=method.auto_delete,
             owner=owner if method.exclusive else None,
@@ -345,15 +346,17 @@ class VirtualHost:
         Raises:
             ChannelError: 406 for a CC or BCC header that is no array.
         """
-        queues = self._route(exchange, message)
+        keys = _routing_keys(message)
+        if len(keys) > 1 and "BCC" in message.headers:
+            message = _without_bcc(message)
+        queues = self._route(exchange, message, keys)
         refused = False
         for queue in queues:
             if not queue.publish(message):
                 refused = True
         return bool(queues), refused
 
-    def _route(self, exchange: Exchange, message: Message) -> Iterable[Queue]:
-        keys = self._routing_keys(message)
+    def _route(self, exchange: Exchange, message: Message, keys: list[str]) -> Iterable[Queue]:
         queues: dict[Queue, None] = {}
         visited: set[Exchange] = set()
         while True:
@@ -386,22 +389,6 @@ class VirtualHost:
                     else:
                         pending.append(destination)
 
-    def _routing_keys(self, message: Message) -> list[str]:
-        keys = [message.routing_key]
-        if message.mentions(b"CC"):
-            for header in ("CC", "BCC"):
-                extra = message.headers.get(header)
-                if extra is None:
-                    continue
-                if not isinstance(extra, list):
-                    raise ChannelError(
-                        PRECONDITION_FAILED,
-                        f'invalid message: {{unacceptable_type_in_header,"{header}",{type_name(extra)}}}',
-                        m.BasicPublish,
-                    )
-                keys += [key for key in extra if isinstance(key, str)]
-        return keys
-
     def dead_letter(self, queue: Queue, entry: Entry, reason: str) -> None:
         """Publish what a queue refuses to its dead-letter exchange, if it has one that exists."""
         name = queue.arguments.dead_letter_exchange
@@ -409,7 +396,7 @@ class VirtualHost:
         if exchange is None:
             return
         message = make_dead_letter(queue, entry, reason, self.clock())
-        for target in self._route(exchange, message):
+        for target in self._route(exchange, message, _routing_keys(message)):
             if not is_cycle(message, target):
                 target.publish(message)
 
@@ -434,5 +421,30 @@ def _shown(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _generated_name() -> str:
-    return "amq.gen-" + base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
+def generated_name(prefix: str) -> str:
+    """Make a name that nobody can guess: the prefix and 22 URL-safe characters."""
+    return prefix + base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
+
+
+def _routing_keys(message: Message) -> list[str]:
+    keys = [message.routing_key]
+    if message.mentions(b"CC"):
+        for header in ("CC", "BCC"):
+            extra = message.headers.get(header)
+            if extra is None:
+                continue
+            if not isinstance(extra, list):
+                raise ChannelError(
+                    PRECONDITION_FAILED,
+                    f'invalid message: {{unacceptable_type_in_header,"{header}",{type_name(extra)}}}',
+                    m.BasicPublish,
+                )
+            keys += [key for key in extra if isinstance(key, str)]
+    return keys
+
+
+def _without_bcc(message: Message) -> Message:
+    """Build the message as consumers get it."""
+    props = decode_properties(message.properties)
+    props.headers = {name: value for name, value in message.headers.items() if name != "BCC"}
+    return Message(message.exchange, message.routing_key, encode_properties(props), message.body)

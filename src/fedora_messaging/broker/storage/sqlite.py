@@ -324,7 +324,7 @@ class SqliteJournal:
                 durable=True,
                 auto_delete=method.auto_delete,
                 declared=declared,
-                arguments=read_arguments(method),
+                arguments=read_arguments(method, vhost.name),
             )
             queue.stored_id = queue_id
             queue.delivered_position = delivered_position

@@ -1,0 +1,131 @@
+"""HTTP endpoints that tell a service manager how a process is doing.
+
+``GET /live`` answers while the library's event loop does; ``GET /ready`` with the counters, and with status
+503 while messages cannot come (unless ``always_ready`` restores the status of version 3.9). The server runs
+in threads of its own, so that it can tell of a loop that is stuck.
+"""
+
+import json
+import logging
+import threading
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final
+
+from ..exceptions import ConfigurationException
+
+_log = logging.getLogger(__name__)
+
+#: Seconds for a client to send its request.
+_REQUEST_TIMEOUT: Final = 10.0
+
+
+class Monitor:
+    """The listener.
+
+    Args:
+        address: Address to listen on; empty means all.
+        port: TCP port; 0 takes a free one.
+        is_live: Whether the event loop answers.
+        status: Returns what ``/ready`` shows, and whether the process is ready.
+        always_ready: Answer 200 to ``/ready`` whatever the state.
+
+    Raises:
+        ConfigurationException: The port cannot be used.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        port: int,
+        *,
+        is_live: Callable[[], bool],
+        status: Callable[[], tuple[dict[str, Any], bool]],
+        always_ready: bool = False,
+    ) -> None:
+        def live() -> tuple[dict[str, Any], bool]:
+            alive = is_live()
+            return {"status": "OK" if alive else "the event loop does not answer"}, alive
+
+        def ready() -> tuple[dict[str, Any], bool]:
+            body, is_ready = status()
+            return body, is_ready or always_ready
+
+        handler = type("Handler", (_Handler,), {"endpoints": {"live": live, "ready": ready}})
+        try:
+            self._server = _Server((address, port), handler)
+        except (OSError, OverflowError, TypeError) as error:
+            raise ConfigurationException(
+                f"[monitoring] cannot listen on {address or '*'}:{port}: "
+                f"{getattr(error, 'strerror', None) or error}"
+            ) from error
+        self._thread = threading.Thread(target=self._server.serve_forever, name="monitoring", daemon=True)
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """The TCP port in use."""
+        return int(self._server.server_address[1])
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # A client that goes away in the middle is no news.
+        _log.debug("A monitoring request from %s failed", client_address, exc_info=True)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    endpoints: dict[str, Callable[[], tuple[dict[str, Any], bool]]]
+    timeout = _REQUEST_TIMEOUT
+    server_version = "fedora-messaging"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def __getattr__(self, name: str) -> Any:
+        # http.server looks for do_<METHOD> and would answer 501 where 405 is right.
+        if name.startswith("do_"):
+            return self._refuse_method
+        raise AttributeError(name)
+
+    def _answer(self, with_body: bool) -> None:
+        # Whatever follows the first part of the path is ignored, as in version 3.9.
+        endpoint = self.endpoints.get(self.path.partition("?")[0].strip("/").split("/")[0])
+        if endpoint is None:
+            self._send(HTTPStatus.NOT_FOUND, b"", with_body)
+            return
+        body, good = endpoint()
+        status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
+        self._send(status, json.dumps(body).encode() + b"\n", with_body)
+
+    def _refuse_method(self) -> None:
+        self.close_connection = True
+        self.send_response(HTTPStatus.METHOD_NOT_ALLOWED)
+        self.send_header("Allow", "HEAD, GET")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _send(self, status: HTTPStatus, body: bytes, with_body: bool) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if with_body:
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in http.server
+        _log.debug(format, *args)

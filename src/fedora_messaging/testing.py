@@ -1,0 +1,65 @@
+"""Helpers for the tests of programs that publish."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+from .message import Message
+
+
+class _Recorded:
+    """Stands for a publish that has been confirmed."""
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Nothing has to be waited for."""
+
+
+@contextmanager
+def mock_sends(*expected_messages: type[Message] | Message) -> Iterator[list[Message]]:
+    """Record what ``api.publish`` is given, instead of publishing it, and check it at the end.
+
+    Nothing is validated, signalled or connected to inside the block. At its end the messages must be as
+    many as expected, in the same order, and each of the expected class, or equal to the expected message;
+    and each must be valid.
+
+    Args:
+        *expected_messages: Classes or messages; none means that nothing may be published.
+
+    Yields:
+        The list of published messages, filled at the end of the block.
+
+    Raises:
+        AssertionError: Something else was published.
+        jsonschema.ValidationError: A published message is invalid.
+    """
+    from . import api
+
+    recorded: list[Message] = []
+    sent: list[Message] = []
+
+    def record(message: Message, exchange: Any = None) -> _Recorded:
+        recorded.append(message)
+        return _Recorded()
+
+    with mock.patch.object(api, "_twisted_publish_wrapper", record):
+        yield sent
+    sent.extend(recorded)
+    _check(sent, expected_messages)
+
+
+def _check(sent: list[Message], expected_messages: tuple[type[Message] | Message, ...]) -> None:
+    count, wanted = len(sent), len(expected_messages)
+    # A plain assert would be rewritten by pytest, and programs compare this text.
+    if count != wanted:
+        raise AssertionError(f"Expected {wanted} messages to be sent, but {count} were sent")
+    for message, expected in zip(sent, expected_messages, strict=True):
+        if isinstance(expected, type):
+            if not isinstance(message, expected):
+                raise AssertionError(f"Expected message of type {expected}, but {type(message)} was sent")
+        else:
+            assert message.topic == expected.topic  # noqa: S101
+            assert message.body == expected.body  # noqa: S101
+            assert message == expected  # noqa: S101
+    for message in sent:
+        message.validate()

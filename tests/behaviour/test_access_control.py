@@ -1,0 +1,298 @@
+"""Permissions of users and the operator's close (BROKER_SPEC sections 1 and 5).
+
+Users are made through the management HTTP API, so a broker without one skips these tests.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import httpx
+import pika
+import pytest
+from tests.behaviour.support import Broker, Inbox, bodies, closes, eventually, roundtrip, send, take
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
+    from tests.behaviour.peer import Peer
+    from tests.behaviour.support import Names
+
+SECRET = "behaviour"
+
+
+class Admin:
+    """The part of the management API that makes users and closes connections."""
+
+    def __init__(self, url: str) -> None:
+        self._client = httpx.Client(base_url=f"{url}/api/", timeout=15)
+        self._made: list[str] = []
+
+    def put(self, path: str, **fields: Any) -> None:
+        self._client.put(path, json=fields).raise_for_status()
+        self._made.append(path)
+
+    def user(self, configure: str, write: str, read: str, tags: str = "") -> str:
+        """Make a user with these permissions on the virtual host /."""
+        name = f"behaviour-{uuid.uuid4().hex}"
+        self.put(f"users/{name}", password=SECRET, tags=tags)
+        self.put(f"permissions/%2F/{name}", configure=configure, write=write, read=read)
+        return name
+
+    def close_connection(self, client_name: str, reason: str) -> None:
+        """Close the connection that bears this name, once the API shows it."""
+
+        def found() -> list[str]:
+            shown = self._client.get("connections").raise_for_status().json()
+            return [
+                one["name"]
+                for one in shown
+                if one.get("client_properties", {}).get("connection_name") == client_name
+            ]
+
+        path = f"connections/{quote(eventually(found)[0], safe='')}"
+        self._client.delete(path, headers={"X-Reason": reason}).raise_for_status()
+
+    def close(self) -> None:
+        for path in reversed(self._made):
+            self._client.delete(path)
+        self._client.close()
+
+
+@pytest.fixture
+def admin(broker: Broker) -> Iterator[Admin]:
+    """The administrator."""
+    if broker.management_url is None:
+        pytest.skip("this broker is run without the management API")
+    made = Admin(broker.management_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def login(admin: Admin, connections: Callable[..., BlockingConnection]) -> Callable[..., BlockingChannel]:
+    """Opens a channel for a new user with the given permissions, which are none by default."""
+
+    def log_in(configure: str = "", write: str = "", read: str = "", tags: str = "") -> BlockingChannel:
+        user = admin.user(configure, write, read, tags)
+        return connections(credentials=pika.PlainCredentials(user, SECRET)).channel()
+
+    return log_in
+
+
+ACTIONS: dict[str, tuple[Callable[[Any, str], object], tuple[str, ...]]] = {
+    "declare queue": (lambda channel, name: channel.queue_declare(name + ".new"), ("configure",)),
+    "declare exchange": (
+        lambda channel, name: channel.exchange_declare(name + ".new", "fanout"),
+        ("configure",),
+    ),
+    "delete queue": (lambda channel, name: channel.queue_delete(name), ("configure",)),
+    "delete exchange": (lambda channel, name: channel.exchange_delete(name), ("configure",)),
+    "bind queue": (lambda channel, name: channel.queue_bind(name, name, "k"), ("write", "read")),
+    "unbind queue": (lambda channel, name: channel.queue_unbind(name, name, "k"), ("write", "read")),
+    "bind exchange": (
+        lambda channel, name: channel.exchange_bind(name, name, "k"),
+        ("write", "read"),
+    ),
+    "unbind exchange": (
+        lambda channel, name: channel.exchange_unbind(name, name, "k"),
+        ("write", "read"),
+    ),
+    "publish": (lambda channel, name: channel.basic_publish(name, "k", b""), ("write",)),
+    "get": (lambda channel, name: channel.basic_get(name), ("read",)),
+    "consume": (lambda channel, name: channel.basic_consume(name, print), ("read",)),
+    "purge": (lambda channel, name: channel.queue_purge(name), ("read",)),
+}
+PERMISSIONS = ("configure", "write", "read")
+
+
+@pytest.fixture
+def resources(channel: BlockingChannel, names: Names) -> str:
+    """A queue and an exchange of one name, and a name with .new behind it which is free."""
+    made = names()
+    names.keep(made + ".new")
+    channel.queue_declare(made)
+    channel.exchange_declare(made, "direct")
+    return made
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_needed_permissions_are_enough(
+    login: Callable[..., BlockingChannel], resources: str, action: str
+) -> None:
+    """Section 5: what the table asks for, and nothing else."""
+    act, needed = ACTIONS[action]
+    channel = login(**dict.fromkeys(needed, "^behaviour"))
+    act(channel, resources)
+    roundtrip(channel)
+
+
+@pytest.mark.parametrize(
+    ("action", "missing"), [(action, missing) for action in ACTIONS for missing in ACTIONS[action][1]]
+)
+def test_missing_permission(
+    login: Callable[..., BlockingChannel], resources: str, action: str, missing: str
+) -> None:
+    """Section 5: everything else is not enough."""
+    act = ACTIONS[action][0]
+    channel = login(**{permission: "" if permission == missing else ".*" for permission in PERMISSIONS})
+    with closes(403, "ACCESS_REFUSED - access to "):
+        act(channel, resources)
+        roundtrip(channel)
+
+
+@pytest.mark.parametrize("kind", ["queue", "exchange"])
+def test_refusal_names_resource_and_user(
+    login: Callable[..., BlockingChannel], resources: str, kind: str
+) -> None:
+    """Section 5, refusal; newer versions name the permission, too."""
+    with closes(403, f"access to {kind} '{resources}' in vhost '/' refused for user 'behaviour-"):
+        channel = login()
+        getattr(channel, f"{kind}_delete")(resources)
+
+
+def test_passive_declare_needs_nothing(login: Callable[..., BlockingChannel], resources: str) -> None:
+    """Section 5: declare, not passive."""
+    channel = login()
+    channel.queue_declare(resources, passive=True)
+    channel.exchange_declare(resources, passive=True)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "allowed"),
+    [
+        (".*", True),
+        ("", False),
+        ("^$", False),
+        ("^behaviour\\.", True),
+        ("viour", True),
+        ("^viour", False),
+        ("BEHAVIOUR", False),
+        ("other|behaviour", True),
+        ("\\.new$", True),
+        ("[.]old$", False),
+    ],
+)
+def test_patterns_are_not_anchored(
+    login: Callable[..., BlockingChannel], resources: str, pattern: str, allowed: bool
+) -> None:
+    """Section 5: three regular expressions on the resource name; the empty one allows nothing."""
+    channel = login(configure=pattern)
+    if allowed:
+        channel.queue_declare(resources + ".new")
+        return
+    with closes(403):
+        channel.queue_declare(resources + ".new")
+
+
+@pytest.mark.parametrize(("write", "allowed"), [("^amq\\.default$", True), ("^$", False), ("^behav", False)])
+def test_default_exchange_is_called_amq_default(
+    login: Callable[..., BlockingChannel], resources: str, channel: BlockingChannel, write: str, allowed: bool
+) -> None:
+    """Section 5: '' as amq.default."""
+    publisher = login(write=write)
+    send(publisher, resources, b"x")
+    if allowed:
+        assert take(channel, resources).body == b"x"
+        return
+    with closes(403, "exchange 'amq.default'"):
+        roundtrip(publisher)
+    assert bodies(channel, resources) == []
+
+
+@pytest.mark.parametrize(
+    ("permissions", "allowed"),
+    [({"read": ".*", "write": ".*"}, True), ({"read": ".*"}, False), ({"write": ".*"}, False)],
+)
+def test_dead_letter_exchange_needs_more(
+    login: Callable[..., BlockingChannel], resources: str, permissions: dict[str, str], allowed: bool
+) -> None:
+    """Section 5: read on the queue, write on the dead-letter exchange."""
+    channel = login(configure=".*", **permissions)
+    arguments = {"x-dead-letter-exchange": resources}
+    if allowed:
+        channel.queue_declare(resources + ".new", arguments=arguments)
+        return
+    with closes(403):
+        channel.queue_declare(resources + ".new", arguments=arguments)
+
+
+@pytest.mark.parametrize(
+    ("permissions", "allowed"),
+    [({"read": ".*", "write": ".*"}, True), ({"read": ".*"}, False), ({"write": ".*"}, False)],
+)
+def test_alternate_exchange_needs_more(
+    login: Callable[..., BlockingChannel], resources: str, permissions: dict[str, str], allowed: bool
+) -> None:
+    """Section 5: read on the exchange, write on the alternate exchange."""
+    channel = login(configure=".*", **permissions)
+    arguments = {"alternate-exchange": resources}
+    if allowed:
+        channel.exchange_declare(resources + ".new", "fanout", arguments=arguments)
+        return
+    with closes(403):
+        channel.exchange_declare(resources + ".new", "fanout", arguments=arguments)
+
+
+def test_server_named_queue_needs_configure(login: Callable[..., BlockingChannel]) -> None:
+    """Section 5: the made name is matched like any other."""
+    with closes(403, "access to queue 'amq.gen-"):
+        login(configure="^behaviour").queue_declare("", exclusive=True)
+    login(configure="^amq\\.gen").queue_declare("", exclusive=True)
+
+
+@pytest.mark.parametrize(("tags", "allowed"), [("impersonator", True), ("administrator", False), ("", False)])
+def test_impersonator(
+    login: Callable[..., BlockingChannel], resources: str, tags: str, allowed: bool
+) -> None:
+    """Section 4, user-id property: users tagged impersonator are exempt."""
+    channel = login(write=".*", tags=tags)
+    send(channel, resources, b"x", user_id="bob")
+    if allowed:
+        roundtrip(channel)
+        return
+    with closes(406, "user_id property set to 'bob' but authenticated user was 'behaviour-"):
+        roundtrip(channel)
+
+
+def test_user_without_rights_on_the_vhost(admin: Admin, peers: Callable[[], Peer]) -> None:
+    """Section 1, open: CO 530."""
+    user = f"behaviour-{uuid.uuid4().hex}"
+    admin.put(f"users/{user}", password=SECRET, tags="")
+    peer = peers()
+    peer.user, peer.password = user, SECRET
+    with closes(530, f"access to vhost '/' refused for user '{user}'"):
+        peer.login()
+
+
+def test_vhosts_are_separate(
+    admin: Admin, connections: Callable[..., BlockingConnection], queue: str
+) -> None:
+    """Section 1, open: names of one virtual host mean nothing in another."""
+    vhost = f"behaviour-{uuid.uuid4().hex}"
+    admin.put(f"vhosts/{vhost}")
+    admin.put(f"permissions/{vhost}/guest", configure=".*", write=".*", read=".*")
+    connection = connections(virtual_host=vhost)
+    connection.channel().exchange_declare("amq.topic", "topic", durable=True)
+    with closes(404, f"no queue '{queue}' in vhost '{vhost}'"):
+        connection.channel().queue_declare(queue, passive=True)
+    connection.close()
+
+
+def test_operator_closes_a_connection(
+    admin: Admin, connections: Callable[..., BlockingConnection], channel: BlockingChannel, queue: str
+) -> None:
+    """Section 1, operator close: with the reason, and the same clean-up as any end."""
+    send(channel, queue, b"held")
+    connection = connections(client_properties={"connection_name": queue})
+    consuming = connection.channel()
+    Inbox.on(consuming, queue).wait(1)
+    admin.close_connection(queue, "behaviour test")
+    with closes(320, "CONNECTION_FORCED - behaviour test"):
+        while True:
+            connection.process_data_events(time_limit=1)
+            roundtrip(consuming)
+    assert eventually(lambda: bodies(channel, queue)) == [b"held"]
