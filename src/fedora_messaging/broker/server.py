@@ -216,6 +216,8 @@ class Server:
             await asyncio.wait(ended, timeout=_FAREWELL)
         for session in list(self.sessions):
             session.abort()
+        if ended:
+            await asyncio.wait(ended, timeout=_FAREWELL)
         if self._timers is not None:
             self._timers.stop()
         if self._journal is not None:

@@ -59,6 +59,7 @@ class Connection:
         self.blocked: str | None = None
         self._loop = loop
         self._opened: asyncio.Future[None] = loop.create_future()
+        self._lost: asyncio.Future[None] = loop.create_future()
         self._connected = False
         self._channels: dict[int, Channel] = {}
         self._link: Link | None = None
@@ -86,22 +87,36 @@ class Connection:
         loop = asyncio.get_running_loop()
         self = cls(options, loop)
         try:
+            await self._open(loop)
+        except BaseException:
+            await self._abort_and_wait()
+            raise
+        return self
+
+    async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+        options = self.options
+        try:
             async with asyncio.timeout(options.connect_timeout):
                 await dial(options, lambda: Link(self.machine, self, loop))
                 await self._opened
         except ssl.SSLError as error:
             raise self._refused(f"TLS: {error}") from error
         except TimeoutError as error:
-            self.abort()
             if self._connected:
                 raise self._refused(f"no answer within {options.connect_timeout:g} s") from error
             raise self._unreachable("timed out") from error
         except OSError as error:
             raise self._unreachable(_describe(error)) from error
-        except asyncio.CancelledError:
-            self.abort()
-            raise
-        return self
+        except UnicodeError as error:
+            raise self._unreachable("that is no host name") from error
+
+    async def _abort_and_wait(self) -> None:
+        """Leave no open socket behind."""
+        self.abort()
+        if self._connected:
+            await asyncio.wait([self._lost], timeout=_CLOSE_TIMEOUT)
+        if self._opened.done() and not self._opened.cancelled():
+            self._opened.exception()
 
     def _unreachable(self, why: str) -> Unreachable:
         text = (
@@ -157,6 +172,8 @@ class Connection:
 
     def on_lost(self, error: Exception | None) -> None:
         """The socket is gone; its event came before."""
+        if not self._lost.done():
+            self._lost.set_result(None)
 
     def _on_connection_method(self, event: ev.MethodReceived) -> None:
         if isinstance(event.method, ConnectionBlocked):
@@ -237,11 +254,11 @@ class Connection:
 
     async def close(self) -> None:
         """Close in good order; returns when the connection has ended."""
-        if self.closed.done() or self._link is None:
+        if self._link is None:
             return
         self.machine.close()
         self._link.close_within(_CLOSE_TIMEOUT)
-        await self.closed
+        await self._lost
 
     def abort(self) -> None:
         """Cut the connection."""

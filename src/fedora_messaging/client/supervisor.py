@@ -155,6 +155,10 @@ class Supervisor:
             _log.error("%s", error)  # noqa: TRY400 - a traceback would only show our own code
             self._fail_waiters(error)
             self.publisher.fail_waiting(error)
+        except Exception as error:
+            # A mistake of ours must not leave a process deaf.
+            _log.exception("Connecting failed in an unexpected way; trying again")
+            self._fail_waiters(ConnectionException(str(error), reason=error))
         return None
 
     async def _replay(self, connection: Connection) -> bool:
