@@ -5,6 +5,7 @@
 """
 
 import ast
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -19,6 +20,16 @@ _UNIX: Final = "amqp+unix"
 _LITERAL_MAX: Final = 4096
 
 
+_MALFORMED: Final = (
+    "the URL is malformed: host or port cannot be read; characters like / ? # : @ in a user name or password "
+    "must be percent-encoded (for example / as %2F)"
+)
+
+
+class _Malformed(ValueError):
+    """The URL cannot be taken apart; nothing of it may be quoted."""
+
+
 def parse(url: str) -> ConnectionOptions:
     """Read a URL.
 
@@ -31,10 +42,23 @@ def parse(url: str) -> ConnectionOptions:
     if "://" not in url:
         url = f"amqp://{url.lstrip('/')}"
     try:
+        return _parse(url)
+    except _Malformed:
+        raise ValueError(_MALFORMED) from None
+    except ValueError:
+        # What looks like a parameter may be the end of a password with an unescaped question mark.
+        if "@" in url.partition("?")[2]:
+            raise ValueError(_MALFORMED) from None
+        raise
+
+
+def _parse(url: str) -> ConnectionOptions:
+    try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise ValueError(f"the URL is malformed: {error}") from None
+    except ValueError:
+        # The error quotes parts of the URL, perhaps the password.
+        raise _Malformed from None
     scheme = parts.scheme.lower()
     if scheme not in _PLAIN | _SECURE | {_UNIX}:
         raise ValueError(f"the scheme {parts.scheme!r} is not known: use amqp:// or amqps://")
@@ -42,6 +66,8 @@ def parse(url: str) -> ConnectionOptions:
     if scheme in _SECURE:
         options = replace(options, tls=TLSOptions(), port=5671)
     if scheme == _UNIX:
+        if not parts.path.strip("/"):
+            raise ValueError("the URL lacks the path of the socket: write amqp+unix:///path/of/socket")
         options = replace(options, unix_path=unquote(parts.path))
     else:
         options = replace(options, vhost=_vhost(parts.path), host=parts.hostname or "localhost")
@@ -53,10 +79,13 @@ def parse(url: str) -> ConnectionOptions:
 
 def redact(url: str) -> str:
     """Replace the password of a URL by asterisks, for showing it to people."""
+    url = re.sub(r"(ssl_options=)[^&]*", r"\1***", url)
     head, at, tail = url.rpartition("@")
     if not at:
         return url
-    scheme, sep, login = head.rpartition("://")
+    scheme, sep, login = head.partition("://")
+    if not sep:
+        scheme, login = "", head
     user, colon, _password = login.partition(":")
     return f"{scheme}{sep}{user}{':***' if colon else ''}@{tail}"
 
@@ -154,7 +183,7 @@ _KNOWN: Final[dict[str, tuple[str | None, Callable[[str, str], Any]]]] = {
     "frame_max": ("frame_max", _frame_max),
     "heartbeat": ("heartbeat", _integer(0, 65535)),
     "locale": ("locale", _text),
-    "retry_delay": (None, _decimal(0)),
+    "retry_delay": (None, _decimal(float("-inf"))),
     "socket_timeout": (None, _decimal(0, exclusive=True)),
     "ssl_options": (None, _literal),
     "stack_timeout": (None, _decimal(0, exclusive=True)),

@@ -344,6 +344,20 @@ class LazyConfig(dict[str, Any]):
             shown["amqp_url"] = amqp_url.redact(shown["amqp_url"])
         return f"LazyConfig({shown!r})"
 
+    def __reversed__(self) -> Iterator[str]:
+        self._load()
+        return dict.__reversed__(self)
+
+    def __or__(self, other: Any) -> dict[str, Any]:  # type: ignore[override]
+        return {**self.copy(), **other}
+
+    def __ror__(self, other: Any) -> dict[str, Any]:  # type: ignore[override]
+        return {**other, **self.copy()}
+
+    def __ior__(self, other: Any) -> "LazyConfig":  # type: ignore[override]
+        self.update(other)
+        return self
+
     def get(self, key: str, default: Any = None) -> Any:
         """Return a setting, or ``default``."""
         self._load()
@@ -411,11 +425,16 @@ def _url_from_file(path: Any) -> str:
         raise ConfigurationException('"amqp_url_file" must be the path of a file that holds the amqp_url')
     try:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123
-            return file.read().strip()
+            url = file.read().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationException(
             f'"amqp_url_file" names {path}, which cannot be read: {error}'
         ) from error
+    if not url:
+        raise ConfigurationException(
+            f'"amqp_url_file" names {path}, which is empty; write the amqp_url into it'
+        )
+    return url
 
 
 def _validate(settings: dict[str, Any]) -> None:

@@ -4,7 +4,6 @@
 parent of all. Errors that come from the broker keep what it said: see :class:`AMQPError`.
 """
 
-import builtins
 from typing import Any
 
 
@@ -170,17 +169,33 @@ class ValidationError(BaseException):
     def summary(self) -> str:
         """One line without the schema and the instance."""
         error = self.args[0]
-        if isinstance(error, builtins.Exception) and _is_jsonschema_error(error):
-            return str(error.message)  # type: ignore[attr-defined]
-        return str(error)
+        return str(error.message if _is_jsonschema_error(error) else error)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), tuple(_picklable(arg) for arg in self.args), self.__dict__ or None)
 
 
-def _is_jsonschema_error(error: Exception) -> bool:
+def _picklable(error: Any) -> Any:
+    """Leave out of a jsonschema error what cannot be pickled: type checkers, its own and its context's."""
+    if not _is_jsonschema_error(error):
+        return error
+    return type(error)(
+        error.message,
+        validator=error.validator,
+        path=error.relative_path,
+        schema_path=error.relative_schema_path,
+        validator_value=error.validator_value,
+        instance=error.instance,
+        schema=error.schema,
+    )
+
+
+def _is_jsonschema_error(error: Any) -> bool:
     # jsonschema takes 0.1 s to import; an instance of its class means it is already there.
     import sys
 
     module = sys.modules.get("jsonschema.exceptions")
-    return module is not None and isinstance(error, module.ValidationError)
+    return module is not None and isinstance(error, module.ValidationError | module.SchemaError)
 
 
 class AMQPError(BaseException):

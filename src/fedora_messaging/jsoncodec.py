@@ -2,6 +2,7 @@
 
 import json
 import re
+from encodings.aliases import aliases
 from typing import Any, Final
 
 try:
@@ -11,18 +12,21 @@ except ImportError:  # a distribution that does not package it yet
 
 #: Deeper bodies are refused. How deep the standard library reads depends on the Python version and on
 #: the stack in use; no schema in Fedora comes near (PITFALLS P20).
-MAX_DEPTH: Final = 200
+MAX_DEPTH: Final = 64
 
 # orjson reads integers beyond 64 bits as floats, the standard library exactly.
 _BIG_INTEGER: Final = re.compile(rb"[0-9]{18}")
+#: Python's codecs that are no character sets, or take time out of proportion (punycode, idna).
+_REFUSED: Final = frozenset({"idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape"})
+_CODECS: Final = frozenset(aliases.values()) | {"cp874", "cp1006", "koi8_t", "koi8_u", "utf_8_sig"}
 _UTF8: Final = frozenset({"utf-8", "UTF-8", "utf8", "UTF8"})
 
 
 class TooDeep(ValueError):
     """The document nests more than :data:`MAX_DEPTH` arrays and objects."""
 
-    def __init__(self) -> None:
-        super().__init__(f"JSON nested deeper than {MAX_DEPTH} levels")
+    def __init__(self, message: str = f"JSON nested deeper than {MAX_DEPTH} levels") -> None:
+        super().__init__(message)
 
 
 def decode(body: bytes, encoding: str) -> Any:
@@ -39,27 +43,43 @@ def decode(body: bytes, encoding: str) -> Any:
             pass  # the standard library decides, and its error texts are the compatible ones
         else:
             if _opening(body) > MAX_DEPTH:
-                _check_depth(value)
+                _check_depth(value, MAX_DEPTH)
             return value
-    try:
-        text = body.decode(encoding)
-    except LookupError as error:
-        raise ValueError(f"unknown content encoding {encoding!r}") from error
+    return decode_text(_decode_characters(body, encoding))
+
+
+def decode_text(text: str, max_depth: int = MAX_DEPTH) -> Any:
+    """Read JSON that is text already.
+
+    Raises:
+        ValueError: It is not JSON or nested too deep.
+    """
     try:
         value = json.loads(text)
     except RecursionError:
         raise TooDeep from None
-    _check_depth(value)
+    _check_depth(value, max_depth)
     return value
+
+
+def _decode_characters(body: bytes, encoding: str) -> str:
+    # Python remembers every name it is asked for, known or not, for ever; so only known ones get there.
+    name = encoding.lower().replace("-", "_").replace(" ", "_")
+    if name in _REFUSED or not (name in aliases or name in _CODECS):
+        raise ValueError(f"unknown content encoding {encoding[:40]!r}")
+    try:
+        return body.decode(name)
+    except LookupError as error:  # a codec, but not of characters: zlib, base64 and the like
+        raise ValueError(f"{encoding!r} is no character encoding") from error
 
 
 def _opening(body: bytes) -> int:
     return body.count(b"[") + body.count(b"{")
 
 
-def _check_depth(value: Any) -> None:
+def _check_depth(value: Any, max_depth: int) -> None:
     level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(max_depth):
         below: list[Any] = []
         for item in level:
             if isinstance(item, dict):

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Union
 
 from . import config, jsoncodec, schema_utils
+from .display import LIMIT, printable
 from .exceptions import ValidationError
 from .validation import validate as _validate
 from .wire.properties import PERSISTENT, BasicProperties, Properties
@@ -41,8 +42,6 @@ _FILTERS = (
     ("flatpaks", "flatpak"),
 )
 _DRAFT_4 = "http://json-schema.org/draft-04/schema#"
-#: Of a body that is shown in the log.
-_SHOWN = 500
 
 _registry_loaded = False
 _schema_name_to_class: dict[str, type["Message"]] = {}
@@ -326,18 +325,20 @@ def load_message_classes() -> None:
 
     for entry_point in entry_points(group="fedora.messages"):
         try:
-            cls = entry_point.load()
+            _register(entry_point.name, entry_point.load(), entry_point.module)
         except Exception:
             _log.exception(
                 "The schema %r (%s) cannot be loaded and is left out", entry_point.name, entry_point.value
             )
-            continue
-        _schema_name_to_class[entry_point.name] = cls
-        _class_to_schema_name[cls] = entry_point.name
-        package = _get_distribution_from_module(entry_point.module)
-        if package is not None:
-            _schema_name_to_package[entry_point.name] = package
     _registry_loaded = True
+
+
+def _register(name: str, cls: type[Message], module: str) -> None:
+    _class_to_schema_name[cls] = name
+    _schema_name_to_class[name] = cls
+    package = _get_distribution_from_module(module)
+    if package is not None:
+        _schema_name_to_package[name] = package
 
 
 def _get_distribution_from_module(module: str) -> str | None:
@@ -346,9 +347,13 @@ def _get_distribution_from_module(module: str) -> str | None:
 
     while module:
         try:
-            return _normalise(distribution(module).metadata["Name"])
+            name = distribution(module).metadata["Name"]
         except PackageNotFoundError:
-            module = module.rpartition(".")[0]
+            name = None
+        # What an interrupted installation leaves behind has no name.
+        if name:
+            return _normalise(name)
+        module = module.rpartition(".")[0]
     return None
 
 
@@ -374,13 +379,13 @@ def _find_class(schema_name: str, package: Any) -> type[Message]:
     if cls is not None:
         return cls
     hint = (
-        f"You can install the missing schema from package {package!r}"
+        f"You can install the missing schema from package {printable(repr(package))}"
         if package
         else "Either install the package with its schema definition or define a schema"
     )
     _log.warning(
         'The schema "%s" is not in the schema registry! %s. Falling back to the default schema...',
-        schema_name,
+        printable(schema_name),
         hint,
     )
     return Message
@@ -432,9 +437,10 @@ def get_message(routing_key: str, properties: Properties, body: bytes) -> Messag
         from jsonschema.exceptions import ValidationError as SchemaViolation
 
         if isinstance(error, SchemaViolation):
-            _log.error("Message validation of %s failed: %s", properties.message_id, error.message)
+            text = printable(error.message)
+            _log.error("Message %s is not valid: %s", _origin(routing_key, properties), text)
         else:
-            _log.exception("The schema class %s cannot read message %s", cls, properties.message_id)
+            _log.exception("The schema class %s cannot read %s", cls, _origin(routing_key, properties))
         raise ValidationError(error) from error
     if deprecated:
         _log.warning(
@@ -452,24 +458,25 @@ def _read_headers(routing_key: str, properties: Properties, body: bytes) -> tupl
         _log.error(
             "Message (headers=%r, body=%s) arrived without headers. A publisher is misbehaving!",
             properties.headers,
-            _shown(body),
+            printable(repr(body[:LIMIT])),
         )
         properties.headers = {}
     headers = properties.headers
+    if not isinstance(headers, Mapping):
+        error = TypeError(f"the headers are no table but a {type(headers).__name__}")
+        raise ValidationError(error) from error
     if _SCHEMA_HEADER not in headers:
-        _log.error("Message %s on %r arrived without a schema header.", properties.message_id, routing_key)
+        _log.error("Message %s arrived without a schema header.", _origin(routing_key, properties))
         cls = Message
     else:
         try:
             cls = _get_class_from_headers(headers)
         except TypeError as error:
-            _log.error("Message %s has a schema header that is no text", properties.message_id)
+            _log.error("Message %s has a schema header that is no text", _origin(routing_key, properties))
             raise ValidationError(error) from error
     if _SEVERITY_HEADER not in headers:
         _log.error(
-            "Message %s on %r arrived without a severity. Defaulting to INFO.",
-            properties.message_id,
-            routing_key,
+            "Message %s arrived without a severity. Defaulting to INFO.", _origin(routing_key, properties)
         )
         return cls, INFO
     return cls, headers[_SEVERITY_HEADER]
@@ -477,23 +484,17 @@ def _read_headers(routing_key: str, properties: Properties, body: bytes) -> tupl
 
 def _decode_body(routing_key: str, properties: Properties, body: bytes) -> Any:
     if properties.content_encoding is None:
-        _log.error("Message %s on %r arrived without a content encoding.", properties.message_id, routing_key)
+        _log.error("Message %s arrived without a content encoding.", _origin(routing_key, properties))
         properties.content_encoding = "utf-8"
     try:
         return jsoncodec.decode(body, properties.content_encoding)
     except ValueError as error:
-        _log.error(  # noqa: TRY400 - the traceback would only show the decoder
-            "Message %s on %r with body %s cannot be decoded: %s",
-            properties.message_id,
-            routing_key,
-            _shown(body),
-            error,
-        )
+        _log.error("Message %s cannot be decoded: %s", _origin(routing_key, properties), printable(error))
         raise ValidationError(error) from error
 
 
-def _shown(body: bytes) -> str:
-    return repr(body) if len(body) <= _SHOWN else f"{body[:_SHOWN]!r}... ({len(body)} bytes)"
+def _origin(routing_key: str, properties: Properties) -> str:
+    return f"{printable(properties.message_id)} on {printable(repr(routing_key))}"
 
 
 # To and from files
@@ -543,8 +544,9 @@ def loads(serialized_messages: str) -> list[Message]:
 
 def _load(line: str) -> Message:
     try:
-        data = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        # One level more than a body has: the line's own.
+        data = jsoncodec.decode_text(line, jsoncodec.MAX_DEPTH + 1)
+    except ValueError as error:
         raise ValidationError(error) from error
     return load_message(data)
 

@@ -1,13 +1,16 @@
 """JSON Schema checks: compiled once per schema, decided by jsonschema.
 
-jsonschema-rs says quickly that a value is valid. Whatever it does not call valid (and what it cannot
-read, such as NaN) is judged by jsonschema, so that verdicts and exceptions are always jsonschema's.
+jsonschema-rs says quickly that a value is valid, for schemas that both certainly read alike. Whatever it
+does not call valid (and what it cannot read, such as NaN) is judged by jsonschema, so that verdicts and
+exceptions are jsonschema's. One thing is taken more easily: a tuple passes as an array, as which it is sent.
 Neither of them follows a reference to the network (PITFALLS P21).
 """
 
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
+
+from .plain_schema import is_plain
 
 try:
     import jsonschema_rs
@@ -24,10 +27,20 @@ class _Judge(Protocol):
 
 
 class _Compiled:
-    __slots__ = ("_judge", "is_valid", "schema")
+    """A schema with its checks.
+
+    Attributes:
+        schema: Kept alive, so that its id cannot come to mean another one.
+        shape: Its keywords and values when it was compiled; other ones later mean another schema. (A
+            change deeper inside goes unnoticed: schemas are not to be changed once they are in use.)
+        is_valid: The quick check; ``None`` leaves everything to the judge.
+    """
+
+    __slots__ = ("_judge", "is_valid", "schema", "shape")
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self.schema = schema
+        self.shape = _shape(schema)
         self._judge: _Judge | None = None
         self.is_valid = _fast_check(schema)
 
@@ -35,6 +48,10 @@ class _Compiled:
         if self._judge is None:
             self._judge = _make_judge(self.schema)
         return self._judge
+
+
+def _shape(schema: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (*schema, *schema.values()) if isinstance(schema, Mapping) else ()
 
 
 _cache: OrderedDict[int, _Compiled] = OrderedDict()
@@ -48,8 +65,7 @@ def validate(instance: Any, schema: Mapping[str, Any]) -> None:
         jsonschema.SchemaError: The schema is wrong, or refers to another document.
     """
     compiled = _cache.get(id(schema))
-    # The cached schema is kept alive, so that its id cannot come to mean another one.
-    if compiled is None or compiled.schema is not schema:
+    if compiled is None or compiled.schema is not schema or compiled.shape != _shape(schema):
         compiled = _cache[id(schema)] = _Compiled(schema)
         if len(_cache) > _CACHE_SIZE:
             _cache.popitem(last=False)
@@ -70,21 +86,23 @@ def _decide(compiled: _Compiled, instance: Any) -> None:
         error = best_match(compiled.judge().iter_errors(instance))
     except Unresolvable as error:
         raise SchemaError(
-            f"the schema refers to {error.ref!r}, which is not part of it; other documents are never fetched"
+            f"the schema refers to {error.ref!r}, which is not part of it; other documents are never fetched",
+            validator="$ref",
+            validator_value=error.ref,
+            instance=compiled.schema,
+            schema=compiled.schema,
         ) from error
     if error is not None:
         raise error
 
 
 def _fast_check(schema: Mapping[str, Any]) -> Any:
-    if jsonschema_rs is None:
+    if jsonschema_rs is None or not is_plain(schema):
         return None
     try:
         return jsonschema_rs.validator_for(dict(schema), validate_formats=False, retriever=_refuse).is_valid
     except (ValueError, TypeError, RecursionError):
-        # jsonschema-rs reports a wrong schema (its ValidationError is a ValueError) or knows the
-        # draft not at all; jsonschema has the last word on both.
-        return None
+        return None  # jsonschema has the last word on what is wrong with it
 
 
 def _refuse(uri: str) -> Any:
@@ -95,7 +113,7 @@ def _make_judge(schema: Mapping[str, Any]) -> _Judge:
     from jsonschema.validators import validator_for
     from jsonschema_specifications import REGISTRY
 
-    cls = validator_for(dict(schema))
+    cls = validator_for(schema)
     cls.check_schema(schema)
     judge: _Judge = cls(schema, registry=REGISTRY)
     return judge

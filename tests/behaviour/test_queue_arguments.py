@@ -206,13 +206,9 @@ def test_redeclare_with_an_argument_less(
 
 def test_redeclare_with_another_dead_letter_key(channel: BlockingChannel, name: str) -> None:
     """Section 3, redeclare differs in x-dead-letter-routing-key."""
-    for key in ("a", "b"):
-        arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": key}
-        if key == "a":
-            channel.queue_declare(name, arguments=arguments)
-            continue
-        with closes(406, "inequivalent arg 'x-dead-letter-routing-key'"):
-            channel.queue_declare(name, arguments=arguments)
+    make(channel, name, x_dead_letter_exchange="", x_dead_letter_routing_key="a")
+    with closes(406, "inequivalent arg 'x-dead-letter-routing-key'"):
+        make(channel, name, x_dead_letter_exchange="", x_dead_letter_routing_key="b")
 
 
 def test_redeclare_with_another_type(channel: BlockingChannel, name: str) -> None:

@@ -15,6 +15,7 @@ from typing import Final
 import click
 
 from .. import aio
+from ..display import printable
 from ..message import Message, loads
 
 _QUEUE: Final = "tutorial"
@@ -128,7 +129,7 @@ class _Demo:
         self._topics[topic.split(".")[3] if topic.count(".") > 3 else topic] += 1
         color = "green" if name == _WORKERS[0] else "magenta"
         self._console.print(f"[dim]{topic}[/]", end="  ")
-        self._console.print(message.summary, markup=False, end="  ")
+        self._console.print(printable(message.summary), markup=False, end="  ")
         self._console.print(f"[{color}]-> {name}[/]")
 
     def _missing(self) -> set[str]:

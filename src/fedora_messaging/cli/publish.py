@@ -7,6 +7,7 @@ from typing import NoReturn, TextIO
 import click
 
 from .. import api, config, exceptions
+from ..display import printable
 
 
 @click.command()
@@ -20,7 +21,7 @@ def publish(exchange: str | None, file: TextIO) -> None:
         except exceptions.ValidationError as error:
             raise click.UsageError(f"Unable to validate message: {error.summary}") from error
         for message in messages:
-            click.echo(f"Publishing message with topic {message.topic}")
+            click.echo(f"Publishing message with topic {printable(message.topic)}")
             publish_or_exit(message, exchange)
 
 

@@ -4,6 +4,7 @@ import logging
 from enum import Enum
 from typing import Final
 
+from ..display import printable
 from ..exceptions import ValidationError
 from ..message import Message, get_message
 from ..wire.errors import WireError
@@ -82,7 +83,7 @@ def decode_or_refuse(raw: Raw, stats: ConsumerStats) -> Message | None:
             "A message on queue %r with topic %r did not pass validation; ignoring message: %s",
             raw.queue,
             raw.routing_key,
-            error.summary,
+            printable(error.summary),
         )
         return None
     stats.received += 1

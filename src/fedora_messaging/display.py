@@ -1,0 +1,22 @@
+"""Showing text from elsewhere to people: the one place where it is made harmless (PITFALLS P22)."""
+
+from typing import Final
+
+#: Longest piece of a message that is shown in a log line or an error.
+LIMIT: Final = 300
+
+
+def printable(value: object, limit: int = LIMIT) -> str:
+    r"""Return a value as one line that is safe in logs and on terminals.
+
+    Line ends, control characters (C0 and C1), direction marks and lone surrogates become escapes like
+    ``\x1b``; what is longer than ``limit`` characters is cut.
+    """
+    text = value if isinstance(value, str) else str(value)
+    if len(text) > limit:
+        text = f"{text[:limit]}... ({len(text)} characters)"
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text
+    )
