@@ -23,11 +23,13 @@ class BrokerUnderTest:
         kind: "embedded" or "rabbitmq".
         url: AMQP URL with user and password.
         management_url: Base URL of the management HTTP API with user and password, or None without one.
+        embedded: The broker itself if it is the embedded one.
     """
 
     kind: str
     url: str
     management_url: str | None
+    embedded: Broker | None = None
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -67,6 +69,6 @@ def broker(request: pytest.FixtureRequest) -> BrokerUnderTest:
     # Asked for by name, so that the embedded tests run on a machine without RabbitMQ.
     if request.param == "embedded":
         embedded: Broker = request.getfixturevalue("embedded_broker")
-        return BrokerUnderTest("embedded", embedded.amqp_url, None)
+        return BrokerUnderTest("embedded", embedded.amqp_url, None, embedded)
     node: RabbitNode = request.getfixturevalue("rabbitmq")
     return BrokerUnderTest("rabbitmq", node.url, node.management_url)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
 
+    from fedora_messaging.broker import Broker as EmbeddedBroker
+
 ResultT = TypeVar("ResultT")
 
 
@@ -32,6 +34,9 @@ class Broker(Protocol):
 
     @property
     def management_url(self) -> str | None: ...
+
+    @property
+    def embedded(self) -> EmbeddedBroker | None: ...
 
 
 CHANNEL_CODES = frozenset({311, 313, 403, 404, 405, 406})

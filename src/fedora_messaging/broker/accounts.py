@@ -11,6 +11,8 @@ from functools import lru_cache
 CONFIGURE = "configure"
 WRITE = "write"
 READ = "read"
+#: What the default exchange, whose name is empty, is called in permissions.
+DEFAULT_RESOURCE = "amq.default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ class Accounts:
         if permissions is None:
             return False
         pattern: str = getattr(permissions, permission)
-        return _matches(pattern, resource or "amq.default")
+        return _matches(pattern, resource or DEFAULT_RESOURCE)
 
 
 def _hash(salt: bytes, password: str) -> bytes:

@@ -9,6 +9,7 @@ from ..wire.methods import Method
 from .accounts import CONFIGURE, READ, WRITE
 from .channel import Channel
 from .core.queue import Queue
+from .core.vhost import generated_name
 from .reply_to import REPLY_TO
 
 
@@ -67,13 +68,13 @@ def queue_declare(channel: Channel, method: m.QueueDeclare) -> None:
         _declare_passively(channel, method)
         return
     session = channel.session
-    if method.queue:
-        session.require(CONFIGURE, "queue", method.queue, m.QueueDeclare)
+    chosen = None if method.queue else generated_name("amq.gen-")
+    session.require(CONFIGURE, "queue", chosen or method.queue, m.QueueDeclare)
     dead_letters = method.arguments.get("x-dead-letter-exchange")
     if isinstance(dead_letters, str):
-        session.require(READ, "queue", method.queue, m.QueueDeclare)
+        session.require(READ, "queue", chosen or method.queue, m.QueueDeclare)
         session.require(WRITE, "exchange", dead_letters, m.QueueDeclare)
-    queue = channel.vhost.declare_queue(method, session)
+    queue = channel.vhost.declare_queue(method, session, chosen)
     channel.last_queue = queue.name
     _answer(channel, method, _declare_ok(queue), queue.keeps)
 

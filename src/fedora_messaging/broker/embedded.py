@@ -50,6 +50,23 @@ class AsyncBroker:
         await self._server.stop()
 
     @property
+    def accounts(self) -> Accounts:
+        """Who may log in; may be changed while the broker runs."""
+        return self._server.accounts
+
+    def close_connections(self, reason: str, name: str | None = None) -> int:
+        """Close connections as an operator would, with reply code 320.
+
+        Args:
+            reason: Text for the clients.
+            name: Only those whose ``connection_name`` is this; by default all.
+
+        Returns:
+            How many there were.
+        """
+        return self._server.close_connections(reason, name)
+
+    @property
     def port(self) -> int:
         """The TCP port in use."""
         return self._server.port
@@ -118,6 +135,21 @@ class Broker:
                 raise
             self._error = error
             self._started.set()
+
+    @property
+    def accounts(self) -> Accounts:
+        """Who may log in; may be changed while the broker runs."""
+        return self._broker.accounts
+
+    def close_connections(self, reason: str, name: str | None = None) -> int:
+        """Close connections as an operator would; see :meth:`AsyncBroker.close_connections`."""
+        if self._loop is None:
+            return 0
+
+        async def close() -> int:
+            return self._broker.close_connections(reason, name)
+
+        return asyncio.run_coroutine_threadsafe(close(), self._loop).result()
 
     def __enter__(self) -> Self:
         return self.start()

@@ -205,13 +205,20 @@ class Server:
         )
         return Link(machine, Session(self, machine), self.loop)
 
+    def close_connections(self, reason: str, name: str | None = None) -> int:
+        """Close the connections that bear a name, or all; returns how many."""
+        chosen = [session for session in self.sessions if name is None or session.name == name]
+        for session in chosen:
+            session.force_close(reason)
+        return len(chosen)
+
     async def stop(self) -> None:
         """Say farewell to all clients, write what has gathered, and release port and directory."""
         for listener in self._listeners:
             listener.close()
         ended = [session.ended for session in self.sessions]
         for session in list(self.sessions):
-            session.shut_down()
+            session.force_close("broker forced connection closure with reason 'shutdown'")
         if ended:
             await asyncio.wait(ended, timeout=_FAREWELL)
         for session in list(self.sessions):

@@ -29,7 +29,7 @@ from ..transport.link import CLOSE_GRACE, Link
 from ..wire import methods as m
 from ..wire.errors import WireError
 from ..wire.methods import Method
-from .accounts import User
+from .accounts import DEFAULT_RESOURCE, User
 from .channel import Channel
 from .commands import HANDLERS
 from .core.vhost import VirtualHost
@@ -233,10 +233,10 @@ class Session:
             ChannelError: 403.
         """
         if not self._server.accounts.allows(self.user, self.vhost.name, permission, name):
+            resource = f"{kind} '{name or DEFAULT_RESOURCE}' in vhost '{self.vhost.name}'"
             raise ChannelError(
                 ACCESS_REFUSED,
-                f"{permission} access to {kind} '{name}' in vhost '{self.vhost.name}' refused for user "
-                f"'{self.user.name}'",
+                f"{permission} access to {resource} refused for user '{self.user.name}'",
                 method,
             )
 
@@ -286,10 +286,16 @@ class Session:
         if self._link is not None:
             self._link.close_within(CLOSE_GRACE)
 
-    def shut_down(self) -> None:
-        """The broker stops."""
+    @property
+    def name(self) -> str | None:
+        """What the client calls its connection."""
+        name = self.machine.client_properties.get("connection_name")
+        return name if isinstance(name, str) else None
+
+    def force_close(self, reason: str) -> None:
+        """An operator closes the connection."""
         if self.machine.state in (State.OPEN, State.OPENING, State.EXPECT_OPEN):
-            self.close(CONNECTION_FORCED, "broker forced connection closure with reason 'shutdown'")
+            self.close(CONNECTION_FORCED, reason)
         else:
             self.abort()
 

@@ -180,12 +180,13 @@ class VirtualHost:
         except KeyError:
             raise ChannelError(NOT_FOUND, f"no queue '{name}' in vhost '{self.name}'", method) from None
 
-    def declare_queue(self, method: m.QueueDeclare, owner: object) -> Queue:
-        """Carry out ``queue.declare``; an empty name makes the broker choose one.
+    def declare_queue(self, method: m.QueueDeclare, owner: object, chosen: str | None = None) -> Queue:
+        """Carry out ``queue.declare``.
 
         Args:
             method: The declaration.
             owner: The connection it came on.
+            chosen: The broker's choice of a name, if the declaration leaves it to the broker.
 
         Raises:
             ChannelError: 403, 404 (passive), 405 or 406.
@@ -207,7 +208,7 @@ class VirtualHost:
             return existing
         queue = Queue(
             self,
-            name or generated_name("amq.gen-"),
+            chosen or name,
             durable=method.durable,
             auto_delete=method.auto_delete,
             owner=owner if method.exclusive else None,
