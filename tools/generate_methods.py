@@ -196,6 +196,7 @@ Written by tools/generate_methods.py; change the grammar there, not this file.
 import struct
 from typing import Any, ClassVar, Final, Self
 
+from ..exceptions import EncodingError
 from .errors import FRAME_ERROR, NOT_IMPLEMENTED, SYNTAX_ERROR, WireError, truncated
 from .fields import (
     decode_longstr,
@@ -230,7 +231,17 @@ class Method:
     has_content: ClassVar[bool] = False
 
     def encode(self) -> bytes:
-        """Write the payload of a method frame, indexes included."""
+        """Write the payload of a method frame, indexes included.
+
+        Raises:
+            EncodingError: A value does not fit its field.
+        """
+        try:
+            return self._encode()
+        except (struct.error, TypeError) as error:
+            raise EncodingError(f"{self.name} has a value that AMQP cannot carry: {error}") from None
+
+    def _encode(self) -> bytes:
         raise NotImplementedError  # every generated class has its own
 
     @classmethod
@@ -348,7 +359,7 @@ def emit_encode(class_index: int, index: int, fields: list[tuple[str, str]]) -> 
             (name, kind) = members[0]
             empty = {"shortstr": 'b"\\x00"', "longstr": 'b"\\x00\\x00\\x00\\x00"'}
             parts.append(empty[kind] if name == "-" else f"encode_{kind}(self.{name})")
-    out = ["", "    def encode(self) -> bytes:"]
+    out = ["", "    def _encode(self) -> bytes:"]
     if len(parts) == 1:
         out.append(f"        return {parts[0]}")
     else:

@@ -89,7 +89,8 @@ class Process:
     ) -> None:
         self._command = [str(part) for part in command]
         self._lines: list[tuple[str, str]] = []
-        self._seen = 0
+        # How many lines were searched for each pattern.
+        self._searched: dict[str, int] = {}
         self._news = threading.Condition()
         self._process = subprocess.Popen(
             self._command,
@@ -129,15 +130,16 @@ class Process:
         return self._process.poll() is None
 
     def wait_for(self, pattern: str, timeout: float = DEADLINE) -> re.Match[str]:
-        """Wait for a line, after those waited for before, in which a regular expression is found."""
+        """Wait for a line in which a regular expression is found.
+
+        The same expression finds the next line the next time. Different ones do not care in which order
+        their lines come, because threads of the process may write them.
+        """
         deadline = time.monotonic() + timeout
         with self._news:
             while True:
-                while self._seen < len(self._lines):
-                    found = re.search(pattern, self._lines[self._seen][1])
-                    self._seen += 1
-                    if found:
-                        return found
+                if found := self._search(pattern):
+                    return found
                 if not any(reader.is_alive() for reader in self._readers):
                     raise AssertionError(f"{self} ended without {pattern!r}\n{self._transcript()}")
                 left = deadline - time.monotonic()
@@ -145,6 +147,14 @@ class Process:
                     raise AssertionError(f"{self} has not said {pattern!r}\n{self._transcript()}")
                 # Not longer, because the end of a reader thread comes after its last notification.
                 self._news.wait(min(left, 0.2))
+
+    def _search(self, pattern: str) -> re.Match[str] | None:
+        start = self._searched.get(pattern, 0)
+        for number, (_, line) in enumerate(self._lines[start:], start + 1):
+            self._searched[pattern] = number
+            if found := re.search(pattern, line):
+                return found
+        return None
 
     def say(self, text: str) -> None:
         """Write a line to its standard input."""
@@ -174,7 +184,7 @@ class Process:
             raise AssertionError(f"{self} has not ended\n{self._transcript()}") from None
         for reader in self._readers:
             reader.join(timeout)
-        by_stream = {_STDOUT: [], _STDERR: []}  # type: dict[str, list[str]]
+        by_stream: dict[str, list[str]] = {_STDOUT: [], _STDERR: []}
         for stream, line in self._lines:
             by_stream[stream].append(line)
         return Ended(status, by_stream[_STDOUT], by_stream[_STDERR])
@@ -230,11 +240,11 @@ class Processes:
         """Start this Python with a script."""
         return self.start(sys.executable, *arguments, **variables)
 
-    def run(self, *arguments: str | Path, timeout: float = DEADLINE, **variables: str) -> Ended:
+    def run(self, *arguments: str | Path, **variables: str) -> Ended:
         """Run the console script with an empty input to its end."""
         process = self.fedora_messaging(*arguments, **variables)
         process.end_input()
-        return process.end(timeout)
+        return process.end()
 
     def __enter__(self) -> Self:
         return self

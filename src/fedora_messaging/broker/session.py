@@ -68,6 +68,7 @@ class Session:
         self.replies = server.replies
         self._server = server
         self._link: Link | None = None
+        self._peer_host: str | None = None
         self._channels: dict[int, Channel] = {}
         self._to_flush: dict[Channel, None] = {}
         self._starved = False
@@ -81,6 +82,8 @@ class Session:
     def on_connected(self, link: Link) -> None:
         """A client has connected."""
         self._link = link
+        name = link.peer_info("peername")
+        self._peer_host = str(name[0]) if isinstance(name, tuple) else None
         self._server.sessions.add(self)
 
     def on_events(self, events: list[Event]) -> None:
@@ -166,9 +169,9 @@ class Session:
         if event.mechanism == sasl.EXTERNAL:
             return accounts.user(self._certificate_name() or "")
         if event.mechanism == sasl.ANONYMOUS:
-            return accounts.login("guest", "guest", self._peer_host())
+            return accounts.login("guest", "guest", self._peer_host)
         login = sasl.parse_response(event.mechanism, event.response)
-        return None if login is None else accounts.login(*login, self._peer_host())
+        return None if login is None else accounts.login(*login, self._peer_host)
 
     def _certificate_name(self) -> str | None:
         certificate = self._link.peer_info("peercert") if self._link is not None else None
@@ -180,14 +183,10 @@ class Session:
                     return str(value)
         return None
 
-    def _peer_host(self) -> str | None:
-        name = self._link.peer_info("peername") if self._link is not None else None
-        return str(name[0]) if isinstance(name, tuple) else None
-
     @property
     def peer(self) -> str:
         """Where the client is, for the log."""
-        return self._peer_host() or "a Unix socket"
+        return self._peer_host or "a Unix socket"
 
     def _open(self, event: OpenRequested) -> None:
         vhost = self._server.vhosts.get(event.vhost)

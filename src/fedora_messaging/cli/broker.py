@@ -8,6 +8,12 @@ import click
 from ..exceptions import ConfigurationException
 
 
+def _not_empty(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value == "":
+        raise click.BadParameter("the name of a directory is needed")
+    return value
+
+
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
@@ -20,6 +26,7 @@ from ..exceptions import ConfigurationException
 @click.option(
     "--data",
     type=click.Path(file_okay=False),
+    callback=_not_empty,
     help="Directory for durable queues and persistent messages; without it everything is in memory.",
 )
 def broker(host: str, port: int, data: str | None) -> None:

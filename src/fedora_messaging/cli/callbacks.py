@@ -58,7 +58,7 @@ def callback_from_path(path: str, provider: str) -> Any:
         raise click.ClickException(
             f"Failed to import the callback module ({error}) provided in the {provider}"
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise click.ClickException(
             f"The callback module {module_name} raised {type(error).__name__} when it was imported: {error}"
         ) from error
@@ -92,7 +92,7 @@ def callback_from_file(path: str) -> Any:
         raise click.ClickException(f"An IO error occurred: {error}") from error
     try:
         exec(compile(source, file_name, "exec"), namespace)  # noqa: S102 - the user asked for it
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise click.ClickException(
             f"The {file_name} file raised the following exception during execution: {error}"
         ) from error

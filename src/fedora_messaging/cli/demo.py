@@ -1,9 +1,11 @@
 """``fedora-messaging demo``: the tutorial come alive."""
 
 import asyncio
+import io
 import itertools
 import logging
 import signal
+import sys
 import tempfile
 import time
 import uuid
@@ -53,6 +55,9 @@ class _Demo:
     def __init__(self, limit: int | None) -> None:
         from rich.console import Console
 
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # Names and table lines are not ASCII; a terminal that is must not end the demo.
+            sys.stdout.reconfigure(errors="replace")
         self._limit = limit
         self._console: Console = Console(highlight=False, soft_wrap=True)
         self._published: dict[str, float] = {}

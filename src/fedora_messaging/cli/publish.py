@@ -2,6 +2,7 @@
 
 import errno
 import sys
+from collections.abc import Iterator
 from typing import NoReturn, TextIO
 
 import click
@@ -15,7 +16,7 @@ from ..display import printable
 @click.argument("file", type=click.File("r", encoding="utf-8"))
 def publish(exchange: str | None, file: TextIO) -> None:
     """Publish the messages in FILE, one JSON object per line; "-" reads standard input."""
-    for line in file:
+    for line in _lines(file):
         try:
             messages = api.loads(line)
         except exceptions.ValidationError as error:
@@ -23,6 +24,13 @@ def publish(exchange: str | None, file: TextIO) -> None:
         for message in messages:
             click.echo(f"Publishing message with topic {printable(message.topic)}")
             publish_or_exit(message, exchange)
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    try:
+        yield from file
+    except UnicodeDecodeError as error:
+        raise click.ClickException(f"{file.name} is not UTF-8 text: {error}") from error
 
 
 def publish_or_exit(message: api.Message, exchange: str | None = None) -> None:

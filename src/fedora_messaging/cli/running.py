@@ -48,7 +48,7 @@ def consume_until_stopped(callback: Any, bindings: Any, queues: Any) -> NoReturn
     _stop_on_signals(consumers)
     status = _start(consumers)
     if status is None:
-        status = _explain_end(consumers.wait())
+        status = _explain_end(consumers.wait(), callback)
     api.close()
     sys.exit(status)
 
@@ -86,7 +86,7 @@ def _start(consumers: "Consumers") -> int | None:
     return None
 
 
-def _explain_end(error: BaseException | None) -> int:
+def _explain_end(error: BaseException | None, consumer: object) -> int:
     if error is None:
         return 0
     if isinstance(error, HaltConsumer):
@@ -99,5 +99,5 @@ def _explain_end(error: BaseException | None) -> int:
     if isinstance(error, PermissionException):
         _log.error("The broker does not let us read the queue %s: %s", error.description, error.reason)
         return EXIT_PERMISSION
-    _log.error("Unexpected error occurred in consumer: %r", error)
+    _log.error("Unexpected error occurred in consumer %r: %r", consumer, error)
     return EXIT_CALLBACK_FAILED

@@ -122,14 +122,18 @@ class CoroutineRunner:
             return REFUSED
         try:
             await self._callback(message)
-        except asyncio.CancelledError:
-            # The loop is being torn down: nobody can say what became of the message.
-            self._stopping = True
-            self._report(raw, (Action.REQUEUE, None))
-            raise
-        except Exception as error:
+        except BaseException as error:  # whatever it is, it ends consuming and not the event loop
+            if isinstance(error, asyncio.CancelledError) and self._is_torn_down():
+                self._report(raw, (Action.REQUEUE, None))
+                raise
             return raised(message, error, self._stats)
         return succeeded(message, self._stats)
+
+    @staticmethod
+    def _is_torn_down() -> bool:
+        # A callback may also let the cancellation of something of its own escape.
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
 
 
 class ThreadRunner:

@@ -14,11 +14,14 @@ class Unsettled(Generic[Item]):
     A ``multiple`` answer costs as much as what it settles, not as much as what is outstanding.
     """
 
-    __slots__ = ("_items", "_last")
+    __slots__ = ("_items", "_last", "_low")
 
     def __init__(self) -> None:
         self._items: dict[int, Item] = {}
         self._last = 0
+        # No tag below this one is outstanding. (Asking the dictionary for its first key would cost as
+        # much as has been removed before it.)
+        self._low = 1
 
     def __len__(self) -> int:
         return len(self._items)
@@ -39,35 +42,25 @@ class Unsettled(Generic[Item]):
             ConnectionError: The tag was never sent. (A tag settled before is ignored: RabbitMQ may
                 merge acknowledgements that it has sent already.)
         """
-        items = self._items
-        if not multiple:
-            item = items.pop(delivery_tag, None)
-            if item is not None:
-                return [item]
-            self._check(delivery_tag)
-            return []
-        if delivery_tag == 0:
+        if multiple and delivery_tag == 0:
             return self.take_all()
-        self._check(delivery_tag)
-        settled = []
-        while items:
-            first = next(iter(items))
-            if first > delivery_tag:
-                break
-            settled.append(items.pop(first))
-        return settled
-
-    def _check(self, delivery_tag: int) -> None:
         if not 0 < delivery_tag <= self._last:
             raise ConnectionError(
                 COMMAND_INVALID,
                 f"confirm of delivery tag {delivery_tag}, but the last one sent is {self._last}",
             )
+        items = self._items
+        if not multiple:
+            return [items.pop(delivery_tag)] if delivery_tag in items else []
+        settled = [items.pop(tag) for tag in range(self._low, delivery_tag + 1) if tag in items]
+        self._low = max(self._low, delivery_tag + 1)
+        return settled
 
     def take_all(self) -> list[Item]:
         """Take out everything, in order of sending."""
         items = list(self._items.values())
         self._items.clear()
+        self._low = self._last + 1
         return items
 
 
@@ -78,26 +71,29 @@ class Unconfirmed:
     still undecided.
     """
 
-    __slots__ = ("_done", "_last", "_pending")
+    __slots__ = ("_done", "_last", "_low", "_pending")
 
     def __init__(self) -> None:
         self._last = 0
-        self._pending: dict[int, None] = {}
+        self._low = 1
+        self._pending: set[int] = set()
         self._done: set[int] = set()
 
     def received(self) -> int:
         """Count a publish; returns its delivery tag."""
         self._last += 1
-        self._pending[self._last] = None
+        self._pending.add(self._last)
         return self._last
 
     def confirm(self, delivery_tag: int) -> None:
         """This publish is safe; say so at the next :meth:`flush`."""
-        self._done.add(delivery_tag)
+        if delivery_tag in self._pending:
+            self._done.add(delivery_tag)
 
     def reject(self, delivery_tag: int) -> None:
         """This publish gets its own ``basic.nack``, and no confirm."""
-        self._pending.pop(delivery_tag, None)
+        self._pending.discard(delivery_tag)
+        self._done.discard(delivery_tag)
 
     def flush(self) -> list[tuple[int, bool]]:
         """Return the (delivery tag, multiple) of the acknowledgements that are due."""
@@ -105,20 +101,17 @@ class Unconfirmed:
             return []
         pending, done = self._pending, self._done
         answers: list[tuple[int, bool]] = []
-        run = 0
-        last = 0
-        while pending:
-            first = next(iter(pending))
-            if first not in done:
-                break
-            del pending[first]
-            done.discard(first)
-            last = first
-            run += 1
+        run = last = 0
+        while self._low <= self._last and (self._low in done or self._low not in pending):
+            if self._low in done:
+                done.discard(self._low)
+                pending.discard(self._low)
+                last = self._low
+                run += 1
+            self._low += 1
         if run:
             answers.append((last, run > 1))
-        for tag in sorted(done):
-            del pending[tag]
-            answers.append((tag, False))
+        answers += [(tag, False) for tag in sorted(done)]
+        pending -= done
         done.clear()
         return answers

@@ -35,11 +35,13 @@ from .errors import (
     COMMAND_INVALID,
     NAMES,
     NOT_ALLOWED,
+    NOT_IMPLEMENTED,
     REPLY_SUCCESS,
     SYNTAX_ERROR,
     UNEXPECTED_FRAME,
     ConnectionError,
     reply_text,
+    short_text,
 )
 from .events import (
     ChannelClosed,
@@ -60,7 +62,7 @@ MAX_BODY: Final = 134217728
 CLIENT_FRAME_MAX_FLOOR: Final = 8192
 CHANNEL_MAX: Final = 65535
 
-_CLOSE_METHODS: Final = (m.ConnectionClose, m.ConnectionCloseOk)
+_VERSION: Final = (0, 9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +85,14 @@ class Limits:
 class _Channel:
     """What the connection knows of one channel."""
 
-    __slots__ = ("assembly", "expects", "state")
+    __slots__ = ("assembly", "close_reason", "expects", "state")
 
     def __init__(self, state: ChannelState) -> None:
         self.state = state
         # Client: the answers that must come, oldest first.
         self.expects: deque[tuple[type[Method], ...]] = deque()
         self.assembly: Assembly | None = None
+        self.close_reason = (REPLY_SUCCESS, "")
 
 
 class Connection:
@@ -122,10 +125,13 @@ class Connection:
         self._beat = Heartbeat(0, now)
         self._client_properties: Mapping[str, Any] = {}
         self._close_on_refusal = False
-        self._login = ("", "", "")
+        self._mechanism = ""
         self._mechanisms: tuple[str, ...] = ()
-        self._vhost = "/"
-        self._locale = "en_US"
+        # What the handshake will send, encoded at the start: settings that cannot be sent are the
+        # owner's mistake, not the peer's.
+        self._start = b""
+        self._start_ok = b""
+        self._open = b""
 
     @classmethod
     def client(
@@ -140,12 +146,20 @@ class Connection:
         locale: str = "en_US",
         client_properties: Mapping[str, Any] | None = None,
     ) -> "Connection":
-        """Make the client's end; the protocol header is ready to be sent."""
+        """Make the client's end; the protocol header is ready to be sent.
+
+        Raises:
+            EncodingError: A setting cannot be sent.
+        """
         self = cls(Role.CLIENT, limits or Limits(), now)
-        self._vhost = vhost
-        self._login = (mechanism, username, password)
-        self._locale = locale
+        m.ConnectionTuneOk(self.channel_max, self.frame_max, self._limits.heartbeat or 0).encode()
+        response = sasl.initial_response(mechanism, username, password)
+        self._mechanism = mechanism
         self._client_properties = client_properties or {}
+        self._start_ok = m.ConnectionStartOk(
+            dict(self._client_properties), mechanism, response, locale
+        ).encode()
+        self._open = m.ConnectionOpen(vhost).encode()
         self._out.append(PROTOCOL_HEADER)
         return self
 
@@ -158,10 +172,17 @@ class Connection:
         mechanisms: tuple[str, ...] = (sasl.PLAIN, sasl.AMQPLAIN),
         server_properties: Mapping[str, Any] | None = None,
     ) -> "Connection":
-        """Make the server's end."""
+        """Make the server's end.
+
+        Raises:
+            EncodingError: A property cannot be sent.
+        """
         self = cls(Role.SERVER, limits or Limits(channel_max=2047, heartbeat=60), now)
         self._mechanisms = mechanisms
         self.server_properties = dict(server_properties or {})
+        self._start = m.ConnectionStart(
+            *_VERSION, self.server_properties, " ".join(mechanisms).encode(), b"en_US"
+        ).encode()
         return self
 
     # What the owner asks for
@@ -187,10 +208,12 @@ class Connection:
 
     def handle_timeout(self, now: float) -> None:
         """Send a heartbeat, or give up a peer that has been silent for two intervals."""
+        if self.is_closed:
+            return
         beat = self._beat.poll(now)
         if beat is Beat.SEND:
             self._out.append(HEARTBEAT_FRAME)
-        elif beat is Beat.DEAD and self.state is not State.CLOSED:
+        elif beat is Beat.DEAD:
             self._out.clear()
             self._over(0, f"no data from the peer for {self.heartbeat * 2} seconds: missed heartbeats", False)
 
@@ -204,11 +227,12 @@ class Connection:
         """What the client said of itself."""
         return self._client_properties
 
-    # Server: answers of the owner
+    # Server: answers of the owner. They do nothing when the client has broken off meanwhile.
 
     def accept_login(self) -> None:
         """Server: the credentials are right."""
-        self._require(State.AUTHENTICATING)
+        if not self._is_in(State.AUTHENTICATING):
+            return
         limits = self._limits
         self._send_connection(m.ConnectionTune(limits.channel_max, limits.frame_max, limits.heartbeat or 0))
         self.state = State.EXPECT_TUNE_OK
@@ -219,7 +243,8 @@ class Connection:
         A client that did not ask for ``authentication_failure_close`` gets no frame at all; the owner
         should let it wait a few seconds before it closes the socket.
         """
-        self._require(State.AUTHENTICATING)
+        if not self._is_in(State.AUTHENTICATING):
+            return
         explanation = (
             f"Login was refused using authentication mechanism {mechanism}. "
             "For details see the broker logfile."
@@ -236,12 +261,13 @@ class Connection:
 
     def accept_secret(self) -> None:
         """Server: answer ``connection.update-secret``."""
-        self._require(State.OPEN)
-        self._send_connection(m.ConnectionUpdateSecretOk())
+        if self._is_in(State.OPEN):
+            self._send_connection(m.ConnectionUpdateSecretOk())
 
     def accept_open(self) -> None:
         """Server: the virtual host exists and the user may use it."""
-        self._require(State.OPENING)
+        if not self._is_in(State.OPENING):
+            return
         self._send_connection(m.ConnectionOpenOk())
         self.state = State.OPEN
         self._events.append(ConnectionOpened())
@@ -257,7 +283,8 @@ class Connection:
         """
         if self.state in (State.CLOSING, State.CLOSED):
             return
-        text = explanation if reply_code not in NAMES else reply_text(reply_code, explanation)
+        named = reply_code in NAMES
+        text = reply_text(reply_code, explanation) if named else short_text(explanation)
         self._close_reason = (reply_code, text)
         class_id, method_id = method.key if method is not None else (0, 0)
         if self.state in (State.EXPECT_HEADER, State.EXPECT_START):
@@ -284,11 +311,12 @@ class Connection:
         state = self._open_channel(channel)
         if state is None:
             return
+        payload = method.encode()
         if self.role is Role.CLIENT:
             replies = REPLIES.get(type(method))
             if replies is not None and not getattr(method, "no_wait", False):
                 state.expects.append(replies)
-        self._out.append(encode_method(channel, method.encode()))
+        self._out.append(encode_method(channel, payload))
 
     def send_content(self, channel: int, method: bytes, properties: bytes, body: bytes) -> None:
         """Send an encoded method with its content on a channel."""
@@ -302,8 +330,9 @@ class Connection:
             self.unsent += len(data)
 
     def open_channel(self, channel: int) -> None:
-        """Client: open a channel; ``ChannelOpened`` follows."""
-        self._require(State.OPEN)
+        """Client: open a channel; ``ChannelOpened`` follows, or the end of the connection."""
+        if not self._is_in(State.OPEN):
+            return
         if not 0 < channel <= self.channel_max or channel in self._channels:
             raise RuntimeError(f"channel {channel} is not free")
         state = self._channels[channel] = _Channel(ChannelState.OPENING)
@@ -322,10 +351,12 @@ class Connection:
         if state is None:
             return
         class_id, method_id = method.key if method is not None else (0, 0)
+        text = short_text(text)
         self._out.append(
             encode_method(channel, m.ChannelClose(reply_code, text, class_id, method_id).encode())
         )
         state.state = ChannelState.CLOSING
+        state.close_reason = (reply_code, text)
         state.assembly = None
         state.expects.clear()
 
@@ -340,9 +371,12 @@ class Connection:
         state = self._channels.get(channel)
         return state if state is not None and state.state is ChannelState.OPEN else None
 
-    def _require(self, state: State) -> None:
+    def _is_in(self, state: State) -> bool:
+        if self.state in (State.CLOSING, State.CLOSED):
+            return False
         if self.state is not state:
             raise RuntimeError(f"the connection is not in state {state.name} but {self.state.name}")
+        return True
 
     def _send_connection(self, method: Method) -> None:
         self._out.append(encode_method(0, method.encode()))
@@ -386,8 +420,9 @@ class Connection:
             self._over(*self._close_reason, False)
             return
         self.close(error.reply_code, error.explanation, error.method)
-        self._events.append(ConnectionClosed(error.reply_code, error.reply_text, False))
-        self.state = State.CLOSED
+        # There is no use in waiting for an answer from somebody who does not keep to the rules.
+        if not self.is_closed:
+            self._over(error.reply_code, error.reply_text, False)
 
     def _protocol_header(self, data: bytes) -> bytes:
         """Server: check the first eight bytes; returns what follows them."""
@@ -402,9 +437,7 @@ class Connection:
         rest = self._header[len(PROTOCOL_HEADER) :]
         self._header = b""
         self.state = State.EXPECT_START_OK
-        self._send_connection(
-            m.ConnectionStart(0, 9, self.server_properties, " ".join(self._mechanisms).encode(), b"en_US")
-        )
+        self._out.append(encode_method(0, self._start))
         return rest
 
     def _is_foreign(self, data: bytes) -> bool:
@@ -429,7 +462,7 @@ class Connection:
         if state is None:
             self._frame_without_channel(kind, channel, payload)
         elif state.state is ChannelState.CLOSING:
-            self._frame_while_closing(kind, channel, payload)
+            self._frame_while_closing(state, kind, channel, payload)
         elif state.assembly is not None:
             content = state.assembly.frame(kind, channel, payload)
             if content is not None:
@@ -483,7 +516,7 @@ class Connection:
             self.state = State.OPEN
             self._events.append(ConnectionOpened())
         elif isinstance(method, m.ConnectionStartOk):
-            self._start_ok(method)
+            self._start_answered(method)
         elif isinstance(method, m.ConnectionTuneOk):
             self._tune_ok(method)
         elif isinstance(method, m.ConnectionOpen):
@@ -491,8 +524,14 @@ class Connection:
             self._events.append(OpenRequested(method.virtual_host))
 
     def _started(self, method: m.ConnectionStart) -> None:
+        if (method.version_major, method.version_minor) != _VERSION:
+            raise ConnectionError(
+                NOT_IMPLEMENTED,
+                f"the server speaks AMQP {method.version_major}-{method.version_minor}",
+                m.ConnectionStart,
+            )
         self.server_properties = method.server_properties
-        mechanism, username, password = self._login
+        mechanism = self._mechanism
         offered = method.mechanisms.decode("ascii", "replace").split()
         if mechanism not in offered:
             raise ConnectionError(
@@ -500,10 +539,7 @@ class Connection:
                 f"the server does not offer mechanism {mechanism}, but {' '.join(offered) or 'none'}",
                 m.ConnectionStart,
             )
-        response = sasl.initial_response(mechanism, username, password)
-        self._send_connection(
-            m.ConnectionStartOk(dict(self._client_properties), mechanism, response, self._locale)
-        )
+        self._out.append(encode_method(0, self._start_ok))
         self.state = State.EXPECT_TUNE
 
     def _tuned(self, method: m.ConnectionTune) -> None:
@@ -524,10 +560,10 @@ class Connection:
             )
         self._set_heartbeat(heartbeat)
         self._send_connection(m.ConnectionTuneOk(self.channel_max, self.frame_max, self.heartbeat))
-        self._send_connection(m.ConnectionOpen(self._vhost))
+        self._out.append(encode_method(0, self._open))
         self.state = State.EXPECT_OPEN_OK
 
-    def _start_ok(self, method: m.ConnectionStartOk) -> None:
+    def _start_answered(self, method: m.ConnectionStartOk) -> None:
         self._client_properties = method.client_properties
         capabilities = method.client_properties.get("capabilities")
         if isinstance(capabilities, dict):
@@ -598,7 +634,7 @@ class Connection:
                 CHANNEL_ERROR, "expected 'channel.open'", type(method) if method is not None else None
             )
 
-    def _frame_while_closing(self, kind: int, channel: int, payload: bytes) -> None:
+    def _frame_while_closing(self, state: _Channel, kind: int, channel: int, payload: bytes) -> None:
         if kind != METHOD:
             return
         method = decode_method(payload)
@@ -607,7 +643,7 @@ class Connection:
             self._out.append(encode_method(channel, m.ChannelCloseOk().encode()))
         elif isinstance(method, m.ChannelCloseOk):
             del self._channels[channel]
-            self._events.append(ChannelClosed(channel, REPLY_SUCCESS, "", False))
+            self._events.append(ChannelClosed(channel, *state.close_reason, False))
 
     def _channel_method(self, state: _Channel, channel: int, method: Method) -> None:
         kind = type(method)

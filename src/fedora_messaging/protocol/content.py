@@ -19,13 +19,14 @@ class Assembly:
     A body above ``max_body`` is read and thrown away, so that the channel goes on behind it.
     """
 
-    __slots__ = ("_chunks", "_header_seen", "_max_body", "_method", "_missing", "_properties", "_too_large")
+    __slots__ = ("_header_seen", "_max_body", "_method", "_missing", "_properties", "_received", "_too_large")
 
     def __init__(self, method: Method, max_body: int) -> None:
         self._method = method
         self._max_body = max_body
         self._properties = b""
-        self._chunks: list[bytes] = []
+        # Most bodies come in one frame; more are gathered without a copy of each.
+        self._received: bytes | bytearray = b""
         self._missing = 0
         self._header_seen = False
         self._too_large = False
@@ -54,7 +55,7 @@ class Assembly:
             self._body(payload)
         if self._missing:
             return None
-        body = None if self._too_large else b"".join(self._chunks)
+        body = None if self._too_large else bytes(self._received)
         return ContentReceived(channel, self._method, self._properties, body)
 
     def _header(self, payload: bytes) -> None:
@@ -79,5 +80,11 @@ class Assembly:
         self._missing -= len(payload)
         if self._missing < 0:
             raise ConnectionError(FRAME_ERROR, "content body longer than its header says", type(self._method))
-        if not self._too_large:
-            self._chunks.append(payload)
+        if self._too_large:
+            return
+        if not self._received:
+            self._received = payload
+        else:
+            if isinstance(self._received, bytes):
+                self._received = bytearray(self._received)
+            self._received += payload

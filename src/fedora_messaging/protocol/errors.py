@@ -77,7 +77,11 @@ class ConnectionError(PeerError):  # noqa: A001 - the specification's term
 
 def reply_text(code: int, explanation: str) -> str:
     """Compose a reply text that fits into a short string."""
-    text = f"{NAMES[code]} - {explanation}"
+    return short_text(f"{NAMES[code]} - {explanation}")
+
+
+def short_text(text: str) -> str:
+    """Cut a text to what a short string holds."""
     raw = text.encode("utf-8", "surrogateescape")
     if len(raw) <= 255:
         return text

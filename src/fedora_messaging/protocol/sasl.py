@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from ..exceptions import EncodingError
 from ..wire.errors import WireError
 from ..wire.fields import decode_table, encode_longstr, encode_table
 
@@ -12,9 +13,16 @@ ANONYMOUS: Final = "ANONYMOUS"
 
 
 def initial_response(mechanism: str, username: str, password: str) -> bytes:
-    """Compose the client's response for one of the four mechanisms."""
+    """Compose the client's response for one of the four mechanisms.
+
+    Raises:
+        EncodingError: Name or password is not text that has an encoding.
+    """
     if mechanism == PLAIN:
-        return f"\0{username}\0{password}".encode()
+        try:
+            return f"\0{username}\0{password}".encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            raise EncodingError("user name or password cannot be encoded as UTF-8") from None
     if mechanism == AMQPLAIN:
         # The table travels without its length, which the long string around it already gives.
         return encode_table({"LOGIN": username, "PASSWORD": password})[4:]

@@ -56,6 +56,7 @@ CONNECTION_RECEIVES: Final[dict[Role, dict[State, frozenset[type[Method]]]]] = {
         State.EXPECT_START_OK: frozenset({m.ConnectionStartOk}),
         State.EXPECT_TUNE_OK: frozenset({m.ConnectionTuneOk, m.ConnectionClose}),
         State.EXPECT_OPEN: frozenset({m.ConnectionOpen, m.ConnectionClose}),
+        State.OPENING: frozenset({m.ConnectionClose}),
         State.OPEN: frozenset({m.ConnectionClose, m.ConnectionUpdateSecret}),
     },
 }

@@ -175,7 +175,8 @@ def _timestamp(seconds: int) -> datetime | int:
 def _decimal(scale: int, unscaled: int) -> Any:
     from decimal import Decimal
 
-    return Decimal(unscaled).scaleb(-scale)
+    # Built from its parts: arithmetic would round as the program's decimal context says.
+    return Decimal((unscaled < 0, tuple(int(digit) for digit in str(abs(unscaled))), -scale))
 
 
 def encode_shortstr(text: str) -> bytes:
@@ -207,8 +208,11 @@ def encode_table(table: Mapping[str, Any]) -> bytes:
     """Write a field table with its length.
 
     Raises:
-        EncodingError: A name is too long, a value has a type that AMQP lacks, or nesting is too deep.
+        EncodingError: It is no table, a name is too long, a value has a type that AMQP lacks, or nesting
+            is too deep.
     """
+    if not isinstance(table, Mapping):
+        raise EncodingError(f"{table!r} must be a table, but is a {type(table).__name__}")
     return _encode_table(table, MAX_DEPTH)
 
 
@@ -285,10 +289,12 @@ def _encode_decimal(name: str, value: Any) -> bytes:
     if isinstance(value, Decimal) and value.is_finite():
         sign, digits, exponent = value.as_tuple()
         assert isinstance(exponent, int)  # noqa: S101 - only a NaN or an infinity has a letter there
-        unscaled = int(value.scaleb(-exponent)) if exponent < 0 else int(value)
-        scale = max(0, -exponent)
-        if scale <= 255 and -0x80000000 <= unscaled <= 0x7FFFFFFF:
-            return b"D" + _DECIMAL.pack(scale, unscaled)
+        # A number that fits has ten digits at most, written out.
+        if -255 <= exponent <= 10 and len(digits) <= 10:
+            number = int("".join(map(str, digits))) * 10 ** max(exponent, 0)
+            unscaled = -number if sign else number
+            if -0x80000000 <= unscaled <= 0x7FFFFFFF:
+                return b"D" + _DECIMAL.pack(max(0, -exponent), unscaled)
     raise EncodingError(
         f"field {name!r} has a value of type {type(value).__name__}, which AMQP tables cannot hold; "
         "use text, numbers, booleans, None, bytes, datetimes, lists or dictionaries"

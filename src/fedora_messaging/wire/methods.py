@@ -6,6 +6,7 @@ Written by tools/generate_methods.py; change the grammar there, not this file.
 import struct
 from typing import Any, ClassVar, Final, Self
 
+from ..exceptions import EncodingError
 from .errors import FRAME_ERROR, NOT_IMPLEMENTED, SYNTAX_ERROR, WireError, truncated
 from .fields import (
     decode_longstr,
@@ -40,7 +41,17 @@ class Method:
     has_content: ClassVar[bool] = False
 
     def encode(self) -> bytes:
-        """Write the payload of a method frame, indexes included."""
+        """Write the payload of a method frame, indexes included.
+
+        Raises:
+            EncodingError: A value does not fit its field.
+        """
+        try:
+            return self._encode()
+        except (struct.error, TypeError) as error:
+            raise EncodingError(f"{self.name} has a value that AMQP cannot carry: {error}") from None
+
+    def _encode(self) -> bytes:
         raise NotImplementedError  # every generated class has its own
 
     @classmethod
@@ -87,7 +98,7 @@ class ConnectionStart(Method):
         self.mechanisms = mechanisms
         self.locales = locales
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join(
             (
                 b"\x00\n\x00\n",
@@ -134,7 +145,7 @@ class ConnectionStartOk(Method):
         self.response = response
         self.locale = locale
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join(
             (
                 b"\x00\n\x00\x0b",
@@ -166,7 +177,7 @@ class ConnectionSecure(Method):
     def __init__(self, challenge: bytes = b"") -> None:
         self.challenge = challenge
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join((b"\x00\n\x00\x14", encode_longstr(self.challenge)))
 
     @classmethod
@@ -187,7 +198,7 @@ class ConnectionSecureOk(Method):
     def __init__(self, response: bytes = b"") -> None:
         self.response = response
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join((b"\x00\n\x00\x15", encode_longstr(self.response)))
 
     @classmethod
@@ -214,7 +225,7 @@ class ConnectionTune(Method):
         self.frame_max = frame_max
         self.heartbeat = heartbeat
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join(
             (b"\x00\n\x00\x1e", struct.pack(">HIH", self.channel_max, self.frame_max, self.heartbeat))
         )
@@ -244,7 +255,7 @@ class ConnectionTuneOk(Method):
         self.frame_max = frame_max
         self.heartbeat = heartbeat
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join(
             (b"\x00\n\x00\x1f", struct.pack(">HIH", self.channel_max, self.frame_max, self.heartbeat))
         )
@@ -268,7 +279,7 @@ class ConnectionOpen(Method):
     def __init__(self, virtual_host: str = "") -> None:
         self.virtual_host = virtual_host
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join((b"\x00\n\x00(", encode_shortstr(self.virtual_host), b"\x00", bytes((0,))))
 
     @classmethod
@@ -289,7 +300,7 @@ class ConnectionOpenOk(Method):
     key = (10, 41)
     name = "connection.open-ok"
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join((b"\x00\n\x00)", b"\x00"))
 
     @classmethod
@@ -321,7 +332,7 @@ class ConnectionClose(Method):
         self.class_id = class_id
         self.method_id = method_id
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join(
             (
                 b"\x00\n\x002",
@@ -350,7 +361,7 @@ class ConnectionCloseOk(Method):
     key = (10, 51)
     name = "connection.close-ok"
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"\x00\n\x003"
 
     @classmethod
@@ -370,7 +381,7 @@ class ConnectionBlocked(Method):
     def __init__(self, reason: str = "") -> None:
         self.reason = reason
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join((b"\x00\n\x00<", encode_shortstr(self.reason)))
 
     @classmethod
@@ -388,7 +399,7 @@ class ConnectionUnblocked(Method):
     key = (10, 61)
     name = "connection.unblocked"
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"\x00\n\x00="
 
     @classmethod
@@ -412,7 +423,7 @@ class ConnectionUpdateSecret(Method):
         self.new_secret = new_secret
         self.reason = reason
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join((b"\x00\n\x00F", encode_longstr(self.new_secret), encode_shortstr(self.reason)))
 
     @classmethod
@@ -431,7 +442,7 @@ class ConnectionUpdateSecretOk(Method):
     key = (10, 71)
     name = "connection.update-secret-ok"
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"\x00\n\x00G"
 
     @classmethod
@@ -448,7 +459,7 @@ class ChannelOpen(Method):
     key = (20, 10)
     name = "channel.open"
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join((b"\x00\x14\x00\n", b"\x00"))
 
     @classmethod
@@ -467,7 +478,7 @@ class ChannelOpenOk(Method):
     key = (20, 11)
     name = "channel.open-ok"
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join((b"\x00\x14\x00\x0b", b"\x00\x00\x00\x00"))
 
     @classmethod
@@ -489,7 +500,7 @@ class ChannelFlow(Method):
     def __init__(self, active: bool = False) -> None:
         self.active = active
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join((b"\x00\x14\x00\x14", bytes((self.active,))))
 
     @classmethod
@@ -512,7 +523,7 @@ class ChannelFlowOk(Method):
     def __init__(self, active: bool = False) -> None:
         self.active = active
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join((b"\x00\x14\x00\x15", bytes((self.active,))))
 
     @classmethod
@@ -545,7 +556,7 @@ class ChannelClose(Method):
         self.class_id = class_id
         self.method_id = method_id
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join(
             (
                 b"\x00\x14\x00(",
@@ -574,7 +585,7 @@ class ChannelCloseOk(Method):
     key = (20, 41)
     name = "channel.close-ok"
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"\x00\x14\x00)"
 
     @classmethod
@@ -620,7 +631,7 @@ class ExchangeDeclare(Method):
         self.no_wait = no_wait
         self.arguments: Table = arguments if arguments is not None else {}
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join(
             (
                 b"\x00(\x00\n",
@@ -665,7 +676,7 @@ class ExchangeDeclareOk(Method):
     key = (40, 11)
     name = "exchange.declare-ok"
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"\x00(\x00\x0b"
 
     @classmethod
@@ -691,7 +702,7 @@ class ExchangeDelete(Method):
         self.if_unused = if_unused
         self.no_wait = no_wait
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join(
             (
                 b"\x00(\x00\x14",
@@ -721,7 +732,7 @@ class ExchangeDeleteOk(Method):
     key = (40, 21)
     name = "exchange.delete-ok"
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"\x00(\x00\x15"
 
     @classmethod
@@ -758,7 +769,7 @@ class ExchangeBind(Method):
         self.no_wait = no_wait
         self.arguments: Table = arguments if arguments is not None else {}
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join(
             (
                 b"\x00(\x00\x1e",
@@ -793,7 +804,7 @@ class ExchangeBindOk(Method):
     key = (40, 31)
     name = "exchange.bind-ok"
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"\x00(\x00\x1f"
 
     @classmethod
@@ -830,7 +841,7 @@ class ExchangeUnbind(Method):
         self.no_wait = no_wait
         self.arguments: Table = arguments if arguments is not None else {}
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join(
             (
                 b"\x00(\x00(",
@@ -865,7 +876,7 @@ class ExchangeUnbindOk(Method):
     key = (40, 51)
     name = "exchange.unbind-ok"
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"\x00(\x003"
 
     @classmethod
@@ -908,7 +919,7 @@ class QueueDeclare(Method):
         self.no_wait = no_wait
         self.arguments: Table = arguments if arguments is not None else {}
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join(
             (
                 b"\x002\x00\n",
@@ -960,7 +971,7 @@ class QueueDeclareOk(Method):
         self.message_count = message_count
         self.consumer_count = consumer_count
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join(
             (
                 b"\x002\x00\x0b",
@@ -1006,7 +1017,7 @@ class QueueBind(Method):
         self.no_wait = no_wait
         self.arguments: Table = arguments if arguments is not None else {}
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join(
             (
                 b"\x002\x00\x14",
@@ -1041,7 +1052,7 @@ class QueueBindOk(Method):
     key = (50, 21)
     name = "queue.bind-ok"
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"\x002\x00\x15"
 
     @classmethod
@@ -1065,7 +1076,7 @@ class QueuePurge(Method):
         self.queue = queue
         self.no_wait = no_wait
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join((b"\x002\x00\x1e", b"\x00\x00", encode_shortstr(self.queue), bytes((self.no_wait,))))
 
     @classmethod
@@ -1090,7 +1101,7 @@ class QueuePurgeOk(Method):
     def __init__(self, message_count: int = 0) -> None:
         self.message_count = message_count
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join((b"\x002\x00\x1f", struct.pack(">I", self.message_count)))
 
     @classmethod
@@ -1122,7 +1133,7 @@ class QueueDelete(Method):
         self.if_empty = if_empty
         self.no_wait = no_wait
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join(
             (
                 b"\x002\x00(",
@@ -1156,7 +1167,7 @@ class QueueDeleteOk(Method):
     def __init__(self, message_count: int = 0) -> None:
         self.message_count = message_count
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join((b"\x002\x00)", struct.pack(">I", self.message_count)))
 
     @classmethod
@@ -1188,7 +1199,7 @@ class QueueUnbind(Method):
         self.routing_key = routing_key
         self.arguments: Table = arguments if arguments is not None else {}
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join(
             (
                 b"\x002\x002",
@@ -1219,7 +1230,7 @@ class QueueUnbindOk(Method):
     key = (50, 51)
     name = "queue.unbind-ok"
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"\x002\x003"
 
     @classmethod
@@ -1245,7 +1256,7 @@ class BasicQos(Method):
         self.prefetch_count = prefetch_count
         self.global_ = global_
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join(
             (
                 b"\x00<\x00\n",
@@ -1273,7 +1284,7 @@ class BasicQosOk(Method):
     key = (60, 11)
     name = "basic.qos-ok"
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"\x00<\x00\x0b"
 
     @classmethod
@@ -1316,7 +1327,7 @@ class BasicConsume(Method):
         self.no_wait = no_wait
         self.arguments: Table = arguments if arguments is not None else {}
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join(
             (
                 b"\x00<\x00\x14",
@@ -1355,7 +1366,7 @@ class BasicConsumeOk(Method):
     def __init__(self, consumer_tag: str = "") -> None:
         self.consumer_tag = consumer_tag
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join((b"\x00<\x00\x15", encode_shortstr(self.consumer_tag)))
 
     @classmethod
@@ -1380,7 +1391,7 @@ class BasicCancel(Method):
         self.consumer_tag = consumer_tag
         self.no_wait = no_wait
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join((b"\x00<\x00\x1e", encode_shortstr(self.consumer_tag), bytes((self.no_wait,))))
 
     @classmethod
@@ -1404,7 +1415,7 @@ class BasicCancelOk(Method):
     def __init__(self, consumer_tag: str = "") -> None:
         self.consumer_tag = consumer_tag
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join((b"\x00<\x00\x1f", encode_shortstr(self.consumer_tag)))
 
     @classmethod
@@ -1436,7 +1447,7 @@ class BasicPublish(Method):
         self.mandatory = mandatory
         self.immediate = immediate
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join(
             (
                 b"\x00<\x00(",
@@ -1482,7 +1493,7 @@ class BasicReturn(Method):
         self.exchange = exchange
         self.routing_key = routing_key
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join(
             (
                 b"\x00<\x002",
@@ -1533,7 +1544,7 @@ class BasicDeliver(Method):
         self.exchange = exchange
         self.routing_key = routing_key
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join(
             (
                 b"\x00<\x00<",
@@ -1574,7 +1585,7 @@ class BasicGet(Method):
         self.queue = queue
         self.no_ack = no_ack
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join((b"\x00<\x00F", b"\x00\x00", encode_shortstr(self.queue), bytes((self.no_ack,))))
 
     @classmethod
@@ -1617,7 +1628,7 @@ class BasicGetOk(Method):
         self.routing_key = routing_key
         self.message_count = message_count
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join(
             (
                 b"\x00<\x00G",
@@ -1652,7 +1663,7 @@ class BasicGetEmpty(Method):
     key = (60, 72)
     name = "basic.get-empty"
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join((b"\x00<\x00H", b"\x00"))
 
     @classmethod
@@ -1678,7 +1689,7 @@ class BasicAck(Method):
         self.delivery_tag = delivery_tag
         self.multiple = multiple
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join((b"\x00<\x00P", struct.pack(">Q", self.delivery_tag), bytes((self.multiple,))))
 
     @classmethod
@@ -1707,7 +1718,7 @@ class BasicReject(Method):
         self.delivery_tag = delivery_tag
         self.requeue = requeue
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join((b"\x00<\x00Z", struct.pack(">Q", self.delivery_tag), bytes((self.requeue,))))
 
     @classmethod
@@ -1732,7 +1743,7 @@ class BasicRecoverAsync(Method):
     def __init__(self, requeue: bool = False) -> None:
         self.requeue = requeue
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join((b"\x00<\x00d", bytes((self.requeue,))))
 
     @classmethod
@@ -1755,7 +1766,7 @@ class BasicRecover(Method):
     def __init__(self, requeue: bool = False) -> None:
         self.requeue = requeue
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join((b"\x00<\x00n", bytes((self.requeue,))))
 
     @classmethod
@@ -1775,7 +1786,7 @@ class BasicRecoverOk(Method):
     key = (60, 111)
     name = "basic.recover-ok"
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"\x00<\x00o"
 
     @classmethod
@@ -1801,7 +1812,7 @@ class BasicNack(Method):
         self.multiple = multiple
         self.requeue = requeue
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join(
             (b"\x00<\x00x", struct.pack(">Q", self.delivery_tag), bytes((self.multiple | self.requeue << 1,)))
         )
@@ -1829,7 +1840,7 @@ class ConfirmSelect(Method):
     def __init__(self, no_wait: bool = False) -> None:
         self.no_wait = no_wait
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"".join((b"\x00U\x00\n", bytes((self.no_wait,))))
 
     @classmethod
@@ -1849,7 +1860,7 @@ class ConfirmSelectOk(Method):
     key = (85, 11)
     name = "confirm.select-ok"
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"\x00U\x00\x0b"
 
     @classmethod
@@ -1866,7 +1877,7 @@ class TxSelect(Method):
     key = (90, 10)
     name = "tx.select"
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"\x00Z\x00\n"
 
     @classmethod
@@ -1883,7 +1894,7 @@ class TxSelectOk(Method):
     key = (90, 11)
     name = "tx.select-ok"
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"\x00Z\x00\x0b"
 
     @classmethod
@@ -1900,7 +1911,7 @@ class TxCommit(Method):
     key = (90, 20)
     name = "tx.commit"
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"\x00Z\x00\x14"
 
     @classmethod
@@ -1917,7 +1928,7 @@ class TxCommitOk(Method):
     key = (90, 21)
     name = "tx.commit-ok"
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"\x00Z\x00\x15"
 
     @classmethod
@@ -1934,7 +1945,7 @@ class TxRollback(Method):
     key = (90, 30)
     name = "tx.rollback"
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"\x00Z\x00\x1e"
 
     @classmethod
@@ -1951,7 +1962,7 @@ class TxRollbackOk(Method):
     key = (90, 31)
     name = "tx.rollback-ok"
 
-    def encode(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"\x00Z\x00\x1f"
 
     @classmethod

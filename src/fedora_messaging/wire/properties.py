@@ -1,7 +1,7 @@
 """Content header properties of class basic (AMQP 0-9-1 section 1.8 and 4.2.6.1)."""
 
 import struct
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from ..exceptions import EncodingError
@@ -180,14 +180,18 @@ def encode_properties(props: Properties) -> bytes:
             add(encode_shortstr(props.cluster_id))
     except EncodingError:
         raise
-    except (TypeError, ValueError, AttributeError, struct.error) as error:
+    except (TypeError, ValueError, OverflowError, AttributeError, struct.error) as error:
         raise EncodingError(f"a message property has a value that AMQP cannot carry: {error}") from error
     parts[0] = _U16.pack(flags)
     return b"".join(parts)
 
 
 def _seconds(timestamp: Any) -> int:
-    return int(timestamp.timestamp()) if isinstance(timestamp, datetime) else int(timestamp)
+    if not isinstance(timestamp, datetime):
+        return int(timestamp)
+    # As in field tables, a time without zone is UTC.
+    aware = timestamp if timestamp.tzinfo is not None else timestamp.replace(tzinfo=UTC)
+    return int(aware.timestamp())
 
 
 _TEXT_BEFORE_HEADERS: Final = ((_CONTENT_TYPE, "content_type"), (_CONTENT_ENCODING, "content_encoding"))

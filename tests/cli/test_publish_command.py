@@ -1,0 +1,229 @@
+"""``fedora-messaging publish`` as a process."""
+
+from __future__ import annotations
+
+import errno
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.cli.conftest import MESSAGE_LINE, PUBLISH_TIMEOUT, Queues
+from tests.support.processes import DEADLINE
+
+if TYPE_CHECKING:
+    from tests.support.processes import Ended, Process, Processes
+
+ID = "5d1ac9ae-3d3c-4c8b-9f0d-b0a6a3a0d5a4"
+HEADERS = {
+    "fedora_messaging_schema": "base.message",
+    "fedora_messaging_severity": 30,
+    "sent-at": "2026-01-02T03:04:05+00:00",
+    "mine": "kept",
+}
+MESSAGE = {
+    "topic": "cli.publish",
+    "body": {"text": "Dobrý den"},
+    "headers": HEADERS,
+    "id": ID,
+    "queue": "ignored",
+    "priority": 3,
+}
+
+
+def write(processes: Processes, *messages: str | dict[str, Any]) -> str:
+    """Write a file of messages."""
+    lines = [line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in messages]
+    (processes.directory / "messages").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return "messages"
+
+
+def publish(processes: Processes, url: str, *arguments: str) -> Ended:
+    ended = processes.run("publish", *arguments, FEDORA_MESSAGING_AMQP_URL=url)
+    assert "Traceback" not in ended.output
+    return ended
+
+
+def test_publishes_what_the_file_says(processes: Processes, queues: Queues) -> None:
+    queue = queues.make("cli.publish")
+    ended = publish(processes, queues.url, write(processes, MESSAGE))
+    assert (ended.status, ended.stderr) == (0, [])
+    assert "Publishing message with topic cli.publish" in ended.stdout
+    method, properties, body = queues.channel.basic_get(queue, auto_ack=True)
+    assert method.routing_key == "cli.publish"
+    assert json.loads(body) == MESSAGE["body"]
+    assert properties.message_id == ID
+    assert properties.priority == 3
+    assert properties.delivery_mode == 2
+    assert properties.headers == {
+        **HEADERS,
+        "fedora_messaging_schema_package": "fedora_messaging",
+        "priority": 3,
+    }
+
+
+def test_keeps_the_order_of_many(processes: Processes, queues: Queues) -> None:
+    queue = queues.make("cli.publish")
+    lines = [{"topic": "cli.publish", "body": {"n": n}} for n in range(100)]
+    assert publish(processes, queues.url, write(processes, *lines)).status == 0
+    found = [json.loads(queues.channel.basic_get(queue, auto_ack=True)[2])["n"] for _ in lines]
+    assert found == list(range(100))
+
+
+def test_reads_standard_input(processes: Processes, embedded_queues: Queues) -> None:
+    """And each line is published when it has come, not at the end of the input."""
+    queue = embedded_queues.make("cli.publish")
+    process = processes.fedora_messaging("publish", "-", FEDORA_MESSAGING_AMQP_URL=embedded_queues.url)
+    process.say(json.dumps(MESSAGE))
+    embedded_queues.wait_until_ready(queue, 1)
+    process.say(json.dumps(MESSAGE))
+    process.end_input()
+    assert process.end().status == 0
+    assert embedded_queues.ready(queue) == 2
+
+
+def test_exchange_option(processes: Processes, embedded_queues: Queues) -> None:
+    queue = embedded_queues.make()
+    embedded_queues.channel.queue_bind(queue, "amq.direct", "cli.publish")
+    file = write(processes, MESSAGE)
+    assert publish(processes, embedded_queues.url, "--exchange", "amq.direct", file).status == 0
+    assert embedded_queues.ready(queue) == 1
+
+
+def test_nothing_to_publish(processes: Processes, silent_port: int) -> None:
+    """No broker is needed for that."""
+    ended = publish(processes, f"amqp://127.0.0.1:{silent_port}", write(processes))
+    assert (ended.status, ended.stderr) == (0, [])
+
+
+def test_no_such_file(processes: Processes) -> None:
+    assert "messages" in processes.run("publish", "messages").usage_error()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "not JSON",
+        "[]",
+        '{"topic": "cli.publish"}',
+        '{"topic": 1, "body": {}}',
+        '{"topic": "cli.publish", "body": []}',
+        '{"topic": "cli.publish", "body": {}, "headers": {"fedora_messaging_severity": 25}}',
+    ],
+)
+def test_invalid_line(processes: Processes, embedded_queues: Queues, line: str) -> None:
+    """What stands before it is published, nothing after."""
+    queue = embedded_queues.make("cli.publish")
+    file = write(processes, MESSAGE, line, MESSAGE)
+    ended = publish(processes, embedded_queues.url, file)
+    assert "Unable to validate message: " in ended.usage_error()
+    assert embedded_queues.ready(queue) == 1
+
+
+def test_file_that_is_not_utf_8(processes: Processes, embedded_queues: Queues) -> None:
+    (processes.directory / "messages").write_bytes(b'{"topic": "cli", "body": {"caf\xe9": 1}}\n')
+    ended = publish(processes, embedded_queues.url, "messages")
+    assert ended.status in (1, 2)
+    assert len([line for line in ended.stderr if line.startswith("Error: ")]) == 1
+
+
+def test_message_that_violates_its_schema(processes: Processes, embedded_queues: Queues) -> None:
+    """A schema of an installed package; the one before is published, the one after is not."""
+    installed = processes.directory / "installed"
+    (installed / "app_messages-1.0.dist-info").mkdir(parents=True)
+    (installed / "app_messages-1.0.dist-info/METADATA").write_text("Name: app-messages\nVersion: 1.0\n")
+    (installed / "app_messages-1.0.dist-info/entry_points.txt").write_text(
+        "[fedora.messages]\napp.v1 = app_messages:AppV1\n"
+    )
+    (installed / "app_messages.py").write_text(_SCHEMA)
+    queue = embedded_queues.make("cli.publish")
+    message = {**MESSAGE, "headers": {"fedora_messaging_schema": "app.v1"}}
+    good, bad = ({**message, "body": {"n": n}} for n in (1, "one"))
+    ended = processes.run(
+        "publish",
+        write(processes, good, bad, good),
+        FEDORA_MESSAGING_AMQP_URL=embedded_queues.url,
+        PYTHONPATH=str(installed),
+    )
+    assert ended.status == 1
+    assert "'one' is not of type 'integer'" in ended.one_error()
+    assert ID in ended.one_error()
+    assert embedded_queues.ready(queue) == 1
+
+
+_SCHEMA = """
+from fedora_messaging.message import Message
+
+
+class AppV1(Message):
+    body_schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
+"""
+
+
+def test_topic_that_is_too_long(processes: Processes, embedded_queues: Queues) -> None:
+    ended = publish(processes, embedded_queues.url, write(processes, {**MESSAGE, "topic": "x" * 256}))
+    assert ended.status == 1
+    assert ID in ended.one_error()
+
+
+def test_queue_that_is_full(processes: Processes, queues: Queues) -> None:
+    """The broker refuses the message with a nack."""
+    queue = queues.make("cli.publish", {"x-max-length": 1, "x-overflow": "reject-publish"})
+    ended = publish(processes, queues.url, write(processes, MESSAGE, MESSAGE))
+    assert ended.status == errno.EREMOTEIO == 121
+    assert ended.stdout[-1].startswith("Unable to publish message: ")
+    assert queues.ready(queue) == 1
+
+
+def test_exchange_that_is_internal(processes: Processes, queues: Queues) -> None:
+    """The broker forbids it with 403."""
+    name = queues.name()
+    queues.channel.exchange_declare(name, internal=True, auto_delete=False)
+    ended = publish(processes, queues.url, "--exchange", name, write(processes, MESSAGE))
+    queues.channel.exchange_delete(name)
+    assert ended.status == 121
+    assert ended.stdout[-1].startswith("Unable to publish message: (403) ")
+
+
+def test_exchange_that_does_not_exist(processes: Processes, queues: Queues) -> None:
+    """It fails at once, not after a timeout."""
+    ended = publish(processes, queues.url, "--exchange", "no.such", write(processes, MESSAGE))
+    assert ended.status == 1
+    assert ended.stdout[-1].startswith("A general publish exception occurred: (404) ")
+    assert "no.such" in ended.stdout[-1]
+
+
+def test_wrong_password(processes: Processes, queues: Queues) -> None:
+    url = queues.url.replace("amqp://", "amqp://guest:pAssw0rd@").replace("guest:guest@", "")
+    ended = publish(processes, url, write(processes, MESSAGE))
+    assert ended.status == 1
+    assert "ACCESS_REFUSED" in ended.one_error()
+    assert "pAssw0rd" not in ended.output
+
+
+def test_bad_url(processes: Processes) -> None:
+    ended = publish(processes, "amqp://guest:pAssw0rd@localhost/?nonsense=1", write(processes, MESSAGE))
+    assert ended.status == 1
+    assert "Unknown URL parameter: 'nonsense'" in ended.one_error()
+    assert "pAssw0rd" not in ended.output
+
+
+def test_no_broker(hopeless: Process) -> None:
+    ended = hopeless.end(PUBLISH_TIMEOUT + DEADLINE)
+    assert ended.status == errno.ECONNREFUSED == 111
+    assert "Traceback" not in ended.output
+    assert ended.stdout[-1].startswith(
+        "Unable to connect to the message broker: Publishing timed out after waiting 30 seconds."
+    )
+    assert "pAssw0rd" not in ended.output
+
+
+def test_no_broker_is_told_at_once(processes: Processes, silent_port: int) -> None:
+    """Not only after the timeout."""
+    url = f"amqp://127.0.0.1:{silent_port}"
+    process = processes.fedora_messaging("publish", "-", FEDORA_MESSAGING_AMQP_URL=url)
+    process.say(MESSAGE_LINE)
+    started = time.monotonic()
+    process.wait_for(rf"127\.0\.0\.1:{silent_port}.*Connection refused")
+    assert time.monotonic() - started < PUBLISH_TIMEOUT / 2

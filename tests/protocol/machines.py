@@ -1,0 +1,402 @@
+"""Machines for tests: in any state, in pairs that talk in memory, and with a recording of all they heard."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fedora_messaging.protocol import sasl
+from fedora_messaging.protocol.connection import Connection, Limits
+from fedora_messaging.protocol.events import ConnectionClosed, Event, LoginRequested, OpenRequested
+from fedora_messaging.protocol.states import Role, State
+from fedora_messaging.wire import frames as f
+from fedora_messaging.wire import methods as m
+from fedora_messaging.wire.methods import Method, decode_method
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+START = m.ConnectionStart(0, 9, {"product": "test"}, b"PLAIN AMQPLAIN", b"en_US")
+START_OK = m.ConnectionStartOk(
+    {"capabilities": {"authentication_failure_close": True}}, "PLAIN", b"\0guest\0guest", "en_US"
+)
+TUNE = m.ConnectionTune(2047, 131072, 60)
+TUNE_OK = m.ConnectionTuneOk(2047, 131072, 60)
+OPEN = m.ConnectionOpen("/")
+PUBLISH = m.BasicPublish("e", "k")
+
+#: States in the order in which a connection goes through them.
+WAY = {
+    Role.CLIENT: [State.EXPECT_START, State.EXPECT_TUNE, State.EXPECT_OPEN_OK, State.OPEN],
+    Role.SERVER: [
+        State.EXPECT_HEADER,
+        State.EXPECT_START_OK,
+        State.AUTHENTICATING,
+        State.EXPECT_TUNE_OK,
+        State.EXPECT_OPEN,
+        State.OPENING,
+        State.OPEN,
+    ],
+}
+STATES = {role: [*way, State.CLOSING, State.CLOSED] for role, way in WAY.items()}
+EVERY_STATE = [(role, state) for role, states in STATES.items() for state in states]
+
+
+class Seen(NamedTuple):
+    """One frame that a machine sent; ``method`` is None for other frames than methods."""
+
+    kind: int
+    channel: int
+    method: Method | None
+    payload: bytes
+
+
+def raw(kind: int, channel: int, payload: bytes, end: int = f.END) -> bytes:
+    """Encode a frame without any check."""
+    return (
+        bytes((kind,))
+        + channel.to_bytes(2, "big")
+        + len(payload).to_bytes(4, "big")
+        + payload
+        + bytes((end,))
+    )
+
+
+def frame(channel: int, method: Method) -> bytes:
+    """Encode a method frame."""
+    return f.encode_method(channel, method.encode())
+
+
+def header(
+    channel: int, size: int, properties: bytes = b"\0\0", class_id: int = 60, weight: int = 0
+) -> bytes:
+    """Encode a content header frame."""
+    fields = class_id.to_bytes(2, "big") + weight.to_bytes(2, "big") + size.to_bytes(8, "big")
+    return raw(f.HEADER, channel, fields + properties)
+
+
+def body(channel: int, payload: bytes) -> bytes:
+    """Encode a body frame."""
+    return raw(f.BODY, channel, payload)
+
+
+def cut(data: bytes) -> list[Seen]:
+    """Decode what a machine sent, without a protocol header in front."""
+    data = data.removeprefix(f.PROTOCOL_HEADER)
+    reader = f.FrameReader(1 << 20)
+    reader.feed(data)
+    seen = []
+    while (found := reader.next_frame()) is not f.NEED_DATA:
+        kind, channel, payload = found
+        method = decode_method(payload) if kind == f.METHOD else None
+        seen.append(Seen(kind, channel, method, payload))
+    return seen
+
+
+def sent(machine: Connection, now: float = 0.0) -> list[tuple[int, Method | None]]:
+    """Take what the machine wants sent, as (channel, method)."""
+    return [(seen.channel, seen.method) for seen in cut(machine.data_to_send(now))]
+
+
+def closing(events: list[Event]) -> ConnectionClosed:
+    """Return the end of the connection, which must come once and last."""
+    ends = [event for event in events if isinstance(event, ConnectionClosed)]
+    assert len(ends) == 1, events
+    assert events[-1] is ends[0]
+    return ends[0]
+
+
+def drained(machine: Connection) -> Connection:
+    """Forget what happened so far."""
+    machine.events()
+    machine.data_to_send(0.0)
+    return machine
+
+
+def make(role: Role, limits: Limits | None = None) -> Connection:
+    """Make a machine with default settings."""
+    if role is Role.CLIENT:
+        return Connection.client(now=0.0, limits=limits)
+    return Connection.server(now=0.0, limits=limits)
+
+
+def machine_in(role: Role, state: State, limits: Limits | None = None) -> Connection:
+    """Make a machine and bring it into a state, with nothing left to be sent or told."""
+    machine = make(role, limits)
+    steps = _steps(machine)
+    way = WAY[role]
+    # A machine closes from the open state, and is closed after that.
+    wanted = state if state in way else State.OPEN
+    for step in steps[: way.index(wanted)]:
+        step()
+    if state is State.CLOSING:
+        machine.close()
+    elif state is State.CLOSED:
+        machine.peer_vanished("test")
+    assert machine.state is state
+    return drained(machine)
+
+
+def _steps(machine: Connection) -> list[Callable[[], None]]:
+    def receive(data: bytes) -> Callable[[], None]:
+        return lambda: machine.receive_data(data, 0.0)
+
+    if machine.role is Role.CLIENT:
+        return [receive(frame(0, method)) for method in (START, TUNE, m.ConnectionOpenOk())]
+    return [
+        receive(f.PROTOCOL_HEADER),
+        receive(frame(0, START_OK)),
+        machine.accept_login,
+        receive(frame(0, tune_ok(machine))),
+        receive(frame(0, OPEN)),
+        machine.accept_open,
+    ]
+
+
+def tune_ok(server: Connection) -> m.ConnectionTuneOk:
+    """Accept just what a server proposes."""
+    return m.ConnectionTuneOk(server.channel_max, server.frame_max, 0)
+
+
+def open_channel(machine: Connection, channel: int = 1) -> Connection:
+    """Open a channel of an open connection."""
+    if machine.role is Role.CLIENT:
+        machine.open_channel(channel)
+        machine.receive_data(frame(channel, m.ChannelOpenOk()), 0.0)
+    else:
+        machine.receive_data(frame(channel, m.ChannelOpen()), 0.0)
+    return drained(machine)
+
+
+def with_channel(role: Role, limits: Limits | None = None) -> Connection:
+    """Make an open connection with channel 1 open."""
+    return open_channel(machine_in(role, State.OPEN, limits))
+
+
+# Recording
+
+
+class Heard(NamedTuple):
+    """All that came out of a machine, in a form that can be compared."""
+
+    events: list[str]
+    sent: bytes
+    errors: list[str]
+    state: State
+
+
+class Recorded(Connection):
+    """A machine that remembers how it was used, so that its life can be repeated."""
+
+    def __init__(self, role: Role, limits: Limits, now: float) -> None:
+        super().__init__(role, limits, now)
+        self.again: Callable[[], Connection]
+        self._log: list[tuple[str, tuple[Any, ...]]] = []
+        self._heard: list[Event] = []
+        self._sent: list[bytes] = []
+        self._errors: list[str] = []
+        self._inside = False
+
+    @contextmanager
+    def _logged(self, name: str, *args: Any) -> Iterator[None]:
+        # What a method of the machine calls of itself is no use of the machine.
+        outermost, self._inside = not self._inside, True
+        if outermost:
+            self._log.append((name, args))
+        try:
+            yield
+        except Exception as error:
+            if outermost:
+                self._errors.append(repr(error))
+            raise
+        finally:
+            self._inside = not outermost
+
+    def events(self) -> list[Event]:
+        events = super().events()
+        self._heard += events
+        return events
+
+    def data_to_send(self, now: float) -> bytes:
+        with self._logged("data_to_send", now):
+            data = super().data_to_send(now)
+        self._sent.append(data)
+        return data
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        with self._logged("receive_data", data, now):
+            super().receive_data(data, now)
+
+    def handle_timeout(self, now: float) -> None:
+        with self._logged("handle_timeout", now):
+            super().handle_timeout(now)
+
+    def accept_login(self) -> None:
+        with self._logged("accept_login"):
+            super().accept_login()
+
+    def refuse_login(self, mechanism: str) -> None:
+        with self._logged("refuse_login", mechanism):
+            super().refuse_login(mechanism)
+
+    def accept_secret(self) -> None:
+        with self._logged("accept_secret"):
+            super().accept_secret()
+
+    def accept_open(self) -> None:
+        with self._logged("accept_open"):
+            super().accept_open()
+
+    def close(self, reply_code: int = 200, explanation: str = "", method: type[Method] | None = None) -> None:
+        with self._logged("close", reply_code, explanation, method):
+            super().close(reply_code, explanation, method)
+
+    def peer_vanished(self, why: str) -> None:
+        with self._logged("peer_vanished", why):
+            super().peer_vanished(why)
+
+    def send_method(self, channel: int, method: Method) -> None:
+        with self._logged("send_method", channel, method):
+            super().send_method(channel, method)
+
+    def send_content(self, channel: int, method: bytes, properties: bytes, body: bytes) -> None:
+        with self._logged("send_content", channel, method, properties, body):
+            super().send_content(channel, method, properties, body)
+
+    def send_frames(self, channel: int, data: bytes) -> None:
+        with self._logged("send_frames", channel, data):
+            super().send_frames(channel, data)
+
+    def open_channel(self, channel: int) -> None:
+        with self._logged("open_channel", channel):
+            super().open_channel(channel)
+
+    def close_channel(
+        self, channel: int, reply_code: int = 200, text: str = "", method: type[Method] | None = None
+    ) -> None:
+        with self._logged("close_channel", channel, reply_code, text, method):
+            super().close_channel(channel, reply_code, text, method)
+
+    def heard(self) -> Heard:
+        """Tell what came out of this machine until now, what is not fetched yet included."""
+        self.events()
+        self.data_to_send(0.0)
+        return Heard([repr(event) for event in self._heard], b"".join(self._sent), self._errors, self.state)
+
+    def replay(self, size: int) -> Heard:
+        """Use another machine in the same way, but feed it pieces of ``size`` bytes."""
+        machine = self.again()
+        events: list[Event] = []
+        data: list[bytes] = []
+        errors: list[str] = []
+        for name, args in list(self._log):
+            calls = [args]
+            if name == "receive_data":
+                received, now = args
+                calls = [(received[at : at + size], now) for at in range(0, len(received), size)]
+            for call in calls:
+                try:
+                    result = getattr(machine, name)(*call)
+                except Exception as error:
+                    errors.append(repr(error))
+                else:
+                    data += [result] if name == "data_to_send" else []
+                events += machine.events()
+        data.append(machine.data_to_send(0.0))
+        return Heard([repr(event) for event in events], b"".join(data), errors, machine.state)
+
+
+#: The recorded machines of the test that runs.
+recordings: list[Recorded] = []
+
+
+def recorded_client(**options: Any) -> Recorded:
+    """Make a client that is recorded."""
+    machine = Recorded.client(now=0.0, **options)
+    assert isinstance(machine, Recorded)
+    machine.again = lambda: Connection.client(now=0.0, **options)
+    recordings.append(machine)
+    return machine
+
+
+def recorded_server(**options: Any) -> Recorded:
+    """Make a server that is recorded."""
+    machine = Recorded.server(now=0.0, **options)
+    assert isinstance(machine, Recorded)
+    machine.again = lambda: Connection.server(now=0.0, **options)
+    recordings.append(machine)
+    return machine
+
+
+class Pair:
+    """A client and a server that talk in memory; the server's owner knows one user and one virtual host.
+
+    Attributes:
+        client_events: All that the client said.
+        server_events: All that the server said.
+    """
+
+    def __init__(
+        self, client: dict[str, Any] | None = None, server: dict[str, Any] | None = None, now: float = 0.0
+    ) -> None:
+        self.client = recorded_client(**(client or {}))
+        self.server = recorded_server(**(server or {}))
+        self.client_events: list[Event] = []
+        self.server_events: list[Event] = []
+        self.now = now
+
+    def pump(self) -> Pair:
+        """Carry bytes to and fro until both are silent."""
+        while True:
+            to_server = self.client.data_to_send(self.now)
+            to_client = self.server.data_to_send(self.now)
+            if not to_server and not to_client:
+                return self
+            if to_server:
+                self.server.receive_data(to_server, self.now)
+                self._serve()
+            if to_client:
+                self.client.receive_data(to_client, self.now)
+            self.client_events += self.client.events()
+
+    def opened(self, *channels: int) -> Pair:
+        """Finish the handshake, open channels, and forget the events until now."""
+        self.pump()
+        assert self.client.state is State.OPEN
+        assert self.server.state is State.OPEN
+        for channel in channels:
+            self.client.open_channel(channel)
+        self.pump()
+        self.take()
+        return self
+
+    def take(self) -> tuple[list[Event], list[Event]]:
+        """Return the events of client and server since the last call."""
+        self.pump()
+        self._serve()
+        self.client_events += self.client.events()
+        events = self.client_events, self.server_events
+        self.client_events, self.server_events = [], []
+        return events
+
+    def _serve(self) -> None:
+        for event in self.server.events():
+            self.server_events.append(event)
+            if isinstance(event, LoginRequested) and self.server.state is State.AUTHENTICATING:
+                self._login(event)
+            elif isinstance(event, OpenRequested) and self.server.state is State.OPENING:
+                if event.vhost == "/":
+                    self.server.accept_open()
+                else:
+                    self.server.close(530, f"vhost {event.vhost} not found", m.ConnectionOpen)
+        # What the answers themselves brought about.
+        self.server_events += self.server.events()
+
+    def _login(self, event: LoginRequested) -> None:
+        known = event.mechanism in (sasl.EXTERNAL, sasl.ANONYMOUS) or (
+            sasl.parse_response(event.mechanism, event.response) == ("guest", "guest")
+        )
+        if known:
+            self.server.accept_login()
+        else:
+            self.server.refuse_login(event.mechanism)

@@ -1,0 +1,405 @@
+"""Field values, tables and arrays."""
+
+from __future__ import annotations
+
+import decimal
+import math
+import struct
+import tracemalloc
+from collections import OrderedDict
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pamqp import decode as pamqp_decode
+from pamqp import encode as pamqp_encode
+
+from fedora_messaging.exceptions import EncodingError
+from fedora_messaging.wire.errors import SYNTAX_ERROR, WireError
+from fedora_messaging.wire.fields import (
+    MAX_DEPTH,
+    decode_longstr,
+    decode_shortstr,
+    decode_table,
+    encode_longstr,
+    encode_shortstr,
+    encode_table,
+)
+
+NOON = datetime(2024, 5, 6, 12, 0, 0, tzinfo=UTC)
+NOON_SECONDS = 1714996800
+
+# What is written and read back as the same value.
+BOTH_WAYS: list[tuple[Any, bytes]] = [
+    (True, b"t\x01"),
+    (False, b"t\x00"),
+    (0, b"I\x00\x00\x00\x00"),
+    (-1, b"I\xff\xff\xff\xff"),
+    (0x7FFFFFFF, b"I\x7f\xff\xff\xff"),
+    (-0x80000000, b"I\x80\x00\x00\x00"),
+    (0x80000000, b"l\x00\x00\x00\x00\x80\x00\x00\x00"),
+    (-0x80000001, b"l\xff\xff\xff\xff\x7f\xff\xff\xff"),
+    (0x7FFFFFFFFFFFFFFF, b"l\x7f\xff\xff\xff\xff\xff\xff\xff"),
+    (-0x8000000000000000, b"l\x80\x00\x00\x00\x00\x00\x00\x00"),
+    (1.5, b"d\x3f\xf8\x00\x00\x00\x00\x00\x00"),
+    (-math.inf, b"d\xff\xf0\x00\x00\x00\x00\x00\x00"),
+    (Decimal("3.14"), b"D\x02\x00\x00\x01\x3a"),
+    (Decimal("-0.5"), b"D\x01\xff\xff\xff\xfb"),
+    (Decimal(7), b"D\x00\x00\x00\x00\x07"),
+    (Decimal("1E-255"), b"D\xff\x00\x00\x00\x01"),
+    (Decimal(-2147483648), b"D\x00\x80\x00\x00\x00"),
+    ("", b"S\x00\x00\x00\x00"),
+    ("grüße", b"S\x00\x00\x00\x07gr\xc3\xbc\xc3\x9fe"),
+    (b"", b"x\x00\x00\x00\x00"),
+    (b"\x00\xff", b"x\x00\x00\x00\x02\x00\xff"),
+    (NOON, b"T" + NOON_SECONDS.to_bytes(8, "big")),
+    (None, b"V"),
+    ([], b"A\x00\x00\x00\x00"),
+    ([1, "a", None], b"A\x00\x00\x00\x0cI\x00\x00\x00\x01S\x00\x00\x00\x01aV"),
+    ([True, [False]], b"A\x00\x00\x00\x09t\x01A\x00\x00\x00\x02t\x00"),
+    ({}, b"F\x00\x00\x00\x00"),
+    ({"k": {"l": True}}, b"F\x00\x00\x00\x0b\x01kF\x00\x00\x00\x04\x01lt\x01"),
+]
+
+# What other clients write, too.
+READ_ONLY: list[tuple[Any, bytes]] = [
+    (True, b"t\x02"),
+    (-128, b"b\x80"),
+    (255, b"B\xff"),
+    (-2, b"s\xff\xfe"),
+    (65534, b"u\xff\xfe"),
+    (0xFFFFFFFE, b"i\xff\xff\xff\xfe"),
+    (-2, b"L\xff\xff\xff\xff\xff\xff\xff\xfe"),
+    (0.5, b"f\x3f\x00\x00\x00"),
+    (b"\xff\xfe", b"S\x00\x00\x00\x02\xff\xfe"),
+    (datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC), b"T\xff\xff\xff\xff\xff\xff\xff\xff"),
+    (253402300800, b"T" + (253402300800).to_bytes(8, "big")),
+    (0x7FFFFFFFFFFFFFFF, b"T\x7f\xff\xff\xff\xff\xff\xff\xff"),
+]
+
+# What is written and read back as something that is equal, but of another type.
+WRITE_ONLY: list[tuple[Any, bytes]] = [
+    (bytearray(b"ab"), b"x\x00\x00\x00\x02ab"),
+    (memoryview(b"ab"), b"x\x00\x00\x00\x02ab"),
+    ((1,), b"A\x00\x00\x00\x05I\x00\x00\x00\x01"),
+    (OrderedDict(b=1, a=None), b"F\x00\x00\x00\x0a\x01bI\x00\x00\x00\x01\x01aV"),
+    (NOON.replace(tzinfo=None), b"T" + NOON_SECONDS.to_bytes(8, "big")),
+    (NOON.astimezone(timezone(timedelta(hours=5))), b"T" + NOON_SECONDS.to_bytes(8, "big")),
+    (Decimal("1.2E+3"), b"D\x00\x00\x00\x04\xb0"),
+    ("\ud800", b"S\x00\x00\x00\x03\xed\xa0\x80"),
+]
+
+
+class Text(str):
+    __slots__ = ()
+
+
+class Number(int):
+    pass
+
+
+def sized(content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + content
+
+
+def table_of(value: bytes, name: bytes = b"n") -> bytes:
+    return sized(bytes((len(name),)) + name + value)
+
+
+def nested(kind: bytes, levels: int) -> bytes:
+    """An encoded table of ``levels`` levels, the outermost included; the inner ones of type ``kind``."""
+    content = b""
+    for _ in range(levels - 1):
+        content = (b"\x01n" if kind == b"F" else b"") + kind + sized(content)
+    return sized(b"\x01n" + content if kind == b"A" else content)
+
+
+def refused(data: bytes) -> str:
+    with pytest.raises(WireError) as caught:
+        decode_table(data)
+    assert caught.value.reply_code == SYNTAX_ERROR
+    return caught.value.text
+
+
+@pytest.mark.parametrize(("value", "wire"), BOTH_WAYS + WRITE_ONLY)
+def test_writes(value: Any, wire: bytes) -> None:
+    assert encode_table({"n": value}) == table_of(wire)
+    # Inside of an array, too, where another branch writes the common types.
+    assert encode_table({"n": [value]}) == table_of(b"A" + sized(wire))
+
+
+@pytest.mark.parametrize(("value", "wire"), BOTH_WAYS + READ_ONLY)
+def test_reads(value: Any, wire: bytes) -> None:
+    table, end = decode_table(table_of(wire))
+    assert table == {"n": value}
+    assert type(table["n"]) is type(value)
+    assert end == len(table_of(wire))
+    assert decode_table(table_of(b"A" + sized(wire)))[0] == {"n": [value]}
+
+
+def test_subclasses_are_written_as_what_they_extend() -> None:
+    assert encode_table({"n": Text("a")}) == table_of(b"S\x00\x00\x00\x01a")
+    assert encode_table({"n": Number(1)}) == table_of(b"I\x00\x00\x00\x01")
+
+
+def test_reads_from_an_offset_and_stops_at_the_end() -> None:
+    data = b"\xee\xee" + table_of(b"V") + b"\xee"
+    assert decode_table(data, 2) == ({"n": None}, len(data) - 1)
+    assert decode_shortstr(b"\xee\x02ab\xee", 1) == ("ab", 4)
+    assert decode_longstr(b"\xee\x00\x00\x00\x02a\x00\xee", 1) == (b"a\x00", 7)
+
+
+def test_keeps_the_order_of_fields_and_the_last_of_equal_names() -> None:
+    table, _ = decode_table(sized(b"\x01bV\x01at\x01\x01bt\x00"))
+    assert list(table.items()) == [("b", False), ("a", True)]
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a", "ä" * 127, "a" * 255, b"\xff\xfe".decode("utf-8", "surrogateescape")]
+)
+def test_names(name: str) -> None:
+    assert decode_table(encode_table({name: None}))[0] == {name: None}
+    assert decode_shortstr(encode_shortstr(name), 0)[0] == name
+
+
+def test_longstr() -> None:
+    assert encode_longstr(b"ab\x00") == b"\x00\x00\x00\x03ab\x00"
+
+
+# What cannot be read
+
+
+@pytest.mark.parametrize("wire", [wire for _, wire in BOTH_WAYS + READ_ONLY if len(wire) > 1])
+def test_a_value_cut_short_is_refused_wherever_it_is_cut(wire: bytes) -> None:
+    for kept in range(len(wire)):
+        cut = wire[:kept]
+        assert "end of its frame" in refused(table_of(cut))
+        # The bytes that are missing in the table are there behind it: they are not its own.
+        whole = table_of(wire)
+        claimed = len(whole) - 4 - (len(wire) - kept)
+        assert "end of its frame" in refused(struct.pack(">I", claimed) + whole[4:])
+
+
+def test_a_table_cut_short_is_refused_wherever_it_is_cut() -> None:
+    whole = encode_table({f"name{i}": value for i, (value, _) in enumerate(BOTH_WAYS)})
+    for kept in range(len(whole)):
+        assert "end of its frame" in refused(whole[:kept])
+
+
+def test_a_nested_table_may_not_reach_beyond_its_parent() -> None:
+    inner = b"\x01nF" + struct.pack(">I", 3) + b"\x01mV"
+    assert decode_table(sized(inner))[0] == {"n": {"m": None}}
+    outer = sized(b"\x01oF" + sized(inner[:-1])) + b"V"
+    assert "nested table" in refused(outer)
+
+
+def test_a_name_may_not_reach_beyond_its_table() -> None:
+    assert "field of a table" in refused(sized(b"\x05ab") + b"cdeV")
+    assert "field of a table" in refused(sized(b"\x02ab") + b"V")
+
+
+@pytest.mark.parametrize("tag", sorted(set(range(256)) - set(b"tbBsuIilLfdDSAFTVx")))
+def test_unknown_types_are_refused(tag: int) -> None:
+    wire = bytes((tag,)) + b"\x00" * 16
+    assert refused(table_of(wire)) == f"unknown type 0x{tag:02x} of a field in a table"
+
+
+@pytest.mark.parametrize("data", [b"", b"\x03ab", b"\x01"])
+def test_short_strings_cut_short(data: bytes) -> None:
+    with pytest.raises(WireError, match="a short string"):
+        decode_shortstr(data, 0)
+    with pytest.raises(WireError, match="a short string"):
+        decode_shortstr(data, 5)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00\x00\x00", b"\x00\x00\x00\x01", b"\xff\xff\xff\xffabc"])
+def test_long_strings_cut_short(data: bytes) -> None:
+    with pytest.raises(WireError, match="a long string"):
+        decode_longstr(data, 0)
+
+
+@pytest.mark.parametrize("kind", [b"F", b"A"])
+def test_p19_depth_has_a_limit_when_reading(kind: bytes) -> None:
+    assert MAX_DEPTH == 100
+    table, _ = decode_table(nested(kind, MAX_DEPTH))
+    levels = 0
+    value: Any = table
+    while value:
+        levels += 1
+        value = value["n"] if isinstance(value, dict) else value[0]
+    assert levels == MAX_DEPTH - 1
+    assert "nested deeper than 100" in refused(nested(kind, MAX_DEPTH + 1))
+    assert "nested deeper than 100" in refused(nested(kind, 20_000))
+
+
+@pytest.mark.parametrize("wrap", [lambda inner: {"n": inner}, lambda inner: [inner]])
+def test_p19_depth_has_a_limit_when_writing(wrap: Any) -> None:
+    deep: Any = wrap(None)
+    for _ in range(MAX_DEPTH - 2):
+        deep = wrap(deep)
+    assert decode_table(encode_table({"n": deep}))[0] == {"n": deep}
+    with pytest.raises(EncodingError, match="deeper than 100"):
+        encode_table({"n": wrap(deep)})
+    endless: list[Any] = []
+    endless.append(endless)
+    with pytest.raises(EncodingError, match="deeper than 100"):
+        encode_table({"n": endless})
+
+
+# What cannot be written
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (0x8000000000000000, "64 bits"),
+        (-0x8000000000000001, "64 bits"),
+        (datetime(1969, 12, 31, tzinfo=UTC), "before 1970"),
+        (Decimal("NaN"), "type Decimal"),
+        (Decimal("-Infinity"), "type Decimal"),
+        (Decimal(2147483648), "type Decimal"),
+        (Decimal("1E-256"), "type Decimal"),
+        (Decimal("1.00000000000000000000000000000000001"), "type Decimal"),
+        (object(), "type object"),
+        ({1, 2}, "type set"),
+    ],
+)
+def test_values_that_amqp_lacks(value: Any, why: str) -> None:
+    with pytest.raises(EncodingError, match=f"field 'n'.*{why}|the integer in field 'n'.*{why}"):
+        encode_table({"n": value})
+    with pytest.raises(EncodingError, match=why):
+        encode_table({"n": [value]})
+
+
+@pytest.mark.parametrize("value", [Decimal("1E-5000000"), Decimal("-1E-99999999")])
+def test_decimals_beyond_the_context_are_refused_as_all_others(value: Decimal) -> None:
+    with pytest.raises(EncodingError, match="type Decimal"):
+        encode_table({"n": value})
+
+
+def test_a_decimal_with_a_huge_exponent_is_not_written_out_to_see_that_it_is_too_large() -> None:
+    huge = Decimal("1E+100000")
+    tracemalloc.start()
+    try:
+        with pytest.raises(EncodingError, match="type Decimal"):
+            encode_table({"n": huge})
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 20_000
+
+
+def test_the_programs_decimal_context_does_not_round_what_is_on_the_wire() -> None:
+    wire = table_of(b"D\x02" + struct.pack(">i", 123456))
+    with decimal.localcontext() as context:
+        context.prec = 3
+        assert decode_table(wire)[0] == {"n": Decimal("1234.56")}
+        assert encode_table({"n": Decimal("1234.56")}) == wire
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("a" * 256, "256 bytes, but AMQP allows at most 255"),
+        ("ä" * 128, "256 bytes"),
+        ("\ud800", "cannot be encoded as UTF-8"),
+        (5, "must be text, but is a int"),
+        (b"n", "must be text, but is a bytes"),
+        (None, "must be text"),
+    ],
+)
+def test_names_that_cannot_be_written(name: Any, why: str) -> None:
+    with pytest.raises(EncodingError, match=why):
+        encode_shortstr(name)
+    with pytest.raises(EncodingError, match=why):
+        encode_table({name: None})
+
+
+@pytest.mark.parametrize("table", [[1], "text", 5, None])
+def test_a_table_must_be_a_mapping(table: Any) -> None:
+    with pytest.raises(EncodingError):
+        encode_table(table)
+
+
+def test_encoding_errors_are_value_errors() -> None:
+    assert issubclass(EncodingError, ValueError)
+
+
+def test_wire_errors_carry_code_and_text() -> None:
+    error = WireError(SYNTAX_ERROR, "text")
+    assert (error.reply_code, error.text, error.args) == (502, "text", (502, "text"))
+
+
+# Round trips, and the independent codec
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+NAME = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+TIME = st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)).map(
+    lambda moment: moment.replace(microsecond=0)
+)
+DECIMAL = st.builds(
+    lambda unscaled, scale: Decimal(unscaled).scaleb(-scale),
+    st.integers(-0x80000000, 0x7FFFFFFF),
+    st.integers(0, 255),
+)
+
+
+def tables(*, float_width: Literal[32, 64] = 64) -> st.SearchStrategy[dict[str, Any]]:
+    leaf = st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-0x8000000000000000, 0x7FFFFFFFFFFFFFFF),
+        st.floats(allow_nan=False, width=float_width),
+        TEXT,
+        TIME,
+        DECIMAL,
+    )
+    value = st.recursive(
+        leaf,
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAME, inner, max_size=4),
+        max_leaves=12,
+    )
+    return st.dictionaries(NAME, value, max_size=6)
+
+
+@given(tables() | st.dictionaries(NAME, st.binary(max_size=30)))
+def test_round_trip(table: dict[str, Any]) -> None:
+    data = encode_table(table)
+    assert decode_table(data) == (table, len(data))
+
+
+@given(tables())
+def test_pamqp_reads_what_we_write(table: dict[str, Any]) -> None:
+    data = encode_table(table)
+    assert pamqp_decode.field_table(data) == (len(data), table)
+
+
+@given(tables(float_width=32))  # pamqp writes every float with 32 bits
+def test_we_read_what_pamqp_writes(table: dict[str, Any]) -> None:
+    data = pamqp_encode.field_table(table)
+    assert decode_table(data) == (table, len(data))
+
+
+@given(st.binary(max_size=60))
+def test_pamqp_reads_our_bytes(raw: bytes) -> None:
+    data = encode_table({"n": raw})
+    assert pamqp_decode.field_table(data) == (len(data), {"n": bytearray(raw)})
+    assert decode_table(pamqp_encode.field_table({"n": bytearray(raw)})) == ({"n": raw}, len(data))
+
+
+@pytest.mark.parametrize("wire", [wire for _, wire in BOTH_WAYS + READ_ONLY[:-3]])
+def test_pamqp_understands_every_type_as_we_do(wire: bytes) -> None:
+    theirs = pamqp_decode.field_table(table_of(wire))[1]["n"]
+    ours = decode_table(table_of(wire))[0]["n"]
+    assert theirs == ours
+
+
+@given(st.binary(max_size=80))
+def test_arbitrary_bytes_are_read_or_refused(content: bytes) -> None:
+    try:
+        decode_table(sized(content))
+    except WireError as error:
+        assert error.reply_code == SYNTAX_ERROR

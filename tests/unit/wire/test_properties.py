@@ -1,0 +1,284 @@
+"""Content header properties."""
+
+from __future__ import annotations
+
+import inspect
+import struct
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from itertools import product
+from typing import Any
+
+import pika
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pamqp import commands as pamqp_commands
+from pamqp import header as pamqp_header
+
+from fedora_messaging.exceptions import EncodingError
+from fedora_messaging.wire.errors import SYNTAX_ERROR, WireError
+from fedora_messaging.wire.properties import (
+    PERSISTENT,
+    TRANSIENT,
+    BasicProperties,
+    PropertyScan,
+    decode_properties,
+    encode_properties,
+)
+
+# Every property with a value, in the order of the specification; the first has the highest flag.
+EVERY: dict[str, tuple[Any, bytes]] = {
+    "content_type": ("application/json", b"\x10application/json"),
+    "content_encoding": ("utf-8", b"\x05utf-8"),
+    "headers": ({"n": True}, b"\x00\x00\x00\x04\x01nt\x01"),
+    "delivery_mode": (2, b"\x02"),
+    "priority": (9, b"\x09"),
+    "correlation_id": ("c", b"\x01c"),
+    "reply_to": ("amq.rabbitmq.reply-to", b"\x15amq.rabbitmq.reply-to"),
+    "expiration": ("60000", b"\x0560000"),
+    "message_id": ("ä", b"\x02\xc3\xa4"),
+    "timestamp": (1714996800, (1714996800).to_bytes(8, "big")),
+    "type": ("t", b"\x01t"),
+    "user_id": ("guest", b"\x05guest"),
+    "app_id": ("", b"\x00"),
+    "cluster_id": ("x", b"\x01x"),
+}
+TEXT_NAMES = [name for name, (value, _) in EVERY.items() if isinstance(value, str)]
+SCANNED = ("delivery_mode", "priority", "reply_to", "expiration", "user_id")
+ALL = struct.pack(">H", 0xFFFC) + b"".join(wire for _, wire in EVERY.values())
+
+
+def flag(name: str) -> int:
+    return 0x8000 >> list(EVERY).index(name)
+
+
+def given_properties(names: set[str]) -> tuple[BasicProperties, bytes]:
+    """Properties of these names, and their encoding put together by hand."""
+    flags = sum(flag(name) for name in names)
+    wire = b"".join(wire for name, (_, wire) in EVERY.items() if name in names)
+    properties = BasicProperties(**{name: EVERY[name][0] for name in names})
+    return properties, struct.pack(">H", flags) + wire
+
+
+def check_scan(data: bytes, properties: BasicProperties) -> None:
+    scan = PropertyScan(data)
+    assert [getattr(scan, name) for name in SCANNED] == [getattr(properties, name) for name in SCANNED]
+    if properties.headers is None:
+        assert scan.headers is None
+    else:
+        assert scan.headers is not None
+        start, end = scan.headers
+        assert data[start:end] == EVERY["headers"][1]
+
+
+def test_constants() -> None:
+    assert (TRANSIENT, PERSISTENT) == (1, 2)
+
+
+@pytest.mark.parametrize("name", list(EVERY))
+def test_each_alone_and_each_missing(name: str) -> None:
+    for names in ({name}, set(EVERY) - {name}):
+        properties, wire = given_properties(names)
+        assert encode_properties(properties) == wire
+        assert decode_properties(wire) == properties
+        check_scan(wire, properties)
+
+
+@given(st.sets(st.sampled_from(list(EVERY))))
+def test_any_subset(names: set[str]) -> None:
+    properties, wire = given_properties(names)
+    assert encode_properties(properties) == wire
+    assert decode_properties(b"header" + wire, 6) == properties
+    check_scan(wire, properties)
+
+
+def test_none_at_all() -> None:
+    assert encode_properties(BasicProperties()) == b"\x00\x00"
+    assert decode_properties(b"\x00\x00") == BasicProperties()
+    check_scan(b"\x00\x00", BasicProperties())
+
+
+def test_empty_text_is_present() -> None:
+    assert encode_properties(BasicProperties(app_id="")) == struct.pack(">H", flag("app_id")) + b"\x00"
+
+
+def test_all_names_can_be_given_by_position_in_the_order_of_the_specification() -> None:
+    assert list(inspect.signature(BasicProperties).parameters) == list(EVERY)
+    assert BasicProperties(*(value for value, _ in EVERY.values())) == given_properties(set(EVERY))[0]
+
+
+def test_compared_by_value() -> None:
+    assert BasicProperties(app_id="a") == BasicProperties(app_id="a")
+    assert BasicProperties(app_id="a") != BasicProperties(app_id="b")
+    assert BasicProperties() != "something else"
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(BasicProperties())
+
+
+def test_repr_shows_what_is_given() -> None:
+    assert repr(BasicProperties()) == "BasicProperties()"
+    assert repr(BasicProperties("text/plain", priority=0)) == (
+        "BasicProperties(content_type='text/plain', priority=0)"
+    )
+
+
+def test_writes_the_properties_of_other_libraries() -> None:
+    foreign = pika.BasicProperties(**{name: value for name, (value, _) in EVERY.items()})
+    assert encode_properties(foreign) == ALL
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        datetime(2024, 5, 6, 12, tzinfo=UTC),
+        datetime(2024, 5, 6, 17, tzinfo=timezone(timedelta(hours=5))),
+        1714996800.9,
+    ],
+)
+def test_times_are_written_as_seconds(moment: Any) -> None:
+    assert encode_properties(BasicProperties(timestamp=moment))[2:] == EVERY["timestamp"][1]
+
+
+def test_a_time_without_zone_is_utc_as_it_is_in_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    moment: Any = datetime(2024, 5, 6, 12)
+    monkeypatch.setenv("TZ", "Asia/Tashkent")
+    time.tzset()
+    try:
+        assert encode_properties(BasicProperties(timestamp=moment))[2:] == EVERY["timestamp"][1]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *product(TEXT_NAMES, ["a" * 256, 5, b"bytes", "\ud800"]),
+        *product(["delivery_mode", "priority"], [-1, 256, "2", 2.0]),
+        *product(["headers"], [[1], "text", 5, {"n": object()}, {5: 1}, {"n": Decimal("1E-5000000")}]),
+        *product(["timestamp"], [-1, 2**64, "soon", [], float("nan"), float("inf")]),
+    ],
+)
+def test_values_that_do_not_fit(name: str, value: Any) -> None:
+    with pytest.raises(EncodingError):
+        encode_properties(BasicProperties(**{name: value}))
+
+
+# Reading what is broken
+
+
+def refused(data: bytes) -> None:
+    with pytest.raises(WireError) as caught:
+        decode_properties(data)
+    assert caught.value.reply_code == SYNTAX_ERROR
+
+
+def scan_refused(data: bytes) -> None:
+    with pytest.raises(WireError) as caught:
+        PropertyScan(data)
+    assert caught.value.reply_code == SYNTAX_ERROR
+
+
+@pytest.mark.parametrize("kept", range(len(ALL)))
+def test_cut_short(kept: int) -> None:
+    refused(ALL[:kept])
+    scan_refused(ALL[:kept])
+
+
+@pytest.mark.parametrize("name", list(EVERY))
+def test_each_cut_short(name: str) -> None:
+    _, wire = given_properties({name})
+    for kept in range(len(wire)):
+        refused(wire[:kept])
+        scan_refused(wire[:kept])
+
+
+def test_flags_beyond_the_data() -> None:
+    for flags in range(4, 0x10000, 4):
+        refused(struct.pack(">H", flags))
+        scan_refused(struct.pack(">H", flags))
+
+
+@pytest.mark.parametrize("names", [set(), {"priority"}, {"headers", "user_id"}, set(EVERY)])
+def test_bytes_left_over(names: set[str]) -> None:
+    _, wire = given_properties(names)
+    refused(wire + b"\x00")
+    scan_refused(wire + b"\x00")
+
+
+@pytest.mark.parametrize("unknown", [1, 2, 3])
+def test_flags_without_a_property(unknown: int) -> None:
+    flags = struct.unpack(">H", ALL[:2])[0] | unknown
+    refused(struct.pack(">H", flags) + ALL[2:])
+    scan_refused(struct.pack(">H", flags) + ALL[2:])
+
+
+def test_the_scan_does_not_look_into_the_headers() -> None:
+    broken = struct.pack(">H", flag("headers") | flag("priority")) + b"\x00\x00\x00\x03\x01n?" + b"\x07"
+    refused(broken)
+    scan = PropertyScan(broken)
+    assert (scan.headers, scan.priority) == ((2, 9), 7)
+
+
+def test_the_scan_finds_headers_that_reach_beyond_the_end() -> None:
+    scan_refused(struct.pack(">H", flag("headers")) + b"\xff\xff\xff\xff\x01n?")
+
+
+def test_text_that_is_not_utf_8_survives() -> None:
+    wire = struct.pack(">H", flag("reply_to")) + b"\x02\xff\xfe"
+    properties = decode_properties(wire)
+    assert encode_properties(properties) == wire
+    assert PropertyScan(wire).reply_to == properties.reply_to
+
+
+@given(st.binary(max_size=60))
+def test_arbitrary_bytes_are_read_or_refused_and_the_scan_refuses_no_more(data: bytes) -> None:
+    try:
+        properties = decode_properties(data)
+    except WireError as error:
+        assert error.reply_code == SYNTAX_ERROR
+        return
+    scan = PropertyScan(data)
+    assert [getattr(scan, name) for name in SCANNED] == [getattr(properties, name) for name in SCANNED]
+
+
+# The independent codec
+
+SHORT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
+PROPERTIES = st.fixed_dictionaries(
+    {},
+    optional={
+        **{name: SHORT for name in TEXT_NAMES if name != "cluster_id"},  # pamqp refuses to write it
+        "headers": st.dictionaries(
+            SHORT, st.none() | st.booleans() | SHORT | st.integers(-(2**31), 2**31 - 1), min_size=1
+        ),
+        "delivery_mode": st.integers(1, 2),
+        "priority": st.integers(0, 255),
+        "timestamp": st.integers(0, 0xFFFFFFFF),
+    },
+)
+
+
+def as_pamqp(values: dict[str, Any]) -> dict[str, Any]:
+    """Pamqp has a datetime where we have seconds, and other names."""
+    converted = {"message_type" if name == "type" else name: value for name, value in values.items()}
+    if "timestamp" in values:
+        converted["timestamp"] = datetime.fromtimestamp(values["timestamp"], UTC)
+    return converted
+
+
+@given(PROPERTIES)
+def test_pamqp_reads_what_we_write(values: dict[str, Any]) -> None:
+    theirs = pamqp_header.ContentHeader()
+    theirs.unmarshal(struct.pack(">HHQ", 60, 0, 0) + encode_properties(BasicProperties(**values)))
+    read = {name: value for name, value in theirs.properties if value not in (None, "")}
+    assert read == as_pamqp(values)
+
+
+@given(PROPERTIES)
+def test_we_read_what_pamqp_writes(values: dict[str, Any]) -> None:
+    data = pamqp_commands.Basic.Properties(**as_pamqp(values)).marshal()
+    assert decode_properties(data) == BasicProperties(**values)
