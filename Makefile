@@ -25,7 +25,9 @@ demo: $(VENV)/.installed
 	@$(BIN)/fedora-messaging demo $(ARGS)
 
 test: check
-	$(BIN)/python -m pytest $(TESTS) $(ARGS)
+	$(BIN)/python -m pytest $(TESTS) --cov --cov-report= $(ARGS)
+	$(BIN)/coverage report --skip-covered --fail-under=100 \
+	  --include='src/fedora_messaging/wire/*,src/fedora_messaging/protocol/*,src/fedora_messaging/broker/core/*'
 
 # Unit and protocol tests only: what runs on every Python version.
 test-core: $(VENV)/.installed

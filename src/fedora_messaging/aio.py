@@ -22,7 +22,7 @@ from .exceptions import BaseException as LibraryException
 from .exceptions import ConnectionException, PublishTimeout
 from .faces import check_callback, publish_failed, publish_started, publish_succeeded, queue_plan
 from .message import Message
-from .options import BindingOptions, ConnectionOptions, QosOptions, QueueOptions
+from .options import PREFETCH_MAX, BindingOptions, ConnectionOptions, QosOptions, QueueOptions
 
 _log = logging.getLogger(__name__)
 
@@ -140,7 +140,7 @@ class Bus:
             self._supervisor.submit(out)
             await confirmed
         finally:
-            out.abandoned = True
+            out.abandon()
             if timer is not None:
                 timer.cancel()
 
@@ -167,6 +167,9 @@ class Bus:
 
         Returns:
             An asynchronous iterator of :class:`Delivery`, which can also be entered with ``async with``.
+
+        Raises:
+            ValueError: ``prefetch`` is nothing that AMQP can carry.
         """
         options = QueueOptions(
             name=queue or "",
@@ -175,6 +178,8 @@ class Bus:
             exclusive=queue is None,
             arguments=arguments or {},
         )
+        if not 0 <= prefetch <= PREFETCH_MAX:
+            raise ValueError(f"prefetch must be from 0 (no limit) to {PREFETCH_MAX}, not {prefetch}")
         bindings = [BindingOptions(exchange, topic) for topic in topics]
         return Subscription(self._supervisor, options, bindings, QosOptions(prefetch), auto_ack)
 
@@ -274,7 +279,8 @@ class Subscription:
         self._auto_ack = auto_ack
         self._inbox = Inbox()
         self._consumer = Consumer(lambda _consumer: self._inbox, queue, bindings, qos)
-        self._started = False
+        self._starting: asyncio.Task[None] | None = None
+        self._closed = False
         self._last: Delivery | None = None
 
     @property
@@ -291,12 +297,17 @@ class Subscription:
 
     async def close(self) -> None:
         """Unsubscribe; unacknowledged messages go back to the queue."""
+        self._closed = True
+        if self._starting is not None and not self._starting.done():
+            self._starting.cancel()
+            await asyncio.wait([self._starting])
         await self._consumer.stop()
 
     async def _start(self) -> None:
-        if not self._started:
-            self._started = True
-            await self._supervisor.consume(self._consumer)
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._supervisor.consume(self._consumer))
+        # Whoever gives up waiting may come back later: the subscription goes on being made.
+        await asyncio.shield(self._starting)
 
     def __aiter__(self) -> Self:
         return self
@@ -308,6 +319,8 @@ class Subscription:
             BadDeclaration: The broker refuses the queue or a binding.
             ConsumerCanceled: The queue was deleted.
         """
+        if self._closed:
+            raise StopAsyncIteration
         await self._start()
         last, self._last = self._last, None
         if self._auto_ack and last is not None and not last.settled:

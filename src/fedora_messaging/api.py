@@ -8,6 +8,7 @@ The connection is made at the first use, by a thread of the library's own, and k
 
 import logging
 import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 from . import config, exceptions
@@ -38,6 +39,7 @@ __all__ = [
 crochet: Any = None
 # The one connection of this process; a program may set it to None to have a new one made.
 _twisted_service: "Service | None" = None
+_service_lock = threading.Lock()
 # A forked child has its parent's service without its thread; it is kept unused, because collecting it
 # would close what belongs to the parent.
 _inherited: list[Any] = []
@@ -46,28 +48,36 @@ _inherited: list[Any] = []
 def _init_twisted_service() -> "Service":
     """Return the process's service, making it first if there is none."""
     global _twisted_service
-    if _twisted_service is None:
-        import atexit
+    # Many threads may publish for the first time at once.
+    with _service_lock:
+        if _twisted_service is None:
+            _twisted_service = _make_service()
+        return _twisted_service
 
-        from .sync.service import Service
 
-        service = Service(config.connection_options(config.conf))
-        monitoring = config.conf["monitoring"]
-        if monitoring:
-            try:
-                service.start_monitoring(
-                    monitoring["address"], monitoring["port"], bool(monitoring.get("always_ready", False))
-                )
-            except exceptions.ConfigurationException:
-                service.close()
-                raise
-        _twisted_service = service
-        atexit.register(_twisted_service.close)
-    return _twisted_service
+def _make_service() -> "Service":
+    import atexit
+
+    from .sync.service import Service
+
+    service = Service(config.connection_options(config.conf))
+    monitoring = config.conf["monitoring"]
+    if monitoring:
+        try:
+            service.start_monitoring(
+                monitoring["address"], monitoring["port"], bool(monitoring.get("always_ready", False))
+            )
+        except exceptions.ConfigurationException:
+            service.close()
+            raise
+    atexit.register(service.close)
+    return service
 
 
 def _forget_inherited_service() -> None:
-    global _twisted_service
+    global _service_lock, _twisted_service
+    # Another thread of the parent may have held it.
+    _service_lock = threading.Lock()
     _inherited.append(_twisted_service)
     _twisted_service = None
 

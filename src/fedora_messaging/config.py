@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, NotRequired, TypedDict, Union
 from . import amqp_url
 from ._version import __version__ as _fedora_version
 from .exceptions import ConfigurationException
-from .options import BindingOptions, ConnectionOptions, QosOptions, QueueOptions, TLSOptions
+from .options import PREFETCH_MAX, BindingOptions, ConnectionOptions, QosOptions, QueueOptions, TLSOptions
 
 if TYPE_CHECKING:
     from collections.abc import ItemsView, KeysView, ValuesView
@@ -508,7 +508,7 @@ def qos_options(settings: Mapping[str, Any]) -> QosOptions:
         ConfigurationException: A value is not a number that AMQP can carry.
     """
     table = {**DEFAULTS["qos"], **settings["qos"]}
-    for key, most in (("prefetch_count", 65535), ("prefetch_size", 4294967295)):
+    for key, most in (("prefetch_count", PREFETCH_MAX), ("prefetch_size", 4294967295)):
         value = table[key]
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
             raise ConfigurationException(f'"{key}" in [qos] must be a whole number from 0 to {most}')

@@ -6,6 +6,7 @@ from inspect import isclass
 from typing import Any
 
 from . import config, signals
+from .display import printable
 from .exceptions import ConfigurationException
 from .message import Message
 from .options import BindingOptions, QosOptions, QueueOptions
@@ -37,7 +38,13 @@ def publish_succeeded(message: Message) -> None:
 
 def publish_failed(message: Message, error: Exception) -> None:
     """Tell receivers that a message is not, or perhaps not, published."""
-    _log.error("Publishing %r failed: %s: %s", message, type(error).__name__, error)
+    _log.error(
+        "Publishing message %s on topic %s failed: %s: %s",
+        printable(getattr(message, "id", None)),
+        printable(repr(getattr(message, "topic", None))),
+        type(error).__name__,
+        printable(error),
+    )
     if signals.publish_failed_signal.receivers:
         try:
             signals.publish_failed_signal.send(_sender(), message=message, reason=error)

@@ -15,7 +15,9 @@ except ImportError:  # a distribution that does not package it yet
 MAX_DEPTH: Final = 64
 
 # orjson reads integers beyond 64 bits as floats, the standard library exactly.
-_BIG_INTEGER: Final = re.compile(rb"[0-9]{18}")
+# (Looking for eighteen digits in a row costs four times what orjson takes for the whole body; anything
+# that stands before a number cannot be inside one.)
+_BIG_INTEGER: Final = re.compile(rb"(?:^|[\[\s:,-])[0-9]{18}")
 #: Python's codecs that are no character sets, or take time out of proportion (punycode, idna).
 _REFUSED: Final = frozenset({"idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape"})
 _CODECS: Final = frozenset(aliases.values()) | {"cp874", "cp1006", "koi8_t", "koi8_u", "utf_8_sig"}

@@ -9,6 +9,7 @@ FRAME_MAX = 131072
 #: RabbitMQ 4.1 and newer refuse less; we never offer or accept less (PITFALLS P29).
 FRAME_MAX_FLOOR = 8192
 CHANNEL_MAX = 65535
+PREFETCH_MAX = 65535
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,6 +146,13 @@ def test_channels_need_an_open_connection() -> None:
         client.open_channel(1)
 
 
+@pytest.mark.parametrize("state", [State.CLOSING, State.CLOSED])
+def test_opening_a_channel_does_nothing_when_the_connection_ended_meanwhile(state: State) -> None:
+    client = machine_in(Role.CLIENT, state)
+    client.open_channel(1)
+    assert (client.events(), client.data_to_send(0)) == ([], b"")
+
+
 def test_channels_have_nothing_to_do_with_each_other() -> None:
     pair = Pair().opened(1, 2, 3)
     pair.client.send_method(2, m.BasicAck(1))
@@ -483,6 +490,19 @@ def test_garbage_instead_of_close_ok_is_not_worth_a_complaint(garbage: bytes) ->
     client.receive_data(garbage, 0)
     assert shown(client.events()) == [repr(ConnectionClosed(200, "", False))]
     assert client.data_to_send(0) == b""
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_channels_are_over_as_soon_as_their_connection_closes(role: Role) -> None:
+    machine = with_channel(role)
+    machine.close(320, "shutdown")
+    machine.data_to_send(0)
+    content = PUBLISH if role is Role.SERVER else m.BasicDeliver("c", 1)
+    machine.receive_data(frame(1, content) + header(1, 1) + body(1, b"a") + frame(1, m.BasicAck(1)), 0)
+    machine.receive_data(frame(1, m.ChannelClose(200, "", 0, 0)), 0)
+    machine.send_method(1, m.BasicAck(1))
+    machine.send_frames(1, frame(1, m.BasicAck(1)))
+    assert (machine.events(), machine.data_to_send(0)) == ([], b"")
 
 
 def test_frames_while_closing_are_thrown_away() -> None:

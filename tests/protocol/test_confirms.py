@@ -39,6 +39,19 @@ def test_settles_all_up_to_a_tag() -> None:
     assert list(unsettled) == ["m4"]
 
 
+def test_settles_further_and_further() -> None:
+    unsettled = of(6)
+    assert unsettled.settle(1, True) == ["m1"]
+    assert unsettled.settle(2, True) == ["m2"]
+    assert unsettled.settle(4, True) == ["m3", "m4"]
+    # What comes late takes nothing back.
+    assert unsettled.settle(2, True) == []
+    assert unsettled.settle(5, True) == ["m5"]
+    assert unsettled.settle(6, False) == ["m6"]
+    assert unsettled.sent("m7") == 7
+    assert unsettled.settle(7, True) == ["m7"]
+
+
 def test_tag_0_settles_everything() -> None:
     unsettled = of(3)
     assert unsettled.settle(0, True) == ["m1", "m2", "m3"]
@@ -74,6 +87,7 @@ def test_take_all() -> None:
     assert unsettled.take_all() == ["m2", "m3"]
     assert len(unsettled) == 0
     assert unsettled.sent("next") == 4
+    assert unsettled.settle(4, True) == ["next"]
 
 
 def test_an_item_may_be_anything() -> None:
@@ -104,11 +118,15 @@ class NaiveUnsettled:
         return settled
 
 
-@given(st.lists(st.none() | st.tuples(st.integers(0, 25), st.booleans()), max_size=60))
-def test_unsettled_as_a_naive_model(steps: list[tuple[int, bool] | None]) -> None:
+# Sent mostly, so that most tags mean something; None sends.
+ANSWERS = st.tuples(st.integers(0, 12), st.booleans())
+
+
+@given(st.integers(0, 10), st.lists(st.none() | ANSWERS, max_size=40))
+def test_unsettled_as_a_naive_model(first: int, rest: list[tuple[int, bool] | None]) -> None:
     unsettled: Unsettled[str] = Unsettled()
     model = NaiveUnsettled()
-    for step in steps:
+    for step in [None] * first + rest:
         if step is None:
             item = f"m{model.last + 1}"
             assert unsettled.sent(item) == model.sent(item)

@@ -312,6 +312,23 @@ def test_p18_a_body_in_crumbs_costs_about_its_size() -> None:
         assert server.events() == []
 
 
+def test_p18_closing_a_channel_gives_back_what_came_of_a_content() -> None:
+    server = with_channel(Role.SERVER)
+    tracemalloc.start()
+    try:
+        server.receive_data(frame(1, PUBLISH) + header(1, MB), 0)
+        for _ in range(8):
+            server.receive_data(body(1, bytes(64 * KB)), 0)
+        kept, _ = tracemalloc.get_traced_memory()
+        # The client may never answer this.
+        server.close_channel(1, 406, "PRECONDITION_FAILED - x")
+        rest, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept >= 512 * KB
+    assert rest <= 64 * KB
+
+
 def test_p18_heartbeats_without_end_cost_nothing() -> None:
     server = machine_in(Role.SERVER, State.OPEN)
     with at_most(64 * KB):

@@ -178,6 +178,8 @@ class Proxy:
         self.port = 0
         self._pairs: set[_Pair] = set()
         self._stall_new = False
+        self._stall_at: tuple[Method, set[Direction]] | None = None
+        self._next_budget: dict[Direction, int] = {}
         self._loop: asyncio.AbstractEventLoop
         self._listener: asyncio.Server | None = None
         self._dialling: set[asyncio.Task[Any]] = set()
@@ -214,10 +216,19 @@ class Proxy:
 
         self._call(reset)
 
-    def cut_after(self, count: int, direction: Direction) -> None:
-        """End each open connection when this many bytes more have passed in a direction."""
+    def cut_after(self, count: int, direction: Direction, *, new: bool = False) -> None:
+        """End each open connection when this many bytes more have passed in a direction.
+
+        Args:
+            count: How many.
+            direction: Which way.
+            new: Leave open connections alone, and do so to the next one that is made.
+        """
 
         def limit() -> None:
+            if new:
+                self._next_budget = {direction: count}
+                return
             for pair in list(self._pairs):
                 if count:
                     pair.budget[direction] = count
@@ -241,6 +252,19 @@ class Proxy:
                 pair.update_reading()
 
         self._call(stop)
+
+    def stall_at(self, method: Method, *directions: Direction) -> None:
+        """Stall, once, as soon as a client has sent a method, which the broker still gets.
+
+        Args:
+            method: Class and method id.
+            *directions: Which ways to stop, both by default.
+        """
+
+        def watch() -> None:
+            self._stall_at = (method, set(directions or Direction))
+
+        self._call(watch)
 
     def resume(self) -> None:
         """Behave again: forward what was held back, and listen."""
@@ -270,6 +294,13 @@ class Proxy:
     def note(self, direction: Direction, methods: list[tuple[int, Method]]) -> None:
         """Keep what passed; called by the connections."""
         self._passed(direction).extend(methods)
+        if direction is UP and self._stall_at is not None:
+            awaited, directions = self._stall_at
+            if any(method == awaited for _, method in methods):
+                self._stall_at = None
+                for pair in self._pairs:
+                    pair.stalled = set(directions)
+                    pair.update_reading()
 
     def _passed(self, direction: Direction) -> list[tuple[int, Method]]:
         return self.sent if direction is UP else self.received
@@ -320,6 +351,7 @@ class Proxy:
         pair = _Pair(self)
         if self._stall_new:
             pair.stalled = set(Direction)
+        pair.budget, self._next_budget = self._next_budget, {}
         self._pairs.add(pair)
         task = self._loop.create_task(self._dial(pair))
         self._dialling.add(task)

@@ -91,9 +91,18 @@ class Channel:
     async def close(self) -> None:
         """Close the channel; unacknowledged deliveries go back to their queues."""
         if self.is_open:
+            self.close_soon()
+            await self._closed
+
+    def close_soon(self) -> None:
+        """Close the channel without waiting for the broker's answer."""
+        if self.is_open:
             self.connection.machine.close_channel(self.number, REPLY_SUCCESS, "")
             self.connection.flush_soon()
-            await self._closed
+
+    async def wait_closed(self, timeout: float) -> None:
+        """Wait for the broker's answer, or give up after some seconds."""
+        await asyncio.wait([self._closed], timeout=timeout)
 
     # The connection calls these
 
@@ -123,8 +132,13 @@ class Channel:
         """The channel ended, the connection goes on."""
         if not self._closed.done():
             self._closed.set_result(None)
+        error = ChannelClosed(event.reply_code, event.reply_text)
         if event.by_peer:
-            self._fail(ChannelClosed(event.reply_code, event.reply_text))
+            self._fail(error)
+        else:
+            # We closed it ourselves while somebody was waiting for an answer on it.
+            self._error = error
+            self._fail_waiting(error)
 
     def on_lost(self, error: ConnectionClosed) -> None:
         """The connection ended."""
@@ -139,16 +153,18 @@ class Channel:
 
     def _fail(self, error: AMQPError) -> None:
         self._error = error
+        self._fail_waiting(error)
+        if self.listener is not None:
+            self.listener.on_channel_closed(error)
+
+    def _fail_waiting(self, error: AMQPError) -> None:
         waiting: list[asyncio.Future[None] | asyncio.Future[Method]] = [self.opened, *self._waiting]
         self._waiting.clear()
         for future in waiting:
             if not future.done():
                 future.set_exception(self._as_exception(error))
-        if not self.opened.cancelled():
-            # Nobody may be waiting for it any longer; that is no reason to complain at exit.
-            self.opened.exception()
-        if self.listener is not None:
-            self.listener.on_channel_closed(error)
+                # Nobody may be waiting for it any longer; that is no reason to complain at exit.
+                future.exception()
 
     def _as_exception(self, error: AMQPError) -> Exception:
         if isinstance(error, ChannelClosed):

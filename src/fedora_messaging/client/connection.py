@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ..exceptions import ConnectionClosed, ConnectionException, NoFreeChannels
+from ..exceptions import ConfigurationException, ConnectionClosed, ConnectionException, NoFreeChannels
 from ..options import ConnectionOptions
 from ..protocol import events as ev
 from ..protocol import sasl
@@ -108,7 +108,9 @@ class Connection:
         except OSError as error:
             raise self._unreachable(_describe(error)) from error
         except UnicodeError as error:
-            raise self._unreachable("that is no host name") from error
+            raise ConfigurationException(
+                f'"amqp_url" names the host {options.host!r}, which cannot be the name of a host'
+            ) from error
 
     async def _abort_and_wait(self) -> None:
         """Leave no open socket behind."""

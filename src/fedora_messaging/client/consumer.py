@@ -17,7 +17,7 @@ from ..exceptions import (
 )
 from ..options import BindingOptions, QosOptions, QueueOptions
 from ..protocol import events as ev
-from ..protocol.errors import ACCESS_REFUSED
+from ..protocol.errors import ACCESS_REFUSED, REPLY_SUCCESS
 from ..wire import methods as m
 from ..wire.methods import Method
 from .channel import Channel
@@ -29,6 +29,8 @@ from .topology import declare
 
 _log = logging.getLogger("fedora_messaging.twisted.consumer")
 
+#: Seconds for the broker to answer that a channel is closed.
+_CLOSE_TIMEOUT = 5.0
 #: Seconds before a channel that the broker keeps closing is opened again.
 _REOPEN_DELAY = 1.0
 
@@ -80,11 +82,16 @@ class Consumer:
         self._reopening: asyncio.Task[None] | None = None
         self._runner = make_runner(self)
         self._runner_started = False
+        self._halted = False
 
     @property
     def connected(self) -> bool:
         """Whether deliveries can come now."""
         return self._channel is not None
+
+    @property
+    def _is_ending(self) -> bool:
+        return self._stopping is not None or self._halted
 
     # The supervisor calls this
 
@@ -99,8 +106,9 @@ class Consumer:
         """
         self._connection = connection
         self.queue_name = await declare(connection, self.queue, self.bindings)
-        await self._subscribe(connection)
-        if not self._runner_started:
+        if not self._is_ending:
+            await self._subscribe(connection)
+        if not self._runner_started and not self._is_ending:
             self._runner_started = True
             self._runner.start()
 
@@ -116,9 +124,19 @@ class Consumer:
             await channel.call(m.BasicConsume(self.queue_name, self.tag), m.BasicConsumeOk)
         except ChannelClosed as error:
             self._channel = None
+            if self._is_ending and error.reply_code == REPLY_SUCCESS:
+                return  # we closed it ourselves, having been stopped meanwhile
             if error.reply_code == ACCESS_REFUSED:
                 raise PermissionException("queue", self.queue_name, error.reply_text) from error
             raise ConnectionException(str(error), reason=error) from error
+        except BaseException:
+            self._channel = None
+            channel.close_soon()
+            raise
+        if self._is_ending:
+            self._channel = None
+            channel.close_soon()
+            return
         self.running = True
         _log.info("Successfully registered %r", self)
 
@@ -127,7 +145,7 @@ class Consumer:
     def on_content(self, content: ev.ContentReceived) -> None:
         """A delivery."""
         method = content.method
-        if isinstance(method, m.BasicDeliver) and self._stopping is None:
+        if isinstance(method, m.BasicDeliver) and not self._is_ending:
             self._runner.put(
                 Raw(
                     self._epoch,
@@ -226,13 +244,18 @@ class Consumer:
 
     def _end(self, error: BaseException) -> None:
         """Stop because of an error."""
-        if isinstance(error, StopIteration):
-            # A future refuses this one, which would otherwise end a generator that waits for it.
-            wrapped = RuntimeError("the callback raised StopIteration")
+        if isinstance(error, StopIteration | asyncio.CancelledError | GeneratorExit):
+            # These would do something else to whoever waits for the result than tell that it failed.
+            wrapped = RuntimeError(f"the callback raised {type(error).__name__}")
             wrapped.__cause__ = error
             error = wrapped
         if self._stopping is None:
             self._stopping = self._loop.create_task(self._shut_down(error))
+
+    def halt(self) -> None:
+        """Begin no more callbacks; :meth:`stop` does the rest."""
+        self._halted = True
+        self._runner.halt()
 
     async def stop(self) -> None:
         """Let the running callback end, acknowledge it, unsubscribe; what was not begun goes back."""
@@ -247,7 +270,8 @@ class Consumer:
         self._send_ack()
         channel, self._channel = self._channel, None
         if channel is not None and channel.is_open:
-            await channel.close()
+            channel.close_soon()
+            await channel.wait_closed(_CLOSE_TIMEOUT)
         if self.result.done():
             return
         if error is None:

@@ -60,4 +60,6 @@ class ConsumerGroup:
 
     async def stop(self) -> None:
         """Let running callbacks end, acknowledge them, and unsubscribe."""
+        for consumer in self.consumers:
+            consumer.halt()
         await asyncio.gather(*[consumer.stop() for consumer in self.consumers])

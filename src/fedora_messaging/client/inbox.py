@@ -29,6 +29,10 @@ class Inbox:
 
     async def finish(self) -> None:
         """Give nothing out any more."""
+        self.halt()
+
+    def halt(self) -> None:
+        """Give nothing out any more."""
         self._finished = True
         self._raws.clear()
         self._wake()

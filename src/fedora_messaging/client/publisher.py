@@ -45,12 +45,29 @@ class Outgoing:
         abandoned: Nobody waits any longer: it is not sent (again).
     """
 
-    __slots__ = ("abandoned", "attempts", "body", "error", "exchange", "method", "properties", "settled")
+    __slots__ = (
+        "abandoned",
+        "attempts",
+        "body",
+        "error",
+        "exchange",
+        "mandatory",
+        "method",
+        "properties",
+        "settled",
+    )
 
     def __init__(
-        self, exchange: str, method: bytes, properties: bytes, body: bytes, settled: Settled
+        self,
+        exchange: str,
+        method: bytes,
+        properties: bytes,
+        body: bytes,
+        settled: Settled,
+        mandatory: bool = False,
     ) -> None:
         self.exchange = exchange
+        self.mandatory = mandatory
         self.method = method
         self.properties = properties
         self.body = body
@@ -59,6 +76,11 @@ class Outgoing:
         self.attempts = 0
         # Set by basic.return, which comes before the confirm.
         self.error: Exception | None = None
+
+    def abandon(self) -> None:
+        """Nobody waits any longer; the message takes no more memory."""
+        self.abandoned = True
+        self.properties = self.body = b""
 
 
 def encode(message: Message, exchange: Any, settled: Settled, mandatory: bool = False) -> Outgoing:
@@ -71,7 +93,8 @@ def encode(message: Message, exchange: Any, settled: Settled, mandatory: bool = 
     if not isinstance(exchange, str):
         raise TypeError(f"the exchange must be text, but is a {type(exchange).__name__}")
     method = m.BasicPublish(exchange, message._encoded_routing_key, mandatory).encode()
-    return Outgoing(exchange, method, encode_properties(message._properties), message._encoded_body, settled)
+    properties = encode_properties(message._properties)
+    return Outgoing(exchange, method, properties, message._encoded_body, settled, mandatory)
 
 
 class Publisher:
@@ -120,6 +143,8 @@ class Publisher:
 
     def submit(self, out: Outgoing) -> None:
         """Send a message, at once or as soon as it can be."""
+        while self._waiting and self._waiting[0].abandoned:
+            self._waiting.popleft()
         if self._waiting or self._suspects or self._channel is None:
             self._waiting.append(out)
             if self._channel is None:
@@ -198,7 +223,7 @@ class Publisher:
         if not isinstance(method, m.BasicReturn):
             return
         for out in self._unsettled:
-            if out.error is None and out.properties == content.properties and out.body == content.body:
+            if out.mandatory and out.error is None and _is_of(out, method, content):
                 out.error = PublishReturned(Unroutable(method.reply_code, method.reply_text))
                 return
 
@@ -233,3 +258,10 @@ class Publisher:
             self._settle(out, PublishException(reason))
         else:
             self._suspects.appendleft(out)
+
+
+def _is_of(out: Outgoing, method: m.BasicReturn, content: ev.ContentReceived) -> bool:
+    """Whether a returned message may be this one; equal ones are told apart by their order."""
+    return (
+        out.exchange == method.exchange and out.properties == content.properties and out.body == content.body
+    )

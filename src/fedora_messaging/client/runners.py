@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
+from inspect import isawaitable, iscoroutinefunction
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -37,15 +38,17 @@ class Runner(Protocol):
         """Process a delivery when its turn comes."""
         ...
 
+    def halt(self) -> None:
+        """Begin nothing more."""
+        ...
+
     async def finish(self) -> None:
-        """Let the running callback end, and process nothing more."""
+        """Begin nothing more, and let the running callback end."""
         ...
 
 
 def is_coroutine_callback(callback: Any) -> bool:
     """Whether calling it gives a coroutine: a coroutine function, or an object with an async ``__call__``."""
-    from inspect import iscoroutinefunction
-
     return iscoroutinefunction(callback) or iscoroutinefunction(getattr(callback, "__call__", None))  # noqa: B004
 
 
@@ -95,11 +98,15 @@ class CoroutineRunner:
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
 
-    async def finish(self) -> None:
-        """Let the running callback end, and process nothing more."""
+    def halt(self) -> None:
+        """Begin nothing more."""
         self._stopping = True
         self._inbox.clear()
         self._wake()
+
+    async def finish(self) -> None:
+        """Begin nothing more, and let the running callback end."""
+        self.halt()
         if self._task is not None and self._task is not asyncio.current_task():
             await asyncio.wait([self._task])
 
@@ -136,6 +143,10 @@ class CoroutineRunner:
         return task is not None and task.cancelling() > 0
 
 
+async def _await(result: Awaitable[Any]) -> None:
+    await result
+
+
 class ThreadRunner:
     """Calls the callback in one thread; a burst of results costs the event loop one wake-up."""
 
@@ -169,10 +180,14 @@ class ThreadRunner:
         """Process a delivery when its turn comes."""
         self._inbox.put(raw)
 
-    async def finish(self) -> None:
-        """Let the running callback end, and process nothing more."""
+    def halt(self) -> None:
+        """Begin nothing more."""
         self._stopping = True
         self._inbox.put(None)
+
+    async def finish(self) -> None:
+        """Begin nothing more, and let the running callback end."""
+        self.halt()
         if self._thread.ident is not None:
             await self._ended
 
@@ -201,7 +216,10 @@ class ThreadRunner:
         if message is None:
             return REFUSED
         try:
-            self._callback(message)
+            result = self._callback(message)
+            if isawaitable(result):
+                # A decorator, or a lambda, hides a coroutine function: its work is still to be done.
+                asyncio.run_coroutine_threadsafe(_await(result), self._loop).result()
         except BaseException as error:  # SystemExit and KeyboardInterrupt end consuming, not the thread alone
             return raised(message, error, self._stats)
         return succeeded(message, self._stats)

@@ -5,9 +5,16 @@ import logging
 import random
 from collections.abc import Callable
 
-from ..exceptions import BadDeclaration, ConfigurationException, ConnectionException, PermissionException
+from ..exceptions import (
+    BadDeclaration,
+    ConfigurationException,
+    ConnectionClosed,
+    ConnectionException,
+    PermissionException,
+)
 from ..exceptions import BaseException as LibraryException
 from ..options import ConnectionOptions, RetryOptions
+from ..protocol.errors import CONNECTION_FORCED, REPLY_SUCCESS
 from .connection import Connection, Unreachable
 from .consumer import Consumer
 from .publisher import Outgoing, Publisher
@@ -95,7 +102,7 @@ class Supervisor:
             try:
                 await consumer.attach(connection)
             except ConnectionException:
-                if not connection.closed.done():
+                if not connection.closed.done() or _is_our_fault(connection.closed.result()):
                     raise
             else:
                 break
@@ -195,3 +202,9 @@ class Supervisor:
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_exception(error)
+
+
+def _is_our_fault(end: Exception) -> bool:
+    """Whether the broker closed the connection because of what was asked, so that asking again is no use."""
+    code = end.reply_code if isinstance(end, ConnectionClosed) else 0
+    return code not in (0, REPLY_SUCCESS, CONNECTION_FORCED)

@@ -31,8 +31,11 @@ async def declare(connection: Connection, queue: QueueOptions, bindings: Sequenc
                 await channel.call(_binding(declared.queue, binding), m.QueueBindOk)
             except ChannelClosed as error:
                 raise BadDeclaration("binding", _describe_binding(declared.queue, binding), error) from error
-    finally:
         await channel.close()
+    except BaseException:
+        # Not waited for: whoever gives up on a broker that is stuck must get away.
+        channel.close_soon()
+        raise
     return declared.queue
 
 

@@ -358,7 +358,6 @@ class Connection:
         state.state = ChannelState.CLOSING
         state.close_reason = (reply_code, text)
         state.assembly = None
-        state.expects.clear()
 
     def free_channel(self) -> int | None:
         """Client: return the lowest channel number not in use, or ``None``."""
@@ -519,7 +518,8 @@ class Connection:
             self._start_answered(method)
         elif isinstance(method, m.ConnectionTuneOk):
             self._tune_ok(method)
-        elif isinstance(method, m.ConnectionOpen):
+        else:
+            assert isinstance(method, m.ConnectionOpen)  # noqa: S101 - the table lets no other through
             self.state = State.OPENING
             self._events.append(OpenRequested(method.virtual_host))
 

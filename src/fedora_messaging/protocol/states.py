@@ -85,8 +85,6 @@ REPLIES: Final[dict[type[Method], tuple[type[Method], ...]]] = {
     m.TxRollback: (m.TxRollbackOk,),
 }
 
-_REPLY_METHODS: Final = frozenset(reply for replies in REPLIES.values() for reply in replies)
-
 #: Methods that may come on an open channel, by role. For a client the answers come on top, but only
 #: those it waits for.
 CHANNEL_RECEIVES: Final[dict[Role, frozenset[type[Method]]]] = {

@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
+#: Seconds for what is under way to end when the portal is stopped.
+_SETTLE = 1.0
+
 
 class Portal:
     """A running event loop; a burst of posted calls costs it one wake-up."""
@@ -69,8 +72,19 @@ class Portal:
         """Run a coroutine in the loop and forget it."""
         asyncio.run_coroutine_threadsafe(work, self._loop)
 
+    async def _settle(self) -> None:
+        """Let what is under way end, so that nobody waits for ever for a loop that is gone."""
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for call in (None, asyncio.Task.cancel):
+            for task in others:
+                if call is not None:
+                    call(task)
+            if others:
+                _done, others = await asyncio.wait(others, timeout=_SETTLE)
+
     def stop(self) -> None:
-        """End the loop and its thread."""
+        """End the loop and its thread; what does not end by itself is cancelled."""
+        self.run(self._settle())
         self._loop.call_soon_threadsafe(self._loop.stop)
         if not self.is_current_thread:
             self._thread.join()

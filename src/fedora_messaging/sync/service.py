@@ -55,7 +55,7 @@ class PendingPublish:
             ConnectionException: The broker does not let us in.
         """
         if not self._lock.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
-            self._out.abandoned = True
+            self._out.abandon()
             raise PublishTimeout(f"Publishing timed out after waiting {timeout} seconds.")
         if self._error is not None:
             raise self._error

@@ -324,8 +324,6 @@ class VirtualHost:
         self, exchange: Exchange, destination: Destination, routing_key: str, arguments: Mapping[str, Any]
     ) -> None:
         binding = exchange.unbind(destination, routing_key, arguments)
-        if binding is None:
-            return
         if self._is_stored(binding):
             self.journal.binding_removed(binding)
         if exchange.auto_delete and not exchange.bindings and exchange.name in self.exchanges:

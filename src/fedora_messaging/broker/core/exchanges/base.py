@@ -36,11 +36,6 @@ class Binding:
         self.routing_key = routing_key
         self.arguments = dict(arguments)
 
-    @property
-    def durable(self) -> bool:
-        """A binding survives a restart if both its ends do."""
-        return self.source.durable and self.destination.durable
-
 
 def binding_key(destination: Destination, routing_key: str, arguments: Mapping[str, Any]) -> tuple[Any, ...]:
     """What makes a binding of one exchange the same as another."""
@@ -105,14 +100,11 @@ class Exchange:
         """Whether a binding exists."""
         return binding_key(destination, routing_key, arguments) in self.bindings
 
-    def unbind(
-        self, destination: Destination, routing_key: str, arguments: Mapping[str, Any]
-    ) -> Binding | None:
-        """Remove a binding; returns it, or ``None`` if there was none."""
-        binding = self.bindings.pop(binding_key(destination, routing_key, arguments), None)
-        if binding is not None:
-            self._removed(binding)
-            self._cache.clear()
+    def unbind(self, destination: Destination, routing_key: str, arguments: Mapping[str, Any]) -> Binding:
+        """Remove a binding that exists; returns it."""
+        binding = self.bindings.pop(binding_key(destination, routing_key, arguments))
+        self._removed(binding)
+        self._cache.clear()
         return binding
 
     def destinations(self, routing_key: str, message: "Message") -> Iterable[Destination]:
