@@ -1,7 +1,6 @@
 """JSON of message bodies: orjson where its verdict is the standard library's, that one elsewhere."""
 
 import json
-import re
 from encodings.aliases import aliases
 from typing import Any, Final
 
@@ -14,10 +13,10 @@ except ImportError:  # a distribution that does not package it yet
 #: the stack in use; no schema in Fedora comes near (PITFALLS P20).
 MAX_DEPTH: Final = 64
 
-# orjson reads integers beyond 64 bits as floats, the standard library exactly.
-# (Looking for eighteen digits in a row costs four times what orjson takes for the whole body; anything
-# that stands before a number cannot be inside one.)
-_BIG_INTEGER: Final = re.compile(rb"(?:^|[\[\s:,-])[0-9]{18}")
+# orjson reads integers beyond 64 bits as floats, the standard library exactly. So many digits in a row are
+# looked for in a copy in which all digits are alike, which takes a tenth of what a regular expression does.
+_ALIKE: Final = bytes(0x30 if 0x30 <= byte <= 0x39 else byte for byte in range(256))
+_MANY_DIGITS: Final = b"0" * 18
 #: Python's codecs that are no character sets, or take time out of proportion (punycode, idna).
 _REFUSED: Final = frozenset({"idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape"})
 _CODECS: Final = frozenset(aliases.values()) | {"cp874", "cp1006", "koi8_t", "koi8_u", "utf_8_sig"}
@@ -38,7 +37,7 @@ def decode(body: bytes, encoding: str) -> Any:
         ValueError: The encoding is unknown, the bytes are not of it (``UnicodeDecodeError``), or the
             text is not JSON or nested too deep.
     """
-    if orjson is not None and encoding in _UTF8 and not _BIG_INTEGER.search(body):
+    if orjson is not None and encoding in _UTF8 and _MANY_DIGITS not in body.translate(_ALIKE):
         try:
             value = orjson.loads(body)
         except orjson.JSONDecodeError:
