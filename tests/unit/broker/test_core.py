@@ -59,3 +59,17 @@ def test_message_refused_after_its_queue_is_gone_is_forgotten(vhost: VirtualHost
     vhost.remove_queue(queue)
     queue.refuse(entry, None)
     assert queue.unacked == 0
+
+
+def test_p01_message_whose_headers_do_not_decode_is_dead_lettered_as_it_is(vhost: VirtualHost) -> None:
+    dead = declare(vhost, "dead")
+    arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"}
+    queue = vhost.declare_queue(QueueDeclare("q", arguments=arguments), owner=None)
+    broken = b"\x20\x00\x00\x00\x00\x03\x01aZ"
+    queue.publish(Message("", "q", broken, b"body"))
+    entry = queue.get(no_ack=False)
+    assert entry is not None
+    queue.refuse(entry, None)
+    refused = dead.get(no_ack=True)
+    assert refused is not None
+    assert (refused.message.properties, refused.message.body) == (broken, b"body")

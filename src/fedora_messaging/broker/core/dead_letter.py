@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from ...wire.errors import WireError
 from ...wire.properties import decode_properties, encode_properties
 from .message import Entry, Message
 from .queue import REJECTED, Queue
@@ -18,7 +19,13 @@ def make_dead_letter(queue: Queue, entry: Entry, reason: str, now: float) -> Mes
         now: Seconds since 1970.
     """
     old = entry.message
-    props = decode_properties(old.properties)
+    exchange = queue.arguments.dead_letter_exchange or ""
+    key = queue.arguments.dead_letter_routing_key
+    try:
+        props = decode_properties(old.properties)
+    except WireError:
+        # What cannot be read cannot be added to; it must get away from whoever refuses it nevertheless.
+        return Message(exchange, old.routing_key if key is None else key, old.properties, old.body)
     headers = dict(props.headers or {})
     cc = headers.get("CC")
     routing_keys = [old.routing_key, *(cc if isinstance(cc, list) else [])]
@@ -38,14 +45,12 @@ def make_dead_letter(queue: Queue, entry: Entry, reason: str, now: float) -> Mes
         headers["x-first-death-reason"] = reason
         headers["x-first-death-queue"] = queue.name
         headers["x-first-death-exchange"] = old.exchange
-    key = queue.arguments.dead_letter_routing_key
     if key is None:
         key = old.routing_key
     else:
         headers.pop("CC", None)
     headers.pop("BCC", None)
     props.headers = headers
-    exchange = queue.arguments.dead_letter_exchange or ""
     return Message(exchange, key, encode_properties(props), old.body)
 
 

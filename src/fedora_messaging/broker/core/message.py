@@ -1,7 +1,9 @@
 """A message inside the broker."""
 
+from contextlib import suppress
 from typing import Any
 
+from ...wire.errors import WireError
 from ...wire.fields import encode_shortstr
 from ...wire.properties import PERSISTENT, PropertyScan, decode_properties
 
@@ -52,16 +54,12 @@ class Message:
 
     @property
     def headers(self) -> dict[str, Any]:
-        """The decoded header table; do not change it.
-
-        Raises:
-            WireError: The table does not decode.
-        """
+        """The decoded header table; do not change it. A table that does not decode counts as empty."""
         if self._headers is None:
-            if self.scan.headers is None:
-                self._headers = {}
-            else:
-                self._headers = decode_properties(self.properties).headers or {}
+            self._headers = {}
+            if self.scan.headers is not None:
+                with suppress(WireError):
+                    self._headers = decode_properties(self.properties).headers or {}
         return self._headers
 
     def mentions(self, needle: bytes) -> bool:
