@@ -135,7 +135,9 @@ class Bus:
         timer = None
         if timeout is not None:
             expired = PublishTimeout(f"Publishing timed out after waiting {timeout} seconds.")
-            timer = loop.call_later(max(0.0, timeout), settled, expired)
+            if timeout <= 0:
+                raise expired
+            timer = loop.call_later(timeout, settled, expired)
         try:
             self._supervisor.submit(out)
             await confirmed

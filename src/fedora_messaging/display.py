@@ -12,7 +12,10 @@ def printable(value: object, limit: int = LIMIT) -> str:
     Line ends, control characters (C0 and C1), direction marks and lone surrogates become escapes like
     ``\x1b``; what is longer than ``limit`` characters is cut.
     """
-    text = value if isinstance(value, str) else str(value)
+    try:
+        text = value if isinstance(value, str) else str(value)
+    except Exception:  # somebody else's __str__
+        text = f"<{type(value).__name__} that cannot be shown>"
     if len(text) > limit:
         text = f"{text[:limit]}... ({len(text)} characters)"
     if text.isprintable():

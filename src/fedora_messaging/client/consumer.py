@@ -190,14 +190,15 @@ class Consumer:
             await asyncio.sleep(delay)
             try:
                 await self.attach(connection)
-            except (BadDeclaration, PermissionException) as error:
-                self._end(error)
-                return
-            except (ConnectionException, NoFreeChannels) as error:
+            except (BadDeclaration, ConnectionException, NoFreeChannels) as error:
+                # As after a reconnect: a queue may come back, and only then is it declared as we want it.
                 if connection.closed.done():
                     return
                 _log.warning("%r cannot resume yet: %s", self, error)
                 delay = _REOPEN_DELAY
+            except PermissionException as error:
+                self._end(error)
+                return
             else:
                 return
 

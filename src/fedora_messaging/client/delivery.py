@@ -77,15 +77,15 @@ def decode_or_refuse(raw: Raw, stats: ConsumerStats) -> Message | None:
     """Build the message; an invalid one is counted and logged, and ``None`` returned."""
     try:
         message = raw.decode()
-    except ValidationError as error:
+        _log.info("Consuming message from topic %r (message id %r)", message.topic, message.id)
+    except Exception as error:  # a ValidationError, or what an attribute of a schema class raises
         stats.invalid += 1
         _log.warning(
             "A message on queue %r with topic %r did not pass validation; ignoring message: %s",
             raw.queue,
             raw.routing_key,
-            printable(error.summary),
+            printable(error.summary if isinstance(error, ValidationError) else error),
         )
         return None
     stats.received += 1
-    _log.info("Consuming message from topic %r (message id %r)", message.topic, message.id)
     return message

@@ -54,7 +54,9 @@ class PendingPublish:
             PublishException: The broker refused.
             ConnectionException: The broker does not let us in.
         """
-        if not self._lock.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
+        # No time at all is no time for a confirm that was quick either.
+        in_time = timeout is None or timeout > 0
+        if not in_time or not self._lock.acquire(timeout=-1 if timeout is None else timeout):
             self._out.abandon()
             raise PublishTimeout(f"Publishing timed out after waiting {timeout} seconds.")
         if self._error is not None:

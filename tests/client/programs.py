@@ -1,0 +1,190 @@
+"""Programs that the tests run as processes of their own.
+
+``python -m tests.client.programs NAME ARGUMENT...``: each says what it does by lines on its standard output.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import sys
+import threading
+import warnings
+from typing import Any
+
+from fedora_messaging import api, config
+from fedora_messaging.exceptions import HaltConsumer
+from fedora_messaging.message import Message
+
+
+def say(*words: object) -> None:
+    print(*words, flush=True)
+
+
+def use(url: str) -> None:
+    config.conf["amqp_url"] = url
+
+
+def publish(queue: str, number: int, timeout: float = 15) -> None:
+    api.publish(Message(topic=f"{queue}.test", body={"number": number}), timeout=timeout)
+
+
+def queue_arguments(queue: str) -> dict[str, Any]:
+    settings = {"durable": True, "auto_delete": False, "exclusive": False, "arguments": {}}
+    return {
+        "queues": {queue: settings},
+        "bindings": {"exchange": "amq.topic", "queue": queue, "routing_keys": [f"{queue}.#"]},
+    }
+
+
+def fork(url: str, queue: str, published_before: str) -> None:
+    """Publish before (or not) and after `os.fork`, in the parent and in children and grandchildren."""
+    use(url)
+    if published_before == "yes":
+        publish(queue, 0)
+    children = []
+    for number in (1, 2):
+        child = os.fork()
+        if child == 0:
+            publish(queue, 10 * number)
+            grandchild = os.fork()
+            if grandchild == 0:
+                publish(queue, 10 * number + 1)
+                api.close()
+                os._exit(0)
+            _, status = os.waitpid(grandchild, 0)
+            publish(queue, 10 * number + 2)
+            # The ordinary end of a process, with its exit handlers.
+            sys.exit(os.waitstatus_to_exitcode(status))
+        children.append(child)
+    publish(queue, 1)
+    for child in children:
+        _, status = os.waitpid(child, 0)
+        say("child", os.waitstatus_to_exitcode(status))
+    publish(queue, 2)
+    say("done")
+
+
+def fork_while_publishing(url: str, queue: str) -> None:
+    """Fork while other threads publish: a child must not inherit what they hold."""
+    use(url)
+    stop = threading.Event()
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        while not stop.is_set():
+            try:
+                publish(queue, 0)
+            except BaseException as error:
+                failures.append(error)
+                return
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    statuses = []
+    for number in range(1, 9):
+        child = os.fork()
+        if child == 0:
+            try:
+                publish(queue, number)
+            except BaseException as error:
+                say("child", number, repr(error))
+                os._exit(1)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        statuses.append(os.waitstatus_to_exitcode(status))
+    stop.set()
+    for thread in threads:
+        thread.join()
+    say("children", statuses, "failures", failures)
+
+
+def _publish_from_pool(arguments: tuple[str, int]) -> int:
+    queue, number = arguments
+    publish(queue, number)
+    return os.getpid()
+
+
+def pool(url: str, queue: str) -> None:
+    """Publish from the processes of a multiprocessing pool that forks."""
+    use(url)
+    publish(queue, 0)
+    context = multiprocessing.get_context("fork")
+    with context.Pool(3) as workers:
+        pids = workers.map(_publish_from_pool, [(queue, number) for number in range(1, 31)], chunksize=1)
+        workers.close()
+        workers.join()
+    publish(queue, 31)
+    say("processes", len(set(pids)), os.getpid() in pids)
+
+
+def fork_in_callback(url: str, queue: str) -> None:
+    """A callback forks a process that publishes, as one that starts a job does."""
+    use(url)
+
+    def callback(received: Message) -> None:
+        child = os.fork()
+        if child == 0:
+            publish(queue + "x", received.body["number"])
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        say("child", os.waitstatus_to_exitcode(status))
+        raise HaltConsumer
+
+    try:
+        api.consume(callback, **queue_arguments(queue))
+    except HaltConsumer:
+        say("done")
+
+
+def consume(url: str, queue: str, kind: str) -> None:
+    """Consume; a line from standard input ends each callback."""
+    use(url)
+
+    def plain(received: Message) -> None:
+        say("begin", received.body["number"])
+        sys.stdin.readline()
+        say("end", received.body["number"])
+
+    async def coroutine(received: Message) -> None:
+        say("begin", received.body["number"])
+        await asyncio.to_thread(sys.stdin.readline)
+        say("end", received.body["number"])
+
+    say("start")
+    try:
+        api.consume(plain if kind == "function" else coroutine, **queue_arguments(queue))
+    except KeyboardInterrupt:
+        say("interrupted")
+    finally:
+        say("left")
+
+
+def publish_at_exit(url: str, queue: str) -> None:
+    """Publish and leave without closing anything."""
+    use(url)
+    publish(queue, 1)
+    say("done")
+
+
+def publish_in_daemon_thread(url: str, queue: str) -> None:
+    """The interpreter ends while threads publish."""
+    use(url)
+    publish(queue, 1)
+
+    def work() -> None:
+        while True:
+            publish(queue, 2)
+
+    for _ in range(4):
+        threading.Thread(target=work, daemon=True).start()
+    publish(queue, 3)
+    say("done")
+
+
+if __name__ == "__main__":
+    # Python 3.12 warns of every fork with threads about.
+    warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork")
+    globals()[sys.argv[1]](*sys.argv[2:])
