@@ -395,18 +395,26 @@ def _open(directory: Path) -> sqlite3.Connection:
     path = directory / FILE_NAME
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
-        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        # Taking the lock now makes a second broker fail at its start, not at its first message.
-        connection.execute("BEGIN IMMEDIATE")
-        _prepare(connection, path)
-        connection.execute("COMMIT")
+        try:
+            _take(connection, path)
+        except BaseException:
+            connection.close()
+            raise
     except sqlite3.OperationalError as error:
         raise StorageError(_explain(directory, error)) from error
     except sqlite3.DatabaseError as error:
         raise StorageError(f"{path} is not a broker's data file: {error}") from error
     return connection
+
+
+def _take(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    # Taking the lock now makes a second broker fail at its start, not at its first message.
+    connection.execute("BEGIN IMMEDIATE")
+    _prepare(connection, path)
+    connection.execute("COMMIT")
 
 
 def _explain(directory: Path, error: sqlite3.OperationalError) -> str:
