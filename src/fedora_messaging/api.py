@@ -8,23 +8,30 @@ The connection is made at the first use, by a thread of the library's own, and k
 
 import logging
 import os
+import sys
 import threading
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from . import config, exceptions
 from .faces import check_callback as _check_callback
-from .faces import publish_failed, publish_started, publish_succeeded, queue_plan
+from .faces import consume_arguments, publish_failed, publish_started, publish_succeeded, queue_plan
 from .message import SERIALIZED_MESSAGE_SCHEMA, SEVERITIES, Message, dumps, loads
 from .signals import pre_publish_signal, publish_failed_signal, publish_signal
 
 if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
     from .sync.service import Consumers, PendingPublish, Service
+    from .twisted.consumer import Consumer
 
 _log = logging.getLogger(__name__)
 
 __all__ = [
     "SERIALIZED_MESSAGE_SCHEMA",
     "SEVERITIES",
+    "Consumer",
     "Message",
     "consume",
     "dumps",
@@ -33,26 +40,60 @@ __all__ = [
     "publish",
     "publish_failed_signal",
     "publish_signal",
+    "twisted_consume",
 ]
+if find_spec("twisted") is None:
+    # A star import must go on without the extra.
+    __all__.remove("Consumer")
+
+# What is looked up only when it is used, so that nothing but its users needs Twisted.
+_LAZY = {
+    "Consumer": ("fedora_messaging.twisted.consumer", "Consumer"),
+    "defer": ("twisted.internet.defer", None),
+    "inspect": ("inspect", None),
+    "monitor": ("fedora_messaging.twisted.monitor", None),
+    "reactor": ("twisted.internet.reactor", None),
+    "service": ("fedora_messaging.twisted.service", None),
+    "threads": ("twisted.internet.threads", None),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module_name, attribute = _LAZY[name]
+    if "twisted" in module_name:
+        import_module("fedora_messaging.twisted")  # explains what is missing, if it is
+    module = import_module(module_name)
+    return module if attribute is None else getattr(module, attribute)
+
 
 # Tests of applications patch this name, which version 3.9 had; nothing here uses it.
 crochet: Any = None
-# The one connection of this process; a program may set it to None to have a new one made.
-_twisted_service: "Service | None" = None
+# The one connection of this process; a program may set it to None to have a new one made, or to a
+# FedoraMessagingServiceV2 of its own.
+_twisted_service: Any = None
 _service_lock = threading.Lock()
 # A forked child has its parent's service without its thread; it is kept unused, because collecting it
 # would close what belongs to the parent.
 _inherited: list[Any] = []
 
 
-def _init_twisted_service() -> "Service":
+def _init_twisted_service() -> Any:
     """Return the process's service, making it first if there is none."""
     global _twisted_service
     # Many threads may publish for the first time at once.
     with _service_lock:
-        if _twisted_service is None:
+        if _twisted_service is None or getattr(_twisted_service, "closed", None) is True:
             _twisted_service = _make_service()
         return _twisted_service
+
+
+def _blocking_service() -> "Service":
+    """Return the client of the process's service, which may be a Twisted service of the program's own."""
+    service = _init_twisted_service()
+    blocking = getattr(service, "blocking_service", None)
+    return service if blocking is None else blocking()  # type: ignore[no-any-return]
 
 
 def _make_service() -> "Service":
@@ -60,7 +101,7 @@ def _make_service() -> "Service":
 
     from .sync.service import Service
 
-    service = Service(config.connection_options(config.conf))
+    service = Service(config.connection_options(config.conf), make_twisted_face=_twisted_face)
     monitoring = config.conf["monitoring"]
     if monitoring:
         try:
@@ -72,6 +113,12 @@ def _make_service() -> "Service":
             raise
     atexit.register(service.close)
     return service
+
+
+def _twisted_face(service: "Service") -> Any:
+    from .twisted.service import FedoraMessagingServiceV2
+
+    return FedoraMessagingServiceV2._around(service)
 
 
 def _forget_inherited_service() -> None:
@@ -107,7 +154,7 @@ def _twisted_publish_wrapper(message: Message, exchange: str | None) -> _Attempt
     publish_started(message)
     try:
         message.validate()
-        service = _init_twisted_service()
+        service = _blocking_service()
         service.refuse_own_thread("publish()", "`await bus.publish()` of fedora_messaging.aio")
         target = config.conf["publish_exchange"] if exchange is None else exchange
         pending = service.publish(message, target)
@@ -172,24 +219,49 @@ def consume(
         ConnectionException: The broker refuses us.
         Exception: What the callback raised.
     """
-    consumers = _consumers(callback, bindings, queues)
-    from .sync.signals import stop_on_sigterm
+    _twisted_consume_wrapper(callback, bindings, queues).wait()
 
-    with stop_on_sigterm(consumers) as terminated:
-        error = _run(consumers)
-    if terminated:
-        raise SystemExit(0)
-    if error is None:
-        return
-    if not isinstance(error, exceptions.HaltConsumer):
-        _log.error("Consuming ended", exc_info=error)
-    raise error
+
+def _twisted_consume_wrapper(callback: Any, bindings: Any, queues: Any) -> "_Consumption":
+    """Prepare to consume. Tests of applications replace this function, so `consume` does nothing else."""
+    return _Consumption(_consumers(callback, bindings, queues))
+
+
+class _Consumption:
+    """Consumers that are about to run."""
+
+    def __init__(self, consumers: "Consumers") -> None:
+        self._consumers = consumers
+
+    def wait(self) -> None:
+        """Consume until the end, and raise what it ended with."""
+        from .sync.signals import stop_on_sigterm
+
+        _run_idle_reactor()
+        with stop_on_sigterm(self._consumers) as terminated:
+            error = _run(self._consumers)
+        if terminated:
+            raise SystemExit(0)
+        if error is None:
+            return
+        if not isinstance(error, exceptions.HaltConsumer):
+            _log.error("Consuming ended", exc_info=error)
+        raise error
+
+
+def _run_idle_reactor() -> None:
+    """Run the reactor that callbacks use, if the program has one and cannot run it itself."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and "twisted.internet.reactor" in sys.modules:
+        from .twisted.hosting import run_in_background
+
+        run_in_background()
 
 
 def _consumers(callback: Any, bindings: Any, queues: Any) -> "Consumers":
     plan, qos = queue_plan(bindings, queues)
     checked = _check_callback(callback)
-    service = _init_twisted_service()
+    service = _blocking_service()
     service.refuse_own_thread("consume()", "`await bus.consume()` of fedora_messaging.aio")
     return service.consumers(checked, plan, qos)
 
@@ -206,9 +278,60 @@ def _run(consumers: "Consumers") -> BaseException | None:
         return error
 
 
+def twisted_publish(message: Message, exchange: str | None = None) -> "Deferred[None]":
+    """Publish from a Twisted application; to be called in the reactor's thread.
+
+    Args:
+        message: Validated first.
+        exchange: By default ``publish_exchange`` of the configuration.
+
+    Returns:
+        A Deferred that fires when the broker has confirmed. It fails as :func:`publish` does, except that
+        there is no time limit, and with RuntimeError when nothing has set up the service before
+        (``twisted_consume``, ``publish``).
+
+    Raises:
+        ImportError: Twisted is not installed.
+    """
+    from .twisted.publish import publish_with_signals
+
+    return publish_with_signals(_twisted_service, message, exchange)
+
+
+def twisted_consume(
+    callback: Any,
+    bindings: config.BindingsType | None = None,
+    queues: dict[str, config.QueueConfig] | None = None,
+) -> "Deferred[list[Consumer]]":
+    """Consume in a Twisted application; returns at once, and the program runs the reactor.
+
+    Args:
+        callback: As :func:`consume` takes it; coroutine functions run in the reactor's event loop if it is
+            the asyncio reactor.
+        bindings: By default those of the configuration.
+        queues: By default those of the configuration.
+
+    Returns:
+        A Deferred that fires with one consumer for each queue when all are registered; it fails with
+        BadDeclaration, PermissionException, ConnectionException or NoFreeChannels. What ends a consumer
+        comes through its ``result``.
+
+    Raises:
+        ValueError: An argument is wrong.
+        ImportError: Twisted is not installed.
+    """
+    import_module("fedora_messaging.twisted")
+    bindings, queues = consume_arguments(bindings, queues)
+    checked = _check_callback(callback)
+    return _init_twisted_service().factory.consume(checked, bindings, queues)  # type: ignore[no-any-return]
+
+
 def close() -> None:
-    """Let running callbacks end and close the process's connection; the next use makes a new one."""
+    """Let running callbacks end and close the process's connection; the next use makes a new one.
+
+    A Twisted service of the program's own is only forgotten: its owner stops it.
+    """
     global _twisted_service
     service, _twisted_service = _twisted_service, None
-    if service is not None:
+    if hasattr(service, "close"):
         service.close()

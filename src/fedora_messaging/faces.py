@@ -64,10 +64,12 @@ def check_callback(callback: Any) -> Callable[[Message], Any]:
     return candidate  # type: ignore[no-any-return]
 
 
-def queue_plan(
-    bindings: Any, queues: Any
-) -> tuple[list[tuple[QueueOptions, list[BindingOptions]]], QosOptions]:
-    """Put together what to declare and consume.
+#: What to declare and consume: each queue with its bindings.
+QueuePlan = list[tuple[QueueOptions, list[BindingOptions]]]
+
+
+def consume_arguments(bindings: Any, queues: Any) -> tuple[list[Any], dict[str, Any]]:
+    """Return bindings and queues as tables of the configuration.
 
     Args:
         bindings: A table or list of tables as in the configuration; ``None`` takes its ``bindings``.
@@ -90,9 +92,20 @@ def queue_plan(
             config.validate_queues(queues)
     except ConfigurationException as error:
         raise ValueError(error.message) from error
-    passive = conf["passive_declares"]
+    return bindings, queues
+
+
+def queue_plan(bindings: Any, queues: Any) -> tuple[QueuePlan, QosOptions]:
+    """Put together what to declare and consume, from what :func:`consume_arguments` takes.
+
+    Raises:
+        ValueError: An argument is not what the configuration would accept.
+        TypeError: A table has a key that is unknown.
+    """
+    bindings, queues = consume_arguments(bindings, queues)
+    passive = config.conf["passive_declares"]
     plan = [
         (config.queue_options(name, settings, passive), config.binding_options(bindings, name))
         for name, settings in queues.items()
     ]
-    return plan, config.qos_options(conf)
+    return plan, config.qos_options(config.conf)

@@ -77,6 +77,18 @@ class ConnectionOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class ExchangeOptions:
+    """An exchange to declare; ``passive`` only checks that it exists."""
+
+    name: str
+    type: str
+    durable: bool = False
+    auto_delete: bool = False
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    passive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class QueueOptions:
     """A queue to declare; an empty name lets the broker choose one.
 

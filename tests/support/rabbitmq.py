@@ -74,7 +74,7 @@ def _version(release: Path) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", release.name)]
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Choose ports nobody listens on now; all are held until the last is chosen, so they differ."""
     chosen: list[int] = []
     with contextlib.ExitStack() as held:
@@ -199,7 +199,7 @@ class RabbitNode:
         self._extra_config = extra_config
         self._plugins = ("rabbitmq_management", *plugins)
         self.nodename = f"{name}@localhost"
-        self.port, self.management_port, self._distribution_port, self._epmd_port = _free_ports(4)
+        self.port, self.management_port, self._distribution_port, self._epmd_port = free_ports(4)
         self._epmd: _Child | None = None
         self._node: _Child | None = None
 

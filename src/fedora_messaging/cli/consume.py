@@ -7,6 +7,7 @@ import click
 
 from .. import config
 from .callbacks import load_callback
+from .reactor import reactor_provided
 from .running import consume_until_stopped
 
 Command = Callable[..., Any]
@@ -70,6 +71,7 @@ def consume(
     Without options this consumes the queues of the configuration. A module that is not installed is
     looked for in the current directory.
     """
-    loaded = load_callback(callback, callback_file)
-    apply_queue_options(exchange, queue_name, routing_key, app_name)
-    consume_until_stopped(loaded, config.conf["bindings"], config.conf["queues"])
+    with reactor_provided():
+        loaded = load_callback(callback, callback_file)
+        apply_queue_options(exchange, queue_name, routing_key, app_name)
+        consume_until_stopped(loaded, config.conf["bindings"], config.conf["queues"])

@@ -45,6 +45,10 @@ class Unreachable(ConnectionException):
     """Nobody listens there, or the network does not lead there; trying again may help."""
 
 
+class HandshakeCut(ConnectionException):
+    """The network connection ended, or fell silent, before the broker had let us in or refused us."""
+
+
 class Connection:
     """An open connection; make one with :meth:`open`.
 
@@ -82,6 +86,7 @@ class Connection:
         Raises:
             ConfigurationException: The TLS settings are wrong.
             Unreachable: There is no broker at that address.
+            HandshakeCut: The network connection ended too early.
             ConnectionException: There is one, but it refuses us; ``reason`` says why.
         """
         loop = asyncio.get_running_loop()
@@ -99,11 +104,13 @@ class Connection:
             async with asyncio.timeout(options.connect_timeout):
                 await dial(options, lambda: Link(self.machine, self, loop))
                 await self._opened
+        except ssl.SSLEOFError as error:
+            raise self._cut("the network connection was lost in the TLS handshake") from error
         except ssl.SSLError as error:
             raise self._refused(f"TLS: {error}") from error
         except TimeoutError as error:
             if self._connected:
-                raise self._refused(f"no answer within {options.connect_timeout:g} s") from error
+                raise self._cut(f"no answer within {options.connect_timeout:g} s") from error
             raise self._unreachable("timed out") from error
         except OSError as error:
             raise self._unreachable(_describe(error)) from error
@@ -130,6 +137,10 @@ class Connection:
     def _refused(self, why: str) -> ConnectionException:
         text = _HANDSHAKE_FAILED.format(self.options.address, why)
         return ConnectionException(text, reason=text)
+
+    def _cut(self, why: str) -> HandshakeCut:
+        text = _HANDSHAKE_FAILED.format(self.options.address, why)
+        return HandshakeCut(text, reason=text)
 
     # The link calls these
 
@@ -206,13 +217,18 @@ class Connection:
     def _on_closed(self, event: ev.ConnectionClosed) -> None:
         self._stop_block_timer()
         if not self._opened.done():
-            self._opened.set_exception(self._refused(event.reply_text or "the broker hung up"))
+            self._opened.set_exception(self._why_not_opened(event))
         error = ConnectionClosed(event.reply_code, event.reply_text)
         channels, self._channels = self._channels, {}
         for channel in channels.values():
             channel.on_lost(error)
         if not self.closed.done():
             self.closed.set_result(error)
+
+    def _why_not_opened(self, event: ev.ConnectionClosed) -> ConnectionException:
+        if event.reply_code == 0 and not event.by_peer:
+            return self._cut(event.reply_text)
+        return self._refused(event.reply_text or "the broker hung up")
 
     # The client calls these
 

@@ -53,6 +53,7 @@ class Consumer:
         tag: Consumer tag.
         stats: Counters.
         running: Subscribed, or about to be again; False once it has ended.
+        runner: Processes the deliveries.
         result: Done when consuming has ended: with the consumer after :meth:`stop`, or with the error
             that ended it.
     """
@@ -80,7 +81,7 @@ class Consumer:
         self._ack_due = 0
         self._stopping: asyncio.Task[None] | None = None
         self._reopening: asyncio.Task[None] | None = None
-        self._runner = make_runner(self)
+        self.runner = make_runner(self)
         self._runner_started = False
         self._halted = False
 
@@ -110,7 +111,20 @@ class Consumer:
             await self._subscribe(connection)
         if not self._runner_started and not self._is_ending:
             self._runner_started = True
-            self._runner.start()
+            self.runner.start()
+
+    async def extend(
+        self, connection: Connection, queue: QueueOptions, bindings: Sequence[BindingOptions]
+    ) -> None:
+        """Declare the queue once more, perhaps differently, and keep more bindings alive.
+
+        Raises:
+            BadDeclaration: The broker refuses queue or binding.
+            ConnectionException: The connection was lost meanwhile.
+            NoFreeChannels: There is no channel left.
+        """
+        await declare(connection, queue, bindings)
+        self.bindings += [binding for binding in bindings if binding not in self.bindings]
 
     async def _subscribe(self, connection: Connection) -> None:
         channel = await connection.open_channel()
@@ -146,7 +160,7 @@ class Consumer:
         """A delivery."""
         method = content.method
         if isinstance(method, m.BasicDeliver) and not self._is_ending:
-            self._runner.put(
+            self.runner.put(
                 Raw(
                     self._epoch,
                     method.delivery_tag,
@@ -218,7 +232,7 @@ class Consumer:
 
     def _tell(self, channel: Channel, tag: int, action: Action) -> None:
         if action is Action.ACK:
-            if not self._runner.in_order:
+            if not self.runner.in_order:
                 channel.send(m.BasicAck(tag))
                 return
             # Messages are settled in order, so one acknowledgement serves all of one turn of the loop.
@@ -256,7 +270,7 @@ class Consumer:
     def halt(self) -> None:
         """Begin no more callbacks; :meth:`stop` does the rest."""
         self._halted = True
-        self._runner.halt()
+        self.runner.halt()
 
     async def stop(self) -> None:
         """Let the running callback end, acknowledge it, unsubscribe; what was not begun goes back."""
@@ -267,7 +281,7 @@ class Consumer:
     async def _shut_down(self, error: BaseException | None) -> None:
         self.running = False
         if self._runner_started:
-            await self._runner.finish()
+            await self.runner.finish()
         self._send_ack()
         channel, self._channel = self._channel, None
         if channel is not None and channel.is_open:

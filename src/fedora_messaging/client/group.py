@@ -7,18 +7,22 @@ from typing import Any
 from ..message import Message
 from ..options import BindingOptions, QosOptions, QueueOptions
 from .consumer import Consumer
-from .runners import runner_for
+from .runners import CallbackRunner, runner_for
 from .supervisor import Supervisor
 
 
 class ConsumerGroup:
     """One callback on several queues: when one consumer ends with an error, all are stopped.
 
+    On a connection that is shared a queue has one consumer, as in version 3.9: to consume it again gives
+    its messages to the new callback, and the consumer belongs to both groups.
+
     Args:
         supervisor: Keeps the consumers alive.
         callback: Called, or awaited, with each message.
         queues: The queues with their bindings, in the order in which they are declared.
         qos: Prefetch of each consumer.
+        shared: The connection is shared, see above.
     """
 
     def __init__(
@@ -27,8 +31,12 @@ class ConsumerGroup:
         callback: Callable[[Message], Any],
         queues: Sequence[tuple[QueueOptions, Sequence[BindingOptions]]],
         qos: QosOptions,
+        *,
+        shared: bool = False,
     ) -> None:
         self._supervisor = supervisor
+        self._callback = callback
+        self._shared = shared
         make = runner_for(callback)
         self.consumers = [Consumer(make, queue, bindings, qos) for queue, bindings in queues]
 
@@ -42,11 +50,23 @@ class ConsumerGroup:
             NoFreeChannels: There is no channel left.
         """
         try:
-            for consumer in self.consumers:
-                await self._supervisor.consume(consumer)
+            for position, consumer in enumerate(self.consumers):
+                self.consumers[position] = await self._start(consumer)
         except BaseException:
             await self.stop()
             raise
+
+    async def _start(self, consumer: Consumer) -> Consumer:
+        if self._shared and consumer.queue.name:
+            running = self._supervisor.consumer_of(consumer.queue.name)
+            if running is not None and isinstance(running.runner, CallbackRunner):
+                await self._supervisor.with_connection(
+                    lambda connection: running.extend(connection, consumer.queue, consumer.bindings)
+                )
+                running.runner.replace_callback(self._callback)
+                return running
+        await self._supervisor.consume(consumer)
+        return consumer
 
     async def wait(self) -> BaseException | None:
         """Return when all have ended: the error of the first that failed, or ``None``."""

@@ -22,7 +22,7 @@ from ..exceptions import (
 from ..message import Message
 from ..protocol import events as ev
 from ..protocol.confirms import Unsettled
-from ..protocol.errors import ACCESS_REFUSED, NOT_FOUND
+from ..protocol.errors import ACCESS_REFUSED, NOT_FOUND, REPLY_SUCCESS
 from ..wire import methods as m
 from ..wire.methods import Method
 from ..wire.properties import encode_properties
@@ -138,6 +138,15 @@ class Publisher:
         for out in self._unsettled.take_all():
             self._settle(out, error)
         self.fail_waiting(error)
+
+    async def close_channel(self) -> None:
+        """Close the channel; what is in flight, and the next publishes, go over another one."""
+        channel = self._channel
+        if channel is not None:
+            channel.listener = None
+            closed = asyncio.ensure_future(channel.close())
+            self.on_channel_closed(ChannelClosed(REPLY_SUCCESS, "closed by the client"))
+            await closed
 
     # The faces call this
 

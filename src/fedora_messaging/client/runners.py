@@ -64,14 +64,14 @@ def runner_for(callback: Callable[[Message], Any]) -> Callable[["Consumer"], Run
     return make
 
 
-class CoroutineRunner:
-    """Awaits the callback in the event loop; one task for all deliveries."""
+class CallbackRunner:
+    """What the runners of callbacks have in common."""
 
     in_order = True
 
     def __init__(
         self,
-        callback: Callable[[Message], Awaitable[Any]],
+        callback: Callable[[Message], Any],
         stats: ConsumerStats,
         report: Report,
         is_stale: IsStale,
@@ -80,10 +80,34 @@ class CoroutineRunner:
         self._stats = stats
         self._report = report
         self._is_stale = is_stale
+
+    def replace_callback(self, callback: Callable[[Message], Any]) -> None:
+        """Give the messages that come from now on to another callback."""
+        self._callback = callback
+
+
+class CoroutineRunner(CallbackRunner):
+    """Awaits the callback in the event loop; one task for all deliveries."""
+
+    def __init__(
+        self,
+        callback: Callable[[Message], Awaitable[Any]],
+        stats: ConsumerStats,
+        report: Report,
+        is_stale: IsStale,
+    ) -> None:
+        super().__init__(callback, stats, report, is_stale)
         self._inbox: deque[Raw] = deque()
         self._arrival: asyncio.Future[None] | None = None
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
+
+    def replace_callback(self, callback: Callable[[Message], Any]) -> None:
+        """Give the messages that come from now on to another callback; a plain one runs in a thread."""
+        if is_coroutine_callback(callback):
+            self._callback = callback
+        else:
+            self._callback = _in_thread(callback)
 
     def start(self) -> None:
         """Begin."""
@@ -143,14 +167,19 @@ class CoroutineRunner:
         return task is not None and task.cancelling() > 0
 
 
+def _in_thread(callback: Callable[[Message], Any]) -> Callable[[Message], Awaitable[Any]]:
+    async def call(message: Message) -> None:
+        await asyncio.to_thread(callback, message)
+
+    return call
+
+
 async def _await(result: Awaitable[Any]) -> None:
     await result
 
 
-class ThreadRunner:
+class ThreadRunner(CallbackRunner):
     """Calls the callback in one thread; a burst of results costs the event loop one wake-up."""
-
-    in_order = True
 
     def __init__(
         self,
@@ -160,10 +189,7 @@ class ThreadRunner:
         is_stale: IsStale,
         name: str,
     ) -> None:
-        self._callback = callback
-        self._stats = stats
-        self._report = report
-        self._is_stale = is_stale
+        super().__init__(callback, stats, report, is_stale)
         self._inbox: SimpleQueue[Raw | None] = SimpleQueue()
         self._results: deque[tuple[Raw, Verdict]] = deque()
         self._wake_pending = False

@@ -1,6 +1,6 @@
 """Counters of what consumers did."""
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 
 
 @dataclass(slots=True)
@@ -25,3 +25,7 @@ class ConsumerStats:
 
     def __add__(self, other: "ConsumerStats") -> "ConsumerStats":
         return ConsumerStats(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    def as_dict(self) -> dict[str, int]:
+        """Return the counters by name."""
+        return asdict(self)

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from ..exceptions import (
     BadDeclaration,
@@ -13,14 +13,17 @@ from ..exceptions import (
     PermissionException,
 )
 from ..exceptions import BaseException as LibraryException
-from ..options import ConnectionOptions, RetryOptions
+from ..options import ConnectionOptions
 from ..protocol.errors import CONNECTION_FORCED, REPLY_SUCCESS
-from .connection import Connection, Unreachable
+from .backoff import Backoff
+from .connection import Connection, HandshakeCut, Unreachable
 from .consumer import Consumer
 from .publisher import Outgoing, Publisher
 from .stats import ConsumerStats
 
 _log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 
 class Supervisor:
@@ -28,10 +31,10 @@ class Supervisor:
 
     Args:
         options: Where to connect; several are tried in random order.
-        retry: Back-off between attempts.
-        jitter: Returns a random number from 0 to 1.
+        backoff: Delays between attempts.
 
     Attributes:
+        backoff: The same.
         publisher: Sends, now or as soon as there is a connection.
         consumers: Those that have not ended.
         ended_stats: What those that have ended did.
@@ -40,19 +43,20 @@ class Supervisor:
     def __init__(
         self,
         options: ConnectionOptions,
-        retry: RetryOptions | None = None,
-        jitter: Callable[[], float] = random.random,
+        backoff: Backoff | None = None,
     ) -> None:
         self.publisher = Publisher()
         self.consumers: list[Consumer] = []
         self.ended_stats = ConsumerStats()
+        self.backoff = backoff or Backoff()
         self._options = options
-        self._retry = retry or RetryOptions()
-        self._jitter = jitter
         self._connection: Connection | None = None
         self._waiters: list[asyncio.Future[Connection]] = []
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self._was_connected = False
+        self._given_up: ConnectionException | None = None
+        self._sleeping: asyncio.Future[None] | None = None
 
     @property
     def connected(self) -> bool:
@@ -68,28 +72,35 @@ class Supervisor:
         """Return the connection, waiting for one if need be.
 
         Raises:
-            ConnectionException: The broker answered, but refused us. Trying goes on.
+            ConnectionException: The broker answered, but refused us, and trying goes on; or it was given up.
             ConfigurationException: The TLS settings are wrong.
         """
         self.start()
         if self._connection is not None and self.connected:
             return self._connection
-        if self._closing:
-            raise ConnectionException("the client is closed", reason="the client is closed")
+        self._refuse_if_over()
         waiter: asyncio.Future[Connection] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         return await waiter
 
     def submit(self, out: Outgoing) -> None:
         """Publish."""
-        if self._closing:
-            out.settled(ConnectionException("the client is closed", reason="the client is closed"))
+        try:
+            self._refuse_if_over()
+        except ConnectionException as error:
+            out.settled(error)
             return
         self.start()
         self.publisher.submit(out)
 
+    def _refuse_if_over(self) -> None:
+        if self._closing:
+            raise ConnectionException("the client is closed", reason="the client is closed")
+        if self._given_up is not None:
+            raise self._given_up
+
     async def consume(self, consumer: Consumer) -> None:
-        """Start a consumer; from then on it is kept alive.
+        """Start a consumer, waiting for the broker; from then on it is kept alive.
 
         Raises:
             BadDeclaration: The broker refuses queue or binding.
@@ -97,17 +108,24 @@ class Supervisor:
             ConnectionException: The broker refuses us.
             NoFreeChannels: There is no channel left.
         """
+        await self.with_connection(consumer.attach)
+        self.consumers.append(consumer)
+        consumer.result.add_done_callback(lambda _result: self._consumer_ended(consumer))
+
+    async def with_connection(self, work: Callable[[Connection], Awaitable[Result]]) -> Result:
+        """Do something with the connection; when it is lost meanwhile, again with the next one."""
         while True:
             connection = await self.connection()
             try:
-                await consumer.attach(connection)
+                return await work(connection)
             except ConnectionException:
                 if not connection.closed.done() or _is_our_fault(connection.closed.result()):
                     raise
-            else:
-                break
-        self.consumers.append(consumer)
-        consumer.result.add_done_callback(lambda _result: self._consumer_ended(consumer))
+
+    def consumer_of(self, queue_name: str) -> Consumer | None:
+        """Return the living consumer of a queue, if there is one."""
+        living = (consumer for consumer in self.consumers if consumer.running)
+        return next((consumer for consumer in living if consumer.queue_name == queue_name), None)
 
     def _consumer_ended(self, consumer: Consumer) -> None:
         self.consumers.remove(consumer)
@@ -115,8 +133,9 @@ class Supervisor:
 
     async def close(self) -> None:
         """Stop consumers gracefully, then close the connection; publishes under way fail."""
-        self._closing = True
+        # Callbacks that still run may publish.
         await asyncio.gather(*[consumer.stop() for consumer in list(self.consumers)])
+        self._closing = True
         error = ConnectionException("the client was closed", reason="the client was closed")
         self.publisher.fail_all(error)
         self._fail_waiters(error)
@@ -126,15 +145,21 @@ class Supervisor:
             self._task.cancel()
             await asyncio.wait([self._task])
 
+    def stop_trying(self) -> None:
+        """Let the connection be the last one: when it is lost, or if there is none now, give up."""
+        self.backoff.keep_trying = False
+        if self._sleeping is not None:
+            self._sleeping.cancel()
+
     # The loop that owns the connection
 
     async def _run(self) -> None:
-        attempt = 0
         while not self._closing:
             connection = await self._connect()
             if connection is not None:
                 if await self._replay(connection):
-                    attempt = 0
+                    self.backoff.reset()
+                    self._was_connected = True
                     self._connection = connection
                     self._tell_waiters(connection)
                     self.publisher.attach(connection)
@@ -148,16 +173,41 @@ class Supervisor:
                         )
                 else:
                     await connection.close()
-            delay = self._delay(attempt)
-            attempt += 1
-            if not self._closing:
-                await asyncio.sleep(delay)
+            if not self._closing and not await self._wait_before_next():
+                self._give_up()
+                return
+
+    async def _wait_before_next(self) -> bool:
+        """Wait; returns whether to try again."""
+        delay = self.backoff.next()
+        if delay is None:
+            return False
+        self._sleeping = asyncio.ensure_future(asyncio.sleep(delay))
+        try:
+            await asyncio.wait([self._sleeping])
+        finally:
+            self._sleeping = None
+        return self.backoff.keep_trying
+
+    def _give_up(self) -> None:
+        text = f"connecting to {self._options.address} was given up after {self.backoff.attempts} attempts"
+        _log.error("%s", text)
+        self._given_up = ConnectionException(text, reason=text)
+        self.publisher.fail_all(self._given_up)
+        self._fail_waiters(self._given_up)
 
     async def _connect(self) -> Connection | None:
         try:
             return await Connection.open(self._options)
         except Unreachable as error:
             _log.warning("%s; trying again", error)
+        except HandshakeCut as error:
+            # The same broker let us in before, so this is the network's doing. At first it may be that what
+            # listens there is no broker, and whoever waits is told.
+            _log.warning("%s; trying again", error)
+            if not self._was_connected:
+                self._fail_waiters(error)
+                self.publisher.fail_waiting(error)
         except (ConnectionException, ConfigurationException) as error:
             _log.error("%s", error)  # noqa: TRY400 - a traceback would only show our own code
             self._fail_waiters(error)
@@ -184,12 +234,6 @@ class Supervisor:
                 _log.warning("%r could not be started again: %s; trying again", consumer, error)
                 return False
         return not connection.closed.done()
-
-    def _delay(self, attempt: int) -> float:
-        # A connection that held is dialled again at once, but not by all of a fleet in the same moment.
-        retry = self._retry
-        ceiling = min(retry.maximum, retry.initial * retry.factor ** min(attempt, 32))
-        return ceiling * self._jitter()
 
     def _tell_waiters(self, connection: Connection) -> None:
         waiters, self._waiters = self._waiters, []

@@ -1,19 +1,20 @@
 """HTTP endpoints that tell a service manager how a process is doing.
 
 ``GET /live`` answers while the library's event loop does; ``GET /ready`` with the counters, and with status
-503 while messages cannot come (unless ``always_ready`` restores the status of version 3.9). The server runs
-in threads of its own, so that it can tell of a loop that is stuck.
+503 while messages cannot come (unless ``always_ready`` restores the status of version 3.9); ``GET /status``
+with all that is known, and ``GET /metrics`` with the same for Prometheus. The server runs in threads of its
+own, so that it can tell of a loop that is stuck.
 """
 
-import json
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
 from ..exceptions import ConfigurationException
+from .endpoints import Answer, Endpoint
 
 _log = logging.getLogger(__name__)
 
@@ -27,32 +28,14 @@ class Monitor:
     Args:
         address: Address to listen on; empty means all.
         port: TCP port; 0 takes a free one.
-        is_live: Whether the event loop answers.
-        status: Returns what ``/ready`` shows, and whether the process is ready.
-        always_ready: Answer 200 to ``/ready`` whatever the state.
+        endpoints: What is answered, by the first part of the path.
 
     Raises:
         ConfigurationException: The port cannot be used.
     """
 
-    def __init__(
-        self,
-        address: str,
-        port: int,
-        *,
-        is_live: Callable[[], bool],
-        status: Callable[[], tuple[dict[str, Any], bool]],
-        always_ready: bool = False,
-    ) -> None:
-        def live() -> tuple[dict[str, Any], bool]:
-            alive = is_live()
-            return {"status": "OK" if alive else "the event loop does not answer"}, alive
-
-        def ready() -> tuple[dict[str, Any], bool]:
-            body, is_ready = status()
-            return body, is_ready or always_ready
-
-        handler = type("Handler", (_Handler,), {"endpoints": {"live": live, "ready": ready}})
+    def __init__(self, address: str, port: int, endpoints: Mapping[str, Endpoint]) -> None:
+        handler = type("Handler", (_Handler,), {"endpoints": endpoints})
         try:
             self._server = _Server((address, port), handler)
         except (OSError, OverflowError, TypeError) as error:
@@ -85,7 +68,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    endpoints: dict[str, Callable[[], tuple[dict[str, Any], bool]]]
+    endpoints: Mapping[str, Endpoint]
     timeout = _REQUEST_TIMEOUT
     server_version = "fedora-messaging"
     sys_version = ""
@@ -106,11 +89,9 @@ class _Handler(BaseHTTPRequestHandler):
         # Whatever follows the first part of the path is ignored, as in version 3.9.
         endpoint = self.endpoints.get(self.path.partition("?")[0].strip("/").split("/")[0])
         if endpoint is None:
-            self._send(HTTPStatus.NOT_FOUND, b"", with_body)
-            return
-        body, good = endpoint()
-        status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
-        self._send(status, json.dumps(body).encode() + b"\n", with_body)
+            self._send(Answer(HTTPStatus.NOT_FOUND, "application/json", b""), with_body)
+        else:
+            self._send(endpoint(), with_body)
 
     def _refuse_method(self) -> None:
         self.close_connection = True
@@ -119,13 +100,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def _send(self, status: HTTPStatus, body: bytes, with_body: bool) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
+    def _send(self, answer: Answer, with_body: bool) -> None:
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.content_type)
+        self.send_header("Content-Length", str(len(answer.body)))
         self.end_headers()
         if with_body:
-            self.wfile.write(body)
+            self.wfile.write(answer.body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in http.server
         _log.debug(format, *args)

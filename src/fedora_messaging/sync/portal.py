@@ -4,7 +4,10 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 Result = TypeVar("Result")
 
@@ -61,16 +64,16 @@ class Portal:
         Raises:
             TimeoutError: It took longer than ``timeout`` seconds; it has been cancelled.
         """
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        future = self.begin(work)
         try:
             return future.result(timeout)
         except TimeoutError:
             future.cancel()
             raise
 
-    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Run a coroutine in the loop and forget it."""
-        asyncio.run_coroutine_threadsafe(work, self._loop)
+    def begin(self, work: Coroutine[Any, Any, Result]) -> "Future[Result]":
+        """Run a coroutine in the loop, for a caller that does not wait."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def _settle(self) -> None:
         """Let what is under way end, so that nobody waits for ever for a loop that is gone."""

@@ -4,25 +4,36 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Coroutine, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from ..client.backoff import Backoff
 from ..client.group import ConsumerGroup
 from ..client.publisher import Outgoing, encode
 from ..client.supervisor import Supervisor
-from ..exceptions import PublishTimeout
+from ..exceptions import ConnectionException, PublishTimeout
 from ..message import Message
 from ..options import BindingOptions, ConnectionOptions, QosOptions, QueueOptions
+from . import endpoints
+from .endpoints import QueueSnapshot, Snapshot
 from .monitoring import Monitor
 from .portal import Portal
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
 _log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 #: Seconds that running callbacks get to end when the interpreter exits.
 _EXIT_GRACE: Final = 30.0
 
-
-_SHOWN_COUNTERS: Final = ("received", "processed", "dropped", "rejected", "failed")
+#: What a Twisted service has and programs use.
+_TWISTED_NAMES: Final = frozenset(
+    ("consuming", "factory", "getServiceNamed", "services", "startService", "stats", "stopService")
+)
 
 
 class PendingPublish:
@@ -68,40 +79,94 @@ class Service:
 
     Args:
         options: Where to connect.
+        backoff: Delays between attempts to connect.
+        make_twisted_face: Makes what the attributes of a Twisted service are looked up on.
     """
 
-    def __init__(self, options: ConnectionOptions) -> None:
+    def __init__(
+        self,
+        options: ConnectionOptions,
+        *,
+        backoff: Backoff | None = None,
+        make_twisted_face: Callable[["Service"], Any] | None = None,
+    ) -> None:
+        self.options = options
         self.pid = os.getpid()
         self._portal = Portal()
-        self._supervisor = Supervisor(options)
+        self._supervisor = Supervisor(options, backoff)
         self._closed = False
         self._monitor: Monitor | None = None
+        self._make_twisted_face = make_twisted_face
+
+    def __getattr__(self, name: str) -> Any:
+        # In version 3.9 the service of a process was Twisted's; programs that know it see it still.
+        if name not in _TWISTED_NAMES or self._make_twisted_face is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.twisted_face, name)
+
+    @cached_property
+    def twisted_face(self) -> Any:
+        """The same as a Twisted service."""
+        assert self._make_twisted_face is not None  # noqa: S101 - callers have looked
+        return self._make_twisted_face(self)
+
+    @property
+    def closed(self) -> bool:
+        """Whether :meth:`close` was called; a closed service stays so."""
+        return self._closed
+
+    @property
+    def backoff(self) -> Backoff:
+        """Delays between attempts to connect."""
+        return self._supervisor.backoff
 
     def start_monitoring(self, address: str, port: int, always_ready: bool) -> None:
-        """Answer ``/live`` and ``/ready`` over HTTP.
+        """Answer ``/live``, ``/ready``, ``/status`` and ``/metrics`` over HTTP.
 
         Raises:
             ConfigurationException: The port cannot be used.
         """
         self._monitor = Monitor(
-            address, port, is_live=self._portal.answers, status=self.status, always_ready=always_ready
+            address,
+            port,
+            {
+                "live": lambda: endpoints.live(self._portal.answers()),
+                "ready": lambda: endpoints.ready(self.snapshot(), always_ready),
+                "status": lambda: endpoints.status(self.snapshot()),
+                "metrics": lambda: endpoints.metrics(self.snapshot()),
+            },
         )
 
-    def status(self) -> tuple[dict[str, Any], bool]:
-        """Return the counters as ``/ready`` shows them, and whether messages can come and go."""
+    def snapshot(self) -> Snapshot:
+        """Return what the monitoring endpoints tell."""
         supervisor = self._supervisor
-        consumers = list(supervisor.consumers)
-        consuming = supervisor.connected and any(consumer.connected for consumer in consumers)
-        total = sum((consumer.stats for consumer in consumers), supervisor.ended_stats)
-        body = {
-            "consuming": consuming,
-            "published": supervisor.publisher.published,
-            "consumed": {name: getattr(total, name) for name in _SHOWN_COUNTERS},
-        }
-        ready = supervisor.connected and all(consumer.connected for consumer in consumers)
-        if not ready:
-            body["reason"] = "not connected" if not supervisor.connected else "not consuming"
-        return body, ready
+        connected = supervisor.connected
+        queues = tuple(
+            QueueSnapshot(consumer.queue_name, connected and consumer.connected, consumer.stats)
+            for consumer in list(supervisor.consumers)
+        )
+        reason = None
+        if not connected:
+            reason = "not connected"
+        elif not all(queue.consuming for queue in queues):
+            reason = "not consuming"
+        return Snapshot(
+            connected=connected,
+            consuming=any(queue.consuming for queue in queues),
+            reason=reason,
+            published=supervisor.publisher.published,
+            consumed=sum((queue.consumed for queue in queues), supervisor.ended_stats),
+            queues=queues,
+        )
+
+    def stop_trying(self) -> None:
+        """Let the present connection be the last one."""
+        self._portal.post(lambda _none: self._supervisor.stop_trying(), None)
+
+    @property
+    def in_own_thread(self) -> bool:
+        """Whether we are in the loop's thread, that is: in a coroutine callback."""
+        return self._portal.is_current_thread
 
     def refuse_own_thread(self, what: str, instead: str) -> None:
         """Raise if we are in the loop's thread, where waiting would never end.
@@ -109,7 +174,7 @@ class Service:
         Raises:
             RuntimeError: We are, that is: in a coroutine callback.
         """
-        if self._portal.is_current_thread:
+        if self.in_own_thread:
             raise RuntimeError(
                 f"{what} would wait for the very thread it is called in, so a coroutine callback cannot: "
                 f"call {instead} there, or make the callback a plain function"
@@ -123,8 +188,22 @@ class Service:
             TypeError: The body holds something that JSON lacks, or the exchange is no text.
         """
         pending = PendingPublish(message, exchange, mandatory)
-        self._portal.post(self._supervisor.submit, pending.outgoing)
+        self.submit(pending.outgoing)
         return pending
+
+    def submit(self, out: Outgoing) -> None:
+        """Begin to publish what is encoded already; it is settled in the loop's thread."""
+        self._portal.post(self._supervisor.submit, out)
+
+    def call(self, work: Callable[[Supervisor], Coroutine[Any, Any, Result]]) -> "Future[Result]":
+        """Run a coroutine function in the loop, for callers that do not wait.
+
+        Raises:
+            ConnectionException: The service is closed.
+        """
+        if self._closed:
+            raise ConnectionException("the service is closed", reason="the service is closed")
+        return self._portal.begin(work(self._supervisor))
 
     def consumers(
         self,
@@ -133,7 +212,11 @@ class Service:
         qos: QosOptions,
     ) -> "Consumers":
         """Prepare consumers of several queues with one callback."""
-        return Consumers(self._portal, lambda: ConsumerGroup(self._supervisor, callback, queues, qos))
+
+        def make_group() -> ConsumerGroup:
+            return ConsumerGroup(self._supervisor, callback, queues, qos, shared=True)
+
+        return Consumers(self._portal, make_group)
 
     def close(self, timeout: float | None = _EXIT_GRACE) -> None:
         """Let running callbacks end, close the connection, end the thread."""

@@ -1,0 +1,54 @@
+"""The state of a process's messaging as Prometheus metrics."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import REGISTRY, CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.registry import Collector
+
+from .endpoints import Snapshot
+
+CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
+
+_HELP: Final = {
+    "received": "Valid messages handed to a callback.",
+    "processed": "Messages acknowledged.",
+    "dropped": "Messages that a callback dropped.",
+    "rejected": "Messages that a callback put back.",
+    "failed": "Messages whose callback raised an unexpected exception.",
+    "invalid": "Deliveries refused because they are no valid messages.",
+}
+
+
+class _SnapshotCollector(Collector):
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterator[Metric]:
+        snapshot = self._snapshot
+        yield GaugeMetricFamily(
+            "fedora_messaging_connected", "Whether there is a connection to the broker.", snapshot.connected
+        )
+        yield GaugeMetricFamily(
+            "fedora_messaging_ready", "Whether messages can come and go.", snapshot.reason is None
+        )
+        yield CounterMetricFamily(
+            "fedora_messaging_published", "Publishes that the broker confirmed.", snapshot.published
+        )
+        for name, number in snapshot.consumed.as_dict().items():
+            yield CounterMetricFamily(f"fedora_messaging_{name}", _HELP[name], number)
+        consuming = GaugeMetricFamily(
+            "fedora_messaging_consuming", "Whether messages of a queue can come.", labels=["queue"]
+        )
+        for queue in snapshot.queues:
+            consuming.add_metric([queue.queue], queue.consuming)
+        yield consuming
+
+
+def exposition(snapshot: Snapshot) -> bytes:
+    """Return our metrics, and those of the default registry."""
+    registry = CollectorRegistry()
+    registry.register(_SnapshotCollector(snapshot))
+    return generate_latest(registry) + generate_latest(REGISTRY)

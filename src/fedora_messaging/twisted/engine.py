@@ -1,0 +1,190 @@
+"""Between two threads: the reactor's, which Deferreds belong to, and the asyncio client's."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.python.failure import Failure
+
+from ..client.backoff import Backoff
+from ..client.publisher import encode
+from ..client.supervisor import Supervisor
+from ..exceptions import ConnectionException
+from ..message import Message
+from ..options import ConnectionOptions, RetryOptions
+from ..sync.service import Service
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+Result = TypeVar("Result")
+Work = Callable[[Supervisor], Coroutine[Any, Any, Result]]
+
+
+def the_reactor() -> Any:
+    """Return the application's reactor; the import installs Twisted's default one if there is none."""
+    from twisted.internet import reactor
+
+    return reactor
+
+
+def in_reactor(call: Callable[..., Any], *arguments: Any) -> None:
+    """Make a call in the reactor's thread, soon."""
+    the_reactor().callFromThread(call, *arguments)
+
+
+def reactor_callback(callback: Callable[[Message], Awaitable[Any]]) -> Callable[[Message], Awaitable[Any]]:
+    """Make a coroutine function run in the reactor's event loop, if it has one, and not in the client's."""
+
+    async def call(message: Message) -> None:
+        loop = getattr(the_reactor(), "_asyncioEventloop", None)
+        if loop is None:
+            await callback(message)
+        else:
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_await(callback, message), loop))
+
+    return call
+
+
+async def _await(callback: Callable[[Message], Awaitable[Any]], message: Message) -> None:
+    await callback(message)
+
+
+class Engine:
+    """The asyncio client of a factory.
+
+    What is asked of it before it is started waits for that; threads begin with the start, so that a
+    program may fork before.
+
+    Args:
+        options: Where to connect.
+        service: One that runs already.
+    """
+
+    def __init__(self, options: ConnectionOptions, service: Service | None = None) -> None:
+        self.options = options
+        self.backoff = service.backoff if service is not None else Backoff(RetryOptions())
+        self._service = service
+        self._stopped = False
+        self._waiting: list[Callable[[Service | None], None]] = []
+        # A blocking publish may start the client from any thread.
+        self._lock = threading.RLock()
+
+    @property
+    def service(self) -> Service | None:
+        """The running client, if it is running."""
+        return self._service
+
+    def start(self) -> Service:
+        """Start the client, unless it runs, and do what has waited."""
+        with self._lock:
+            if self._service is None or self._service.closed:
+                self.backoff.keep_trying = True
+                self._service = Service(self.options, backoff=self.backoff)
+                self._stopped = False
+            service = self._service
+            waiting, self._waiting = self._waiting, []
+        for call in waiting:
+            call(service)
+        return service
+
+    def stop(self) -> "Deferred[None]":
+        """Let running callbacks end and close the connection; pending publishes fail."""
+        with self._lock:
+            service, self._service = self._service, None
+            self._stopped = True
+            waiting, self._waiting = self._waiting, []
+        for call in waiting:
+            call(None)
+        if service is None:
+            return succeed(None)
+        stopped: Deferred[None] = Deferred()
+
+        def close() -> None:
+            service.close()
+            in_reactor(stopped.callback, None)
+
+        threading.Thread(target=close, name="fedora-messaging stop").start()
+        return stopped
+
+    def run(self, work: Work[Result]) -> "Deferred[Result]":
+        """Run a coroutine function in the client's event loop."""
+        begun: list[Future[Result]] = []
+
+        def cancel(_deferred: Deferred[Result]) -> None:
+            for future in begun:
+                future.cancel()
+
+        deferred: Deferred[Result] = Deferred(cancel)
+
+        def begin(service: Service | None) -> None:
+            if deferred.called:
+                return
+            if service is None:
+                deferred.errback(Failure(_stopped()))
+                return
+            try:
+                future = service.call(work)
+            except ConnectionException:
+                deferred.errback(Failure())
+                return
+            begun.append(future)
+            future.add_done_callback(lambda future: in_reactor(_settle, deferred, future))
+
+        self._when_started(begin)
+        return deferred
+
+    def publish(self, message: Message, exchange: str) -> "Deferred[None]":
+        """Publish a message; fires when the broker has confirmed."""
+        deferred: Deferred[None] = Deferred(lambda _deferred: out.abandon())
+
+        def settled(error: Exception | None) -> None:
+            in_reactor(_publish_settled, deferred, error)
+
+        try:
+            out = encode(message, exchange, settled)
+        except Exception:
+            return fail()
+
+        def begin(service: Service | None) -> None:
+            if service is None:
+                deferred.errback(Failure(_stopped()))
+            else:
+                service.submit(out)
+
+        self._when_started(begin)
+        return deferred
+
+    def _when_started(self, call: Callable[[Service | None], None]) -> None:
+        with self._lock:
+            service = self._service
+            if service is None and not self._stopped:
+                self._waiting.append(call)
+                return
+        call(service)
+
+
+def _stopped() -> ConnectionException:
+    return ConnectionException("the service is stopped", reason="the service is stopped")
+
+
+def _publish_settled(deferred: "Deferred[None]", error: Exception | None) -> None:
+    if deferred.called:
+        return
+    if error is None:
+        deferred.callback(None)
+    else:
+        deferred.errback(Failure(error))
+
+
+def _settle(deferred: "Deferred[Any]", future: "Future[Any]") -> None:
+    if deferred.called:
+        return
+    try:
+        result = future.result()
+    except BaseException:  # whatever it is belongs to whoever waits
+        deferred.errback(Failure())
+    else:
+        deferred.callback(result)

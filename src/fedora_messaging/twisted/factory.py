@@ -1,0 +1,289 @@
+"""The factory of connections, and all that is done over them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from twisted.internet.defer import Deferred, fail, gatherResults
+
+from .. import config
+from ..client.group import ConsumerGroup
+from ..client.stats import ConsumerStats
+from ..faces import QueuePlan, queue_plan
+from ..message import Message
+from ..options import ConnectionOptions, QosOptions
+from ..sync.endpoints import Snapshot
+from ..sync.service import Service
+from .consumer import Consumer, engine_callback
+from .engine import Engine
+from .protocol import FedoraMessagingProtocolV2
+from .stats import ConsumerStatistics, FactoryStatistics
+
+if TYPE_CHECKING:
+    from ..client.connection import Connection
+    from ..client.supervisor import Supervisor
+
+
+class ConsumerRecord(NamedTuple):
+    """A consumer with what was asked for.
+
+    Attributes:
+        consumer: The consumer.
+        queue: Its queue as configured, ``queue`` being the name.
+        bindings: One for each routing key.
+    """
+
+    consumer: Consumer
+    queue: Mapping[str, Any]
+    bindings: Sequence[Mapping[str, Any]]
+
+
+class FedoraMessagingFactoryV2:
+    """Keeps one connection up, publishes and consumes over it.
+
+    Twisted does not dial for it: the asyncio client does, in its own thread, from :meth:`doStart` on. The
+    attributes of Twisted's reconnecting factories are here and take effect.
+
+    Args:
+        parameters: Where to connect.
+        confirms: Kept for compatibility: publishes are always confirmed.
+
+    Attributes:
+        protocol: Class of what :meth:`when_connected` gives.
+        engine: The asyncio client.
+    """
+
+    protocol: type[FedoraMessagingProtocolV2]
+
+    def __init__(
+        self, parameters: ConnectionOptions, confirms: bool = True, *, service: Service | None = None
+    ) -> None:
+        self.protocol = FedoraMessagingProtocolV2
+        self.engine = Engine(parameters, service)
+        self._parameters = parameters
+        self._confirms = confirms
+        self._protocols: dict[Connection, FedoraMessagingProtocolV2] = {}
+        self._records: list[ConsumerRecord] = []
+        self._stats = FactoryStatistics()
+        self._last_snapshot = Snapshot(False, False, "not started", 0, ConsumerStats(), ())
+
+    def __repr__(self) -> str:
+        return f"FedoraMessagingFactoryV2(parameters={self._parameters!r}, confirms={self._confirms})"
+
+    # Life
+
+    def doStart(self) -> None:
+        """Connect, and do what has been asked for."""
+        self.engine.start()
+
+    def stopFactory(self) -> "Deferred[None]":
+        """Let running callbacks end and close the connection; pending publishes fail."""
+        self._last_snapshot = replace(
+            self.snapshot(), connected=False, consuming=False, reason="stopped", queues=()
+        )
+        self._protocols.clear()
+        return self.engine.stop()
+
+    def buildProtocol(self, addr: object) -> FedoraMessagingProtocolV2:
+        """Make what stands for one connection."""
+        protocol = self.protocol(self._parameters, self._confirms)
+        protocol.factory = self
+        return protocol
+
+    def when_connected(self) -> "Deferred[FedoraMessagingProtocolV2]":
+        """Fires with the connection, as soon as there is one.
+
+        Fails with ConnectionException when the broker refuses us; trying goes on nevertheless.
+        """
+
+        def wait(supervisor: "Supervisor") -> Any:
+            return supervisor.connection()
+
+        return self.engine.run(wait).addCallback(self._protocol_of)
+
+    def _protocol_of(self, connection: "Connection") -> FedoraMessagingProtocolV2:
+        protocol = self._protocols.get(connection)
+        if protocol is None:
+            protocol = self.buildProtocol(None)
+            protocol._attach(connection)
+            # Those of connections that have ended are the program's to keep.
+            self._protocols = {connection: protocol}
+        return protocol
+
+    # Work
+
+    def publish(self, message: Message, exchange: str | None = None) -> "Deferred[None]":
+        """Publish a message; fires when the broker has confirmed it, however many connections that takes.
+
+        Fails as :func:`fedora_messaging.api.publish` does, but for the timeout. No signals are sent.
+        """
+        try:
+            message.validate()
+        except Exception:
+            return fail()
+        return self.engine.publish(message, config.conf["publish_exchange"] if exchange is None else exchange)
+
+    def consume(
+        self, callback: Any, bindings: Any, queues: Mapping[str, Mapping[str, Any]]
+    ) -> "Deferred[list[Consumer]]":
+        """Consume queues; fires with one consumer for each when all are registered.
+
+        Args:
+            callback: A function, called in a thread, or a coroutine function.
+            bindings: A table or list of tables as in the configuration.
+            queues: Tables as in the configuration, by name.
+
+        Fails with BadDeclaration, PermissionException, ConnectionException or NoFreeChannels.
+        """
+        plan, _qos = queue_plan(bindings, queues)
+        return self._consume(callback, plan, None)
+
+    def _consume(
+        self, callback: Any, plan: QueuePlan, previous: Consumer | None
+    ) -> "Deferred[list[Consumer]]":
+        qos = config.qos_options(config.conf)
+
+        async def register(supervisor: "Supervisor") -> list[Consumer]:
+            return await self._register(supervisor, callback, plan, qos, previous)
+
+        return self.engine.run(register)
+
+    async def _register(
+        self,
+        supervisor: "Supervisor",
+        callback: Any,
+        plan: QueuePlan,
+        qos: QosOptions,
+        previous: Consumer | None,
+    ) -> list[Consumer]:
+        group = ConsumerGroup(supervisor, engine_callback(callback), plan, qos, shared=True)
+        await group.start()
+        known = {record.consumer._consumer: record.consumer for record in self._records}
+        consumers = []
+        for registered, (queue, bindings) in zip(group.consumers, plan, strict=True):
+            consumer = known.get(registered)
+            if consumer is None:
+                consumer = previous or Consumer(queue.name)
+                consumer._attach(self.engine, registered)
+                self._records.append(_record(consumer, queue, bindings))
+            consumer.callback = callback
+            consumers.append(consumer)
+        return consumers
+
+    def cancel(self, consumers: Sequence[Consumer]) -> "Deferred[None]":
+        """Cancel consumers; fires when their running callbacks have ended."""
+        return gatherResults([consumer.cancel() for consumer in consumers]).addCallback(lambda _all: None)
+
+    # State
+
+    @property
+    def _consumers(self) -> list[ConsumerRecord]:
+        self._records = [record for record in self._records if record.consumer.running]
+        return self._records
+
+    @property
+    def consuming(self) -> bool:
+        """Whether messages can come now."""
+        return self.snapshot().consuming
+
+    def snapshot(self) -> Snapshot:
+        """Return what the monitoring endpoints tell."""
+        service = self.engine.service
+        return self._last_snapshot if service is None else service.snapshot()
+
+    @property
+    def stats(self) -> FactoryStatistics:
+        """Counters of all that was done over this factory's connections."""
+        snapshot = self.snapshot()
+        self._stats.published = snapshot.published
+        self._stats.consumed = ConsumerStatistics(**snapshot.ready_counters())
+        return self._stats
+
+    # What Twisted's reconnecting factories offer
+
+    @property
+    def maxRetries(self) -> int | None:
+        """Failed attempts after which to give up; ``None`` never does."""
+        return self.engine.backoff.limit
+
+    @maxRetries.setter
+    def maxRetries(self, value: int | None) -> None:
+        self.engine.backoff.limit = value
+
+    @property
+    def retries(self) -> int:
+        """Attempts that failed since the last connection."""
+        return self.engine.backoff.attempts
+
+    @property
+    def initialDelay(self) -> float:
+        """Longest first delay, in seconds."""
+        return self.engine.backoff.initial
+
+    @initialDelay.setter
+    def initialDelay(self, value: float) -> None:
+        self.engine.backoff.initial = value
+
+    @property
+    def delay(self) -> float:
+        """Longest next delay, in seconds."""
+        return self.engine.backoff.ceiling
+
+    @delay.setter
+    def delay(self, value: float) -> None:
+        self.engine.backoff.ceiling = value
+
+    @property
+    def maxDelay(self) -> float:
+        """Longest delay ever, in seconds."""
+        return self.engine.backoff.maximum
+
+    @maxDelay.setter
+    def maxDelay(self, value: float) -> None:
+        self.engine.backoff.maximum = value
+
+    @property
+    def factor(self) -> float:
+        """Growth of the delay."""
+        return self.engine.backoff.factor
+
+    @factor.setter
+    def factor(self, value: float) -> None:
+        self.engine.backoff.factor = value
+
+    @property
+    def continueTrying(self) -> bool:
+        """Whether to connect again when the connection is lost."""
+        return self.engine.backoff.keep_trying
+
+    @continueTrying.setter
+    def continueTrying(self, value: int) -> None:
+        self.engine.backoff.keep_trying = bool(value)
+
+    def stopTrying(self) -> None:
+        """Connect no more."""
+        self.continueTrying = False
+        service = self.engine.service
+        if service is not None:
+            service.stop_trying()
+
+    def resetDelay(self) -> None:
+        """Begin with short delays again."""
+        self.engine.backoff.reset()
+
+
+def _record(consumer: Consumer, queue: Any, bindings: Sequence[Any]) -> ConsumerRecord:
+    settings = {
+        "queue": queue.name,
+        "durable": queue.durable,
+        "auto_delete": queue.auto_delete,
+        "exclusive": queue.exclusive,
+        "arguments": dict(queue.arguments),
+    }
+    expanded = []
+    for binding in bindings:
+        entry = {"exchange": binding.exchange, "queue": queue.name, "routing_key": binding.routing_key}
+        if binding.arguments is not None:
+            entry["arguments"] = dict(binding.arguments)
+        expanded.append(entry)
+    return ConsumerRecord(consumer, settings, expanded)

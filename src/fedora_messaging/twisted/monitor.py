@@ -1,0 +1,94 @@
+"""HTTP endpoints that tell a service manager how the application is doing, served by its reactor."""
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.internet import TCPServer
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from ..sync import endpoints
+from ..sync.endpoints import Answer
+
+if TYPE_CHECKING:
+    from twisted.web.server import Request
+
+    from .service import FedoraMessagingServiceV2
+
+
+class FMServiceResource(Resource):
+    """An endpoint that tells about a service; whatever follows its path is ignored."""
+
+    isLeaf = True
+
+    def __init__(self, fm_service: "FedoraMessagingServiceV2") -> None:
+        super().__init__()
+        self._fm_service = fm_service
+
+    def render_GET(self, request: "Request") -> bytes:
+        """Answer."""
+        answer = self._answer()
+        request.setResponseCode(answer.status)
+        request.setHeader("Content-Type", answer.content_type)
+        return answer.body
+
+    def _answer(self) -> Answer:
+        raise NotImplementedError
+
+
+class Live(FMServiceResource):
+    """Answers while the reactor does."""
+
+    def _answer(self) -> Answer:
+        return endpoints.live(alive=True)
+
+
+class Ready(FMServiceResource):
+    """Answers with the counters, and with status 503 while messages cannot come."""
+
+    def _answer(self) -> Answer:
+        return endpoints.ready(self._fm_service.factory.snapshot())
+
+
+class Status(FMServiceResource):
+    """Answers with all that is known."""
+
+    def _answer(self) -> Answer:
+        return endpoints.status(self._fm_service.factory.snapshot())
+
+
+class Metrics(FMServiceResource):
+    """Answers with the same for Prometheus."""
+
+    def _answer(self) -> Answer:
+        return endpoints.metrics(self._fm_service.factory.snapshot())
+
+
+_ENDPOINTS = {b"live": Live, b"ready": Ready, b"status": Status, b"metrics": Metrics}
+
+
+class MonitoringSite(Site):
+    """Serves the endpoints, without an access log."""
+
+    def __init__(self, fm_service: "FedoraMessagingServiceV2") -> None:
+        root = Resource()
+        for name, endpoint in _ENDPOINTS.items():
+            child: Any = endpoint(fm_service)
+            root.putChild(name, child)
+        super().__init__(root)
+
+    def log(self, request: Any) -> None:
+        """Keep quiet: these requests come every few seconds."""
+
+
+def monitor_service(fm_service: "FedoraMessagingServiceV2", *, address: str, port: int) -> TCPServer:
+    """Serve the endpoints as long as a service runs.
+
+    Args:
+        fm_service: Becomes the parent of what is returned, which is named ``monitoring``.
+        address: Address to listen on; empty means all.
+        port: TCP port.
+    """
+    server = TCPServer(port, MonitoringSite(fm_service), interface=address)
+    server.setName("monitoring")
+    server.setServiceParent(fm_service)
+    return server

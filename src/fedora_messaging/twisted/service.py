@@ -1,0 +1,97 @@
+"""The service that an application adds to its own, or runs by itself."""
+
+from typing import TYPE_CHECKING, Self
+
+from twisted.application.service import MultiService, Service
+
+from .. import config
+from .engine import in_reactor, the_reactor
+from .factory import FedoraMessagingFactoryV2
+from .stats import FactoryStatistics
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from ..options import ConnectionOptions
+    from ..sync.service import Service as BlockingService
+
+
+class FedoraMessagingServiceV2(MultiService):
+    """Connects when it is started; what is asked of its factory before waits for that.
+
+    Args:
+        amqp_url: Where to connect; by default ``amqp_url`` of the configuration.
+        publish_confirms: Kept for compatibility: publishes are always confirmed.
+
+    Attributes:
+        factory: Publishes and consumes.
+
+    Raises:
+        ConfigurationException: The URL or the TLS settings are wrong.
+    """
+
+    name = "fedora-messaging-servicev2"
+
+    def __init__(self, amqp_url: str | None = None, publish_confirms: bool = True) -> None:
+        parameters = config.connection_options(config.conf, amqp_url or None)
+        self._set_up(parameters, publish_confirms, None)
+
+    def _set_up(
+        self, parameters: "ConnectionOptions", confirms: bool, service: "BlockingService | None"
+    ) -> None:
+        MultiService.__init__(self)
+        self._parameters = parameters
+        self._confirms = confirms
+        self.factory = FedoraMessagingFactoryV2(parameters, confirms, service=service)
+        self._service = _ConnectionService(self.factory)
+        self._service.setServiceParent(self)
+
+    @classmethod
+    def _around(cls, service: "BlockingService") -> Self:
+        """Make the Twisted face of a blocking service; it lives from and to the reactor's run."""
+        self = cls.__new__(cls)
+        self._set_up(service.options, True, service)
+        in_reactor(self._run_with_reactor)
+        return self
+
+    def _run_with_reactor(self) -> None:
+        self.startService()
+        the_reactor().addSystemEventTrigger("before", "shutdown", self.stopService)
+
+    def blocking_service(self) -> "BlockingService":
+        """Return the client for blocking calls, starting it first if need be."""
+        return self.factory.engine.start()
+
+    @property
+    def stats(self) -> FactoryStatistics:
+        """Counters."""
+        return self.factory.stats
+
+    @property
+    def consuming(self) -> bool:
+        """Whether messages can come now."""
+        return self.factory.consuming
+
+    def stopService(self) -> "Deferred[None]":
+        """Let running callbacks end and close the connection; it may be started again."""
+
+        def stop_children(_none: None) -> "Deferred[None]":
+            stopped: Deferred[None] = MultiService.stopService(self)
+            return stopped
+
+        return self.factory.stopFactory().addCallback(stop_children)
+
+
+class _ConnectionService(Service):
+    """The connection, as a child service."""
+
+    def __init__(self, factory: FedoraMessagingFactoryV2) -> None:
+        self.factory = factory
+        options = factory.engine.options
+        where = options.unix_path or f"{options.host}:{options.port}"
+        self.setName(f"ssl:{where}" if options.tls is not None else where)
+
+    def startService(self) -> None:
+        """Connect."""
+        super().startService()
+        self.factory.doStart()
