@@ -20,7 +20,15 @@ from .client.publisher import encode
 from .client.supervisor import Supervisor
 from .exceptions import BaseException as LibraryException
 from .exceptions import ConnectionException, PublishTimeout
-from .faces import check_callback, publish_failed, publish_started, publish_succeeded, queue_plan
+from .faces import (
+    check_callback,
+    is_recording,
+    publish_failed,
+    publish_started,
+    publish_succeeded,
+    queue_plan,
+    recorded,
+)
 from .message import Message
 from .options import PREFETCH_MAX, BindingOptions, ConnectionOptions, QosOptions, QueueOptions
 
@@ -54,6 +62,8 @@ class Bus:
         self._timeout = timeout
 
     async def __aenter__(self) -> Self:
+        if is_recording():
+            return self
         try:
             async with asyncio.timeout(self._timeout):
                 await self._supervisor.connection()
@@ -108,6 +118,8 @@ class Bus:
             PublishReturned: The broker refused the message, or (``mandatory``) had no queue for it.
             ConnectionException: The broker refuses us.
         """
+        if recorded(message):
+            return
         publish_started(message)
         try:
             message.validate()

@@ -9,8 +9,9 @@ from .publish import publish
 from .reconsume import reconsume
 from .record import Recorder, record
 from .replay import replay
+from .schema import schema
 
-for _command in (broker, consume, demo, publish, reconsume, record, replay):
+for _command in (broker, consume, demo, publish, reconsume, record, replay, schema):
     cli.add_command(_command)
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "reconsume",
     "record",
     "replay",
+    "schema",
 ]

@@ -1,23 +1,16 @@
-"""Helpers for the tests of programs that publish."""
+"""Recording what a program publishes, and checking it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
-from unittest import mock
+from typing import TYPE_CHECKING
 
-from .message import Message
-
-
-class _Recorded:
-    """Stands for a publish that has been confirmed."""
-
-    def wait(self, timeout: float | None = None) -> None:
-        """Nothing has to be waited for."""
+if TYPE_CHECKING:
+    from ..message import Message
 
 
 @contextmanager
-def mock_sends(*expected_messages: type[Message] | Message) -> Iterator[list[Message]]:
-    """Record what ``api.publish`` is given, instead of publishing it, and check it at the end.
+def mock_sends(*expected_messages: "type[Message] | Message") -> Iterator[list["Message"]]:
+    """Record what is given to ``api.publish`` and ``Bus.publish``, instead of publishing it, and check it.
 
     Nothing is validated, signalled or connected to inside the block. At its end the messages must be as
     many as expected, in the same order, and each of the expected class, or equal to the expected message;
@@ -33,22 +26,17 @@ def mock_sends(*expected_messages: type[Message] | Message) -> Iterator[list[Mes
         AssertionError: Something else was published.
         jsonschema.ValidationError: A published message is invalid.
     """
-    from . import api
+    from ..faces import recording
 
     recorded: list[Message] = []
     sent: list[Message] = []
-
-    def record(message: Message, exchange: Any = None) -> _Recorded:
-        recorded.append(message)
-        return _Recorded()
-
-    with mock.patch.object(api, "_twisted_publish_wrapper", record):
+    with recording(recorded.append):
         yield sent
     sent.extend(recorded)
     _check(sent, expected_messages)
 
 
-def _check(sent: list[Message], expected_messages: tuple[type[Message] | Message, ...]) -> None:
+def _check(sent: list["Message"], expected_messages: "tuple[type[Message] | Message, ...]") -> None:
     count, wanted = len(sent), len(expected_messages)
     # A plain assert would be rewritten by pytest, and programs compare this text.
     if count != wanted:

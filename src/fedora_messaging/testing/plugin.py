@@ -1,0 +1,121 @@
+"""Fixtures for pytest, there as soon as the library is installed.
+
+``bus`` runs a broker and points the configuration at it; ``published`` records instead of sending. With the
+setting ``fedora_messaging_forbid_publish = true`` a publish in a test that has neither fails the test at
+once, instead of looking for a broker.
+"""
+
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from ..broker import Broker
+    from ..message import Message
+
+_FORBID = "fedora_messaging_forbid_publish"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add our setting."""
+    parser.addini(
+        _FORBID,
+        "Fail a test that publishes without the fixture `bus` or `published` or `mock_sends`.",
+        type="bool",
+        default=False,
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Forbid publishing if that is wanted."""
+    if config.getini(_FORBID):
+        config.pluginmanager.register(_ForbidPublish(), "fedora-messaging-forbid-publish")
+
+
+class _ForbidPublish:
+    """Fails tests that publish and have no broker."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Iterator[None]:
+        yield from self._watch(item)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
+        yield from self._watch(item)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Iterator[None]:
+        yield from self._watch(item)
+
+    def _watch(self, item: pytest.Item) -> Iterator[None]:
+        if {"bus", "published"} & set(getattr(item, "fixturenames", ())):
+            return (yield)
+        from ..faces import recording
+
+        unheard: list[str] = []
+
+        def complain(message: "Message") -> None:
+            complaint = (
+                f"a message with topic {message.topic!r} was published in a test that has no broker: use the "
+                "fixture `published` or `bus`, or `fedora_messaging.testing.mock_sends`"
+            )
+            if threading.current_thread() is not threading.main_thread():
+                unheard.append(complaint)
+            # Not an Exception, which programs may handle.
+            pytest.fail(complaint)
+
+        with recording(complain):
+            result = yield
+        if unheard:
+            pytest.fail(unheard[0])
+        return result
+
+
+@pytest.fixture
+def bus(monkeypatch: pytest.MonkeyPatch) -> "Iterator[Broker]":
+    """A running broker with nothing in it, which the configuration leads to; also that of child processes."""
+    from .. import api, config
+    from ..broker import Broker
+
+    with Broker() as broker:
+        monkeypatch.setenv(config.URL_VARIABLE, broker.amqp_url)
+        monkeypatch.setitem(config.conf, "amqp_url", broker.amqp_url)
+        monkeypatch.setattr(api, "_twisted_service", None)
+        yield broker
+        api.close()
+
+
+@pytest.fixture
+def published(request: pytest.FixtureRequest) -> "Iterator[list[Message]]":
+    """The messages that were published so far, in order.
+
+    With ``bus`` these are the ones that the broker has confirmed. Without it no broker is needed: each is
+    validated, signals are sent, and that is all.
+    """
+    from .. import signals
+    from ..faces import publish_failed, publish_started, publish_succeeded, recording
+
+    messages: list[Message] = []
+
+    def confirmed(_sender: object, message: "Message") -> None:
+        messages.append(message)
+
+    def record(message: "Message") -> None:
+        publish_started(message)
+        try:
+            message.validate()
+        except Exception as error:
+            publish_failed(message, error)
+            raise
+        messages.append(message)
+        publish_succeeded(message)
+
+    if "bus" in request.fixturenames:
+        request.getfixturevalue("bus")
+        with signals.publish_signal.connected_to(confirmed):
+            yield messages
+    else:
+        with recording(record):
+            yield messages
