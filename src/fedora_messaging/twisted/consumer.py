@@ -28,7 +28,6 @@ class Consumer:
     """Consumes a queue; made by :func:`fedora_messaging.api.twisted_consume`.
 
     Attributes:
-        queue: Name of the queue.
         callback: What is called, or awaited, with each message.
         result: Fires with this object when the consumer was cancelled, and fails with what ended it.
     """
