@@ -24,6 +24,7 @@ from .faces import (
     queue_plan,
     recorded,
 )
+from .forking import setting_up
 from .message import SERIALIZED_MESSAGE_SCHEMA, SEVERITIES, Message, dumps, loads
 from .signals import pre_publish_signal, publish_failed_signal, publish_signal
 
@@ -80,7 +81,6 @@ crochet: Any = None
 # The one connection of this process; a program may set it to None to have a new one made, or to a
 # FedoraMessagingServiceV2 of its own.
 _twisted_service: Any = None
-_service_lock = threading.Lock()
 # A forked child has its parent's service without its thread; it is kept unused, because collecting it
 # would close what belongs to the parent.
 _inherited: list[Any] = []
@@ -90,7 +90,7 @@ def _init_twisted_service() -> Any:
     """Return the process's service, making it first if there is none."""
     global _twisted_service
     # Many threads may publish for the first time at once.
-    with _service_lock:
+    with setting_up:
         if _twisted_service is None or getattr(_twisted_service, "closed", None) is True:
             _twisted_service = _make_service()
         return _twisted_service
@@ -129,9 +129,7 @@ def _twisted_face(service: "Service") -> Any:
 
 
 def _forget_inherited_service() -> None:
-    global _service_lock, _twisted_service
-    # Another thread of the parent may have held it.
-    _service_lock = threading.Lock()
+    global _twisted_service
     _inherited.append(_twisted_service)
     _twisted_service = None
 

@@ -14,6 +14,7 @@ from typing import Any, Union
 from . import config, jsoncodec, schema_utils
 from .display import LIMIT, printable
 from .exceptions import ValidationError
+from .forking import setting_up
 from .validation import validate as _validate
 from .wire.properties import PERSISTENT, BasicProperties, Properties
 
@@ -365,7 +366,9 @@ def _normalise(name: str) -> str:
 
 def _ensure_registry() -> None:
     if not _registry_loaded:
-        load_message_classes()
+        with setting_up:
+            if not _registry_loaded:
+                load_message_classes()
 
 
 def get_class(schema_name: str) -> type[Message]:

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
+from .forking import setting_up
 from .plain_schema import is_plain
 
 try:
@@ -79,11 +80,13 @@ def validate(instance: Any, schema: Mapping[str, Any]) -> None:
 
 
 def _decide(compiled: _Compiled, instance: Any) -> None:
-    from jsonschema.exceptions import SchemaError, best_match
-    from referencing.exceptions import Unresolvable
+    with setting_up:
+        from jsonschema.exceptions import SchemaError, best_match
+        from referencing.exceptions import Unresolvable
 
+        judge = compiled.judge()
     try:
-        error = best_match(compiled.judge().iter_errors(instance))
+        error = best_match(judge.iter_errors(instance))
     except Unresolvable as error:
         raise SchemaError(
             f"the schema refers to {error.ref!r}, which is not part of it; other documents are never fetched",

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..exceptions import (
     AMQPError,
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from .channel import Channel
 
 _log = logging.getLogger(__name__)
+
+#: Seconds before a channel that the broker keeps refusing is opened again.
+_REOPEN_DELAY: Final = 1.0
 
 Settled = Callable[[Exception | None], None]
 
@@ -165,24 +168,40 @@ class Publisher:
 
     def _open_soon(self) -> None:
         if self._connection is not None and self._opening is None:
-            self._opening = asyncio.create_task(self._open(self._connection))
+            self._opening = asyncio.create_task(self._open())
 
-    async def _open(self, connection: Connection) -> None:
+    async def _open(self) -> None:
+        """Open a channel on the newest connection, however often that takes."""
+        delay = 0.0
+        try:
+            while (connection := self._connection) is not None and self._channel is None:
+                if not self._waiting and not self._suspects:
+                    break
+                self._channel = await self._try_to_open(connection)
+                if self._channel is None and connection is self._connection:
+                    await asyncio.sleep(delay)
+                    delay = _REOPEN_DELAY
+        finally:
+            self._opening = None
+        self._send()
+
+    async def _try_to_open(self, connection: Connection) -> "Channel | None":
         try:
             channel = await connection.open_channel()
             await channel.call(m.ConfirmSelect(), m.ConfirmSelectOk)
         except NoFreeChannels as error:
             self.fail_waiting(error)
         except (ConnectionException, ChannelClosed) as error:
-            # What waits goes out on the next connection.
             _log.info("No channel for publishing: %s", error)
         else:
-            channel.listener = self
-            self._channel = channel
-            self._unsettled = Unsettled()
-        finally:
-            self._opening = None
-        self._send()
+            # It may have been closed in the same breath.
+            if channel.is_open:
+                channel.listener = self
+                self._unsettled = Unsettled()
+                return channel
+        if connection.closed.done() and connection is self._connection:
+            self._connection = None
+        return None
 
     def _send(self) -> None:
         """Send what may be sent now."""
