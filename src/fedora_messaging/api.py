@@ -346,6 +346,9 @@ def close() -> None:
     A Twisted service of the program's own is only forgotten: its owner stops it.
     """
     global _twisted_service
-    service, _twisted_service = _twisted_service, None
+    service = _twisted_service
+    # It stays in its place until it is closed: running callbacks may publish.
     if hasattr(service, "close"):
         service.close()
+    if _twisted_service is service:
+        _twisted_service = None

@@ -84,6 +84,7 @@ class Consumer:
         self.runner = make_runner(self)
         self._runner_started = False
         self._halted = False
+        self._error: BaseException | None = None
 
     @property
     def connected(self) -> bool:
@@ -264,8 +265,9 @@ class Consumer:
             wrapped = RuntimeError(f"the callback raised {type(error).__name__}")
             wrapped.__cause__ = error
             error = wrapped
+        self._error = self._error or error
         if self._stopping is None:
-            self._stopping = self._loop.create_task(self._shut_down(error))
+            self._stopping = self._loop.create_task(self._shut_down())
 
     def halt(self) -> None:
         """Begin no more callbacks; :meth:`stop` does the rest."""
@@ -275,10 +277,10 @@ class Consumer:
     async def stop(self) -> None:
         """Let the running callback end, acknowledge it, unsubscribe; what was not begun goes back."""
         if self._stopping is None:
-            self._stopping = self._loop.create_task(self._shut_down(None))
+            self._stopping = self._loop.create_task(self._shut_down())
         await asyncio.shield(self._stopping)
 
-    async def _shut_down(self, error: BaseException | None) -> None:
+    async def _shut_down(self) -> None:
         self.running = False
         if self._runner_started:
             await self.runner.finish()
@@ -289,10 +291,11 @@ class Consumer:
             await channel.wait_closed(_CLOSE_TIMEOUT)
         if self.result.done():
             return
-        if error is None:
+        # What the last callback raised counts, though the consumer was being stopped.
+        if self._error is None:
             self.result.set_result(self)
         else:
-            self.result.set_exception(error)
+            self.result.set_exception(self._error)
             # The error may be fetched late, or by nobody who cares; it has been logged where it arose.
             self.result.exception()
 

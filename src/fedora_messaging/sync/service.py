@@ -15,6 +15,7 @@ from ..client.supervisor import Supervisor
 from ..exceptions import ConnectionException, PublishTimeout
 from ..message import Message
 from ..options import BindingOptions, ConnectionOptions, QosOptions, QueueOptions
+from ..transport.tls import client_context
 from . import endpoints
 from .endpoints import QueueSnapshot, Snapshot
 from .monitoring import Monitor
@@ -81,6 +82,9 @@ class Service:
         options: Where to connect.
         backoff: Delays between attempts to connect.
         make_twisted_face: Makes what the attributes of a Twisted service are looked up on.
+
+    Raises:
+        ConfigurationException: The TLS settings are wrong.
     """
 
     def __init__(
@@ -90,10 +94,13 @@ class Service:
         backoff: Backoff | None = None,
         make_twisted_face: Callable[["Service"], Any] | None = None,
     ) -> None:
+        if options.tls is not None:
+            client_context(options.tls)  # wrong settings are told here, not in the loop's thread
         self.options = options
         self.pid = os.getpid()
         self._portal = Portal()
         self._supervisor = Supervisor(options, backoff)
+        self._closing = False
         self._closed = False
         self._monitor: Monitor | None = None
         self._make_twisted_face = make_twisted_face
@@ -112,7 +119,7 @@ class Service:
 
     @property
     def closed(self) -> bool:
-        """Whether :meth:`close` was called; a closed service stays so."""
+        """Whether :meth:`close` is done; a closed service stays so."""
         return self._closed
 
     @property
@@ -136,6 +143,11 @@ class Service:
                 "metrics": lambda: endpoints.metrics(self.snapshot()),
             },
         )
+
+    @property
+    def monitored(self) -> bool:
+        """Whether the monitoring endpoints are served."""
+        return self._monitor is not None
 
     def snapshot(self) -> Snapshot:
         """Return what the monitoring endpoints tell."""
@@ -191,6 +203,10 @@ class Service:
         self.submit(pending.outgoing)
         return pending
 
+    def connect(self) -> None:
+        """Begin to connect, before there is anything to do."""
+        self._portal.post(lambda _none: self._supervisor.start(), None)
+
     def submit(self, out: Outgoing) -> None:
         """Begin to publish what is encoded already; it is settled in the loop's thread."""
         self._portal.post(self._supervisor.submit, out)
@@ -220,15 +236,16 @@ class Service:
 
     def close(self, timeout: float | None = _EXIT_GRACE) -> None:
         """Let running callbacks end, close the connection, end the thread."""
-        if self._closed or self.pid != os.getpid():
+        if self._closing or self.pid != os.getpid():
             return
-        self._closed = True
+        self._closing = True
         try:
             self._portal.run(self._supervisor.close(), timeout)
         except TimeoutError:
             _log.warning(
                 "A callback did not end within %s seconds; its message will be delivered again", timeout
             )
+        self._closed = True
         self._portal.stop()
         if self._monitor is not None:
             self._monitor.close()

@@ -86,6 +86,7 @@ class Engine:
                 self._stopped = False
             service = self._service
             waiting, self._waiting = self._waiting, []
+        service.connect()
         for call in waiting:
             call(service)
         return service
@@ -93,17 +94,21 @@ class Engine:
     def stop(self) -> "Deferred[None]":
         """Let running callbacks end and close the connection; pending publishes fail."""
         with self._lock:
-            service, self._service = self._service, None
-            self._stopped = True
+            service = self._service
             waiting, self._waiting = self._waiting, []
         for call in waiting:
             call(None)
         if service is None:
+            self._stopped = True
             return succeed(None)
         stopped: Deferred[None] = Deferred()
 
         def close() -> None:
+            # Callbacks that still run may publish meanwhile.
             service.close()
+            with self._lock:
+                self._service = None
+                self._stopped = True
             in_reactor(stopped.callback, None)
 
         threading.Thread(target=close, name="fedora-messaging stop").start()

@@ -78,11 +78,16 @@ class FedoraMessagingFactoryV2:
 
     def stopFactory(self) -> "Deferred[None]":
         """Let running callbacks end and close the connection; pending publishes fail."""
-        self._last_snapshot = replace(
-            self.snapshot(), connected=False, consuming=False, reason="stopped", queues=()
-        )
-        self._protocols.clear()
-        return self.engine.stop()
+        service = self.engine.service
+
+        def keep_numbers(_none: None) -> None:
+            if service is not None:
+                self._last_snapshot = replace(
+                    service.snapshot(), connected=False, consuming=False, reason="stopped", queues=()
+                )
+            self._protocols.clear()
+
+        return self.engine.stop().addCallback(keep_numbers)
 
     def buildProtocol(self, addr: object) -> FedoraMessagingProtocolV2:
         """Make what stands for one connection."""

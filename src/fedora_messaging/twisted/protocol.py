@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, fail, gatherResults
+from twisted.internet.defer import Deferred, fail, gatherResults, succeed
 
 from .. import config
 from ..client import topology
@@ -115,12 +115,16 @@ class FedoraMessagingProtocolV2:
 
     def halt(self) -> "Deferred[None]":
         """Cancel the consumers, letting their running callbacks end."""
+        if self.is_closed:
+            return succeed(None)
         consumers = [record.consumer for record in self.factory._consumers]
         return gatherResults([consumer.cancel() for consumer in consumers]).addCallback(_nothing)
 
     def close(self) -> "Deferred[None]":
         """Cancel the consumers, then close the connection; the factory makes another one."""
-        return self.halt().addCallback(lambda _result: self._run(self._close))
+        if self.is_closed:
+            return succeed(None)
+        return self.halt().addCallback(lambda _result: self.factory.engine.run(self._close))
 
     async def _close(self, _supervisor: "Supervisor") -> None:
         if self._connection is not None:

@@ -47,10 +47,19 @@ def publish_with_signals(service: Any, message: Message, exchange: str | None) -
     """
     promised = AnyThreadDeferred()
 
+    def succeeded(_none: None) -> None:
+        if not promised.called:
+            promised.callback(None)
+
+    def failed(failure: Any) -> None:
+        # Whoever cancelled has been told.
+        if not promised.called:
+            promised.errback(failure)
+
     def begin() -> None:
         publishing = _publish(service, message, exchange)
         promised._canceller = lambda _promised: publishing.cancel()
-        publishing.chainDeferred(promised)
+        publishing.addCallbacks(succeeded, failed)
 
     if threadable.isInIOThread():
         begin()

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Self
 from twisted.application.service import MultiService, Service
 
 from .. import config
+from ..transport.tls import client_context
 from .engine import in_reactor, the_reactor
 from .factory import FedoraMessagingFactoryV2
 from .stats import FactoryStatistics
@@ -40,11 +41,17 @@ class FedoraMessagingServiceV2(MultiService):
         self, parameters: "ConnectionOptions", confirms: bool, service: "BlockingService | None"
     ) -> None:
         MultiService.__init__(self)
+        if parameters.tls is not None:
+            client_context(parameters.tls)
         self._parameters = parameters
         self._confirms = confirms
         self.factory = FedoraMessagingFactoryV2(parameters, confirms, service=service)
         self._service = _ConnectionService(self.factory)
         self._service.setServiceParent(self)
+        if service is not None and service.monitored:
+            monitoring = Service()
+            monitoring.setName("monitoring")
+            monitoring.setServiceParent(self)
 
     @classmethod
     def _around(cls, service: "BlockingService") -> Self:
