@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 
 from . import config
 from .client.consumer import Consumer
-from .client.delivery import Action, Raw, decode_or_refuse
+from .client.delivery import Action, Raw, receive
 from .client.group import ConsumerGroup
 from .client.inbox import Inbox
 from .client.publisher import encode
@@ -22,6 +22,7 @@ from .exceptions import BaseException as LibraryException
 from .exceptions import ConnectionException, PublishTimeout
 from .faces import (
     check_callback,
+    consumer_policy,
     is_recording,
     publish_failed,
     publish_started,
@@ -220,7 +221,7 @@ class Bus:
             ConsumerCanceled: The broker ended a consumer.
         """
         plan, qos = queue_plan(bindings, queues)
-        group = ConsumerGroup(self._supervisor, check_callback(callback), plan, qos)
+        group = ConsumerGroup(self._supervisor, check_callback(callback), plan, qos, policy=consumer_policy())
         try:
             await group.start()
             error = await group.wait()
@@ -346,8 +347,8 @@ class Subscription:
                 raise StopAsyncIteration
             if self._consumer.is_stale(raw):
                 continue
-            message = decode_or_refuse(raw, self._consumer.stats)
-            if message is None:
+            message = receive(raw, self._consumer.stats)
+            if isinstance(message, str):
                 self._consumer.report(raw, (Action.REFUSE, None))
                 continue
             self._last = Delivery(message, raw, self._consumer)

@@ -5,7 +5,6 @@
 """
 
 import ast
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -19,6 +18,22 @@ _UNIX: Final = "amqp+unix"
 #: A literal in a URL is a handful of settings; more is an attack on the parser (PITFALLS P28).
 _LITERAL_MAX: Final = 4096
 
+
+#: Parameters that are shown to people; others may hold anything.
+_HARMLESS: Final = frozenset(
+    (
+        "blocked_connection_timeout",
+        "channel_max",
+        "connection_attempts",
+        "frame_max",
+        "heartbeat",
+        "locale",
+        "retry_delay",
+        "socket_timeout",
+        "stack_timeout",
+        "vhost",
+    )
+)
 
 _MALFORMED: Final = (
     "the URL is malformed: host or port cannot be read; characters like / ? # : @ in a user name or password "
@@ -65,6 +80,9 @@ def _parse(url: str) -> ConnectionOptions:
     options = ConnectionOptions()
     if scheme in _SECURE:
         options = replace(options, tls=TLSOptions(), port=5671)
+    if scheme != _UNIX and "@" not in parts.netloc and "@" in parts.path + parts.fragment:
+        # The end of a password with an unescaped slash.
+        raise _Malformed
     if scheme == _UNIX:
         if not parts.path.strip("/"):
             raise ValueError("the URL lacks the path of the socket: write amqp+unix:///path/of/socket")
@@ -79,15 +97,21 @@ def _parse(url: str) -> ConnectionOptions:
 
 def redact(url: str) -> str:
     """Replace the password of a URL by asterisks, for showing it to people."""
-    url = re.sub(r"(ssl_options=)[^&]*", r"\1***", url)
     head, at, tail = url.rpartition("@")
+    tail, mark, query = tail.partition("?")
+    tail += mark + "&".join(_shown(part) for part in query.split("&"))
     if not at:
-        return url
+        return tail
     scheme, sep, login = head.partition("://")
     if not sep:
         scheme, login = "", head
     user, colon, _password = login.partition(":")
     return f"{scheme}{sep}{user}{':***' if colon else ''}@{tail}"
+
+
+def _shown(parameter: str) -> str:
+    name, _, value = parameter.partition("=")
+    return parameter if name in _HARMLESS or not parameter else f"{name if value else ''}=***"
 
 
 def _vhost(path: str) -> str:
@@ -109,7 +133,9 @@ def _parameters(options: ConnectionOptions, query: str, has_port: bool) -> Conne
     values: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in _KNOWN:
-            raise ValueError(f"Unknown URL parameter: {name!r}; known are {', '.join(sorted(_KNOWN))}")
+            # What follows ssl_options may be the rest of a passphrase with an unescaped ampersand.
+            shown = "(not shown)" if "ssl_options" in values else repr(name)
+            raise ValueError(f"Unknown URL parameter: {shown}; known are {', '.join(sorted(_KNOWN))}")
         if name in values:
             raise ValueError(f"the URL parameter {name!r} is given twice")
         values[name] = value

@@ -18,11 +18,13 @@ from . import config, exceptions
 from .faces import check_callback as _check_callback
 from .faces import (
     consume_arguments,
+    consumer_policy,
     publish_failed,
     publish_started,
     publish_succeeded,
     queue_plan,
     recorded,
+    refuse_event_loop,
 )
 from .forking import setting_up
 from .message import SERIALIZED_MESSAGE_SCHEMA, SEVERITIES, Message, dumps, loads
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from .sync.service import Consumers, PendingPublish, Service
-    from .twisted.consumer import Consumer
+    from .twisted.consumer import Consumer as Consumer
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +52,7 @@ __all__ = [
     "publish_signal",
     "twisted_consume",
 ]
-if find_spec("twisted") is None:
+if not TYPE_CHECKING and find_spec("twisted") is None:
     # A star import must go on without the extra.
     __all__.remove("Consumer")
 
@@ -76,8 +78,14 @@ def __getattr__(name: str) -> Any:
     return module if attribute is None else getattr(module, attribute)
 
 
-# Tests of applications patch this name, which version 3.9 had; nothing here uses it.
-crochet: Any = None
+class _Crochet:
+    """Stands for the module that version 3.9 had here, which tests of applications patch or set up."""
+
+    def setup(self) -> None:
+        """Nothing is left to do."""
+
+
+crochet: Any = _Crochet()
 # The one connection of this process; a program may set it to None to have a new one made, or to a
 # FedoraMessagingServiceV2 of its own.
 _twisted_service: Any = None
@@ -130,6 +138,8 @@ def _twisted_face(service: "Service") -> Any:
 
 def _forget_inherited_service() -> None:
     global _twisted_service
+    if getattr(_twisted_service, "survives_fork", False) is True:
+        return
     _inherited.append(_twisted_service)
     _twisted_service = None
 
@@ -168,8 +178,8 @@ def _twisted_publish_wrapper(message: Message, exchange: str | None) -> _Attempt
     publish_started(message)
     try:
         message.validate()
+        refuse_event_loop("publish()", "`await bus.publish()` of fedora_messaging.aio")
         service = _blocking_service()
-        service.refuse_own_thread("publish()", "`await bus.publish()` of fedora_messaging.aio")
         target = config.conf["publish_exchange"] if exchange is None else exchange
         pending = service.publish(message, target)
     except Exception as error:
@@ -198,7 +208,7 @@ def publish(message: Message, exchange: str | None = None, timeout: float | None
         PublishReturned: The broker refused the message.
         ConnectionException: The broker refuses us.
         ConfigurationException: The URL or the TLS settings are wrong.
-        RuntimeError: Called in a coroutine callback, which it would block for ever.
+        RuntimeError: Called in a thread whose event loop it would block. Nothing was sent.
     """
     _twisted_publish_wrapper(message, exchange).wait(timeout=timeout)
 
@@ -275,9 +285,8 @@ def _run_idle_reactor() -> None:
 def _consumers(callback: Any, bindings: Any, queues: Any) -> "Consumers":
     plan, qos = queue_plan(bindings, queues)
     checked = _check_callback(callback)
-    service = _blocking_service()
-    service.refuse_own_thread("consume()", "`await bus.consume()` of fedora_messaging.aio")
-    return service.consumers(checked, plan, qos)
+    refuse_event_loop("consume()", "`await bus.consume()` of fedora_messaging.aio")
+    return _blocking_service().consumers(checked, plan, qos, consumer_policy())
 
 
 def _run(consumers: "Consumers") -> BaseException | None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, NotRequired, TypedDict, Union
 
 from . import amqp_url
 from ._version import __version__ as _fedora_version
+from .consumer_settings import validate_consumer
 from .exceptions import ConfigurationException
 from .options import PREFETCH_MAX, BindingOptions, ConnectionOptions, QosOptions, QueueOptions, TLSOptions
 
@@ -179,7 +180,7 @@ DEFAULTS: dict[str, Any] = {
 }
 
 #: Settings beyond version 3.9's.
-_EXTENSIONS = frozenset({"amqp_url_file"})
+_EXTENSIONS = frozenset({"amqp_url_file", "consumer"})
 _RESERVED_PROPERTIES = ("version", "information", "product")
 _QUEUE_KEYS = ("durable", "auto_delete", "exclusive", "arguments")
 _BINDING_KEYS = ("exchange", "routing_keys")
@@ -342,6 +343,11 @@ class LazyConfig(dict[str, Any]):
         shown = dict(dict.items(self))
         if isinstance(shown.get("amqp_url"), str):
             shown["amqp_url"] = amqp_url.redact(shown["amqp_url"])
+        if isinstance(shown.get("tls"), dict):
+            shown["tls"] = {
+                name: "***" if isinstance(path, str) and not path.isprintable() else path
+                for name, path in shown["tls"].items()
+            }
         return f"LazyConfig({shown!r})"
 
     def __reversed__(self) -> Iterator[str]:
@@ -404,8 +410,11 @@ def _read(config_path: str | None) -> dict[str, Any]:
     with open(path, "rb") as file:  # noqa: PTH123 - likewise
         try:
             return {key.lower(): value for key, value in tomllib.load(file).items()}
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except tomllib.TOMLDecodeError as error:
             raise ConfigurationException(f"Failed to parse {path}: {error}") from error
+        except UnicodeDecodeError as error:
+            # The error itself holds the whole file.
+            raise ConfigurationException(f"Failed to parse {path}: {_not_utf8(error)}") from None
 
 
 def _complete(settings: dict[str, Any]) -> dict[str, Any]:
@@ -426,15 +435,21 @@ def _url_from_file(path: Any) -> str:
     try:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123
             url = file.read().strip()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
+        # It may be that the URL itself was written where its file's path belongs, and errors name the path.
+        why = _not_utf8(error) if isinstance(error, UnicodeDecodeError) else getattr(error, "strerror", error)
         raise ConfigurationException(
-            f'"amqp_url_file" names {path}, which cannot be read: {error}'
-        ) from error
+            f'"amqp_url_file" names {amqp_url.redact(path)}, which cannot be read: {why}'
+        ) from None
     if not url:
         raise ConfigurationException(
             f'"amqp_url_file" names {path}, which is empty; write the amqp_url into it'
         )
     return url
+
+
+def _not_utf8(error: UnicodeDecodeError) -> str:
+    return f"it is not UTF-8 text (byte {error.start})"
 
 
 def _validate(settings: dict[str, Any]) -> None:
@@ -454,6 +469,8 @@ def _validate(settings: dict[str, Any]) -> None:
     settings["client_properties"].setdefault("app", DEFAULTS["client_properties"]["app"])
     validate_client_properties(settings["client_properties"])
     validate_monitoring(settings["monitoring"])
+    if "consumer" in settings:
+        validate_consumer(settings["consumer"])
 
 
 conf = LazyConfig()
@@ -491,6 +508,11 @@ def connection_options(settings: Mapping[str, Any], url: str | None = None) -> C
 def _with_tls(options: ConnectionOptions, table: Mapping[str, Any]) -> ConnectionOptions:
     certfile, keyfile = table.get("certfile") or None, table.get("keyfile") or None
     external = certfile is not None and keyfile is not None
+    for setting, path in table.items():
+        if isinstance(path, str) and not path.isprintable():
+            raise ConfigurationException(
+                f'The "{setting}" setting in the "tls" section is invalid (it must be the path of a file)'
+            )
     if external:
         _log.info("Authenticating with the certificate %s and its key %s", certfile, keyfile)
     tls = TLSOptions(

@@ -1,16 +1,18 @@
 """What the synchronous and the asynchronous face have in common."""
 
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from inspect import isclass
 from typing import Any
 
 from . import config, signals
+from .consumer_settings import consumer_options
 from .display import printable
 from .exceptions import ConfigurationException
 from .message import Message
-from .options import BindingOptions, QosOptions, QueueOptions
+from .options import BindingOptions, ConsumerOptions, QosOptions, QueueOptions
 
 _log = logging.getLogger("fedora_messaging.api")
 
@@ -80,6 +82,25 @@ def publish_failed(message: Message, error: Exception) -> None:
             _log.exception("A receiver of publish_failed_signal failed")
 
 
+def refuse_event_loop(what: str, instead: str) -> None:
+    """Raise if an event loop runs in this thread, which a blocking call would stop.
+
+    Raises:
+        RuntimeError: One does.
+    """
+    # Neither is imported for this: without the module there is no loop.
+    asyncio = sys.modules.get("asyncio")
+    reactor = sys.modules.get("twisted.internet.reactor")
+    threads = sys.modules.get("twisted.python.threadable")
+    in_loop = asyncio is not None and asyncio._get_running_loop() is not None
+    in_reactor = getattr(reactor, "running", False) and threads is not None and threads.isInIOThread()
+    if in_loop or in_reactor:
+        raise RuntimeError(
+            f"{what} would block the event loop that runs in this thread: call {instead} there, or "
+            "`await asyncio.to_thread(...)`; a callback may also be a plain function"
+        )
+
+
 def check_callback(callback: Any) -> Callable[[Message], Any]:
     """Return a callable for what a program gave as its callback; a class is instantiated.
 
@@ -121,6 +142,15 @@ def consume_arguments(bindings: Any, queues: Any) -> tuple[list[Any], dict[str, 
     except ConfigurationException as error:
         raise ValueError(error.message) from error
     return bindings, queues
+
+
+def consumer_policy() -> ConsumerOptions | None:
+    """Return what the configuration says about messages whose callback fails, and the like.
+
+    Raises:
+        ConfigurationException: It names what cannot be imported.
+    """
+    return consumer_options(config.conf)
 
 
 def queue_plan(bindings: Any, queues: Any) -> tuple[QueuePlan, QosOptions]:

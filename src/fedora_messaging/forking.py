@@ -5,6 +5,7 @@ a child which needs such a module waits for ever. What we import late is importe
 takes it.
 """
 
+import concurrent.futures.thread  # noqa: F401 - has fork hooks of its own, which must be there before ours
 import os
 import threading
 

@@ -335,6 +335,9 @@ def load_message_classes() -> None:
 
 
 def _register(name: str, cls: type[Message], module: str) -> None:
+    known = _schema_name_to_class.get(name)
+    if known is not None and known is not cls:
+        _log.warning("The schema name %r belongs to %r and to %r; the latter is used", name, known, cls)
     _class_to_schema_name[cls] = name
     _schema_name_to_class[name] = cls
     package = _get_distribution_from_module(module)

@@ -1,6 +1,6 @@
 """Settings as the layers below the configuration receive them: frozen, typed, complete."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,7 +65,7 @@ class ConnectionOptions:
     blocked_connection_timeout: float | None = None
     connect_timeout: float = 15.0
     locale: str = "en_US"
-    client_properties: Mapping[str, Any] = field(default_factory=dict)
+    client_properties: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def address(self) -> str:
@@ -121,7 +121,7 @@ class QosOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class RetryOptions:
+class BackoffOptions:
     """Back-off between attempts to connect: exponential with full jitter below a cap.
 
     Attributes:
@@ -133,3 +133,54 @@ class RetryOptions:
     initial: float = 0.5
     factor: float = 2.0
     maximum: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class RetryOptions:
+    """When and how often a message whose callback failed is tried again.
+
+    Attributes:
+        attempts: How often a callback sees a message in all.
+        delay: Seconds before the second attempt; each further delay is twice as long.
+        max_delay: Cap in seconds.
+        on: What a callback must raise for it.
+    """
+
+    attempts: int = 5
+    delay: float = 1.0
+    max_delay: float = 300.0
+    on: tuple[type[Exception], ...] = (Exception,)
+
+
+@dataclass(frozen=True, slots=True)
+class DedupeOptions:
+    """Remembering which messages were processed.
+
+    Attributes:
+        window: Seconds for which a message is remembered.
+        path: SQLite file; processes may share it.
+    """
+
+    window: float
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerOptions:
+    """What becomes of the messages of a queue.
+
+    Attributes:
+        concurrency: Callbacks at once.
+        ordering_key: Messages with the same key are never processed at once; ``None`` for no order.
+        timeout: Seconds for a callback; ``None`` for ever.
+        retry: ``None`` never tries again.
+        dead_letter: Queue that keeps what could not be processed; ``None`` keeps nothing.
+        dedupe: ``None`` remembers nothing.
+    """
+
+    concurrency: int = 1
+    ordering_key: Callable[[Any], Hashable] | None = None
+    timeout: float | None = None
+    retry: RetryOptions | None = None
+    dead_letter: str | None = None
+    dedupe: DedupeOptions | None = None

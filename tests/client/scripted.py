@@ -86,6 +86,7 @@ class ScriptedLink(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._tags: dict[int, int] = {}
         self._transport: asyncio.Transport | None = None
+        self._flow_ok = asyncio.Event()
         self.machine = Connection.server(
             now=self._loop.time(), limits=broker.limits, server_properties={"product": "scripted"}
         )
@@ -136,6 +137,22 @@ class ScriptedLink(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(data)
 
+    @property
+    def unsent(self) -> int:
+        """How many bytes the client has not taken yet."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    async def everything_read(self, channel: int) -> None:
+        """Return when the client has dealt with all that was sent, or has hung up."""
+        self._flow_ok.clear()
+        self.send(channel, m.ChannelFlow(True))
+        waiting = [asyncio.ensure_future(event.wait()) for event in (self._flow_ok, self.gone)]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waiting:
+                one.cancel()
+
     def flush(self) -> None:
         """Send what has gathered."""
         data = self.machine.data_to_send(self._loop.time())
@@ -156,6 +173,8 @@ class ScriptedLink(asyncio.Protocol):
             self.machine.accept_open()
         elif isinstance(event, MethodReceived):
             self.methods.append((event.channel, event.method))
+            if isinstance(event.method, m.ChannelFlowOk):
+                self._flow_ok.set()
             if not self._broker.on_method(self, event.channel, event.method):
                 self._answer(event.channel, event.method)
         elif isinstance(event, ContentReceived):

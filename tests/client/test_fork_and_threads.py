@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import threading
 from typing import TYPE_CHECKING
 
@@ -44,10 +43,11 @@ def test_p11_publish_before_and_after_fork(
 
 
 def test_p11_fork_while_other_threads_publish(broker: Broker, admin: Admin, queue: str) -> None:
-    """No lock that another thread holds at the moment of the fork is missed afterwards."""
+    """No lock that another thread holds at the moment of the fork, those of imports included, is missed."""
     with Program("fork_while_publishing", broker.url, queue) as program:
         assert program.line() == f"children {[0] * 8} failures []"
         assert program.status() == 0, program.errors
+        assert program.errors == ""
     assert set(range(1, 9)) <= {int(body[11:-1]) for body in admin.take(queue)}
 
 
@@ -94,19 +94,6 @@ def test_process_that_ends_while_daemon_threads_publish(broker: Broker, admin: A
         assert program.status() == 0
         assert "Fatal" not in program.errors
     assert set(bodies(1, 3)) <= set(admin.take(queue))
-
-
-def test_p12_threads_of_a_pool(
-    broker: Broker, proxy: Proxy, proxied_service: None, admin: Admin, queue: str
-) -> None:
-    """P12: as web servers have them."""
-    with concurrent.futures.ThreadPoolExecutor(50) as pool:
-        futures = [pool.submit(api.publish, message(queue, n), timeout=WAIT) for n in range(1000)]
-        done, waiting = concurrent.futures.wait(futures, 2 * WAIT)
-    assert not waiting
-    assert [future.exception() for future in done] == [None] * 1000
-    assert sorted(admin.take(queue)) == bodies(*range(1000))
-    assert proxy.accepted == 1
 
 
 def test_p12_threads_during_a_reconnect(

@@ -9,17 +9,13 @@ import pytest
 from fedora_messaging.protocol.confirms import Unconfirmed, Unsettled
 from fedora_messaging.protocol.connection import Connection, Limits
 from fedora_messaging.protocol.events import (
-    ChannelClosed,
-    ChannelOpened,
     ConnectionClosed,
-    ConnectionOpened,
     ContentReceived,
     Event,
     LoginRequested,
     MethodReceived,
     OpenRequested,
 )
-from fedora_messaging.protocol.sasl import parse_response
 from fedora_messaging.wire import methods as m
 from fedora_messaging.wire.properties import BasicProperties, decode_properties, encode_properties
 
@@ -140,23 +136,6 @@ def method(events: list[Event]) -> Method:
     return event.method
 
 
-@pytest.mark.parametrize("piece", [0, 1, 7])
-def test_handshake(piece: int) -> None:
-    pair = Pair(piece)
-    pair.carry()
-    login, opening, opened = pair.take_server()
-    assert isinstance(login, LoginRequested)
-    assert parse_response(login.mechanism, login.response) == ("user", "pass word")
-    assert login.client_properties["product"] == "pair"
-    assert isinstance(opening, OpenRequested)
-    assert opening.vhost == "/canary"
-    assert isinstance(opened, ConnectionOpened)
-    assert [type(event) for event in pair.take_client()] == [ConnectionOpened]
-    assert pair.client.server_properties == {"product": "broker"}
-    for machine in (pair.client, pair.server):
-        assert (machine.channel_max, machine.frame_max, machine.heartbeat) == (2047, FRAME_MAX, 60)
-
-
 @pytest.mark.parametrize(
     ("client", "server", "expected"),
     [
@@ -173,20 +152,6 @@ def test_both_ends_come_to_the_same_limits(
     pair.carry()
     for machine in (pair.client, pair.server):
         assert (machine.channel_max, machine.frame_max, machine.heartbeat) == expected
-
-
-def test_refused_login() -> None:
-    pair = Pair()
-    while pair._move(pair.client, pair.server) or pair._move(pair.server, pair.client):
-        for event in pair.server.events():
-            if isinstance(event, LoginRequested):
-                pair.server.refuse_login(event.mechanism)
-    (closed,) = pair.client.events()
-    assert isinstance(closed, ConnectionClosed)
-    assert (closed.reply_code, closed.by_peer) == (403, True)
-    assert "ACCESS_REFUSED" in closed.reply_text
-    assert pair.client.is_closed
-    assert pair.server.is_closed
 
 
 def test_requests_and_answers(pair: Pair) -> None:
@@ -283,33 +248,6 @@ def test_confirms_settle_what_was_published(pair: Pair) -> None:
     assert not unsettled
 
 
-def test_channel_closed_by_the_server(pair: Pair) -> None:
-    """What the client sent meanwhile is thrown away, and the number is free again."""
-    pair.server.close_channel(1, 404, "NOT_FOUND - canary", m.BasicPublish)
-    pair.client.send_content(1, m.BasicPublish("", "q").encode(), b"\0\0", b"x" * 20_000)
-    pair.client.send_method(1, m.BasicAck(1))
-    pair.carry()
-    (closed,) = pair.take_client()
-    assert isinstance(closed, ChannelClosed)
-    assert (closed.reply_code, closed.reply_text, closed.by_peer) == (404, "NOT_FOUND - canary", True)
-    assert [type(event) for event in pair.take_server()] == [ChannelClosed]
-    assert pair.client.free_channel() == 1
-    pair.client.open_channel(1)
-    pair.carry()
-    assert [type(event) for event in pair.take_client()] == [ChannelOpened]
-
-
-def test_both_close_a_channel_at_once(pair: Pair) -> None:
-    pair.server.close_channel(1, 406, "canary")
-    pair.client.close_channel(1)
-    pair.carry()
-    assert [type(event) for event in pair.take_client()] == [ChannelClosed]
-    assert [type(event) for event in pair.take_server()] == [ChannelClosed]
-    pair.client.open_channel(1)
-    pair.carry()
-    assert [type(event) for event in pair.take_client()] == [ChannelOpened]
-
-
 @pytest.mark.parametrize("by", ["client", "server", "both"])
 def test_closing_the_connection(pair: Pair, by: str) -> None:
     if by != "server":
@@ -335,32 +273,3 @@ def test_heartbeats_keep_an_idle_connection(pair: Pair) -> None:
     assert pair.take_server() == []
     # A heartbeat is 8 bytes and is due after half an interval of silence.
     assert pair.bytes_carried - before == 2 * 8 * 3600 // 30
-
-
-@pytest.mark.parametrize("dead", ["client", "server"])
-def test_peer_that_falls_silent_is_given_up_after_two_intervals(pair: Pair, dead: str) -> None:
-    machine = pair.server if dead == "client" else pair.client
-    silent = pair.now
-    while (deadline := machine.next_deadline()) is not None:
-        pair.now = max(pair.now, deadline)
-        machine.handle_timeout(pair.now)
-        machine.data_to_send(pair.now)
-        assert pair.now - silent < 1000
-    (closed,) = machine.events()
-    assert isinstance(closed, ConnectionClosed)
-    assert "missed heartbeats" in closed.reply_text
-    assert pair.now - silent == 120
-
-
-def test_body_above_the_limit_is_thrown_away(pair: Pair) -> None:
-    """The channel goes on behind it."""
-    made = Pair(client=Limits(frame_max=FRAME_MAX, max_body=10_000))
-    made.carry()
-    made.client.open_channel(1)
-    made.carry()
-    made.take_client()
-    for body in (b"x" * 10_000, b"y" * 10_001, b"z"):
-        made.server.send_content(1, m.BasicDeliver("tag", 1, False, "", "q").encode(), b"\0\0", body)
-    made.carry()
-    found = [event.body for event in made.take_client() if isinstance(event, ContentReceived)]
-    assert found == [b"x" * 10_000, None, b"z"]

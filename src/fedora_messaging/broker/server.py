@@ -20,7 +20,7 @@ from .core.journal import NoJournal
 from .core.queue import Queue
 from .core.vhost import VirtualHost
 from .reply_to import Replies
-from .session import Session
+from .session import HANDSHAKE_TIMEOUT, Session
 
 if TYPE_CHECKING:
     from .storage.sqlite import SqliteJournal
@@ -182,7 +182,12 @@ class Server:
         context = server_context(tls) if tls is not None else None
         try:
             listener = await self.loop.create_server(
-                lambda: self._accept(context), host, port, ssl=context, reuse_address=True
+                lambda: self._accept(context),
+                host,
+                port,
+                ssl=context,
+                ssl_handshake_timeout=HANDSHAKE_TIMEOUT if context is not None else None,
+                reuse_address=True,
             )
             self._listeners.append(listener)
             self.port = listener.sockets[0].getsockname()[1]

@@ -46,7 +46,7 @@ _OUT_HIGH: Final = 262144
 #: A client that was refused without a close method learns it by waiting this long, as with RabbitMQ.
 _REFUSAL_DELAY: Final = 3.0
 #: Seconds for a client to log in and open its virtual host.
-_HANDSHAKE_TIMEOUT: Final = 10.0
+HANDSHAKE_TIMEOUT: Final = 10.0
 
 
 class Session:
@@ -75,7 +75,7 @@ class Session:
         #: Done when the socket is gone.
         self.ended: asyncio.Future[None] = server.loop.create_future()
         self._ended = False
-        self._timeout = server.loop.call_later(_HANDSHAKE_TIMEOUT, self._handshake_timed_out)
+        self._timeout = server.loop.call_later(HANDSHAKE_TIMEOUT, self._handshake_timed_out)
 
     # The link calls these
 
@@ -204,7 +204,7 @@ class Session:
             self.machine.accept_open()
 
     def _handshake_timed_out(self) -> None:
-        _log.warning("Connection from %s did not log in within %g s", self.peer, _HANDSHAKE_TIMEOUT)
+        _log.warning("Connection from %s did not log in within %g s", self.peer, HANDSHAKE_TIMEOUT)
         self.abort()
 
     def _connection_method(self, method: Method) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from .. import config
+from .seams import seam
 
 _log = logging.getLogger("fedora_messaging.cli")
 
@@ -22,7 +23,7 @@ def load_callback(callback: str | None, callback_file: str | None) -> Any:
         click.ClickException: None is named, or it cannot be loaded.
     """
     if callback_file:
-        return callback_from_file(callback_file)
+        return seam("_callback_from_filesystem")(callback_file)
     provider = "--callback argument" if callback else "configuration file"
     path = callback or config.conf["callback"]
     if not path:
@@ -30,7 +31,7 @@ def load_callback(callback: str | None, callback_file: str | None) -> Any:
             "A Python path to a callable object that accepts the message must be provided"
             ' with the "--callback" command line option or in the configuration file'
         )
-    loaded = callback_from_path(path, provider)
+    loaded = seam("_callback_from_python_path")(path, provider)
     _log.info("Starting consumer with %s callback", path)
     return loaded
 

@@ -9,6 +9,7 @@ from .. import config
 from .callbacks import load_callback
 from .reactor import reactor_provided
 from .running import consume_until_stopped
+from .seams import seam
 
 Command = Callable[..., Any]
 
@@ -51,6 +52,22 @@ def apply_queue_options(
             binding["routing_keys"] = tuple(routing_key)
 
 
+def consume_as_told(
+    exchange: str | None,
+    queue_name: str | None,
+    routing_key: Sequence[str],
+    callback: Any,
+    app_name: str | None,
+) -> None:
+    """Apply the options, consume, and exit with the status that tells why it ended.
+
+    Raises:
+        click.ClickException: A setting is wrong.
+    """
+    apply_queue_options(exchange, queue_name, routing_key, app_name)
+    consume_until_stopped(callback, config.conf["bindings"], config.conf["queues"])
+
+
 @click.command()
 @click.option("--app-name", help="Name of the application, shown by the broker.")
 @click.option("--callback", help='What to call with each message: "my_package.module:callable_object".')
@@ -73,5 +90,4 @@ def consume(
     """
     with reactor_provided():
         loaded = load_callback(callback, callback_file)
-        apply_queue_options(exchange, queue_name, routing_key, app_name)
-        consume_until_stopped(loaded, config.conf["bindings"], config.conf["queues"])
+        seam("_consume")(exchange, queue_name, routing_key, loaded, app_name)

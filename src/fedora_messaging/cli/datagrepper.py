@@ -31,8 +31,11 @@ def fetch_message(message_id: str, url: str) -> Message | None:
     import httpx
 
     try:
+        address = httpx.URL(f"{url.rstrip('/')}/v2/id")
         response = httpx.get(
-            f"{url.rstrip('/')}/v2/id",
+            # Errors and httpx's own log name the URL.
+            address.copy_with(userinfo=b""),
+            auth=(address.username, address.password) if address.userinfo else None,
             params={"id": message_id, "is_raw": "true"},
             timeout=_TIMEOUT,
             follow_redirects=True,

@@ -14,7 +14,8 @@ from ..exceptions import Drop, HaltConsumer, Nack
 from ..faces import check_callback
 from ..message import Message
 from .callbacks import load_callback
-from .datagrepper import datagrepper_option, fetch_message
+from .datagrepper import datagrepper_option
+from .seams import seam
 
 
 @click.command()
@@ -32,7 +33,7 @@ def reconsume(
         checked = check_callback(load_callback(callback, callback_file))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    message = fetch_message(str(message_id), datagrepper_url)
+    message = seam("_get_message")(str(message_id), datagrepper_url)
     if message is None:
         return
     config.conf["topic_prefix"] = ""

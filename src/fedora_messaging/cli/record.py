@@ -5,11 +5,10 @@ from typing import Any, TextIO
 
 import click
 
-from .. import config
 from ..exceptions import HaltConsumer, ValidationError
 from ..message import Message, dumps
-from .consume import apply_queue_options, queue_options
-from .running import consume_until_stopped
+from .consume import queue_options
+from .seams import seam
 
 
 class Recorder:
@@ -67,6 +66,5 @@ def record(
     file: TextIO,
 ) -> None:
     """Write the messages that come to FILE, one JSON object per line; "-" writes to standard output."""
-    apply_queue_options(exchange, queue_name, routing_key, app_name)
     recorder = Recorder(limit, file)
-    consume_until_stopped(recorder.collect_message, config.conf["bindings"], config.conf["queues"])
+    seam("_consume")(exchange, queue_name, routing_key, recorder.collect_message, app_name)

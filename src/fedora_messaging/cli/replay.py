@@ -3,8 +3,9 @@
 import click
 
 from .. import config
-from .datagrepper import datagrepper_option, fetch_message
+from .datagrepper import datagrepper_option
 from .publish import publish_or_exit
+from .seams import seam
 
 
 @click.command()
@@ -12,7 +13,7 @@ from .publish import publish_or_exit
 @click.argument("message_id")
 def replay(message_id: str, datagrepper_url: str) -> None:
     """Publish the archived message MESSAGE_ID again."""
-    message = fetch_message(message_id, datagrepper_url)
+    message = seam("_get_message")(message_id, datagrepper_url)
     if message is None:
         return
     # The archive has the full topic.

@@ -4,6 +4,8 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -45,22 +47,27 @@ def consume_until_stopped(callback: Any, bindings: Any, queues: Any) -> NoReturn
         raise click.ClickException(str(error)) from error
     except TypeError as error:
         raise click.ClickException(f"The consumer cannot be set up: {error}") from error
-    _stop_on_signals(consumers)
-    status = _start(consumers)
-    if status is None:
-        status = _explain_end(consumers.wait(), callback)
-    api.close()
+    with _stopped_by_signals(consumers):
+        status = _start(consumers)
+        if status is None:
+            status = _explain_end(consumers.wait(), callback)
+        api.close()
     sys.exit(status)
 
 
-def _stop_on_signals(consumers: "Consumers") -> None:
+@contextmanager
+def _stopped_by_signals(consumers: "Consumers") -> Iterator[None]:
     def stop(number: int, _frame: FrameType | None) -> None:
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, _exit_at_once)
         consumers.request_stop()
 
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, stop)
+    before = {each: signal.signal(each, stop) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _exit_at_once(number: int, _frame: FrameType | None) -> None:

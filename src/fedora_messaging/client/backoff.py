@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 
-from ..options import RetryOptions
+from ..options import BackoffOptions
 
 
 class Backoff:
@@ -24,9 +24,9 @@ class Backoff:
     """
 
     def __init__(
-        self, options: RetryOptions | None = None, jitter: Callable[[], float] = random.random
+        self, options: BackoffOptions | None = None, jitter: Callable[[], float] = random.random
     ) -> None:
-        options = options or RetryOptions()
+        options = options or BackoffOptions()
         self.initial = options.initial
         self.factor = options.factor
         self.maximum = options.maximum

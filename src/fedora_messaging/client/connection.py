@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ..exceptions import ConfigurationException, ConnectionClosed, ConnectionException, NoFreeChannels
-from ..options import ConnectionOptions
+from ..options import ConnectionOptions, TLSOptions
 from ..protocol import events as ev
 from ..protocol import sasl
 from ..protocol.connection import Connection as Machine
@@ -19,6 +19,7 @@ from ..protocol.connection import Limits
 from ..protocol.errors import PeerError
 from ..transport.dial import dial
 from ..transport.link import Link
+from ..transport.tls import certificate_hint, explain
 from ..wire.methods import ConnectionBlocked, ConnectionUnblocked
 from .channel import Channel
 
@@ -107,7 +108,7 @@ class Connection:
         except ssl.SSLEOFError as error:
             raise self._cut("the network connection was lost in the TLS handshake") from error
         except ssl.SSLError as error:
-            raise self._refused(f"TLS: {error}") from error
+            raise self._refused(self._explain(error)) from error
         except TimeoutError as error:
             if self._connected:
                 raise self._cut(f"no answer within {options.connect_timeout:g} s") from error
@@ -183,6 +184,18 @@ class Connection:
         if writable:
             self._resume()
 
+    def _explain(self, error: ssl.SSLError) -> str:
+        return explain(error, self.options.tls or TLSOptions(), self.options.host)
+
+    def _hint(self) -> str:
+        """What may be wrong when the broker hangs up before it has said anything."""
+        if self.machine.server_properties:
+            return ""
+        tls = self.options.tls
+        if tls is None:
+            return " (if it wants TLS, write amqps:// in amqp_url)"
+        return f" ({certificate_hint(tls)})"
+
     def on_lost(self, error: Exception | None) -> None:
         """The socket is gone; its event came before."""
         if not self._lost.done():
@@ -227,8 +240,14 @@ class Connection:
 
     def _why_not_opened(self, event: ev.ConnectionClosed) -> ConnectionException:
         if event.reply_code == 0 and not event.by_peer:
-            return self._cut(event.reply_text)
-        return self._refused(event.reply_text or "the broker hung up")
+            return self._cut(event.reply_text + self._hint())
+        why = event.reply_text or "the broker hung up"
+        if self.options.external and self.options.tls is not None:
+            return self._refused(
+                f"{why} (the client certificate {self.options.tls.certfile} stands for no user of the "
+                "broker, or it takes none)"
+            )
+        return self._refused(why + ("" if self.options.tls else self._hint()))
 
     # The client calls these
 

@@ -166,6 +166,7 @@ class Consumer:
                     self._epoch,
                     method.delivery_tag,
                     self.queue_name,
+                    method.exchange,
                     method.routing_key,
                     method.redelivered,
                     content.properties,
@@ -289,6 +290,8 @@ class Consumer:
         if channel is not None and channel.is_open:
             channel.close_soon()
             await channel.wait_closed(_CLOSE_TIMEOUT)
+            if channel.is_open:
+                channel.connection.abort()  # a broker that does not answer to this answers to nothing
         if self.result.done():
             return
         # What the last callback raised counts, though the consumer was being stopped.

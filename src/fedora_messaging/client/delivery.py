@@ -9,6 +9,7 @@ from ..exceptions import ValidationError
 from ..message import Message, get_message
 from ..wire.errors import WireError
 from ..wire.properties import decode_properties
+from .history import History
 from .stats import ConsumerStats
 
 _log = logging.getLogger("fedora_messaging.twisted.consumer")
@@ -27,16 +28,29 @@ class Raw:
     """A delivery as it came.
 
     Attributes:
+        exchange: Exchange it was published to.
         epoch: Which of the consumer's channels it came on; its tag means nothing on another.
+        history: Where it came from; known in full once it is decoded.
     """
 
-    __slots__ = ("body", "epoch", "properties", "queue", "redelivered", "routing_key", "tag")
+    __slots__ = (
+        "body",
+        "epoch",
+        "exchange",
+        "history",
+        "properties",
+        "queue",
+        "redelivered",
+        "routing_key",
+        "tag",
+    )
 
     def __init__(
         self,
         epoch: int,
         tag: int,
         queue: str,
+        exchange: str,
         routing_key: str,
         redelivered: bool,
         properties: bytes,
@@ -45,10 +59,12 @@ class Raw:
         self.epoch = epoch
         self.tag = tag
         self.queue = queue
+        self.exchange = exchange
         self.routing_key = routing_key
         self.redelivered = redelivered
         self.properties = properties
         self.body = body
+        self.history = History(queue, exchange, routing_key)
 
     def decode(self) -> Message:
         """Build the message.
@@ -62,7 +78,8 @@ class Raw:
             properties = decode_properties(self.properties)
         except WireError as error:
             raise ValidationError(f"the properties cannot be decoded: {error.text}") from error
-        message = get_message(self.routing_key, properties, self.body)
+        self.history = self.history.taken_from(properties)
+        message = get_message(self.history.topic, properties, self.body)
         message.queue = self.queue
         return message
 
@@ -73,19 +90,21 @@ ACKED: Final[Verdict] = (Action.ACK, None)
 REFUSED: Final[Verdict] = (Action.REFUSE, None)
 
 
-def decode_or_refuse(raw: Raw, stats: ConsumerStats) -> Message | None:
-    """Build the message; an invalid one is counted and logged, and ``None`` returned."""
+def receive(raw: Raw, stats: ConsumerStats) -> Message | str:
+    """Build the message; an invalid one is counted and logged, and what is wrong with it returned."""
     try:
         message = raw.decode()
         _log.info("Consuming message from topic %r (message id %r)", message.topic, message.id)
     except Exception as error:  # a ValidationError, or what an attribute of a schema class raises
         stats.invalid += 1
+        explanation = printable(error.summary if isinstance(error, ValidationError) else error)
         _log.warning(
             "A message on queue %r with topic %r did not pass validation; ignoring message: %s",
             raw.queue,
             raw.routing_key,
-            printable(error.summary if isinstance(error, ValidationError) else error),
+            explanation,
         )
-        return None
+        return explanation
     stats.received += 1
+    stats.redelivered += raw.redelivered
     return message

@@ -2,12 +2,16 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..message import Message
-from ..options import BindingOptions, QosOptions, QueueOptions
+from ..options import BindingOptions, ConsumerOptions, QosOptions, QueueOptions
 from .consumer import Consumer
-from .runners import CallbackRunner, runner_for
+from .dedupe import SeenMessages
+from .policy_runner import PolicyRunner
+from .redelivery import Redelivery
+from .runners import CallbackRunner, Runner, runner_for
 from .supervisor import Supervisor
 
 
@@ -23,6 +27,10 @@ class ConsumerGroup:
         queues: The queues with their bindings, in the order in which they are declared.
         qos: Prefetch of each consumer.
         shared: The connection is shared, see above.
+        policy: What becomes of messages, if it is more than the exceptions of the callback say.
+
+    Raises:
+        ConfigurationException: The file of the policy's ``dedupe`` cannot be used.
     """
 
     def __init__(
@@ -33,12 +41,26 @@ class ConsumerGroup:
         qos: QosOptions,
         *,
         shared: bool = False,
+        policy: ConsumerOptions | None = None,
     ) -> None:
         self._supervisor = supervisor
         self._callback = callback
         self._shared = shared
         make = runner_for(callback)
+        if policy is not None:
+            make = self._policy_runner(policy)
+            if qos.prefetch_count:
+                qos = replace(qos, prefetch_count=max(qos.prefetch_count, policy.concurrency))
         self.consumers = [Consumer(make, queue, bindings, qos) for queue, bindings in queues]
+
+    def _policy_runner(self, policy: ConsumerOptions) -> Callable[[Consumer], Runner]:
+        def make(consumer: Consumer) -> Runner:
+            quorum = consumer.queue.arguments.get("x-queue-type") == "quorum"
+            redelivery = Redelivery(self._supervisor, quorum)
+            seen = SeenMessages(policy.dedupe) if policy.dedupe is not None else None
+            return PolicyRunner(self._callback, consumer, policy, redelivery, seen)
+
+        return make
 
     async def start(self) -> None:
         """Register all consumers; if one cannot be, none remains.

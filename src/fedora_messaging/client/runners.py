@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..message import Message
-from .delivery import REFUSED, Action, Raw, Verdict, decode_or_refuse
+from .delivery import REFUSED, Action, Raw, Verdict, receive
 from .outcome import raised, succeeded
 from .stats import ConsumerStats
 
@@ -50,6 +50,41 @@ class Runner(Protocol):
 def is_coroutine_callback(callback: Any) -> bool:
     """Whether calling it gives a coroutine: a coroutine function, or an object with an async ``__call__``."""
     return iscoroutinefunction(callback) or iscoroutinefunction(getattr(callback, "__call__", None))  # noqa: B004
+
+
+def in_other_loop(
+    callback: Callable[[Message], Awaitable[Any]], find_loop: Callable[[], asyncio.AbstractEventLoop | None]
+) -> Callable[[Message], Awaitable[Any]]:
+    """Make a coroutine function run in another thread's event loop, if there is one."""
+
+    async def call(message: Message) -> None:
+        loop = find_loop()
+        if loop is None:
+            await callback(message)
+        else:
+            outcome = asyncio.run_coroutine_threadsafe(_outcome(callback, message), loop)
+            error = await asyncio.wrap_future(outcome)
+            if error is not None:
+                raise error
+
+    return call
+
+
+async def _outcome(callback: Callable[[Message], Awaitable[Any]], message: Message) -> BaseException | None:
+    """Await the callback and return what it raises, which must not end that loop, whatever it is."""
+    try:
+        await callback(message)
+    except BaseException as error:
+        if isinstance(error, asyncio.CancelledError) and is_torn_down():
+            raise
+        return error
+    return None
+
+
+def is_torn_down() -> bool:
+    """Whether our task was cancelled; a callback may also let a CancelledError of its own escape."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def runner_for(callback: Callable[[Message], Any]) -> Callable[["Consumer"], Runner]:
@@ -148,23 +183,17 @@ class CoroutineRunner(CallbackRunner):
                 self._report(raw, verdict)
 
     async def _process(self, raw: Raw) -> Verdict:
-        message = decode_or_refuse(raw, self._stats)
-        if message is None:
+        message = receive(raw, self._stats)
+        if isinstance(message, str):
             return REFUSED
         try:
             await self._callback(message)
         except BaseException as error:  # whatever it is, it ends consuming and not the event loop
-            if isinstance(error, asyncio.CancelledError) and self._is_torn_down():
+            if isinstance(error, asyncio.CancelledError) and is_torn_down():
                 self._report(raw, (Action.REQUEUE, None))
                 raise
             return raised(message, error, self._stats)
         return succeeded(message, self._stats)
-
-    @staticmethod
-    def _is_torn_down() -> bool:
-        # A callback may also let the cancellation of something of its own escape.
-        task = asyncio.current_task()
-        return task is not None and task.cancelling() > 0
 
 
 def _in_thread(callback: Callable[[Message], Any]) -> Callable[[Message], Awaitable[Any]]:
@@ -238,8 +267,8 @@ class ThreadRunner(CallbackRunner):
             self._loop.call_soon_threadsafe(call)
 
     def _process(self, raw: Raw) -> Verdict:
-        message = decode_or_refuse(raw, self._stats)
-        if message is None:
+        message = receive(raw, self._stats)
+        if isinstance(message, str):
             return REFUSED
         try:
             result = self._callback(message)

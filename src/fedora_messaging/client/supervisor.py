@@ -10,6 +10,7 @@ from ..exceptions import (
     ConfigurationException,
     ConnectionClosed,
     ConnectionException,
+    HaltConsumer,
     PermissionException,
 )
 from ..exceptions import BaseException as LibraryException
@@ -38,6 +39,7 @@ class Supervisor:
         publisher: Sends, now or as soon as there is a connection.
         consumers: Those that have not ended.
         ended_stats: What those that have ended did.
+        ended_by: What ended the last consumer that failed; ``None`` once another one is started.
     """
 
     def __init__(
@@ -54,7 +56,9 @@ class Supervisor:
         self._waiters: list[asyncio.Future[Connection]] = []
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self._draining = False
         self._was_connected = False
+        self.ended_by: BaseException | None = None
         self._given_up: ConnectionException | None = None
         self._sleeping: asyncio.Future[None] | None = None
 
@@ -98,6 +102,9 @@ class Supervisor:
             raise ConnectionException("the client is closed", reason="the client is closed")
         if self._given_up is not None:
             raise self._given_up
+        if self._draining and not self.connected:
+            text = "there is no connection, and the consumers are being stopped"
+            raise ConnectionException(text, reason=text)
 
     async def consume(self, consumer: Consumer) -> None:
         """Start a consumer, waiting for the broker; from then on it is kept alive.
@@ -109,6 +116,10 @@ class Supervisor:
             NoFreeChannels: There is no channel left.
         """
         await self.with_connection(consumer.attach)
+        if self._closing:
+            await consumer.stop()
+            self._refuse_if_over()
+        self.ended_by = None
         self.consumers.append(consumer)
         consumer.result.add_done_callback(lambda _result: self._consumer_ended(consumer))
 
@@ -129,21 +140,42 @@ class Supervisor:
 
     def _consumer_ended(self, consumer: Consumer) -> None:
         self.consumers.remove(consumer)
+        error = consumer.result.exception()
+        if error is not None and not isinstance(error, HaltConsumer):
+            self.ended_by = error
         self.ended_stats += consumer.stats
 
     async def close(self) -> None:
         """Stop consumers gracefully, then close the connection; publishes under way fail."""
-        # Callbacks that still run may publish.
-        await asyncio.gather(*[consumer.stop() for consumer in list(self.consumers)])
-        self._closing = True
-        error = ConnectionException("the client was closed", reason="the client was closed")
-        self.publisher.fail_all(error)
-        self._fail_waiters(error)
+        # Callbacks that still run may publish, as long as there is a broker.
+        self.drain()
+        try:
+            # Some may be on the point of being registered.
+            while self.consumers:
+                await asyncio.gather(*[consumer.stop() for consumer in list(self.consumers)])
+        finally:
+            self._closing = True
+            error = ConnectionException("the client was closed", reason="the client was closed")
+            self.publisher.fail_all(error)
+            self._fail_waiters(error)
         if self._connection is not None:
             await self._connection.close()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+
+    def drain(self) -> None:
+        """Consumers are about to be stopped: nobody is to wait for a broker that is away meanwhile."""
+        self._draining = True
+        if not self.connected:
+            self._fail_publishes("there is no connection, and the consumers are being stopped")
+
+    def drained(self) -> None:
+        """The consumers have stopped."""
+        self._draining = False
+
+    def _fail_publishes(self, why: str) -> None:
+        self.publisher.fail_all(ConnectionException(why, reason=why))
 
     def stop_trying(self) -> None:
         """Let the connection be the last one: when it is lost, or if there is none now, give up."""
@@ -165,6 +197,8 @@ class Supervisor:
                     self.publisher.attach(connection)
                     await connection.closed
                     self._connection = None
+                    if self._draining:
+                        self._fail_publishes("the connection was lost while the consumers were being stopped")
                     if not self._closing:
                         _log.warning(
                             "The connection to %s ended: %s",
@@ -186,6 +220,7 @@ class Supervisor:
         try:
             await asyncio.wait([self._sleeping])
         finally:
+            self._sleeping.cancel()
             self._sleeping = None
         return self.backoff.keep_trying
 

@@ -19,6 +19,10 @@ _HELP: Final = {
     "rejected": "Messages that a callback put back.",
     "failed": "Messages whose callback raised an unexpected exception.",
     "invalid": "Deliveries refused because they are no valid messages.",
+    "retried": "Messages put off to be tried again later.",
+    "dead_lettered": "Messages kept in the dead-letter queue.",
+    "duplicates": "Deliveries of messages that were processed before.",
+    "redelivered": "Deliveries that had been out before.",
 }
 
 

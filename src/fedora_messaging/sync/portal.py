@@ -4,10 +4,9 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
@@ -16,22 +15,31 @@ _SETTLE = 1.0
 
 
 class Portal:
-    """A running event loop; a burst of posted calls costs it one wake-up."""
+    """A running event loop; a burst of posted calls costs it one wake-up.
 
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
+    Args:
+        name: Name of the thread.
+
+    Attributes:
+        loop: The loop.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.loop = asyncio.new_event_loop()
         self._inbox: deque[tuple[Callable[[Any], None], Any]] = deque()
         self._wake_pending = False
-        self._thread = threading.Thread(target=self._run, name="fedora-messaging", daemon=True)
+        self._stopping = False
+        self._stop_lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
+        asyncio.set_event_loop(self.loop)
         try:
-            self._loop.run_forever()
+            self.loop.run_forever()
         finally:
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-            self._loop.close()
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+            self.loop.close()
 
     @property
     def is_current_thread(self) -> bool:
@@ -47,9 +55,10 @@ class Portal:
     def post(self, call: Callable[[Any], None], argument: Any) -> None:
         """Make a call in the loop, soon; calls keep their order."""
         self._inbox.append((call, argument))
-        if not self._wake_pending:
+        if not self._wake_pending and not self.loop.is_closed():
             self._wake_pending = True
-            self._loop.call_soon_threadsafe(self._drain)
+            with suppress(RuntimeError):  # closed at this very moment: nobody is left to be called
+                self.loop.call_soon_threadsafe(self._drain)
 
     def _drain(self) -> None:
         # Cleared first: what is appended from here on brings its own wake-up, or is taken below.
@@ -71,9 +80,15 @@ class Portal:
             future.cancel()
             raise
 
-    def begin(self, work: Coroutine[Any, Any, Result]) -> "Future[Result]":
-        """Run a coroutine in the loop, for a caller that does not wait."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+    def begin(self, work: Coroutine[Any, Any, Result]) -> Future[Result]:
+        """Run a coroutine in the loop, for a caller that does not wait; cancelled once the portal stops."""
+        with self._stop_lock:
+            if not self._stopping:
+                return asyncio.run_coroutine_threadsafe(work, self.loop)
+        work.close()
+        future: Future[Result] = Future()
+        future.cancel()
+        return future
 
     async def _settle(self) -> None:
         """Let what is under way end, so that nobody waits for ever for a loop that is gone."""
@@ -87,7 +102,9 @@ class Portal:
 
     def stop(self) -> None:
         """End the loop and its thread; what does not end by itself is cancelled."""
-        self.run(self._settle())
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        with self._stop_lock:
+            self._stopping = True
+        settled = asyncio.run_coroutine_threadsafe(self._settle(), self.loop)
+        settled.add_done_callback(lambda _settled: self.loop.call_soon_threadsafe(self.loop.stop))
         if not self.is_current_thread:
             self._thread.join()

@@ -5,21 +5,25 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import CancelledError
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..client.backoff import Backoff
 from ..client.group import ConsumerGroup
 from ..client.publisher import Outgoing, encode
+from ..client.runners import is_coroutine_callback
 from ..client.supervisor import Supervisor
 from ..exceptions import ConnectionException, PublishTimeout
 from ..message import Message
-from ..options import BindingOptions, ConnectionOptions, QosOptions, QueueOptions
+from ..options import BindingOptions, ConnectionOptions, ConsumerOptions, QosOptions, QueueOptions
 from ..transport.tls import client_context
 from . import endpoints
+from .callback_loop import CallbackLoop
 from .endpoints import QueueSnapshot, Snapshot
 from .monitoring import Monitor
 from .portal import Portal
+from .signals import wait_interruptibly
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -98,7 +102,8 @@ class Service:
             client_context(options.tls)  # wrong settings are told here, not in the loop's thread
         self.options = options
         self.pid = os.getpid()
-        self._portal = Portal()
+        self._portal = Portal("fedora-messaging")
+        self._callback_loop = CallbackLoop()
         self._supervisor = Supervisor(options, backoff)
         self._closing = False
         self._closed = False
@@ -116,6 +121,11 @@ class Service:
         """The same as a Twisted service."""
         assert self._make_twisted_face is not None  # noqa: S101 - callers have looked
         return self._make_twisted_face(self)
+
+    @property
+    def closing(self) -> bool:
+        """Whether :meth:`close` was called."""
+        return self._closing
 
     @property
     def closed(self) -> bool:
@@ -137,12 +147,16 @@ class Service:
             address,
             port,
             {
-                "live": lambda: endpoints.live(self._portal.answers()),
+                "live": lambda: endpoints.live(self._answers()),
                 "ready": lambda: endpoints.ready(self.snapshot(), always_ready),
                 "status": lambda: endpoints.status(self.snapshot()),
                 "metrics": lambda: endpoints.metrics(self.snapshot()),
             },
         )
+
+    def _answers(self) -> bool:
+        """Whether the event loops do; that of coroutine callbacks is stuck while one of them blocks it."""
+        return self._portal.answers() and self._callback_loop.answers()
 
     @property
     def monitored(self) -> bool:
@@ -160,7 +174,7 @@ class Service:
         reason = None
         if not connected:
             reason = "not connected"
-        elif not all(queue.consuming for queue in queues):
+        elif supervisor.ended_by is not None or not all(queue.consuming for queue in queues):
             reason = "not consuming"
         return Snapshot(
             connected=connected,
@@ -177,20 +191,8 @@ class Service:
 
     @property
     def in_own_thread(self) -> bool:
-        """Whether we are in the loop's thread, that is: in a coroutine callback."""
-        return self._portal.is_current_thread
-
-    def refuse_own_thread(self, what: str, instead: str) -> None:
-        """Raise if we are in the loop's thread, where waiting would never end.
-
-        Raises:
-            RuntimeError: We are, that is: in a coroutine callback.
-        """
-        if self.in_own_thread:
-            raise RuntimeError(
-                f"{what} would wait for the very thread it is called in, so a coroutine callback cannot: "
-                f"call {instead} there, or make the callback a plain function"
-            )
+        """Whether we are in a coroutine callback."""
+        return self._portal.is_current_thread or self._callback_loop.is_current_thread
 
     def publish(self, message: Message, exchange: str, mandatory: bool = False) -> PendingPublish:
         """Begin to publish a valid message.
@@ -226,13 +228,16 @@ class Service:
         callback: Callable[[Message], Any],
         queues: Sequence[tuple[QueueOptions, Sequence[BindingOptions]]],
         qos: QosOptions,
+        policy: ConsumerOptions | None = None,
     ) -> "Consumers":
         """Prepare consumers of several queues with one callback."""
+        if is_coroutine_callback(callback):
+            callback = self._callback_loop.adapt(callback)
 
         def make_group() -> ConsumerGroup:
-            return ConsumerGroup(self._supervisor, callback, queues, qos, shared=True)
+            return ConsumerGroup(self._supervisor, callback, queues, qos, shared=True, policy=policy)
 
-        return Consumers(self._portal, make_group)
+        return Consumers(self._portal, self._supervisor, make_group)
 
     def close(self, timeout: float | None = _EXIT_GRACE) -> None:
         """Let running callbacks end, close the connection, end the thread."""
@@ -246,6 +251,7 @@ class Service:
                 "A callback did not end within %s seconds; its message will be delivered again", timeout
             )
         self._closed = True
+        self._callback_loop.stop()
         self._portal.stop()
         if self._monitor is not None:
             self._monitor.close()
@@ -254,8 +260,11 @@ class Service:
 class Consumers:
     """Consumers that are started, waited for and stopped from ordinary threads."""
 
-    def __init__(self, portal: Portal, make_group: Callable[[], ConsumerGroup]) -> None:
+    def __init__(
+        self, portal: Portal, supervisor: Supervisor, make_group: Callable[[], ConsumerGroup]
+    ) -> None:
         self._portal = portal
+        self._supervisor = supervisor
         self._make_group = make_group
         self._group: ConsumerGroup | None = None
         self._starting: asyncio.Task[None] | None = None
@@ -272,7 +281,10 @@ class Consumers:
             ConnectionException: The broker refuses us.
             NoFreeChannels: There is no channel left.
         """
-        self._portal.run(self._start())
+        try:
+            wait_interruptibly(self._portal.begin(self._start()))
+        except CancelledError:
+            raise _closed_meanwhile() from None
 
     async def _start(self) -> None:
         if self._stop_requested:
@@ -285,10 +297,16 @@ class Consumers:
 
     def wait(self) -> BaseException | None:
         """Return when all have ended: the error of the first that failed, or ``None``."""
-        return self._portal.run(self._wait())
+        try:
+            return wait_interruptibly(self._portal.begin(self._wait()))
+        except CancelledError:
+            return _closed_meanwhile()
 
     async def _wait(self) -> BaseException | None:
-        return None if self._group is None or self._was_interrupted else await self._group.wait()
+        try:
+            return None if self._group is None or self._was_interrupted else await self._group.wait()
+        finally:
+            self._supervisor.drained()
 
     @property
     def _was_interrupted(self) -> bool:
@@ -300,7 +318,13 @@ class Consumers:
         self._portal.post(self._stop, None)
 
     def _stop(self, _argument: None) -> None:
+        # A callback that publishes while there is no broker would wait for it, and we for the callback.
+        self._supervisor.drain()
         if self._starting is not None and not self._starting.done():
             self._starting.cancel()
         elif self._group is not None:
             self._stopping = asyncio.ensure_future(self._group.stop())
+
+
+def _closed_meanwhile() -> ConnectionException:
+    return ConnectionException("the service was closed", reason="the service was closed")

@@ -1,10 +1,12 @@
 """A network connection joined to a protocol machine."""
 
 import asyncio
+import ssl
 from typing import Final, Protocol
 
 from ..protocol.connection import Connection
 from ..protocol.events import Event
+from .tls import alert_name
 
 #: Seconds for the last bytes to leave before the socket is cut.
 CLOSE_GRACE: Final = 3.0
@@ -28,6 +30,12 @@ class Owner(Protocol):
     def on_lost(self, error: Exception | None) -> None:
         """The transport is gone; nothing follows."""
         ...
+
+
+def _why(exc: Exception | None) -> str:
+    if isinstance(exc, ssl.SSLError):
+        return f"TLS: {alert_name(exc)}"
+    return str(exc or "closed by the peer")
 
 
 class Link(asyncio.Protocol):
@@ -70,7 +78,7 @@ class Link(asyncio.Protocol):
         for timer in (self._timer, self._abort_timer):
             if timer is not None:
                 timer.cancel()
-        self.machine.peer_vanished(f"the network connection was lost: {exc or 'closed by the peer'}")
+        self.machine.peer_vanished(f"the network connection was lost: {_why(exc)}")
         events = self.machine.events()
         if events:
             self._owner.on_events(events)

@@ -7,6 +7,12 @@ from pathlib import Path
 from ..exceptions import ConfigurationException
 from ..options import TLSOptions
 
+#: X509_V_ERR_... of OpenSSL.
+_NOT_YET_VALID = 9
+_EXPIRED = 10
+_HOSTNAME_MISMATCH = 62
+_ADDRESS_MISMATCH = 64
+
 
 @dataclass(frozen=True, slots=True)
 class ServerTLSOptions:
@@ -55,13 +61,57 @@ def server_context(options: ServerTLSOptions) -> ssl.SSLContext:
     return context
 
 
+def explain(error: ssl.SSLError, options: TLSOptions, host: str) -> str:
+    """Say why a server and we do not come together, and what to do about it."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate verify failed: {_explain_verification(error, options, host)}"
+    reason = error.reason or ""
+    if reason == "WRONG_VERSION_NUMBER":
+        return "what listens there does not speak TLS: use its TLS port, or write amqp:// in amqp_url"
+    if reason in ("TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL"):
+        return "no common TLS version: the broker must speak TLS 1.2 or newer"
+    if "_ALERT_" in reason:
+        return f"the broker ended the TLS handshake: {alert_name(error)}; {certificate_hint(options)}"
+    return f"TLS: {alert_name(error)}"
+
+
+def alert_name(error: ssl.SSLError) -> str:
+    """Name what a peer, or OpenSSL, does not like."""
+    reason = error.reason or "HANDSHAKE_FAILED"
+    return (reason.partition("_ALERT_")[2] or reason).lower().replace("_", " ")
+
+
+def certificate_hint(options: TLSOptions) -> str:
+    """Say what to look at when a broker may not like our certificate."""
+    if options.certfile is None:
+        return "if it wants a client certificate, set certfile and keyfile in [tls]"
+    return f"does it take the client certificate {options.certfile}? Its log may tell"
+
+
+def _explain_verification(error: ssl.SSLCertVerificationError, options: TLSOptions, host: str) -> str:
+    if error.verify_code in (_HOSTNAME_MISMATCH, _ADDRESS_MISMATCH):
+        return (
+            f"hostname mismatch, the broker's certificate is not valid for "
+            f"{options.server_hostname or host!r}: write the name it is for in amqp_url"
+        )
+    if error.verify_code == _EXPIRED:
+        return "the broker's certificate has expired; if it has not, set this machine's clock"
+    if error.verify_code == _NOT_YET_VALID:
+        return "the broker's certificate is not yet valid; set this machine's clock, or the broker's"
+    trusted = f"those in {options.ca_cert}" if options.ca_cert else "those this machine trusts"
+    return (
+        f"the broker's certificate is not signed by one of {trusted} ({error.verify_message}): "
+        "name the file with the certificate of its authority as ca_cert in [tls]"
+    )
+
+
 def _trust(context: ssl.SSLContext, path: str) -> None:
     try:
         context.load_verify_locations(cafile=path)
-    except (OSError, ssl.SSLError) as error:
-        raise _invalid("ca_cert", path, error) from error
-    if not context.get_ca_certs() and context.cert_store_stats()["x509"] == 0:
-        raise _invalid("ca_cert", path, ValueError("it holds no certificate"))
+    except ssl.SSLError as error:
+        raise _invalid("ca_cert", path, _bad_certificates(error)) from error
+    except OSError as error:
+        raise _invalid("ca_cert", path, error.strerror or str(error)) from error
 
 
 def _identify(context: ssl.SSLContext, certfile: str, keyfile: str) -> None:
@@ -70,19 +120,34 @@ def _identify(context: ssl.SSLContext, certfile: str, keyfile: str) -> None:
             with Path(path).open("rb"):
                 pass
         except OSError as error:
-            raise _invalid(setting, path, error) from error
+            raise _invalid(setting, path, error.strerror or str(error)) from error
+    try:
+        # OpenSSL does not tell which of the two files is bad.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=certfile)
+    except ssl.SSLError as error:
+        # Version 3.9 blamed this setting, and programs may compare.
+        raise _invalid("keyfile", f"certfile {certfile}", _bad_certificates(error)) from error
     try:
         # A password prompt on a service's terminal would hang it.
         context.load_cert_chain(certfile, keyfile, password=_no_password)
-    except (OSError, ssl.SSLError, ValueError) as error:
-        raise _invalid("keyfile", keyfile, error) from error
+    except ssl.SSLError as error:
+        why = "it holds no private key in PEM format, or a damaged one"
+        if error.reason == "KEY_VALUES_MISMATCH":
+            why = f"it is not the key of the first certificate in {certfile}"
+        raise _invalid("keyfile", keyfile, why) from error
+    except (OSError, ValueError) as error:
+        raise _invalid("keyfile", keyfile, str(error)) from error
+
+
+def _bad_certificates(error: ssl.SSLError) -> str:
+    if error.reason == "NO_CERTIFICATE_OR_CRL_FOUND":
+        return "it holds no certificate in PEM format"
+    return "a certificate in it is damaged or not in PEM format"
 
 
 def _no_password() -> str:
     raise ValueError("the key is encrypted; give a key without passphrase")
 
 
-def _invalid(setting: str, path: str, error: Exception) -> ConfigurationException:
-    return ConfigurationException(
-        f'The "{setting}" setting in the "tls" section is invalid ({path}: {error})'
-    )
+def _invalid(setting: str, path: str, why: str) -> ConfigurationException:
+    return ConfigurationException(f'The "{setting}" setting in the "tls" section is invalid ({path}: {why})')

@@ -1,19 +1,19 @@
 """Between two threads: the reactor's, which Deferreds belong to, and the asyncio client's."""
 
-import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from ..client.backoff import Backoff
 from ..client.publisher import encode
+from ..client.runners import in_other_loop
 from ..client.supervisor import Supervisor
 from ..exceptions import ConnectionException
 from ..message import Message
-from ..options import ConnectionOptions, RetryOptions
+from ..options import BackoffOptions, ConnectionOptions
 from ..sync.service import Service
 
 if TYPE_CHECKING:
@@ -37,19 +37,7 @@ def in_reactor(call: Callable[..., Any], *arguments: Any) -> None:
 
 def reactor_callback(callback: Callable[[Message], Awaitable[Any]]) -> Callable[[Message], Awaitable[Any]]:
     """Make a coroutine function run in the reactor's event loop, if it has one, and not in the client's."""
-
-    async def call(message: Message) -> None:
-        loop = getattr(the_reactor(), "_asyncioEventloop", None)
-        if loop is None:
-            await callback(message)
-        else:
-            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_await(callback, message), loop))
-
-    return call
-
-
-async def _await(callback: Callable[[Message], Awaitable[Any]], message: Message) -> None:
-    await callback(message)
+    return in_other_loop(callback, lambda: getattr(the_reactor(), "_asyncioEventloop", None))
 
 
 class Engine:
@@ -65,10 +53,11 @@ class Engine:
 
     def __init__(self, options: ConnectionOptions, service: Service | None = None) -> None:
         self.options = options
-        self.backoff = service.backoff if service is not None else Backoff(RetryOptions())
+        self.backoff = service.backoff if service is not None else Backoff(BackoffOptions())
         self._service = service
         self._stopped = False
         self._waiting: list[Callable[[Service | None], None]] = []
+        self._stops: list[Deferred[None]] = []
         # A blocking publish may start the client from any thread.
         self._lock = threading.RLock()
 
@@ -80,7 +69,7 @@ class Engine:
     def start(self) -> Service:
         """Start the client, unless it runs, and do what has waited."""
         with self._lock:
-            if self._service is None or self._service.closed:
+            if self._service is None or self._service.closing:
                 self.backoff.keep_trying = True
                 self._service = Service(self.options, backoff=self.backoff)
                 self._stopped = False
@@ -92,27 +81,42 @@ class Engine:
         return service
 
     def stop(self) -> "Deferred[None]":
-        """Let running callbacks end and close the connection; pending publishes fail."""
+        """Let running callbacks end and close the connection; pending publishes fail.
+
+        To stop what is being stopped waits for the same end.
+        """
+        stopped: Deferred[None] = Deferred()
         with self._lock:
             service = self._service
             waiting, self._waiting = self._waiting, []
+            self._stops.append(stopped)
+            is_first = len(self._stops) == 1
         for call in waiting:
             call(None)
+        if not is_first:
+            return stopped
         if service is None:
             self._stopped = True
-            return succeed(None)
-        stopped: Deferred[None] = Deferred()
+            self._fire_stops()
+        else:
+            threading.Thread(target=self._close, args=(service,), name="fedora-messaging stop").start()
+        return stopped
 
-        def close() -> None:
-            # Callbacks that still run may publish meanwhile.
-            service.close()
-            with self._lock:
+    def _close(self, service: Service) -> None:
+        # Callbacks that still run may publish meanwhile.
+        service.close()
+        with self._lock:
+            # Another one may have been started since.
+            if self._service is service:
                 self._service = None
                 self._stopped = True
-            in_reactor(stopped.callback, None)
+        in_reactor(self._fire_stops)
 
-        threading.Thread(target=close, name="fedora-messaging stop").start()
-        return stopped
+    def _fire_stops(self) -> None:
+        stops, self._stops = self._stops, []
+        for stopped in stops:
+            if not stopped.called:
+                stopped.callback(None)
 
     def run(self, work: Work[Result]) -> "Deferred[Result]":
         """Run a coroutine function in the client's event loop."""

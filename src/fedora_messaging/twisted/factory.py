@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, fail, gatherResults
 from .. import config
 from ..client.group import ConsumerGroup
 from ..client.stats import ConsumerStats
-from ..faces import QueuePlan, queue_plan
+from ..faces import QueuePlan, consumer_policy, queue_plan
 from ..message import Message
 from ..options import ConnectionOptions, QosOptions
 from ..sync.endpoints import Snapshot
@@ -161,7 +161,9 @@ class FedoraMessagingFactoryV2:
         qos: QosOptions,
         previous: Consumer | None,
     ) -> list[Consumer]:
-        group = ConsumerGroup(supervisor, engine_callback(callback), plan, qos, shared=True)
+        group = ConsumerGroup(
+            supervisor, engine_callback(callback), plan, qos, shared=True, policy=consumer_policy()
+        )
         await group.start()
         known = {record.consumer._consumer: record.consumer for record in self._records}
         consumers = []

@@ -82,7 +82,10 @@ def _publish(service: Any, message: Message, exchange: str | None) -> Any:
     try:
         yield service.factory.publish(message, exchange=target)
     except Exception as error:
-        yield deferToThread(publish_failed, message, error)
+        if signals.publish_failed_signal.receivers:
+            yield deferToThread(publish_failed, message, error)
+        else:
+            publish_failed(message, error)
         raise
     if signals.publish_signal.receivers:
         yield deferToThread(publish_succeeded, message)

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Self
 
 from twisted.application.service import MultiService, Service
+from twisted.internet.defer import succeed
 
 from .. import config
 from ..transport.tls import client_context
@@ -67,7 +68,14 @@ class FedoraMessagingServiceV2(MultiService):
 
     def blocking_service(self) -> "BlockingService":
         """Return the client for blocking calls, starting it first if need be."""
-        return self.factory.engine.start()
+        service = self.factory.engine.service
+        # One that is being stopped serves the callbacks that still run.
+        return service if service is not None and not service.closed else self.factory.engine.start()
+
+    @property
+    def survives_fork(self) -> bool:
+        """Whether a child may go on with it: threads and connections begin with the start."""
+        return self.factory.engine.service is None
 
     @property
     def stats(self) -> FactoryStatistics:
@@ -83,6 +91,8 @@ class FedoraMessagingServiceV2(MultiService):
         """Let running callbacks end and close the connection; it may be started again."""
 
         def stop_children(_none: None) -> "Deferred[None]":
+            if self.factory.engine.service is not None:
+                return succeed(None)  # started again meanwhile
             stopped: Deferred[None] = MultiService.stopService(self)
             return stopped
 

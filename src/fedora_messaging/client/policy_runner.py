@@ -1,0 +1,353 @@
+"""Running callbacks by a policy: several at once, with a time limit, tried again, kept when all fails."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Final
+
+from ..exceptions import BaseException as LibraryException
+from ..exceptions import Drop, HaltConsumer, Nack
+from ..message import Message
+from ..options import ConsumerOptions
+from .dedupe import SeenMessages
+from .delivery import ACKED, REFUSED, Action, Raw, Verdict, receive
+from .outcome import raised, succeeded
+from .redelivery import Redelivery
+from .runners import is_coroutine_callback, is_torn_down
+
+if TYPE_CHECKING:
+    from .consumer import Consumer
+
+_log = logging.getLogger("fedora_messaging.twisted.consumer")
+
+#: Seconds before a message goes back to its queue because no other place takes it.
+_REFUSED_DELAY: Final = 1.0
+
+
+class CallbackTimeout(TimeoutError):
+    """A callback took longer than ``[consumer] timeout``."""
+
+
+class _Job:
+    """A delivery on its way to a callback."""
+
+    __slots__ = ("begun", "key", "message", "raw")
+
+    def __init__(self, raw: Raw) -> None:
+        self.raw = raw
+        self.message: Message | str | None = None
+        self.key: Hashable = None
+        self.begun = 0.0
+
+
+class PolicyRunner:
+    """Hands deliveries to as many workers as callbacks may run at once.
+
+    Each worker awaits coroutine callbacks, or has a thread for plain ones.
+
+    Args:
+        callback: The application's.
+        consumer: Whose deliveries these are.
+        options: The policy.
+        redelivery: Takes what is tried again or kept.
+        seen: Remembers what was processed.
+    """
+
+    in_order = False
+
+    def __init__(
+        self,
+        callback: Callable[[Message], Any],
+        consumer: "Consumer",
+        options: ConsumerOptions,
+        redelivery: Redelivery,
+        seen: SeenMessages | None,
+    ) -> None:
+        self._callback = callback
+        self._consumer = consumer
+        self._stats = consumer.stats
+        self._options = options
+        self._redelivery = redelivery
+        self._seen = seen
+        self._waiting: deque[_Job] = deque()
+        self._busy: set[Hashable] = set()
+        self._running: set[_Job] = set()
+        self._arrival = asyncio.Event()
+        self._stopping = False
+        self._workers: list[asyncio.Task[None]] = []
+
+    # The consumer calls these
+
+    def start(self) -> None:
+        """Begin."""
+        self._workers = [asyncio.create_task(self._work()) for _ in range(self._options.concurrency)]
+
+    def put(self, raw: Raw) -> None:
+        """Process a delivery when its turn comes."""
+        self._waiting.append(self._job(raw))
+        self._arrival.set()
+
+    def halt(self) -> None:
+        """Begin nothing more."""
+        self._stopping = True
+        self._waiting.clear()
+        self._arrival.set()
+
+    async def finish(self) -> None:
+        """Begin nothing more, and let the running callbacks end."""
+        self.halt()
+        others = [worker for worker in self._workers if worker is not asyncio.current_task()]
+        if others:
+            await asyncio.wait(others)
+        if self._seen is not None:
+            await self._seen.close()
+
+    @property
+    def in_flight(self) -> int:
+        """How many callbacks run now."""
+        return len(self._running)
+
+    @property
+    def oldest(self) -> float | None:
+        """When the callback began that has run longest, by the loop's clock."""
+        return min((job.begun for job in self._running), default=None)
+
+    # Choosing what is next
+
+    def _job(self, raw: Raw) -> _Job:
+        job = _Job(raw)
+        ordering_key = self._options.ordering_key
+        if ordering_key is not None:
+            job.message = receive(raw, self._stats)
+            if isinstance(job.message, Message):
+                job.key = _key_of(job.message, ordering_key)
+        return job
+
+    def _take(self) -> _Job | None:
+        """Remove the first delivery whose key is free."""
+        for position, job in enumerate(self._waiting):
+            if job.key is None or job.key not in self._busy:
+                del self._waiting[position]
+                return job
+        return None
+
+    async def _work(self) -> None:
+        caller = _Caller(self._callback, self._options.timeout, self._consumer.queue_name)
+        try:
+            while not self._stopping:
+                job = self._take()
+                if job is None:
+                    self._arrival.clear()
+                    await self._arrival.wait()
+                    continue
+                if not self._consumer.is_stale(job.raw):
+                    await self._process(job, caller)
+                    # A key, or the end, may be what another worker waits for.
+                    self._arrival.set()
+        finally:
+            caller.close()
+
+    async def _process(self, job: _Job, caller: "_Caller") -> None:
+        job.begun = time.monotonic()
+        self._running.add(job)
+        if job.key is not None:
+            self._busy.add(job.key)
+        try:
+            verdict = await self._verdict(job, caller)
+        finally:
+            self._running.discard(job)
+            self._busy.discard(job.key)
+        if verdict[1] is not None:
+            self._stopping = True
+        self._consumer.report(job.raw, verdict)
+
+    # What becomes of one
+
+    async def _verdict(self, job: _Job, caller: "_Caller") -> Verdict:
+        message = receive(job.raw, self._stats) if job.message is None else job.message
+        if isinstance(message, str):
+            return await self._quarantine(job, message)
+        if self._seen is not None and message.id and await self._seen.has(job.raw.queue, message.id):
+            self._stats.duplicates += 1
+            _log.info("Message id %r was processed before; it is acknowledged", message.id)
+            return ACKED
+        try:
+            await caller.call(message)
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and is_torn_down():
+                raise
+            return await self._failed(job, message, error)
+        verdict = succeeded(message, self._stats)
+        if self._seen is not None and message.id:
+            await self._seen.add(job.raw.queue, message.id)
+        return verdict
+
+    async def _quarantine(self, job: _Job, explanation: str) -> Verdict:
+        if self._options.dead_letter is None or job.raw.body is None:
+            return REFUSED
+        return await self._keep(job, "invalid", explanation)
+
+    async def _failed(self, job: _Job, message: Message, error: BaseException) -> Verdict:
+        retry = self._options.retry
+        settled = isinstance(error, HaltConsumer | Drop) or not isinstance(error, Exception)
+        if not settled and retry is not None and isinstance(error, retry.on):
+            if job.raw.history.attempts + 1 < retry.attempts:
+                return await self._retry(job, message, error)
+            return await self._keep(job, "exhausted", error)
+        if not settled and not isinstance(error, Nack) and self._options.dead_letter is not None:
+            return await self._keep(job, "failed", error)
+        action, end = raised(message, error, self._stats)
+        # Other callbacks of this queue run on, so only this message goes back now.
+        return (Action.REQUEUE if action is Action.REQUEUE_ALL else action), end
+
+    async def _retry(self, job: _Job, message: Message, error: Exception) -> Verdict:
+        retry = self._options.retry
+        assert retry is not None  # noqa: S101 - the caller has looked
+        history = job.raw.history.failed("retry", error)
+        _log.warning(
+            "The callback failed on message id %r for the %s. time, which will be tried again: %s",
+            message.id,
+            history.attempts,
+            history.error,
+        )
+        try:
+            await self._redelivery.retry(job.raw, history, retry)
+        except LibraryException as refusal:
+            return await self._not_taken(job, refusal)
+        self._stats.retried += 1
+        return ACKED
+
+    async def _keep(self, job: _Job, reason: str, error: BaseException | str) -> Verdict:
+        history = job.raw.history.failed(reason, error)
+        _log.error(
+            "A message on queue %r with topic %r is given up after %s attempts (%s): %s",
+            job.raw.queue,
+            history.topic,
+            history.attempts,
+            reason,
+            history.error,
+            exc_info=error if isinstance(error, BaseException) else None,
+        )
+        if reason != "invalid":
+            self._stats.failed += 1
+        if self._options.dead_letter is None:
+            return REFUSED
+        try:
+            await self._redelivery.dead_letter(job.raw, history, self._options.dead_letter)
+        except LibraryException as refusal:
+            return await self._not_taken(job, refusal)
+        self._stats.dead_lettered += 1
+        return ACKED
+
+    async def _not_taken(self, job: _Job, refusal: Exception) -> Verdict:
+        """The broker takes the message nowhere else, so it stays where it is."""
+        if not self._consumer.is_stale(job.raw):
+            _log.error(
+                "A message on queue %r goes back to it at once: the broker takes it nowhere else: %s",
+                job.raw.queue,
+                refusal,
+            )
+            # Not at the broker's speed.
+            await asyncio.sleep(_REFUSED_DELAY)
+        return Action.REQUEUE, None
+
+
+class _Caller:
+    """Calls one callback at a time, within a time limit."""
+
+    def __init__(self, callback: Callable[[Message], Any], timeout: float | None, name: str) -> None:
+        self._callback = callback
+        self._timeout = timeout
+        self._name = name
+        self._is_coroutine = is_coroutine_callback(callback)
+        self._thread: _CallThread | None = None
+
+    async def call(self, message: Message) -> None:
+        """Call, or await, the callback.
+
+        Raises:
+            CallbackTimeout: It did not end in time. A coroutine is cancelled; a thread is left to itself.
+        """
+        work = self._callback(message) if self._is_coroutine else self._in_thread(message)
+        try:
+            async with asyncio.timeout(self._timeout) as limit:
+                await work
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            # A thread cannot be stopped; the next message gets another one.
+            self.close()
+            raise CallbackTimeout(f"the callback took longer than {self._timeout:g} s") from error
+
+    def _in_thread(self, message: Message) -> Awaitable[None]:
+        if self._thread is None:
+            self._thread = _CallThread(self._callback, self._name)
+        return self._thread.call(message)
+
+    def close(self) -> None:
+        """End the thread, when it has nothing more to do."""
+        if self._thread is not None:
+            self._thread.close()
+            self._thread = None
+
+
+class _CallThread:
+    """A thread that calls a plain callback, and does not keep the interpreter from ending."""
+
+    def __init__(self, callback: Callable[[Message], Any], name: str) -> None:
+        self._callback = callback
+        self._loop = asyncio.get_running_loop()
+        self._inbox: SimpleQueue[tuple[Message, asyncio.Future[None]] | None] = SimpleQueue()
+        threading.Thread(target=self._run, name=f"consumer {name}", daemon=True).start()
+
+    def call(self, message: Message) -> Awaitable[None]:
+        """Call the callback; awaiting the result gives its outcome."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._inbox.put((message, future))
+        return future
+
+    def close(self) -> None:
+        """End, after what is under way."""
+        self._inbox.put(None)
+
+    def _run(self) -> None:
+        while (item := self._inbox.get()) is not None:
+            message, future = item
+            error: BaseException | None = None
+            try:
+                result = self._callback(message)
+                if hasattr(result, "__await__"):
+                    asyncio.run_coroutine_threadsafe(_await(result), self._loop).result()
+            except BaseException as raised_error:  # belongs to whoever waits for the outcome
+                error = raised_error
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(_settle, future, error)
+
+
+async def _await(result: Awaitable[Any]) -> None:
+    await result
+
+
+def _settle(future: "asyncio.Future[None]", error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    elif isinstance(error, StopIteration):
+        future.set_exception(RuntimeError("the callback raised StopIteration"))
+    else:
+        future.set_exception(error)
+
+
+def _key_of(message: Message, ordering_key: Callable[[Message], Hashable]) -> Hashable:
+    try:
+        key = (ordering_key(message),)
+        hash(key)
+    except Exception:
+        _log.exception("The ordering key of message id %r cannot be told", message.id)
+        return None
+    return key

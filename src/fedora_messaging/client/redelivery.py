@@ -1,0 +1,155 @@
+"""Giving a message back to the broker for later, or for good.
+
+A message that is to be tried again is published, with a confirm, to a delay queue whose messages expire into
+the consumed queue; only then the delivery is acknowledged. So a crash at any moment loses nothing, though it
+may duplicate.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from ..exceptions import PublishReturned
+from ..options import QueueOptions, RetryOptions
+from ..wire import methods as m
+from ..wire.errors import WireError
+from ..wire.properties import PERSISTENT, BasicProperties, decode_properties, encode_properties
+from .history import HEADER, History, without_traces
+from .publisher import Outgoing
+from .topology import declare
+
+if TYPE_CHECKING:
+    from .delivery import Raw
+    from .supervisor import Supervisor
+
+_log = logging.getLogger(__name__)
+
+#: Parts of a delay by which it is shortened at random, so that what failed together is not tried together.
+#: Few, because each has a queue: messages expire at the head of a queue only.
+_JITTER: Final = (1.0, 0.9, 0.8, 0.7)
+#: How long a delay queue outlives its last use, beyond its delay, in milliseconds.
+_LINGER: Final = 60_000
+_NAME_MAX: Final = 255
+
+
+class Redelivery:
+    """Publishes copies of deliveries of one queue.
+
+    Args:
+        supervisor: Whose publisher and connection are used.
+        quorum: The consumed queue is a quorum queue; then those that belong to it are, too.
+        choose: Chooses one of several numbers at random.
+    """
+
+    def __init__(
+        self,
+        supervisor: "Supervisor",
+        quorum: bool,
+        choose: Callable[[tuple[float, ...]], float] = random.choice,
+    ) -> None:
+        self._supervisor = supervisor
+        self._quorum = quorum
+        self._choose = choose
+
+    async def retry(self, raw: "Raw", history: History, options: RetryOptions) -> None:
+        """Have the message come again after the delay that follows from its history.
+
+        Raises:
+            PublishException: The broker does not take it.
+            BadDeclaration: The broker refuses the delay queue.
+            ConnectionException: The broker refuses us.
+        """
+        ceiling = min(options.max_delay, options.delay * 2.0 ** min(history.attempts - 1, 64))
+        await self._publish(raw, history, self._delay_queue(raw.queue, ceiling * self._choose(_JITTER)))
+
+    async def dead_letter(self, raw: "Raw", history: History, queue: str) -> None:
+        """Keep the message in a queue for people to look at; raises what :meth:`retry` does."""
+        arguments = {"x-queue-type": "quorum"} if self._quorum else {}
+        await self._publish(raw, history, QueueOptions(queue, durable=True, arguments=arguments))
+
+    def _delay_queue(self, queue: str, seconds: float) -> QueueOptions:
+        milliseconds = max(1, round(seconds * 1000))
+        arguments: dict[str, Any] = {
+            "x-message-ttl": milliseconds,
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": queue,
+            "x-expires": 2 * milliseconds + _LINGER,
+        }
+        if self._quorum:
+            # A node that dies while it moves a message must not lose it.
+            arguments |= {
+                "x-queue-type": "quorum",
+                "x-dead-letter-strategy": "at-least-once",
+                "x-overflow": "reject-publish",
+            }
+        return QueueOptions(_delay_queue_name(queue, milliseconds), durable=True, arguments=arguments)
+
+    async def _publish(self, raw: "Raw", history: History, queue: QueueOptions) -> None:
+        while True:
+            # Declared each time: that also makes an unused queue live on.
+            await self._supervisor.with_connection(lambda connection: declare(connection, queue, []))
+            try:
+                await self._confirmed(raw, history, queue.name)
+            except PublishReturned as error:
+                # The queue expired, or was deleted, between the two.
+                _log.info("The queue %s was gone: %s", queue.name, error)
+            else:
+                return
+
+    async def _confirmed(self, raw: "Raw", history: History, queue: str) -> None:
+        loop = asyncio.get_running_loop()
+        confirmed: asyncio.Future[None] = loop.create_future()
+
+        def settled(error: Exception | None) -> None:
+            if confirmed.done():
+                return
+            if error is None:
+                confirmed.set_result(None)
+            else:
+                confirmed.set_exception(error)
+
+        out = Outgoing(
+            "",
+            m.BasicPublish("", queue, True).encode(),
+            encode_properties(_properties(raw, history)),
+            raw.body or b"",
+            settled,
+            mandatory=True,
+        )
+        try:
+            self._supervisor.submit(out)
+            await confirmed
+        finally:
+            out.abandon()
+
+
+def _properties(raw: "Raw", history: History) -> BasicProperties:
+    """Return what to publish a copy with: persistent, without what would hold only for the original."""
+    try:
+        properties = decode_properties(raw.properties)
+    except WireError:
+        # Nobody can read them; the body is kept at least.
+        properties = BasicProperties()
+    properties.headers = {**without_traces(properties.headers), HEADER: history.as_table()}
+    properties.delivery_mode = PERSISTENT
+    # The broker would compare the one with our login, and let the other make the delay shorter.
+    properties.user_id = None
+    properties.expiration = None
+    return properties
+
+
+def _delay_queue_name(queue: str, milliseconds: int) -> str:
+    # Names that begin with "amq." belong to the broker.
+    if queue.startswith("amq."):
+        return f"retry.{milliseconds}.{queue}"
+    name = f"{queue}.retry.{milliseconds}"
+    return name if len(name.encode()) <= _NAME_MAX else f"retry.{milliseconds}.{hash_of(queue)}"
+
+
+def hash_of(name: str) -> str:
+    """Return a short stand-in for a name that is too long."""
+    from hashlib import sha256
+
+    return sha256(name.encode()).hexdigest()[:32]

@@ -1,0 +1,140 @@
+"""The optional table ``consumer``: what becomes of messages beyond what version 3.9 did."""
+
+import builtins
+import importlib
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Any, Final
+
+from . import exceptions
+from .exceptions import ConfigurationException
+from .options import ConsumerOptions, DedupeOptions, RetryOptions
+
+_KEYS: Final = {"concurrency", "ordering_key", "timeout", "retry", "dead_letter", "dedupe"}
+_CONCURRENCY_MAX: Final = 1000
+_ATTEMPTS_MAX: Final = 1_000_000
+#: RabbitMQ takes times to live below 2^32 milliseconds.
+_DELAY_MAX: Final = 4_000_000.0
+
+
+def validate_consumer(table: Any) -> None:
+    """Check the table; what it names is looked for when it is used.
+
+    Raises:
+        ConfigurationException: A setting is wrong.
+    """
+    _check_keys("consumer", table, _KEYS)
+    _number("consumer", table, "concurrency", 1, _CONCURRENCY_MAX, whole=True)
+    _number("consumer", table, "timeout", 0.001, _DELAY_MAX)
+    _text("consumer", table, "ordering_key")
+    if "retry" in table:
+        retry = table["retry"]
+        _check_keys("consumer.retry", retry, {"attempts", "delay", "max_delay", "on"})
+        _number("consumer.retry", retry, "attempts", 1, _ATTEMPTS_MAX, whole=True)
+        _number("consumer.retry", retry, "delay", 0.001, _DELAY_MAX)
+        _number("consumer.retry", retry, "max_delay", 0.001, _DELAY_MAX)
+        on = retry.get("on", [])
+        if not isinstance(on, list) or not all(isinstance(name, str) and name for name in on):
+            raise ConfigurationException(
+                '"on" in [consumer.retry] must be a list of exception names, such as ["Nack", "mine:Error"]'
+            )
+    if "dead_letter" in table:
+        _check_keys("consumer.dead_letter", table["dead_letter"], {"queue"}, required={"queue"})
+        _text("consumer.dead_letter", table["dead_letter"], "queue")
+    if "dedupe" in table:
+        _check_keys("consumer.dedupe", table["dedupe"], {"window", "path"}, required={"path"})
+        _number("consumer.dedupe", table["dedupe"], "window", 1, 10 * 365 * 86400)
+        _text("consumer.dedupe", table["dedupe"], "path")
+
+
+def consumer_options(settings: Mapping[str, Any]) -> ConsumerOptions | None:
+    """Read the table of a configuration; ``None`` if it has none.
+
+    Raises:
+        ConfigurationException: A setting is wrong, or names what cannot be imported.
+    """
+    table = settings.get("consumer")
+    if table is None:
+        return None
+    validate_consumer(table)
+    dedupe = table.get("dedupe")
+    return ConsumerOptions(
+        concurrency=table.get("concurrency", 1),
+        ordering_key=_ordering_key(table["ordering_key"]) if "ordering_key" in table else None,
+        timeout=table.get("timeout"),
+        retry=_retry(table["retry"]) if "retry" in table else None,
+        dead_letter=table["dead_letter"]["queue"] if "dead_letter" in table else None,
+        dedupe=DedupeOptions(dedupe.get("window", 86400), dedupe["path"]) if dedupe is not None else None,
+    )
+
+
+def _retry(table: Mapping[str, Any]) -> RetryOptions:
+    defaults = RetryOptions()
+    return RetryOptions(
+        attempts=table.get("attempts", defaults.attempts),
+        delay=table.get("delay", defaults.delay),
+        max_delay=table.get("max_delay", defaults.max_delay),
+        on=tuple(_exception(name) for name in table["on"]) if "on" in table else defaults.on,
+    )
+
+
+def _exception(name: str) -> type[Exception]:
+    if ":" in name:
+        found = _import('"on" in [consumer.retry]', name)
+    else:
+        found = getattr(exceptions, name, None) or getattr(builtins, name, None)
+    if not isinstance(found, type) or not issubclass(found, Exception):
+        raise ConfigurationException(
+            f'"on" in [consumer.retry] names {name!r}, which is no exception; give the name of a '
+            "built-in one, of one in fedora_messaging.exceptions, or module:Class"
+        )
+    return found
+
+
+def _ordering_key(name: str) -> Callable[[Any], Hashable]:
+    if name == "topic":
+        return lambda message: message.topic
+    if ":" in name:
+        found = _import('"ordering_key" in [consumer]', name)
+        if not callable(found):
+            raise ConfigurationException(f'"ordering_key" in [consumer] names {name!r}, which is no function')
+        return found  # type: ignore[no-any-return]
+    return lambda message: message._headers.get(name)
+
+
+def _import(setting: str, path: str) -> Any:
+    module_name, _, name = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationException(
+            f"{setting} names {path!r}, which cannot be imported: {error}"
+        ) from error
+
+
+def _check_keys(where: str, table: Any, known: set[str], required: Iterable[str] = ()) -> None:
+    if not isinstance(table, dict):
+        raise ConfigurationException(f'"{where}" must be a table; write it as [{where}]')
+    unknown = sorted(set(table) - known)
+    if unknown:
+        raise ConfigurationException(
+            f"[{where}] does not know {', '.join(unknown)}; it knows {', '.join(sorted(known))}"
+        )
+    missing = sorted(set(required) - set(table))
+    if missing:
+        raise ConfigurationException(f"[{where}] lacks {', '.join(missing)}")
+
+
+def _number(
+    where: str, table: Mapping[str, Any], key: str, low: float, high: float, whole: bool = False
+) -> None:
+    value = table.get(key, low)
+    kinds = int if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+        kind = "whole number" if whole else "number"
+        raise ConfigurationException(f'"{key}" in [{where}] must be a {kind} from {low:g} to {high:g}')
+
+
+def _text(where: str, table: Mapping[str, Any], key: str) -> None:
+    value = table.get(key, "x")
+    if not isinstance(value, str) or not value:
+        raise ConfigurationException(f'"{key}" in [{where}] must be a text that is not empty')

@@ -1,0 +1,428 @@
+"""The table `consumer` of the configuration: what becomes of messages whose callback fails, and the like."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pika
+import pika.exceptions
+import pytest
+from tests.client.support import AioConsuming, Consuming, eventually, message, numbers, plan
+
+from fedora_messaging import api
+from fedora_messaging.client.history import HEADER
+from fedora_messaging.client.stats import ConsumerStats
+from fedora_messaging.consumer_settings import validate_consumer
+from fedora_messaging.exceptions import ConfigurationException, Drop, HaltConsumer, Nack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.behaviour.support import Names
+    from tests.client.support import Admin, Broker
+
+    from fedora_messaging.config import LazyConfig
+    from fedora_messaging.message import Message
+
+pytestmark = pytest.mark.usefixtures("service")
+
+
+class Recorder:
+    """A callback that notes what it is given, and then does what it is told."""
+
+    def __init__(self, act: Callable[[Message], Any] = lambda _message: None) -> None:
+        self.received: list[Message] = []
+        self.times: list[float] = []
+        self._act = act
+
+    def __call__(self, message: Message) -> None:
+        self.received.append(message)
+        self.times.append(time.monotonic())
+        self._act(message)
+
+    async def coroutine(self, message: Message) -> None:
+        self(message)
+
+    @property
+    def numbers(self) -> list[int]:
+        return numbers(self.received)
+
+
+def counters() -> ConsumerStats:
+    """What the consumers of `api` did."""
+    service = api._twisted_service
+    return ConsumerStats() if service is None else service.snapshot().consumed
+
+
+def delay_queues_of(admin: Admin, name: str) -> list[int]:
+    """The delays of a quorum queue's delay queues, in milliseconds: declared otherwise they were refused."""
+    found = []
+    for milliseconds in (100, 90, 80, 70):
+        arguments = {
+            "x-message-ttl": milliseconds,
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": name,
+            "x-expires": 2 * milliseconds + 60_000,
+            "x-queue-type": "quorum",
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",
+        }
+        queue = f"{name}.retry.{milliseconds}"
+        try:
+            admin.channel.queue_declare(queue, passive=True)
+        except pika.exceptions.ChannelClosedByBroker:
+            continue
+        admin.channel.queue_declare(queue, durable=True, arguments=arguments)
+        found.append(milliseconds)
+    return found
+
+
+def is_consuming() -> bool:
+    service = api._twisted_service
+    return service is not None and service.snapshot().consuming
+
+
+def fail(_message: Message) -> None:
+    raise ZeroDivisionError("canary")
+
+
+@pytest.fixture
+def dead(admin: Admin, queue: str) -> Iterator[str]:
+    """The name of a dead-letter queue."""
+    name = f"{queue}.dead"
+    admin.channel.queue_declare(name, durable=True)
+    yield name
+    admin.delete(name)
+
+
+@pytest.fixture
+def delay_queues(admin: Admin, queue: str) -> Iterator[None]:
+    """Delay queues that a test makes are removed."""
+    yield
+    for milliseconds in {round(base * factor) for base in (50, 100, 200) for factor in (1, 0.9, 0.8, 0.7)}:
+        admin.delete(f"{queue}.retry.{milliseconds}")
+
+
+def dead_letter(admin: Admin, dead: str) -> tuple[Any, dict[str, Any], bytes]:
+    """Take a message from the dead-letter queue: its properties, its history, its body."""
+    method, properties, body = eventually(
+        lambda: (got := admin.channel.basic_get(dead, auto_ack=True))[0] is not None and got
+    )
+    assert method.routing_key == dead
+    return properties, properties.headers[HEADER], body
+
+
+@pytest.mark.usefixtures("delay_queues")
+@pytest.mark.parametrize("kind", ["function", "coroutine function"])
+def test_p07_failures_are_tried_again_later_and_then_kept(
+    admin: Admin, queue: str, dead: str, settings: LazyConfig, kind: str
+) -> None:
+    """Three attempts with growing delays, the last of them tells why it is in the dead-letter queue."""
+    settings["consumer"] = {
+        "retry": {"attempts": 3, "delay": 0.1},
+        "dead_letter": {"queue": dead},
+    }
+    recorder = Recorder(lambda received: fail(received) if received.body["number"] == 1 else None)
+    callback = recorder if kind == "function" else recorder.coroutine
+    admin.declare(queue)
+    sent = message(queue, 1)
+    with Consuming(callback, **plan(queue)) as consuming:
+        api.publish(sent)
+        api.publish(message(queue, 2))
+        properties, history, body = dead_letter(admin, dead)
+        assert consuming.is_alive
+    assert sorted(recorder.numbers) == [1, 1, 1, 2]
+    again = [received for received in recorder.received if received.body["number"] == 1]
+    # The callback sees what was sent: neither topic nor headers tell of the way.
+    assert again == [sent] * 3
+    assert {received.id for received in again} == {sent.id}
+    assert {received.queue for received in again} == {queue}
+    times = [when for when, number in zip(recorder.times, recorder.numbers, strict=True) if number == 1]
+    # At least the shortened delays: brokers are late, never early.
+    assert times[1] - times[0] >= 0.07
+    assert times[2] - times[1] >= 0.14
+    assert properties.message_id == sent.id
+    assert body == sent._encoded_body
+    assert {key: history[key] for key in ("queue", "exchange", "topic", "attempts", "reason")} == {
+        "queue": queue,
+        "exchange": "amq.topic",
+        "topic": sent.topic,
+        "attempts": 3,
+        "reason": "exhausted",
+    }
+    assert history["error"] == "ZeroDivisionError: canary"
+    assert 0 < history["first"] <= history["last"] <= time.time() + 1
+    assert admin.ready(queue) == 0
+
+
+@pytest.mark.usefixtures("delay_queues")
+def test_p07_an_attempt_may_succeed(admin: Admin, queue: str, settings: LazyConfig) -> None:
+    settings["consumer"] = {"retry": {"attempts": 5, "delay": 0.05}}
+    attempts: list[int] = []
+
+    def succeed_at_last(received: Message) -> None:
+        attempts.append(received.body["number"])
+        if len(attempts) < 3:
+            raise Nack
+
+    with Consuming(succeed_at_last, **plan(queue)):
+        api.publish(message(queue, 1))
+        eventually(lambda: counters().processed == 1)
+        consumed = counters()
+        assert (consumed.retried, consumed.failed, consumed.rejected) == (2, 0, 0)
+    assert admin.ready(queue) == 0
+
+
+def test_p07_without_a_dead_letter_queue_the_broker_decides(
+    admin: Admin, names: Names, settings: LazyConfig
+) -> None:
+    """The last failure refuses the message, so that the queue's own dead-letter exchange gets it."""
+    name, kept = names(), names()
+    admin.declare(kept)
+    arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": kept}
+    settings["consumer"] = {"retry": {"attempts": 1}}
+    with Consuming(fail, **plan(name, **arguments)) as consuming:
+        eventually(is_consuming)
+        api.publish(message(name, 1))
+        eventually(lambda: admin.ready(kept) == 1)
+        assert consuming.is_alive
+
+
+def test_only_what_is_named_is_tried_again(admin: Admin, queue: str, dead: str, settings: LazyConfig) -> None:
+    settings["consumer"] = {
+        "retry": {"attempts": 5, "delay": 60, "on": ["Nack", "fedora_messaging.exceptions:ConsumeException"]},
+        "dead_letter": {"queue": dead},
+    }
+    with Consuming(fail, **plan(queue)):
+        api.publish(message(queue, 1))
+        _properties, history, _body = dead_letter(admin, dead)
+    assert (history["reason"], history["attempts"]) == ("failed", 1)
+
+
+def test_p08_invalid_messages_are_kept(admin: Admin, queue: str, dead: str, settings: LazyConfig) -> None:
+    """P08: counted, logged, and in the quarantine with the reason."""
+    settings["consumer"] = {"dead_letter": {"queue": dead}}
+    recorder = Recorder()
+    with Consuming(recorder, **plan(queue)):
+        admin.publish(queue, b"\xff no JSON", pika.BasicProperties(message_id="canary"))
+        properties, history, body = dead_letter(admin, dead)
+        consumed = counters()
+        assert (consumed.invalid, consumed.dead_lettered, consumed.received) == (1, 1, 0)
+    assert (body, properties.message_id) == (b"\xff no JSON", "canary")
+    assert history["reason"] == "invalid"
+    assert history["error"]
+    assert recorder.received == []
+    assert admin.ready(queue) == 0
+
+
+def test_drop_and_halt_mean_what_they_did(admin: Admin, queue: str, dead: str, settings: LazyConfig) -> None:
+    settings["consumer"] = {"retry": {"delay": 60}, "dead_letter": {"queue": dead}}
+
+    def act(received: Message) -> None:
+        raise Drop if received.body["number"] == 1 else HaltConsumer(exit_code=3)
+
+    with Consuming(act, **plan(queue)) as consuming:
+        api.publish(message(queue, 1))
+        api.publish(message(queue, 2))
+        error = consuming.ended()
+    assert isinstance(error, HaltConsumer)
+    assert error.exit_code == 3
+    assert admin.ready(queue) == admin.ready(dead) == 0
+
+
+def test_without_retry_an_exception_ends_consuming_as_ever(
+    admin: Admin, queue: str, settings: LazyConfig
+) -> None:
+    settings["consumer"] = {"concurrency": 2}
+    with Consuming(fail, **plan(queue)) as consuming:
+        api.publish(message(queue, 1))
+        assert isinstance(consuming.ended(), ZeroDivisionError)
+    eventually(lambda: admin.ready(queue) == 1)
+
+
+@pytest.mark.parametrize("kind", ["function", "coroutine function"])
+def test_concurrency(admin: Admin, queue: str, settings: LazyConfig, kind: str) -> None:
+    """As many callbacks at once as configured, and no more; all are acknowledged."""
+    settings["consumer"] = {"concurrency": 4}
+    settings["qos"] = {"prefetch_count": 1}
+    together = threading.Barrier(5)
+    gate = asyncio.Event()
+    running, most = [0], [0]
+
+    def count(change: int) -> None:
+        running[0] += change
+        most[0] = max(most[0], running[0])
+
+    def callback(_message: Message) -> None:
+        count(1)
+        together.wait(15)
+        count(-1)
+
+    async def coroutine(_message: Message) -> None:
+        count(1)
+        if running[0] == 4:
+            gate.set()
+        await asyncio.wait_for(gate.wait(), 15)
+        count(-1)
+
+    for number in range(4):
+        admin.publish(queue, message(queue, number)._encoded_body)
+    with Consuming(callback if kind == "function" else coroutine, **plan(queue)):
+        if kind == "function":
+            together.wait(15)
+        eventually(lambda: counters().processed == 4)
+    assert most[0] == 4
+    assert admin.ready(queue) == 0
+
+
+def test_ordering_key(admin: Admin, queue: str, settings: LazyConfig) -> None:
+    """Messages with one key come one after the other, in their order; others overtake them."""
+    settings["consumer"] = {"concurrency": 3, "ordering_key": "lane"}
+    release = threading.Event()
+    begun: list[int] = []
+
+    def callback(received: Message) -> None:
+        begun.append(received.body["number"])
+        if received.body["number"] == 0:
+            assert release.wait(15)
+
+    for number in range(8):
+        # 0, 2, 4, 6 in one lane and 1, 3, 5, 7 in the other.
+        properties = pika.BasicProperties(headers={"lane": number % 2})
+        admin.publish(queue, message(queue, number)._encoded_body, properties)
+    with Consuming(callback, **plan(queue)):
+        eventually(lambda: 7 in begun)
+        assert sorted(begun) == [0, 1, 3, 5, 7]
+        release.set()
+        eventually(lambda: len(begun) == 8)
+    assert [number for number in begun if number % 2] == [1, 3, 5, 7]
+    assert begun[5:] == [2, 4, 6]
+
+
+@pytest.mark.parametrize("kind", ["function", "coroutine function"])
+def test_timeout(admin: Admin, queue: str, dead: str, settings: LazyConfig, kind: str) -> None:
+    """A callback that hangs is given up, and the next message is processed."""
+    settings["consumer"] = {"timeout": 0.2, "dead_letter": {"queue": dead}}
+    release = threading.Event()
+    done: list[int] = []
+
+    def callback(received: Message) -> None:
+        if received.body["number"] == 1:
+            release.wait(15)
+        done.append(received.body["number"])
+
+    async def coroutine(received: Message) -> None:
+        if received.body["number"] == 1:
+            await asyncio.Event().wait()
+        done.append(received.body["number"])
+
+    with Consuming(callback if kind == "function" else coroutine, **plan(queue)):
+        api.publish(message(queue, 1))
+        api.publish(message(queue, 2))
+        _properties, history, _body = dead_letter(admin, dead)
+        eventually(lambda: done == [2])
+        release.set()
+    assert history["error"] == "CallbackTimeout: the callback took longer than 0.2 s"
+
+
+def test_dedupe(admin: Admin, queue: str, settings: LazyConfig, tmp_path: Path) -> None:
+    """What was processed is not processed again, also by the next process; what failed is."""
+    settings["consumer"] = {"dedupe": {"path": str(tmp_path / "seen" / "ids.db"), "window": 3600}}
+    recorder = Recorder()
+    sent = message(queue, 1)
+    for _ in range(2):
+        api.publish(sent)
+        api.publish(sent)
+        with Consuming(recorder, **plan(queue)):
+            eventually(lambda: counters().duplicates)
+        assert admin.ready(queue) == 0
+    assert recorder.numbers == [1]
+
+
+def test_dedupe_forgets_after_its_window(queue: str, settings: LazyConfig, tmp_path: Path) -> None:
+    import sqlite3
+
+    path = tmp_path / "ids.db"
+    settings["consumer"] = {"dedupe": {"path": str(path), "window": 60}}
+    recorder = Recorder()
+    sent = message(queue, 1)
+    with Consuming(recorder, **plan(queue)):
+        api.publish(sent)
+        eventually(lambda: counters().processed == 1)
+        with sqlite3.connect(path) as database:
+            database.execute("UPDATE seen SET at = at - 61")
+        database.close()
+        api.publish(sent)
+        eventually(lambda: counters().processed == 2)
+    assert recorder.numbers == [1, 1]
+
+
+def test_policy_of_asyncio(broker: Broker, admin: Admin, queue: str, dead: str, settings: LazyConfig) -> None:
+    settings["consumer"] = {"retry": {"attempts": 1}, "dead_letter": {"queue": dead}}
+    recorder = Recorder(fail)
+    admin.publish(queue, message(queue, 1)._encoded_body)
+    with AioConsuming(broker.url, recorder.coroutine, **plan(queue)):
+        _properties, history, _body = dead_letter(admin, dead)
+    assert history["reason"] == "exhausted"
+
+
+def test_quorum_queues_have_quorum_helpers(admin: Admin, names: Names, settings: LazyConfig) -> None:
+    """What a quorum queue's message waits in, or is kept in, survives what the queue survives."""
+    name, dead = names(), names()
+    admin.channel.queue_declare(dead, durable=True, arguments={"x-queue-type": "quorum"})
+    settings["consumer"] = {"retry": {"attempts": 2, "delay": 0.1}, "dead_letter": {"queue": dead}}
+    try:
+        with Consuming(fail, **plan(name, **{"x-queue-type": "quorum"})):
+            eventually(is_consuming)
+            api.publish(message(name, 1))
+            _properties, history, _body = dead_letter(admin, dead)
+        assert history["attempts"] == 2
+        assert len(delay_queues_of(admin, name)) == 1
+    finally:
+        for milliseconds in (100, 90, 80, 70):
+            admin.delete(f"{name}.retry.{milliseconds}")
+
+
+@pytest.mark.parametrize(
+    ("table", "complaint"),
+    [
+        ([], r'"consumer" must be a table; write it as \[consumer\]'),
+        ({"concurency": 2}, r"\[consumer\] does not know concurency; it knows concurrency, dead_letter"),
+        ({"concurrency": 0}, r'"concurrency" in \[consumer\] must be a whole number from 1 to 1000'),
+        ({"concurrency": True}, r'"concurrency" in \[consumer\] must be a whole number'),
+        ({"timeout": "5"}, r'"timeout" in \[consumer\] must be a number'),
+        ({"ordering_key": ""}, r'"ordering_key" in \[consumer\] must be a text'),
+        ({"retry": True}, r'"consumer.retry" must be a table'),
+        ({"retry": {"attempts": 1.5}}, r'"attempts" in \[consumer.retry\] must be a whole number'),
+        ({"retry": {"delay": -1}}, r'"delay" in \[consumer.retry\] must be a number'),
+        ({"retry": {"on": "Nack"}}, r'"on" in \[consumer.retry\] must be a list of exception names'),
+        ({"dead_letter": {}}, r"\[consumer.dead_letter\] lacks queue"),
+        ({"dedupe": {"window": 60}}, r"\[consumer.dedupe\] lacks path"),
+    ],
+)
+def test_mistakes_are_told_when_the_file_is_read(
+    table: Any, complaint: str, tmp_path: Path, settings: LazyConfig
+) -> None:
+    with pytest.raises(ConfigurationException, match=complaint):
+        validate_consumer(table)
+
+
+@pytest.mark.parametrize(
+    ("table", "complaint"),
+    [
+        ({"retry": {"on": ["int"]}}, "names 'int', which is no exception"),
+        ({"retry": {"on": ["no.such:Thing"]}}, "names 'no.such:Thing', which cannot be imported"),
+        ({"ordering_key": "os:sep"}, "names 'os:sep', which is no function"),
+        ({"dedupe": {"path": "/proc/nowhere/x.db"}}, r'"path" in \[consumer.dedupe\] is /proc/nowhere/x.db'),
+    ],
+)
+def test_mistakes_are_told_when_consuming_begins(
+    table: Any, complaint: str, queue: str, settings: LazyConfig
+) -> None:
+    settings["consumer"] = table
+    with pytest.raises(ConfigurationException, match=complaint):
+        api.consume(print, **plan(queue))

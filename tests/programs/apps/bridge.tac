@@ -1,0 +1,3 @@
+from bridge import make_application
+
+application = make_application()

@@ -1,0 +1,34 @@
+"""Fixtures of tests that look at queues from outside the programs they start."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.behaviour.support import Names
+from tests.client.support import Admin, Broker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def names(broker: Broker) -> Iterator[Names]:
+    """Makes as many unique names as a test needs."""
+    made = Names(broker.url)
+    yield made
+    made.delete_all()
+
+
+@pytest.fixture
+def admin(broker: Broker, names: Names) -> Iterator[Admin]:
+    """An independent client."""
+    made = Admin(broker.url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def queue(admin: Admin, names: Names) -> str:
+    """A queue that is bound for its messages."""
+    return admin.declare(names())
