@@ -57,6 +57,7 @@ def test_the_unit() -> None:
     service = unit["Service"]
     assert service["ExecStart"] == ("/usr/bin/fedora-messaging --conf /etc/fedora-messaging/%i.toml consume")
     assert (service["Restart"], service["RestartSec"]) == ("on-failure", "60")
+    assert (service["Type"], service["WatchdogSec"]) == ("notify", "60")
     assert unit["Install"]["WantedBy"] == "multi-user.target"
     assert unit["Unit"]["Description"]
     assert unit["Unit"]["Documentation"]

@@ -20,6 +20,7 @@ from ..exceptions import (
     HaltConsumer,
     PermissionException,
 )
+from ..sync.systemd import Systemd
 
 if TYPE_CHECKING:
     from ..sync.service import Consumers
@@ -47,19 +48,22 @@ def consume_until_stopped(callback: Any, bindings: Any, queues: Any) -> NoReturn
         raise click.ClickException(str(error)) from error
     except TypeError as error:
         raise click.ClickException(f"The consumer cannot be set up: {error}") from error
-    with _stopped_by_signals(consumers):
+    with Systemd(api._blocking_service().answers) as systemd, _stopped_by_signals(consumers, systemd):
         status = _start(consumers)
         if status is None:
+            systemd.ready()
             status = _explain_end(consumers.wait(), callback)
+        systemd.stopping()
         api.close()
     sys.exit(status)
 
 
 @contextmanager
-def _stopped_by_signals(consumers: "Consumers") -> Iterator[None]:
+def _stopped_by_signals(consumers: "Consumers", systemd: Systemd) -> Iterator[None]:
     def stop(number: int, _frame: FrameType | None) -> None:
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, _exit_at_once)
+        systemd.stopping()
         consumers.request_stop()
 
     before = {each: signal.signal(each, stop) for each in (signal.SIGTERM, signal.SIGINT)}

@@ -147,14 +147,14 @@ class Service:
             address,
             port,
             {
-                "live": lambda: endpoints.live(self._answers()),
+                "live": lambda: endpoints.live(self.answers()),
                 "ready": lambda: endpoints.ready(self.snapshot(), always_ready),
                 "status": lambda: endpoints.status(self.snapshot()),
                 "metrics": lambda: endpoints.metrics(self.snapshot()),
             },
         )
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         """Whether the event loops do; that of coroutine callbacks is stuck while one of them blocks it."""
         return self._portal.answers() and self._callback_loop.answers()
 
