@@ -13,6 +13,7 @@ from .consume import consume, consume_as_told
 from .datagrepper import DEFAULT_DATAGREPPER_URL
 from .datagrepper import fetch_message as _get_message
 from .demo import demo
+from .dlq import dlq
 from .group import cli
 from .publish import publish
 from .reconsume import reconsume
@@ -23,7 +24,7 @@ from .schema import schema
 _log = logging.getLogger(__name__)
 _consume = consume_as_told
 
-for _command in (broker, consume, demo, publish, reconsume, record, replay, schema):
+for _command in (broker, consume, demo, dlq, publish, reconsume, record, replay, schema):
     cli.add_command(_command)
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "config",
     "consume",
     "demo",
+    "dlq",
     "publish",
     "reconsume",
     "record",

@@ -69,6 +69,10 @@ class Redelivery:
         arguments = {"x-queue-type": "quorum"} if self._quorum else {}
         await self._publish(raw, history, QueueOptions(queue, durable=True, arguments=arguments))
 
+    async def give_back(self, raw: "Raw", history: History) -> None:
+        """Put the message into the queue that its history names, at once; raises what :meth:`retry` does."""
+        await self._publish(raw, history, QueueOptions(history.queue, passive=True))
+
     def _delay_queue(self, queue: str, seconds: float) -> QueueOptions:
         milliseconds = max(1, round(seconds * 1000))
         arguments: dict[str, Any] = {

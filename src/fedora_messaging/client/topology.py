@@ -23,10 +23,16 @@ async def declare(connection: Connection, queue: QueueOptions, bindings: Sequenc
         NoFreeChannels: There is no channel left.
     """
     async with _own_channel(connection) as channel:
-        name = await _declare_queue(channel, queue)
+        name = (await _declare_queue(channel, queue)).queue
         for binding in bindings:
             await _bind(channel, name, binding)
     return name
+
+
+async def count(connection: Connection, queue: str) -> int:
+    """Return how many messages wait in a queue; raises what :func:`declare` does."""
+    async with _own_channel(connection) as channel:
+        return (await _declare_queue(channel, QueueOptions(queue, passive=True))).message_count
 
 
 async def declare_exchange(connection: Connection, exchange: ExchangeOptions) -> None:
@@ -64,12 +70,11 @@ async def _own_channel(connection: Connection) -> AsyncIterator[Channel]:
         raise
 
 
-async def _declare_queue(channel: Channel, queue: QueueOptions) -> str:
+async def _declare_queue(channel: Channel, queue: QueueOptions) -> m.QueueDeclareOk:
     try:
-        declared = await channel.call(_declaration(queue), m.QueueDeclareOk)
+        return await channel.call(_declaration(queue), m.QueueDeclareOk)
     except ChannelClosed as error:
         raise BadDeclaration("queue", _describe_queue(queue), error) from error
-    return declared.queue
 
 
 async def _bind(channel: Channel, queue: str, binding: BindingOptions) -> None:

@@ -1,0 +1,197 @@
+"""``fedora-messaging dlq``: what could not be processed."""
+
+import asyncio
+import base64
+import datetime
+import json
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import click
+
+from .. import config
+from ..client.dead_letters import DeadLetters, Letter
+from ..client.history import History
+from ..display import printable
+from ..exceptions import BadDeclaration, ConfigurationException, ConnectionException, PermissionException
+from ..exceptions import BaseException as LibraryException
+
+#: Seconds for the broker to let us in.
+_TIMEOUT: Final = 30.0
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which messages are meant; what is ``None`` is left open."""
+
+    message_id: str | None
+    topic: str | None
+    reason: str | None
+    limit: int | None
+
+    def matches(self, letter: Letter) -> bool:
+        """Whether a message is meant."""
+        history = letter.history
+        topic, reason = (history.topic, history.reason) if history else (letter.raw.routing_key, "")
+        return (
+            self.message_id in (None, letter.properties.message_id)
+            and (self.topic is None or _pattern(self.topic).fullmatch(f".{topic}") is not None)
+            and self.reason in (None, reason)
+        )
+
+
+def _pattern(topic: str) -> re.Pattern[str]:
+    """Translate a topic pattern: ``*`` is one word, ``#`` any number of them."""
+    words = {"*": r"\.[^.]*", "#": r"(\.[^.]*)*"}
+    # Each word with the dot before it, so that "#" may be none at all.
+    return re.compile("".join(words.get(word, r"\." + re.escape(word)) for word in topic.split(".")))
+
+
+def _filtered(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--limit", type=click.IntRange(min=1), help="At most so many messages."),
+        click.option("--reason", help="Only those with this reason, such as exhausted, failed, invalid."),
+        click.option("--topic", help='Only those with such a topic, for example "org.fedoraproject.#".'),
+        click.option("--id", "message_id", help="Only the message with this id."),
+        click.argument("queue"),
+    ):
+        command = option(command)
+    return command
+
+
+def _dry_run(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--dry-run", is_flag=True, help="Only say what would be done.")(command)
+
+
+@click.group()
+def dlq() -> None:
+    """Look after dead-letter queues: what could not be processed."""
+    # Logs go to standard output, where only messages are to be.
+    logging.getLogger("fedora_messaging").setLevel(logging.ERROR)
+
+
+@dlq.command("list")
+@_filtered
+def list_(queue: str, **filters: Any) -> None:
+    """Show one line for each message in QUEUE: id, topic, reason, attempts, time, error."""
+
+    async def work(_letters: DeadLetters, letter: Letter) -> None:
+        click.echo(_line(letter))
+
+    number = _for_each(queue, Filter(**filters), work)
+    click.echo(f"{number} messages", err=True)
+
+
+@dlq.command()
+@_filtered
+def show(queue: str, **filters: Any) -> None:
+    """Show the messages in QUEUE in full, one JSON object per line."""
+
+    async def work(_letters: DeadLetters, letter: Letter) -> None:
+        click.echo(json.dumps(_in_full(letter), default=str))
+
+    _for_each(queue, Filter(**filters), work)
+
+
+@dlq.command()
+@_filtered
+@_dry_run
+@click.option("--to", "target", help="Queue to put them into, instead of the one they came from.")
+def replay(queue: str, dry_run: bool, target: str | None, **filters: Any) -> None:
+    """Put the messages in QUEUE back where they came from, to be processed again."""
+
+    async def work(letters: DeadLetters, letter: Letter) -> None:
+        history = letter.history or History("", letter.raw.exchange, letter.raw.routing_key)
+        if target is not None:
+            history = replace(history, queue=target)
+        if not history.queue:
+            raise click.ClickException(
+                f"Message {_id(letter)} does not say which queue it came from: give one with --to"
+            )
+        if not dry_run:
+            await letters.replay(letter, history)
+        click.echo(f"{'would put' if dry_run else 'put'} {_id(letter)} into {printable(history.queue)}")
+
+    number = _for_each(queue, Filter(**filters), work)
+    click.echo(f"{number} messages {'would be ' if dry_run else ''}replayed", err=True)
+
+
+@dlq.command()
+@_filtered
+@_dry_run
+@click.confirmation_option(prompt="Messages that are removed are gone. Go on?")
+def purge(queue: str, dry_run: bool, **filters: Any) -> None:
+    """Remove messages from QUEUE for good."""
+
+    async def work(letters: DeadLetters, letter: Letter) -> None:
+        if not dry_run:
+            letters.remove(letter)
+        click.echo(_line(letter))
+
+    number = _for_each(queue, Filter(**filters), work)
+    click.echo(f"{number} messages {'would be ' if dry_run else ''}removed", err=True)
+
+
+def _for_each(queue: str, filter_: Filter, work: Callable[[DeadLetters, Letter], Awaitable[None]]) -> int:
+    """Do something with each message that is meant; returns how many there were."""
+    try:
+        options = config.connection_options(config.conf)
+        return asyncio.run(_walk(options, queue, filter_, work))
+    except TimeoutError as error:
+        raise click.ClickException(
+            f"No broker answered at {options.address} within {_TIMEOUT:g} s; is amqp_url right?"
+        ) from error
+    except BadDeclaration as error:
+        raise click.ClickException(f"A queue cannot be read or written: {error.reason}") from error
+    except PermissionException as error:
+        raise click.ClickException(
+            f"The broker does not let us read the queue {queue}: {error.reason}"
+        ) from error
+    except ConnectionException as error:
+        raise click.ClickException(str(error.reason)) from error
+    except (ConfigurationException, LibraryException) as error:
+        raise click.ClickException(str(error)) from error
+
+
+async def _walk(
+    options: Any, queue: str, filter_: Filter, work: Callable[[DeadLetters, Letter], Awaitable[None]]
+) -> int:
+    number = 0
+    async with DeadLetters.open(options, queue, _TIMEOUT) as letters:
+        async for letter in letters.letters():
+            if filter_.limit is not None and number >= filter_.limit:
+                break
+            if filter_.matches(letter):
+                await work(letters, letter)
+                number += 1
+    return number
+
+
+def _id(letter: Letter) -> str:
+    return printable(letter.properties.message_id or "(without id)")
+
+
+def _line(letter: Letter) -> str:
+    history = letter.history
+    if history is None:
+        return "\t".join((_id(letter), printable(letter.raw.routing_key), "", "", "", ""))
+    when = datetime.datetime.fromtimestamp(history.last, tz=datetime.UTC).isoformat() if history.last else ""
+    cells = (history.topic, history.reason, str(history.attempts), when, history.error)
+    return "\t".join((_id(letter), *(printable(cell) for cell in cells)))
+
+
+def _in_full(letter: Letter) -> dict[str, Any]:
+    body = letter.raw.body or b""
+    shown: dict[str, Any] = {
+        "id": letter.properties.message_id,
+        "history": letter.history.as_table() if letter.history else None,
+        "headers": letter.properties.headers,
+    }
+    try:
+        shown["body"] = json.loads(body)
+    except (ValueError, RecursionError):
+        shown["body_base64"] = base64.b64encode(body).decode()
+    return shown
