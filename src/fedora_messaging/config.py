@@ -341,8 +341,7 @@ class LazyConfig(dict[str, Any]):
 
     def __repr__(self) -> str:
         shown = dict(dict.items(self))
-        if isinstance(shown.get("amqp_url"), str):
-            shown["amqp_url"] = amqp_url.redact(shown["amqp_url"])
+        shown["amqp_url"] = _redacted(shown.get("amqp_url"))
         if isinstance(shown.get("tls"), dict):
             shown["tls"] = {
                 name: "***" if isinstance(path, str) and not path.isprintable() else path
@@ -489,10 +488,19 @@ def connection_options(settings: Mapping[str, Any], url: str | None = None) -> C
     Raises:
         ConfigurationException: The URL or the ``tls`` table is wrong.
     """
-    url = url or settings["amqp_url"]
+    urls = url or settings["amqp_url"]
+    if not isinstance(urls, list):
+        urls = [urls]
+    if not urls:
+        raise ConfigurationException('"amqp_url" is an empty list; name one broker at least')
+    first, *others = [_options_of(url, settings) for url in urls]
+    return replace(first, alternatives=tuple(others))
+
+
+def _options_of(url: Any, settings: Mapping[str, Any]) -> ConnectionOptions:
     if not isinstance(url, str):
         raise ConfigurationException(
-            f'"amqp_url" must be text such as "amqp://localhost", but was a {type(url)}'
+            f'"amqp_url" must be text such as "amqp://localhost", or a list of such, but was a {type(url)}'
         )
     try:
         options = amqp_url.parse(url)
@@ -503,6 +511,12 @@ def connection_options(settings: Mapping[str, Any], url: str | None = None) -> C
     if not options.client_properties:
         options = replace(options, client_properties=dict(settings["client_properties"]))
     return options
+
+
+def _redacted(url: Any) -> Any:
+    if isinstance(url, list):
+        return [_redacted(each) for each in url]
+    return amqp_url.redact(url) if isinstance(url, str) else url
 
 
 def _with_tls(options: ConnectionOptions, table: Mapping[str, Any]) -> ConnectionOptions:

@@ -49,6 +49,7 @@ class ConnectionOptions:
         connect_timeout: Seconds for TCP, TLS and the AMQP handshake together.
         locale: Locale sent to the server.
         client_properties: Shown by the broker beside the connection.
+        alternatives: Other nodes of the same cluster; each attempt takes one of all at random.
     """
 
     host: str = "localhost"
@@ -66,6 +67,7 @@ class ConnectionOptions:
     connect_timeout: float = 15.0
     locale: str = "en_US"
     client_properties: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    alternatives: "tuple[ConnectionOptions, ...]" = ()
 
     @property
     def address(self) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -31,7 +32,7 @@ class Supervisor:
     """Dials, backs off, dials again, and replays publisher and consumers on each new connection.
 
     Args:
-        options: Where to connect; several are tried in random order.
+        options: Where to connect; with alternatives, each attempt takes another one than the last.
         backoff: Delays between attempts.
 
     Attributes:
@@ -52,6 +53,8 @@ class Supervisor:
         self.ended_stats = ConsumerStats()
         self.backoff = backoff or Backoff()
         self._options = options
+        self._nodes = (options, *options.alternatives)
+        self._was_tried = False
         self._connection: Connection | None = None
         self._waiters: list[asyncio.Future[Connection]] = []
         self._task: asyncio.Task[None] | None = None
@@ -233,6 +236,7 @@ class Supervisor:
 
     async def _connect(self) -> Connection | None:
         try:
+            self._options = self._choose()
             return await Connection.open(self._options)
         except Unreachable as error:
             _log.warning("%s; trying again", error)
@@ -252,6 +256,14 @@ class Supervisor:
             _log.exception("Connecting failed in an unexpected way; trying again")
             self._fail_waiters(ConnectionException(str(error), reason=error))
         return None
+
+    def _choose(self) -> ConnectionOptions:
+        """Choose at random, so that clients spread over a cluster, but not the node that has just failed."""
+        others = [node for node in self._nodes if node is not self._options]
+        if self._was_tried and others:
+            return random.choice(others)  # noqa: S311 - nobody is to be surprised
+        self._was_tried = True
+        return random.choice(self._nodes)  # noqa: S311
 
     async def _replay(self, connection: Connection) -> bool:
         for consumer in list(self.consumers):

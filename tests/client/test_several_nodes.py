@@ -1,0 +1,94 @@
+"""Several URLs: the nodes of a cluster."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.client.support import Consuming, eventually, message, numbers, plan
+
+from fedora_messaging import api, config
+from fedora_messaging.broker import Broker
+from fedora_messaging.exceptions import ConfigurationException
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fedora_messaging.config import LazyConfig
+    from fedora_messaging.message import Message
+
+
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """The URL of a port that nobody listens on."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"amqp://127.0.0.1:{bound.getsockname()[1]}"
+
+
+def test_a_node_that_is_down_is_passed_over(settings: LazyConfig, nobody: str) -> None:
+    with Broker() as broker:
+        settings["amqp_url"] = [nobody, broker.amqp_url, nobody]
+        try:
+            for _ in range(5):
+                api.publish(message("nowhere"), timeout=15)
+                api.close()
+        finally:
+            api.close()
+
+
+def test_a_node_that_dies_is_replaced(settings: LazyConfig) -> None:
+    """Consumers and publishers go on at another node."""
+    received: list[Message] = []
+    with Broker() as first, Broker() as second:
+        settings["amqp_url"] = [first.amqp_url, second.amqp_url]
+        try:
+            with Consuming(received.append, **plan("q")):
+                eventually(lambda: api._twisted_service and api._twisted_service.snapshot().consuming)
+                api.publish(message("q", 1))
+                eventually(lambda: numbers(received) == [1])
+                used = first if api._twisted_service._supervisor._options.port == first.port else second
+                port = used.port
+                used.stop()
+                supervisor = api._twisted_service._supervisor
+                eventually(lambda: supervisor._options.port != port and supervisor.connected)
+                api.publish(message("q", 2))
+                eventually(lambda: numbers(received) == [1, 2])
+        finally:
+            api.close()
+
+
+def test_clients_spread_over_the_nodes(settings: LazyConfig) -> None:
+    with Broker() as first, Broker() as second:
+        settings["amqp_url"] = [first.amqp_url, second.amqp_url]
+        chosen = set()
+        for _ in range(60):
+            try:
+                api.publish(message("nowhere"))
+                chosen.add(api._twisted_service._supervisor._options.port)
+            finally:
+                api.close()
+            if len(chosen) == 2:
+                return
+        pytest.fail("one node is never chosen")
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ([], '"amqp_url" is an empty list; name one broker at least'),
+        (["amqp://a", 5], '"amqp_url" must be text such as "amqp://localhost", or a list of such'),
+        (["amqp://a", "amqp://b:port"], '"amqp_url" is invalid'),
+    ],
+)
+def test_mistakes(url: object, complaint: str, settings: LazyConfig) -> None:
+    settings["amqp_url"] = url
+    with pytest.raises(ConfigurationException, match=complaint):
+        api.publish(message("nowhere"))
+
+
+def test_p23_passwords_of_none_are_shown(settings: LazyConfig) -> None:
+    settings["amqp_url"] = ["amqp://u:canary@a", "amqp://u:canary@b"]
+    assert "canary" not in repr(settings)
+    assert "canary" not in repr(config.connection_options(settings))
