@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -105,6 +106,9 @@ def test_status_tells_of_each_queue_and_of_invalid_messages(
         assert (body["connected"], body["ready"], body["reason"]) == (True, True, None)
         assert [one["queue"] for one in body["queues"]] == [queue]
         assert body["queues"][0]["consuming"] is True
+        assert (body["blocked"], body["reconnects"]) == (None, 0)
+        assert body["queues"][0]["unsettled"] == 0
+        assert abs(body["queues"][0]["last_delivery"] - time.time()) < 60
 
 
 @pytest.mark.usefixtures("service")
@@ -123,6 +127,8 @@ def test_metrics_are_what_prometheus_reads(monitoring: Monitoring, queue: str) -
     assert samples["fedora_messaging_published_total", ()] == 1
     assert samples["fedora_messaging_processed_total", ()] == 1
     assert samples["fedora_messaging_consuming", (queue,)] == 1
+    assert samples["fedora_messaging_unsettled", (queue,)] == 0
+    assert samples["fedora_messaging_last_delivery_timestamp_seconds", (queue,)] > 0
 
 
 @pytest.mark.usefixtures("proxied_service")
@@ -142,6 +148,7 @@ def test_p06_not_ready_while_disconnected(
         assert monitoring.ask("/live")[0] == 200
         proxy.resume()
         eventually(lambda: monitoring.json("/ready")[1]["consuming"])
+        assert monitoring.json("/status")[1]["reconnects"] == 1
         assert monitoring.ask("/ready")[0] == 200
 
 

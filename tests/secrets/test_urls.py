@@ -120,7 +120,7 @@ def test_p23_files_with_mistakes(outputs: Outputs, tmp_path: Path) -> None:
             f'amqp_url = "{url}"\namqp_url = "{url}"',
             f'amqp_url = "{url}\\q"',
             f'amqp_ulr = "{url}"',
-            f'amqp_url = ["{url}"]',
+            f'amqp_url = ["{url}", 5]',
             f'amqp_url = {{url = "{url}"}}',
             f'tls = "{url}"',
             f'bindings = ["{url}"]',

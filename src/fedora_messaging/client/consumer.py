@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import Callable, Sequence
 
@@ -54,6 +55,8 @@ class Consumer:
         stats: Counters.
         running: Subscribed, or about to be again; False once it has ended.
         runner: Processes the deliveries.
+        unsettled: Deliveries that came on the present channel and are not settled yet.
+        last_delivery: When the last one came, in seconds since 1970; ``None`` if none has.
         result: Done when consuming has ended: with the consumer after :meth:`stop`, or with the error
             that ended it.
     """
@@ -71,6 +74,8 @@ class Consumer:
         self.tag = str(uuid.uuid4())
         self.stats = ConsumerStats()
         self.running = False
+        self.unsettled = 0
+        self.last_delivery: float | None = None
         loop = asyncio.get_running_loop()
         self.result: asyncio.Future[Consumer] = loop.create_future()
         self._loop = loop
@@ -133,6 +138,7 @@ class Consumer:
             await channel.call(m.BasicQos(self._qos.prefetch_size, self._qos.prefetch_count), m.BasicQosOk)
             self._epoch += 1
             self._ack_due = 0
+            self.unsettled = 0
             # Deliveries may come in the same read as consume-ok.
             channel.listener = self
             self._channel = channel
@@ -161,6 +167,8 @@ class Consumer:
         """A delivery."""
         method = content.method
         if isinstance(method, m.BasicDeliver) and not self._is_ending:
+            self.unsettled += 1
+            self.last_delivery = time.time()
             self.runner.put(
                 Raw(
                     self._epoch,
@@ -228,6 +236,7 @@ class Consumer:
         """Tell the broker what became of a delivery; end consuming if the verdict says so."""
         action, error = verdict
         if raw.epoch == self._epoch and self._channel is not None:
+            self.unsettled -= 1
             self._tell(self._channel, raw.tag, action)
         if error is not None:
             self._end(error)

@@ -40,6 +40,7 @@ class Supervisor:
         publisher: Sends, now or as soon as there is a connection.
         consumers: Those that have not ended.
         ended_stats: What those that have ended did.
+        reconnects: How often a connection replaced one that was lost.
         ended_by: What ended the last consumer that failed; ``None`` once another one is started.
     """
 
@@ -59,6 +60,7 @@ class Supervisor:
         self._waiters: list[asyncio.Future[Connection]] = []
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self.reconnects = 0
         self._draining = False
         self._was_connected = False
         self.ended_by: BaseException | None = None
@@ -69,6 +71,12 @@ class Supervisor:
     def connected(self) -> bool:
         """Whether there is a connection now."""
         return self._connection is not None and not self._connection.closed.done()
+
+    @property
+    def blocked(self) -> str | None:
+        """Why the broker takes no publishes now, or ``None`` if it does."""
+        connection = self._connection
+        return None if connection is None else connection.blocked
 
     def start(self) -> None:
         """Begin to connect; needs a running loop."""
@@ -151,7 +159,7 @@ class Supervisor:
     async def close(self) -> None:
         """Stop consumers gracefully, then close the connection; publishes under way fail."""
         # Callbacks that still run may publish, as long as there is a broker.
-        self.drain()
+        self.drain("the client was closed")
         try:
             # Some may be on the point of being registered.
             while self.consumers:
@@ -167,11 +175,11 @@ class Supervisor:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    def drain(self) -> None:
+    def drain(self, why: str = "there is no connection, and the consumers are being stopped") -> None:
         """Consumers are about to be stopped: nobody is to wait for a broker that is away meanwhile."""
         self._draining = True
         if not self.connected:
-            self._fail_publishes("there is no connection, and the consumers are being stopped")
+            self._fail_publishes(why)
 
     def drained(self) -> None:
         """The consumers have stopped."""
@@ -194,6 +202,7 @@ class Supervisor:
             if connection is not None:
                 if await self._replay(connection):
                     self.backoff.reset()
+                    self.reconnects += self._was_connected
                     self._was_connected = True
                     self._connection = connection
                     self._tell_waiters(connection)

@@ -34,6 +34,8 @@ class Snapshot:
         reason: Why the process is not ready, or ``None``.
         published: Confirmed publishes.
         consumed: What all consumers did, those that have ended included.
+        reconnects: How often a connection replaced one that was lost.
+        blocked: Why the broker takes no publishes now, or ``None``.
         queues: The living consumers.
     """
 
@@ -42,6 +44,8 @@ class Snapshot:
     reason: str | None
     published: int
     consumed: ConsumerStats
+    reconnects: int
+    blocked: str | None
     queues: tuple["QueueSnapshot", ...]
 
     def ready_counters(self) -> dict[str, int]:
@@ -50,10 +54,17 @@ class Snapshot:
 
 
 class QueueSnapshot(NamedTuple):
-    """A consumer at one moment."""
+    """A consumer at one moment.
+
+    Attributes:
+        unsettled: Deliveries that are here and not yet acknowledged or put back.
+        last_delivery: When the last one came, in seconds since 1970; ``None`` if none has.
+    """
 
     queue: str
     consuming: bool
+    unsettled: int
+    last_delivery: float | None
     consumed: ConsumerStats
 
 
@@ -82,10 +93,18 @@ def status(snapshot: Snapshot) -> Answer:
             "consuming": snapshot.consuming,
             "ready": snapshot.reason is None,
             "reason": snapshot.reason,
+            "blocked": snapshot.blocked,
+            "reconnects": snapshot.reconnects,
             "published": snapshot.published,
             "consumed": snapshot.consumed.as_dict(),
             "queues": [
-                {"queue": queue.queue, "consuming": queue.consuming, **queue.consumed.as_dict()}
+                {
+                    "queue": queue.queue,
+                    "consuming": queue.consuming,
+                    "unsettled": queue.unsettled,
+                    "last_delivery": queue.last_delivery,
+                    **queue.consumed.as_dict(),
+                }
                 for queue in snapshot.queues
             ],
         }

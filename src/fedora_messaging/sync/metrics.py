@@ -41,14 +41,31 @@ class _SnapshotCollector(Collector):
         yield CounterMetricFamily(
             "fedora_messaging_published", "Publishes that the broker confirmed.", snapshot.published
         )
+        yield GaugeMetricFamily(
+            "fedora_messaging_blocked", "Whether the broker takes no publishes.", snapshot.blocked is not None
+        )
+        yield CounterMetricFamily(
+            "fedora_messaging_reconnects", "Connections that replaced lost ones.", snapshot.reconnects
+        )
         for name, number in snapshot.consumed.as_dict().items():
             yield CounterMetricFamily(f"fedora_messaging_{name}", _HELP[name], number)
         consuming = GaugeMetricFamily(
             "fedora_messaging_consuming", "Whether messages of a queue can come.", labels=["queue"]
         )
+        unsettled = GaugeMetricFamily(
+            "fedora_messaging_unsettled", "Deliveries that are here and not settled.", labels=["queue"]
+        )
+        last = GaugeMetricFamily(
+            "fedora_messaging_last_delivery_timestamp_seconds",
+            "When the last delivery came.",
+            labels=["queue"],
+        )
         for queue in snapshot.queues:
             consuming.add_metric([queue.queue], queue.consuming)
-        yield consuming
+            unsettled.add_metric([queue.queue], queue.unsettled)
+            if queue.last_delivery is not None:
+                last.add_metric([queue.queue], queue.last_delivery)
+        yield from (consuming, unsettled, last)
 
 
 def exposition(snapshot: Snapshot) -> bytes:

@@ -23,7 +23,7 @@ from .callback_loop import CallbackLoop
 from .endpoints import QueueSnapshot, Snapshot
 from .monitoring import Monitor
 from .portal import Portal
-from .signals import wait_interruptibly
+from .signals import InterruptibleWait
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -168,7 +168,13 @@ class Service:
         supervisor = self._supervisor
         connected = supervisor.connected
         queues = tuple(
-            QueueSnapshot(consumer.queue_name, connected and consumer.connected, consumer.stats)
+            QueueSnapshot(
+                consumer.queue_name,
+                connected and consumer.connected,
+                consumer.unsettled,
+                consumer.last_delivery,
+                consumer.stats,
+            )
             for consumer in list(supervisor.consumers)
         )
         reason = None
@@ -182,6 +188,8 @@ class Service:
             reason=reason,
             published=supervisor.publisher.published,
             consumed=sum((queue.consumed for queue in queues), supervisor.ended_stats),
+            reconnects=supervisor.reconnects,
+            blocked=supervisor.blocked,
             queues=queues,
         )
 
@@ -266,6 +274,7 @@ class Consumers:
         self._portal = portal
         self._supervisor = supervisor
         self._make_group = make_group
+        self._waiting = InterruptibleWait()
         self._group: ConsumerGroup | None = None
         self._starting: asyncio.Task[None] | None = None
         self._stop_requested = False
@@ -282,9 +291,13 @@ class Consumers:
             NoFreeChannels: There is no channel left.
         """
         try:
-            wait_interruptibly(self._portal.begin(self._start()))
+            self._waiting.result(self._portal.begin(self._start()))
         except CancelledError:
+            self._waiting.close()
             raise _closed_meanwhile() from None
+        except Exception:
+            self._waiting.close()
+            raise
 
     async def _start(self) -> None:
         if self._stop_requested:
@@ -298,9 +311,11 @@ class Consumers:
     def wait(self) -> BaseException | None:
         """Return when all have ended: the error of the first that failed, or ``None``."""
         try:
-            return wait_interruptibly(self._portal.begin(self._wait()))
+            outcome = self._waiting.result(self._portal.begin(self._wait()))
         except CancelledError:
-            return _closed_meanwhile()
+            outcome = _closed_meanwhile()
+        self._waiting.close()
+        return outcome
 
     async def _wait(self) -> BaseException | None:
         try:

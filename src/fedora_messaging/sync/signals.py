@@ -17,35 +17,46 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
-def wait_interruptibly(future: "Future[Result]") -> Result:
-    """Wait for a result so that Python's signal handlers run while the main thread waits.
+class InterruptibleWait:
+    """Waiting for results so that Python's signal handlers run while the main thread waits.
 
     They run in the main thread, but the system may deliver a signal to any thread, and that wakes nobody who
-    waits for a lock. What it does wake is whoever waits for the descriptor that Python writes to.
+    waits for a lock. What it does wake is whoever waits for the descriptor that Python writes to. To be made
+    before there is anything that a signal may interrupt.
     """
-    if threading.current_thread() is threading.main_thread():
-        reader, writer = socket.socketpair()
-        with reader, writer:
-            writer.setblocking(False)
-            previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+
+    def close(self) -> None:
+        """Wait no more."""
+        self._reader.close()
+        self._writer.close()
+
+    def result(self, future: "Future[Result]") -> Result:
+        """Return the result of a future, or raise its error."""
+        is_main = threading.current_thread() is threading.main_thread()
+        # After closing there is only the end to wait for.
+        if is_main and self._writer.fileno() != -1:
+            previous = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
             try:
                 # A loop of the program's own that runs in this thread has its own descriptor.
                 if previous == -1:
-                    _wait_for(future, reader, writer)
+                    self._wait(future)
             finally:
                 signal.set_wakeup_fd(previous)
-    return future.result()
+        return future.result()
 
+    def _wait(self, future: "Future[Result]") -> None:
+        future.add_done_callback(self._wake)
+        while not future.done():
+            select.select([self._reader], [], [])
+            self._reader.recv(4096)
 
-def _wait_for(future: "Future[Result]", reader: socket.socket, writer: socket.socket) -> None:
-    def wake(_future: object) -> None:
+    def _wake(self, _future: object) -> None:
         with suppress(OSError):  # nobody waits any longer, or there are unread bytes anyway
-            writer.send(b"\0")
-
-    future.add_done_callback(wake)
-    while not future.done():
-        select.select([reader], [], [])
-        reader.recv(4096)
+            self._writer.send(b"\0")
 
 
 @contextmanager

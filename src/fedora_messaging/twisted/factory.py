@@ -65,7 +65,16 @@ class FedoraMessagingFactoryV2:
         self._protocols: dict[Connection, FedoraMessagingProtocolV2] = {}
         self._records: list[ConsumerRecord] = []
         self._stats = FactoryStatistics()
-        self._last_snapshot = Snapshot(False, False, "not started", 0, ConsumerStats(), ())
+        self._last_snapshot = Snapshot(
+            connected=False,
+            consuming=False,
+            reason="not started",
+            published=0,
+            consumed=ConsumerStats(),
+            reconnects=0,
+            blocked=None,
+            queues=(),
+        )
 
     def __repr__(self) -> str:
         return f"FedoraMessagingFactoryV2(parameters={self._parameters!r}, confirms={self._confirms})"
