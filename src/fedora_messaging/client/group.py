@@ -27,6 +27,7 @@ class ConsumerGroup:
         queues: The queues with their bindings, in the order in which they are declared.
         qos: Prefetch of each consumer.
         shared: The connection is shared, see above.
+        make_runner: Makes what runs the callback, if there is no policy; by default that runs here.
         policy: What becomes of messages, if it is more than the exceptions of the callback say.
 
     Raises:
@@ -42,11 +43,12 @@ class ConsumerGroup:
         *,
         shared: bool = False,
         policy: ConsumerOptions | None = None,
+        make_runner: Callable[[Consumer], Runner] | None = None,
     ) -> None:
         self._supervisor = supervisor
         self._callback = callback
         self._shared = shared
-        make = runner_for(callback)
+        make = make_runner or runner_for(callback)
         if policy is not None:
             make = self._policy_runner(policy)
             if qos.prefetch_count:

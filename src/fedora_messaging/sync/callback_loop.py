@@ -2,10 +2,14 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final
 
-from ..client.runners import in_other_loop
+from ..client.consumer import Consumer
+from ..client.delivery import Raw, Verdict
+from ..client.runners import CallbackRunner, CoroutineRunner, Runner, in_other_loop, is_torn_down
 from ..message import Message
 from .portal import Portal
 
@@ -24,7 +28,7 @@ class CallbackLoop:
     def adapt(self, callback: Callable[[Message], Awaitable[Any]]) -> Callable[[Message], Awaitable[Any]]:
         """Make a coroutine function run here."""
         run = in_other_loop(callback, lambda: self.portal.loop)
-        name = getattr(callback, "__qualname__", None) or repr(callback)
+        name = _name_of(callback)
 
         async def call(message: Message) -> None:
             watch = _Watch(self.portal, name)
@@ -34,6 +38,14 @@ class CallbackLoop:
                 watch.end()
 
         return call
+
+    def runner_for(self, callback: Callable[[Message], Awaitable[Any]]) -> Callable[[Consumer], Runner]:
+        """Make a coroutine function the callback of a consumer; a burst costs each loop one wake-up."""
+
+        def make(consumer: Consumer) -> Runner:
+            return RemoteRunner(self.portal, callback, consumer)
+
+        return make
 
     @property
     def portal(self) -> Portal:
@@ -57,8 +69,83 @@ class CallbackLoop:
             self._portal.stop()
 
 
+class RemoteRunner(CallbackRunner):
+    """A coroutine runner in the loop for callbacks, as the loop of the connection sees it."""
+
+    def __init__(
+        self, portal: Portal, callback: Callable[[Message], Awaitable[Any]], consumer: Consumer
+    ) -> None:
+        super().__init__(callback, consumer.stats, consumer.report, consumer.is_stale)
+        self._portal = portal
+        self._loop = asyncio.get_running_loop()
+        self._runner = CoroutineRunner(callback, consumer.stats, self._settled, consumer.is_stale)
+        self._results: deque[tuple[Raw, Verdict]] = deque()
+        self._wake_pending = False
+        self._consumer = consumer
+        self._watch: _Watch | None = None
+        self._name = _name_of(callback)
+
+    def replace_callback(self, callback: Callable[[Message], Any]) -> None:
+        """Give the messages that come from now on to another callback."""
+        self._name = _name_of(callback)
+        self._runner.replace_callback(callback)
+
+    def start(self) -> None:
+        """Begin."""
+        self._portal.post(lambda _none: self._runner.start(), None)
+
+    def put(self, raw: Raw) -> None:
+        """Process a delivery when its turn comes."""
+        if self._watch is None:
+            self._watch = _Watch(self._portal, self._name)
+        self._portal.post(self._runner.put, raw)
+
+    def halt(self) -> None:
+        """Begin nothing more."""
+        self._portal.post(lambda _none: self._runner.halt(), None)
+
+    async def finish(self) -> None:
+        """Begin nothing more, and let the running callback end."""
+        try:
+            await asyncio.wrap_future(self._portal.begin(self._runner.finish()))
+        except asyncio.CancelledError:
+            if is_torn_down():
+                raise
+            # That loop has ended already.
+        self._hand_over()
+        self._end_watch()
+
+    def _end_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.end()
+            self._watch = None
+
+    def _settled(self, raw: Raw, verdict: Verdict) -> None:
+        # In the callbacks' thread.
+        self._results.append((raw, verdict))
+        if not self._wake_pending:
+            self._wake_pending = True
+            with suppress(RuntimeError):  # the connection's loop is closed: the program is past waiting
+                self._loop.call_soon_threadsafe(self._hand_over)
+
+    def _hand_over(self) -> None:
+        # Cleared first: a result that is appended from here on brings its own wake-up, or is taken below.
+        self._wake_pending = False
+        while self._results:
+            self._report(*self._results.popleft())
+        if self._watch is not None:
+            if self._consumer.unsettled > 0:
+                self._watch.progress()
+            else:
+                self._end_watch()
+
+
+def _name_of(callback: object) -> str:
+    return getattr(callback, "__qualname__", None) or repr(callback)
+
+
 class _Watch:
-    """Watches one call from the connection's loop."""
+    """Watches calls from the connection's loop."""
 
     def __init__(self, portal: Portal, name: str) -> None:
         self._portal = portal
@@ -68,8 +155,12 @@ class _Watch:
         self._timer = self._loop.call_later(_PATIENCE, self._look)
         self._ended = False
 
+    def progress(self) -> None:
+        """A call has returned, and another one begun."""
+        self._begun = self._loop.time()
+
     def end(self) -> None:
-        """The call has returned."""
+        """The last call has returned."""
         self._ended = True
         self._timer.cancel()
 

@@ -239,11 +239,21 @@ class Service:
         policy: ConsumerOptions | None = None,
     ) -> "Consumers":
         """Prepare consumers of several queues with one callback."""
+        make_runner = None
         if is_coroutine_callback(callback):
+            make_runner = self._callback_loop.runner_for(callback)
             callback = self._callback_loop.adapt(callback)
 
         def make_group() -> ConsumerGroup:
-            return ConsumerGroup(self._supervisor, callback, queues, qos, shared=True, policy=policy)
+            return ConsumerGroup(
+                self._supervisor,
+                callback,
+                queues,
+                qos,
+                shared=True,
+                policy=policy,
+                make_runner=make_runner,
+            )
 
         return Consumers(self._portal, self._supervisor, make_group)
 
