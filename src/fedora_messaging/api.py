@@ -262,8 +262,11 @@ class _Consumption:
         from .sync.signals import stop_on_sigterm
 
         _run_idle_reactor()
-        with stop_on_sigterm(self._consumers) as terminated:
-            error = _run(self._consumers)
+        try:
+            with stop_on_sigterm(self._consumers) as terminated:
+                error = _run(self._consumers)
+        finally:
+            self._consumers.close()
         if terminated:
             raise SystemExit(0)
         if error is None:

@@ -319,3 +319,24 @@ def test_closing_at_any_moment_ends_consuming(
             api.close()
             errors.append(run.ended())
     assert {type(error) for error in errors} <= {type(None), ConnectionException}
+
+
+def test_closing_while_a_coroutine_blocks_for_ever(
+    broker: Broker, service: None, admin: Admin, queue: str
+) -> None:
+    """The program goes on after the time of grace; the message comes again."""
+    begun, release = threading.Event(), threading.Event()
+
+    async def block(_received: Message) -> None:
+        begun.set()
+        release.wait()
+
+    admin.publish(queue, b'{"number": 0}')
+    with Consuming(block, **plan(queue)) as consuming:
+        assert begun.wait(WAIT)
+        try:
+            api._twisted_service.close(0.1)
+            assert isinstance(consuming.ended(), ConnectionException)
+            eventually(lambda: admin.ready(queue) == 1)
+        finally:
+            release.set()

@@ -459,7 +459,7 @@ def test_p23_loading_does_not_log_the_password(
     assert CANARY not in caplog.text
 
 
-@pytest.mark.parametrize("value", [5, None, b"amqp://h", ["amqp://h"], {}])
+@pytest.mark.parametrize("value", [5, None, b"amqp://h", [], ["amqp://h", 5], {}])
 def test_the_url_must_be_text(value: object) -> None:
     with pytest.raises(ConfigurationException, match='"amqp_url"'):
         config.connection_options({**DEFAULTS, "amqp_url": value or value})

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -48,7 +48,11 @@ def consume_until_stopped(callback: Any, bindings: Any, queues: Any) -> NoReturn
         raise click.ClickException(str(error)) from error
     except TypeError as error:
         raise click.ClickException(f"The consumer cannot be set up: {error}") from error
-    with Systemd(api._blocking_service().answers) as systemd, _stopped_by_signals(consumers, systemd):
+    with (
+        closing(consumers),
+        Systemd(api._blocking_service().answers) as systemd,
+        _stopped_by_signals(consumers, systemd),
+    ):
         status = _start(consumers)
         if status is None:
             systemd.ready()

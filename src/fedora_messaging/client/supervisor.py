@@ -164,6 +164,11 @@ class Supervisor:
             # Some may be on the point of being registered.
             while self.consumers:
                 await asyncio.gather(*[consumer.stop() for consumer in list(self.consumers)])
+        except asyncio.CancelledError:
+            # Callbacks take longer than they are waited for: the broker is to have their messages back.
+            if self._connection is not None:
+                self._connection.abort()
+            raise
         finally:
             self._closing = True
             error = ConnectionException("the client was closed", reason="the client was closed")

@@ -169,7 +169,8 @@ class _Watch:
         self._portal.post(self._answer, None)
 
     def _answer(self, _none: None) -> None:
-        self._loop.call_soon_threadsafe(self._answered)
+        with suppress(RuntimeError):  # the connection's loop has ended meanwhile
+            self._loop.call_soon_threadsafe(self._answered)
 
     def _answered(self) -> None:
         self._timer.cancel()

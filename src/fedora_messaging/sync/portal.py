@@ -12,6 +12,8 @@ Result = TypeVar("Result")
 
 #: Seconds for what is under way to end when the portal is stopped.
 _SETTLE = 1.0
+#: Seconds after which a loop that does not end is left to itself.
+_GIVE_UP = 5.0
 
 
 class Portal:
@@ -107,4 +109,5 @@ class Portal:
         settled = asyncio.run_coroutine_threadsafe(self._settle(), self.loop)
         settled.add_done_callback(lambda _settled: self.loop.call_soon_threadsafe(self.loop.stop))
         if not self.is_current_thread:
-            self._thread.join()
+            # A callback that blocks its loop for ever must not keep the program from ending.
+            self._thread.join(_GIVE_UP)

@@ -303,11 +303,7 @@ class Consumers:
         try:
             self._waiting.result(self._portal.begin(self._start()))
         except CancelledError:
-            self._waiting.close()
             raise _closed_meanwhile() from None
-        except Exception:
-            self._waiting.close()
-            raise
 
     async def _start(self) -> None:
         if self._stop_requested:
@@ -321,11 +317,13 @@ class Consumers:
     def wait(self) -> BaseException | None:
         """Return when all have ended: the error of the first that failed, or ``None``."""
         try:
-            outcome = self._waiting.result(self._portal.begin(self._wait()))
+            return self._waiting.result(self._portal.begin(self._wait()))
         except CancelledError:
-            outcome = _closed_meanwhile()
+            return _closed_meanwhile()
+
+    def close(self) -> None:
+        """Wait no more, however waiting ended: signal handlers of programs may raise anything."""
         self._waiting.close()
-        return outcome
 
     async def _wait(self) -> BaseException | None:
         try:
