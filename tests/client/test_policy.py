@@ -219,6 +219,41 @@ def test_p08_invalid_messages_are_kept(admin: Admin, queue: str, dead: str, sett
     assert admin.ready(queue) == 0
 
 
+def test_p09_a_dead_letter_queue_declared_otherwise(admin: Admin, names: Names, settings: LazyConfig) -> None:
+    """The message stays where it is, and is tried again at leisure: no loop at the broker's speed."""
+    name, other = names(), names()
+    admin.channel.queue_declare(other, durable=True, arguments={"x-max-length": 5})
+    admin.declare(name)
+    settings["consumer"] = {"dead_letter": {"queue": other}}
+    recorder = Recorder(fail)
+    with Consuming(recorder, **plan(name)) as consuming:
+        admin.publish(name, message(name, 1)._encoded_body)
+        eventually(lambda: len(recorder.received) == 2)
+        assert recorder.times[1] - recorder.times[0] >= 0.9
+        assert consuming.is_alive
+    assert admin.ready(name) == 1
+
+
+def test_memory_of_duplicates_that_fails_ends_consuming(
+    queue: str, settings: LazyConfig, tmp_path: Path, admin: Admin
+) -> None:
+    """Visibly: a worker that ends in silence would leave the consumer deaf."""
+    import sqlite3
+
+    path = tmp_path / "ids.db"
+    settings["consumer"] = {"dedupe": {"path": str(path)}}
+    recorder = Recorder()
+    with Consuming(recorder, **plan(queue)) as consuming:
+        api.publish(message(queue, 1))
+        eventually(lambda: counters().processed == 1)
+        with sqlite3.connect(path) as database:
+            database.execute("DROP TABLE seen")
+        database.close()
+        api.publish(message(queue, 2))
+        assert isinstance(consuming.ended(), sqlite3.Error)
+    eventually(lambda: admin.ready(queue) == 1)
+
+
 def test_drop_and_halt_mean_what_they_did(admin: Admin, queue: str, dead: str, settings: LazyConfig) -> None:
     settings["consumer"] = {"retry": {"delay": 60}, "dead_letter": {"queue": dead}}
 

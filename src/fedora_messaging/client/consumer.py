@@ -292,8 +292,7 @@ class Consumer:
 
     async def _shut_down(self) -> None:
         self.running = False
-        if self._runner_started:
-            await self.runner.finish()
+        await self.runner.finish()
         self._send_ack()
         channel, self._channel = self._channel, None
         if channel is not None and channel.is_open:

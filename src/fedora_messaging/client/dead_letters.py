@@ -84,7 +84,8 @@ class DeadLetters:
                 return  # somebody else took the rest
             if raw is None:
                 return
-            yield Letter(raw)
+            if not self._consumer.is_stale(raw):
+                yield Letter(raw)
 
     def remove(self, letter: Letter) -> None:
         """Remove a message from the queue."""

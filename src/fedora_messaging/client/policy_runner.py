@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from queue import SimpleQueue
@@ -35,13 +34,12 @@ class CallbackTimeout(TimeoutError):
 class _Job:
     """A delivery on its way to a callback."""
 
-    __slots__ = ("begun", "key", "message", "raw")
+    __slots__ = ("key", "message", "raw")
 
     def __init__(self, raw: Raw) -> None:
         self.raw = raw
         self.message: Message | str | None = None
         self.key: Hashable = None
-        self.begun = 0.0
 
 
 class PolicyRunner:
@@ -75,7 +73,6 @@ class PolicyRunner:
         self._seen = seen
         self._waiting: deque[_Job] = deque()
         self._busy: set[Hashable] = set()
-        self._running: set[_Job] = set()
         self._arrival = asyncio.Event()
         self._stopping = False
         self._workers: list[asyncio.Task[None]] = []
@@ -105,16 +102,6 @@ class PolicyRunner:
             await asyncio.wait(others)
         if self._seen is not None:
             await self._seen.close()
-
-    @property
-    def in_flight(self) -> int:
-        """How many callbacks run now."""
-        return len(self._running)
-
-    @property
-    def oldest(self) -> float | None:
-        """When the callback began that has run longest, by the loop's clock."""
-        return min((job.begun for job in self._running), default=None)
 
     # Choosing what is next
 
@@ -152,14 +139,15 @@ class PolicyRunner:
             caller.close()
 
     async def _process(self, job: _Job, caller: "_Caller") -> None:
-        job.begun = time.monotonic()
-        self._running.add(job)
         if job.key is not None:
             self._busy.add(job.key)
         try:
             verdict = await self._verdict(job, caller)
+        except Exception as error:
+            # A full disk, or a mistake of ours: it ends consuming, visibly, instead of one worker in silence.
+            _log.exception("A message on queue %r could not be dealt with", job.raw.queue)
+            verdict = (Action.REQUEUE, error)
         finally:
-            self._running.discard(job)
             self._busy.discard(job.key)
         if verdict[1] is not None:
             self._stopping = True
@@ -194,6 +182,9 @@ class PolicyRunner:
     async def _failed(self, job: _Job, message: Message, error: BaseException) -> Verdict:
         retry = self._options.retry
         settled = isinstance(error, HaltConsumer | Drop) or not isinstance(error, Exception)
+        if not settled and self._consumer.is_stale(job.raw):
+            # The broker delivers it again by itself; a copy would make two of it.
+            return Action.REQUEUE, None
         if not settled and retry is not None and isinstance(error, retry.on):
             if job.raw.history.attempts + 1 < retry.attempts:
                 return await self._retry(job, message, error)

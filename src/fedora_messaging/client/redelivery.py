@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from ..exceptions import PublishReturned
+from ..exceptions import PublishReturned, Unroutable
 from ..options import QueueOptions, RetryOptions
 from ..wire import methods as m
 from ..wire.errors import WireError
@@ -91,16 +91,19 @@ class Redelivery:
         return QueueOptions(_delay_queue_name(queue, milliseconds), durable=True, arguments=arguments)
 
     async def _publish(self, raw: "Raw", history: History, queue: QueueOptions) -> None:
-        while True:
-            # Declared each time: that also makes an unused queue live on.
-            await self._supervisor.with_connection(lambda connection: declare(connection, queue, []))
-            try:
-                await self._confirmed(raw, history, queue.name)
-            except PublishReturned as error:
-                # The queue expired, or was deleted, between the two.
-                _log.info("The queue %s was gone: %s", queue.name, error)
-            else:
-                return
+        try:
+            await self._declare_and_publish(raw, history, queue)
+        except PublishReturned as error:
+            # A queue that is full refuses again; one that expired, or was deleted, between the two does not.
+            if not isinstance(error.reason, Unroutable):
+                raise
+            _log.info("The queue %s was gone: %s", queue.name, error)
+            await self._declare_and_publish(raw, history, queue)
+
+    async def _declare_and_publish(self, raw: "Raw", history: History, queue: QueueOptions) -> None:
+        # Declared each time: that also makes an unused queue live on.
+        await self._supervisor.with_connection(lambda connection: declare(connection, queue, []))
+        await self._confirmed(raw, history, queue.name)
 
     async def _confirmed(self, raw: "Raw", history: History, queue: str) -> None:
         loop = asyncio.get_running_loop()
@@ -149,10 +152,10 @@ def _delay_queue_name(queue: str, milliseconds: int) -> str:
     if queue.startswith("amq."):
         return f"retry.{milliseconds}.{queue}"
     name = f"{queue}.retry.{milliseconds}"
-    return name if len(name.encode()) <= _NAME_MAX else f"retry.{milliseconds}.{hash_of(queue)}"
+    return name if len(name.encode()) <= _NAME_MAX else f"retry.{milliseconds}.{_digest(queue)}"
 
 
-def hash_of(name: str) -> str:
+def _digest(name: str) -> str:
     """Return a short stand-in for a name that is too long."""
     from hashlib import sha256
 

@@ -29,7 +29,6 @@ class Systemd:
         self._address = "\0" + path[1:] if path.startswith("@") else path
         self._interval = _watchdog_seconds() / 2
         self._ended = threading.Event()
-        self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -40,16 +39,14 @@ class Systemd:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        # Not waited for: it may be waiting for a loop that has ended.
         self._ended.set()
-        if self._thread is not None:
-            self._thread.join()
 
     def ready(self) -> None:
         """The service does its work."""
         self._tell("READY=1\nSTATUS=consuming")
         if self._address and self._interval:
-            self._thread = threading.Thread(target=self._watch, name="systemd watchdog", daemon=True)
-            self._thread.start()
+            threading.Thread(target=self._watch, name="systemd watchdog", daemon=True).start()
 
     def stopping(self) -> None:
         """The service lets running callbacks end. Fit for a signal handler."""
