@@ -61,7 +61,7 @@ class Supervisor:
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self.reconnects = 0
-        self._draining = False
+        self._drainers: set[object] = set()
         self._was_connected = False
         self.ended_by: BaseException | None = None
         self._given_up: ConnectionException | None = None
@@ -113,7 +113,7 @@ class Supervisor:
             raise ConnectionException("the client is closed", reason="the client is closed")
         if self._given_up is not None:
             raise self._given_up
-        if self._draining and not self.connected:
+        if self._drainers and not self.connected:
             text = "there is no connection, and the consumers are being stopped"
             raise ConnectionException(text, reason=text)
 
@@ -159,7 +159,7 @@ class Supervisor:
     async def close(self) -> None:
         """Stop consumers gracefully, then close the connection; publishes under way fail."""
         # Callbacks that still run may publish, as long as there is a broker.
-        self.drain("the client was closed")
+        self.drain(self, "the client was closed")
         try:
             # Some may be on the point of being registered.
             while self.consumers:
@@ -180,15 +180,22 @@ class Supervisor:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    def drain(self, why: str = "there is no connection, and the consumers are being stopped") -> None:
-        """Consumers are about to be stopped: nobody is to wait for a broker that is away meanwhile."""
-        self._draining = True
+    def drain(
+        self, drainer: object, why: str = "there is no connection, and the consumers are being stopped"
+    ) -> None:
+        """Consumers are about to be stopped: nobody is to wait for a broker that is away meanwhile.
+
+        Args:
+            drainer: Whose consumers they are; :meth:`drained` says that they have stopped.
+            why: What is told to publishes that are given up.
+        """
+        self._drainers.add(drainer)
         if not self.connected:
             self._fail_publishes(why)
 
-    def drained(self) -> None:
+    def drained(self, drainer: object) -> None:
         """The consumers have stopped."""
-        self._draining = False
+        self._drainers.discard(drainer)
 
     def _fail_publishes(self, why: str) -> None:
         self.publisher.fail_all(ConnectionException(why, reason=why))
@@ -214,7 +221,7 @@ class Supervisor:
                     self.publisher.attach(connection)
                     await connection.closed
                     self._connection = None
-                    if self._draining:
+                    if self._drainers:
                         self._fail_publishes("the connection was lost while the consumers were being stopped")
                     if not self._closing:
                         _log.warning(

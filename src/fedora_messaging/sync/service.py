@@ -288,6 +288,7 @@ class Consumers:
         self._group: ConsumerGroup | None = None
         self._starting: asyncio.Task[None] | None = None
         self._stop_requested = False
+        self._ended = False
 
     def start(self) -> None:
         """Register all of them, waiting for the broker as long as it takes.
@@ -311,8 +312,13 @@ class Consumers:
         self._group = self._make_group()
         self._starting = asyncio.create_task(self._group.start())
         await asyncio.wait([self._starting])
-        if not self._starting.cancelled():
+        if self._starting.cancelled():
+            return
+        try:
             self._starting.result()
+        except BaseException:
+            self._end()
+            raise
 
     def wait(self) -> BaseException | None:
         """Return when all have ended: the error of the first that failed, or ``None``."""
@@ -329,7 +335,11 @@ class Consumers:
         try:
             return None if self._group is None or self._was_interrupted else await self._group.wait()
         finally:
-            self._supervisor.drained()
+            self._end()
+
+    def _end(self) -> None:
+        self._ended = True
+        self._supervisor.drained(self)
 
     @property
     def _was_interrupted(self) -> bool:
@@ -342,7 +352,8 @@ class Consumers:
 
     def _stop(self, _argument: None) -> None:
         # A callback that publishes while there is no broker would wait for it, and we for the callback.
-        self._supervisor.drain()
+        if not self._ended:
+            self._supervisor.drain(self)
         if self._starting is not None and not self._starting.done():
             self._starting.cancel()
         elif self._group is not None:

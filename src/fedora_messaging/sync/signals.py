@@ -36,9 +36,7 @@ class InterruptibleWait:
 
     def result(self, future: "Future[Result]") -> Result:
         """Return the result of a future, or raise its error."""
-        is_main = threading.current_thread() is threading.main_thread()
-        # After closing there is only the end to wait for.
-        if is_main and self._writer.fileno() != -1:
+        if threading.current_thread() is threading.main_thread():
             previous = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
             try:
                 # A loop of the program's own that runs in this thread has its own descriptor.

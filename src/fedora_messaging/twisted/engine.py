@@ -4,7 +4,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
 from ..client.backoff import Backoff
@@ -13,7 +13,7 @@ from ..client.runners import in_other_loop
 from ..client.supervisor import Supervisor
 from ..exceptions import ConnectionException
 from ..message import Message
-from ..options import BackoffOptions, ConnectionOptions
+from ..options import ConnectionOptions
 from ..sync.service import Service
 
 if TYPE_CHECKING:
@@ -53,11 +53,11 @@ class Engine:
 
     def __init__(self, options: ConnectionOptions, service: Service | None = None) -> None:
         self.options = options
-        self.backoff = service.backoff if service is not None else Backoff(BackoffOptions())
+        self.backoff = service.backoff if service is not None else Backoff()
         self._service = service
         self._stopped = False
         self._waiting: list[Callable[[Service | None], None]] = []
-        self._stops: list[Deferred[None]] = []
+        self._stops: dict[Service, list[Deferred[None]]] = {}
         # A blocking publish may start the client from any thread.
         self._lock = threading.RLock()
 
@@ -85,20 +85,19 @@ class Engine:
 
         To stop what is being stopped waits for the same end.
         """
-        stopped: Deferred[None] = Deferred()
         with self._lock:
             service = self._service
             waiting, self._waiting = self._waiting, []
-            self._stops.append(stopped)
-            is_first = len(self._stops) == 1
+            if service is None:
+                self._stopped = True
         for call in waiting:
             call(None)
-        if not is_first:
-            return stopped
         if service is None:
-            self._stopped = True
-            self._fire_stops()
-        else:
+            return succeed(None)
+        stopped: Deferred[None] = Deferred()
+        stops = self._stops.setdefault(service, [])
+        stops.append(stopped)
+        if len(stops) == 1:
             threading.Thread(target=self._close, args=(service,), name="fedora-messaging stop").start()
         return stopped
 
@@ -110,11 +109,10 @@ class Engine:
             if self._service is service:
                 self._service = None
                 self._stopped = True
-        in_reactor(self._fire_stops)
+        in_reactor(self._fire_stops, service)
 
-    def _fire_stops(self) -> None:
-        stops, self._stops = self._stops, []
-        for stopped in stops:
+    def _fire_stops(self, service: Service) -> None:
+        for stopped in self._stops.pop(service):
             if not stopped.called:
                 stopped.callback(None)
 

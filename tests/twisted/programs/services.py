@@ -171,6 +171,26 @@ async def start_while_stopping(stage: Stage) -> None:
     await stage.eventually(lambda: proxy.connections == 0)
 
 
+async def stop_start_stop(stage: Stage) -> None:
+    """What was started while the first stop was under way is stopped too, and each stop waits for its own."""
+    proxy, queue = stage.proxy(), stage.queue()
+    service = stage.service(proxy.url())
+    gate = stage.gate()
+    await service.factory.consume(gate.pass_through, **plan(queue))
+    await service.factory.publish(message(queue), "amq.topic")
+    await gate.reached()
+    first = service.stopService()
+    start(service)
+    await service.factory.when_connected()
+    await service.stopService()
+    await stage.eventually(lambda: proxy.connections == 1)
+    assert is_pending(first)
+    gate.open()
+    await first
+    await stage.eventually(lambda: proxy.connections == 0)
+    await failure_of(service.factory.publish(message(queue), "amq.topic"), ConnectionException)
+
+
 async def start_twice(stage: Stage) -> None:
     """One connection."""
     proxy = stage.proxy()
