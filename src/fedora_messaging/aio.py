@@ -19,7 +19,7 @@ from .client.inbox import Inbox
 from .client.publisher import encode
 from .client.supervisor import Supervisor
 from .exceptions import BaseException as LibraryException
-from .exceptions import ConnectionException, PublishTimeout
+from .exceptions import ConnectionException
 from .faces import (
     check_callback,
     consumer_policy,
@@ -32,6 +32,7 @@ from .faces import (
 )
 from .message import Message
 from .options import PREFETCH_MAX, BindingOptions, ConnectionOptions, QosOptions, QueueOptions
+from .publisher_settings import is_mandatory
 
 _log = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ class Bus:
         exchange: str | None = None,
         timeout: float | None = _TIMEOUT,
         *,
-        mandatory: bool = False,
+        mandatory: bool | None = None,
     ) -> None:
         """Publish a message and return when the broker has confirmed it.
 
@@ -109,14 +110,17 @@ class Bus:
             message: Validated first.
             exchange: By default ``publish_exchange`` of the configuration.
             timeout: Seconds for everything together; ``None`` waits for ever.
-            mandatory: Fail if no queue is bound for the message.
+            mandatory: Fail if no queue is bound for the message; by default what the table ``publisher``
+                of the configuration says.
 
         Raises:
             jsonschema.ValidationError: The message violates its schema. Nothing was sent.
-            PublishTimeout: No confirm in time; the message **may** have arrived nevertheless.
+            PublishTimeout: No confirm in time; if its ``sent`` is true the message **may** have arrived
+                nevertheless.
             PublishForbidden: The broker does not let us publish there.
             ExchangeNotFound: There is no such exchange.
-            PublishReturned: The broker refused the message, or (``mandatory``) had no queue for it.
+            PublishNacked: The broker refused the message, for example because a queue is full.
+            PublishReturned: No queue was bound for the ``mandatory`` message.
             ConnectionException: The broker refuses us.
         """
         if recorded(message):
@@ -131,7 +135,7 @@ class Bus:
         publish_succeeded(message)
 
     async def _confirmed(
-        self, message: Message, exchange: str | None, timeout: float | None, mandatory: bool
+        self, message: Message, exchange: str | None, timeout: float | None, mandatory: bool | None
     ) -> None:
         loop = asyncio.get_running_loop()
         confirmed: asyncio.Future[None] = loop.create_future()
@@ -144,18 +148,20 @@ class Bus:
                     confirmed.set_exception(error)
 
         target = config.conf["publish_exchange"] if exchange is None else exchange
+        if mandatory is None:
+            mandatory = is_mandatory(config.conf)
         out = encode(message, target, settled, mandatory)
         timer = None
         if timeout is not None:
-            expired = PublishTimeout(f"Publishing timed out after waiting {timeout} seconds.")
             if timeout <= 0:
-                raise expired
-            timer = loop.call_later(timeout, settled, expired)
+                raise out.expire(timeout, None)
+            timer = loop.call_later(timeout, lambda: settled(out.expire(timeout, self._supervisor.blocked)))
         try:
             self._supervisor.submit(out)
             await confirmed
         finally:
             out.abandon()
+            out.release()
             if timer is not None:
                 timer.cancel()
 

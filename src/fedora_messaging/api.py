@@ -28,6 +28,7 @@ from .faces import (
 )
 from .forking import setting_up
 from .message import SERIALIZED_MESSAGE_SCHEMA, SEVERITIES, Message, dumps, loads
+from .publisher_settings import is_mandatory
 from .signals import pre_publish_signal, publish_failed_signal, publish_signal
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def _twisted_publish_wrapper(message: Message, exchange: str | None) -> _Attempt
         refuse_event_loop("publish()", "`await bus.publish()` of fedora_messaging.aio")
         service = _blocking_service()
         target = config.conf["publish_exchange"] if exchange is None else exchange
-        pending = service.publish(message, target)
+        pending = service.publish(message, target, is_mandatory(config.conf))
     except Exception as error:
         publish_failed(message, error)
         raise
@@ -193,7 +194,7 @@ def publish(message: Message, exchange: str | None = None, timeout: float | None
 
     Callable from any thread. A connection that is lost meanwhile is made again, and the message sent
     again: it may then arrive twice. A confirm says that the broker took the message, not that a queue was
-    bound for it.
+    bound for it, unless ``mandatory`` in the table ``publisher`` of the configuration asks for one.
 
     Args:
         message: Validated first.
@@ -202,10 +203,12 @@ def publish(message: Message, exchange: str | None = None, timeout: float | None
 
     Raises:
         jsonschema.ValidationError: The message violates its schema. Nothing was sent.
-        PublishTimeout: No confirm in time; the message **may** have arrived nevertheless.
+        PublishTimeout: No confirm in time; if its ``sent`` is true the message **may** have arrived
+            nevertheless.
         PublishForbidden: The broker does not let us publish there.
         ExchangeNotFound: There is no such exchange.
-        PublishReturned: The broker refused the message.
+        PublishNacked: The broker refused the message, for example because a queue is full.
+        PublishReturned: No queue was bound for the message, and one is mandatory.
         ConnectionException: The broker refuses us.
         ConfigurationException: The URL or the TLS settings are wrong.
         RuntimeError: Called in a thread whose event loop it would block. Nothing was sent.

@@ -20,6 +20,7 @@ from ._version import __version__ as _fedora_version
 from .consumer_settings import validate_consumer
 from .exceptions import ConfigurationException
 from .options import PREFETCH_MAX, BindingOptions, ConnectionOptions, QosOptions, QueueOptions, TLSOptions
+from .publisher_settings import validate_publisher
 
 if TYPE_CHECKING:
     from collections.abc import ItemsView, KeysView, ValuesView
@@ -180,7 +181,7 @@ DEFAULTS: dict[str, Any] = {
 }
 
 #: Settings beyond version 3.9's.
-_EXTENSIONS = frozenset({"amqp_url_file", "consumer"})
+_EXTENSIONS = frozenset({"amqp_url_file", "consumer", "publisher"})
 _RESERVED_PROPERTIES = ("version", "information", "product")
 _QUEUE_KEYS = ("durable", "auto_delete", "exclusive", "arguments")
 _BINDING_KEYS = ("exchange", "routing_keys")
@@ -470,6 +471,8 @@ def _validate(settings: dict[str, Any]) -> None:
     validate_monitoring(settings["monitoring"])
     if "consumer" in settings:
         validate_consumer(settings["consumer"])
+    if "publisher" in settings:
+        validate_publisher(settings["publisher"])
 
 
 conf = LazyConfig()

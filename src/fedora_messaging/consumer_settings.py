@@ -2,12 +2,13 @@
 
 import builtins
 import importlib
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Final
 
 from . import exceptions
 from .exceptions import ConfigurationException
 from .options import ConsumerOptions, DedupeOptions, RetryOptions
+from .tables import check_keys, check_number, check_text
 
 _KEYS: Final = {"concurrency", "ordering_key", "timeout", "retry", "dead_letter", "dedupe"}
 _CONCURRENCY_MAX: Final = 1000
@@ -22,28 +23,28 @@ def validate_consumer(table: Any) -> None:
     Raises:
         ConfigurationException: A setting is wrong.
     """
-    _check_keys("consumer", table, _KEYS)
-    _number("consumer", table, "concurrency", 1, _CONCURRENCY_MAX, whole=True)
-    _number("consumer", table, "timeout", 0.001, _DELAY_MAX)
-    _text("consumer", table, "ordering_key")
+    check_keys("consumer", table, _KEYS)
+    check_number("consumer", table, "concurrency", 1, _CONCURRENCY_MAX, whole=True)
+    check_number("consumer", table, "timeout", 0.001, _DELAY_MAX)
+    check_text("consumer", table, "ordering_key")
     if "retry" in table:
         retry = table["retry"]
-        _check_keys("consumer.retry", retry, {"attempts", "delay", "max_delay", "on"})
-        _number("consumer.retry", retry, "attempts", 1, _ATTEMPTS_MAX, whole=True)
-        _number("consumer.retry", retry, "delay", 0.001, _DELAY_MAX)
-        _number("consumer.retry", retry, "max_delay", 0.001, _DELAY_MAX)
+        check_keys("consumer.retry", retry, {"attempts", "delay", "max_delay", "on"})
+        check_number("consumer.retry", retry, "attempts", 1, _ATTEMPTS_MAX, whole=True)
+        check_number("consumer.retry", retry, "delay", 0.001, _DELAY_MAX)
+        check_number("consumer.retry", retry, "max_delay", 0.001, _DELAY_MAX)
         on = retry.get("on", [])
         if not isinstance(on, list) or not all(isinstance(name, str) and name for name in on):
             raise ConfigurationException(
                 '"on" in [consumer.retry] must be a list of exception names, such as ["Nack", "mine:Error"]'
             )
     if "dead_letter" in table:
-        _check_keys("consumer.dead_letter", table["dead_letter"], {"queue"}, required={"queue"})
-        _text("consumer.dead_letter", table["dead_letter"], "queue")
+        check_keys("consumer.dead_letter", table["dead_letter"], {"queue"}, required={"queue"})
+        check_text("consumer.dead_letter", table["dead_letter"], "queue")
     if "dedupe" in table:
-        _check_keys("consumer.dedupe", table["dedupe"], {"window", "path"}, required={"path"})
-        _number("consumer.dedupe", table["dedupe"], "window", 1, 10 * 365 * 86400)
-        _text("consumer.dedupe", table["dedupe"], "path")
+        check_keys("consumer.dedupe", table["dedupe"], {"window", "path"}, required={"path"})
+        check_number("consumer.dedupe", table["dedupe"], "window", 1, 10 * 365 * 86400)
+        check_text("consumer.dedupe", table["dedupe"], "path")
 
 
 def consumer_options(settings: Mapping[str, Any]) -> ConsumerOptions | None:
@@ -109,32 +110,3 @@ def _import(setting: str, path: str) -> Any:
         raise ConfigurationException(
             f"{setting} names {path!r}, which cannot be imported: {error}"
         ) from error
-
-
-def _check_keys(where: str, table: Any, known: set[str], required: Iterable[str] = ()) -> None:
-    if not isinstance(table, dict):
-        raise ConfigurationException(f'"{where}" must be a table; write it as [{where}]')
-    unknown = sorted(set(table) - known)
-    if unknown:
-        raise ConfigurationException(
-            f"[{where}] does not know {', '.join(unknown)}; it knows {', '.join(sorted(known))}"
-        )
-    missing = sorted(set(required) - set(table))
-    if missing:
-        raise ConfigurationException(f"[{where}] lacks {', '.join(missing)}")
-
-
-def _number(
-    where: str, table: Mapping[str, Any], key: str, low: float, high: float, whole: bool = False
-) -> None:
-    value = table.get(key, low)
-    kinds = int if whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-        kind = "whole number" if whole else "number"
-        raise ConfigurationException(f'"{key}" in [{where}] must be a {kind} from {low:g} to {high:g}')
-
-
-def _text(where: str, table: Mapping[str, Any], key: str) -> None:
-    value = table.get(key, "x")
-    if not isinstance(value, str) or not value:
-        raise ConfigurationException(f'"{key}" in [{where}] must be a text that is not empty')

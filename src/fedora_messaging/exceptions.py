@@ -100,8 +100,18 @@ class PublishReturned(PublishException):
     """The broker refused responsibility: a nack, or a return of a mandatory message."""
 
 
+class PublishNacked(PublishReturned):
+    """The broker refused the message by ``basic.nack``, for example because a queue is full."""
+
+
 class PublishTimeout(PublishException):
-    """No confirm arrived in time. The message **may** have been published nevertheless."""
+    """No confirm arrived in time. The message **may** have been published nevertheless.
+
+    Attributes:
+        sent: Whether the message was sent at all. If not, it has certainly not been published.
+    """
+
+    sent = True
 
 
 class PublishForbidden(PublishException):

@@ -47,6 +47,7 @@ class ConnectionOptions:
         frame_max: Largest frame in bytes.
         blocked_connection_timeout: Seconds the broker may block the connection before it is given up.
         connect_timeout: Seconds for TCP, TLS and the AMQP handshake together.
+        answer_timeout: Seconds for the broker to answer a method; one that does not is given up.
         locale: Locale sent to the server.
         client_properties: Shown by the broker beside the connection.
         alternatives: Other nodes of the same cluster; each attempt takes one of all at random.
@@ -65,6 +66,7 @@ class ConnectionOptions:
     frame_max: int = FRAME_MAX
     blocked_connection_timeout: float | None = None
     connect_timeout: float = 15.0
+    answer_timeout: float = 60.0
     locale: str = "en_US"
     client_properties: Mapping[str, Any] = field(default_factory=dict, repr=False)
     alternatives: "tuple[ConnectionOptions, ...]" = ()

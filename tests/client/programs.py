@@ -169,6 +169,14 @@ def publish_at_exit(url: str, queue: str) -> None:
     say("done")
 
 
+def publish_without_waiting(url: str, queue: str) -> None:
+    """Leave while publishes wait, before there is even a connection."""
+    use(url)
+    for number in range(100):
+        api._twisted_publish_wrapper(Message(topic=f"{queue}.test", body={"number": number}), None)
+    say("done")
+
+
 def publish_in_daemon_thread(url: str, queue: str) -> None:
     """The interpreter ends while threads publish."""
     use(url)

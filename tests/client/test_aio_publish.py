@@ -130,6 +130,18 @@ def test_unroutable_message_is_confirmed_unless_mandatory(broker: Broker, name: 
     run(main())
 
 
+def test_configuration_asks_for_a_queue(broker: Broker, name: str, settings: config.LazyConfig) -> None:
+    settings["publisher"] = {"mandatory": True}
+
+    async def main() -> None:
+        async with aio.connect(broker.url) as bus:
+            with pytest.raises(PublishReturned):
+                await bus.publish(message(name))
+            await bus.publish(message(name), mandatory=False)
+
+    run(main())
+
+
 def test_equal_mandatory_messages_are_each_returned(broker: Broker, name: str) -> None:
     """The return names no publish, so equal ones are told apart by order only."""
 

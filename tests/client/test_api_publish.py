@@ -20,6 +20,7 @@ from fedora_messaging.exceptions import (
     ExchangeNotFound,
     PublishException,
     PublishForbidden,
+    PublishNacked,
     PublishReturned,
     PublishTimeout,
 )
@@ -235,7 +236,7 @@ def test_forbidden(
 
 def test_rejected_by_a_full_queue(broker: Broker, admin: Admin, name: str, service: None) -> None:
     admin.declare(name, **{"x-max-length": 1, "x-overflow": "reject-publish"})
-    with pytest.raises(PublishReturned) as caught:
+    with pytest.raises(PublishNacked) as caught:
         for number in range(4):
             api.publish(message(name, number))
     assert caught.value.reason is not None
@@ -243,9 +244,33 @@ def test_rejected_by_a_full_queue(broker: Broker, admin: Admin, name: str, servi
     api.publish(message(name, 9))
 
 
-def test_unroutable_is_fine(broker: Broker, name: str, service: None) -> None:
-    """Quirk 14."""
+def test_unroutable_is_fine(
+    broker: Broker, name: str, service: None, admin: Admin, settings: config.LazyConfig
+) -> None:
+    """Quirk 14; unless the configuration asks for a queue."""
     api.publish(message(name))
+    settings["publisher"] = {"mandatory": True}
+    with pytest.raises(PublishReturned, match="NO_ROUTE") as caught:
+        api.publish(message(name))
+    assert not isinstance(caught.value, PublishNacked)
+    admin.declare(name)
+    api.publish(message(name))
+    assert admin.ready(name) == 1
+
+
+def test_timeout_tells_whether_the_message_may_have_arrived(
+    broker: Broker, proxy: Proxy, proxied_service: None, queue: str
+) -> None:
+    proxy.refuse()
+    with pytest.raises(PublishTimeout) as caught:
+        api.publish(message(queue), timeout=0.1)
+    assert not caught.value.sent
+    proxy.resume()
+    api.publish(message(queue))
+    proxy.stall(DOWN)
+    with pytest.raises(PublishTimeout) as caught:
+        api.publish(message(queue), timeout=0.1)
+    assert caught.value.sent
 
 
 class Odd:

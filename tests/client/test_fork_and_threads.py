@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.client.support import WAIT, Admin, Broker, Program, eventually, message
-from tests.support.proxy import Proxy
+from tests.support.proxy import BASIC_PUBLISH, DOWN, Proxy
 
 from fedora_messaging import api
 
@@ -85,6 +85,25 @@ def test_process_that_ends_without_closing(broker: Broker, admin: Admin, queue: 
             assert program.errors == ""
         eventually(lambda: proxy.connections == 0)
     assert admin.take(queue) == bodies(1)
+
+
+def test_process_that_ends_while_publishes_wait(broker: Broker, admin: Admin, queue: str) -> None:
+    """They get a chance to be confirmed, though nobody has waited for them."""
+    with Program("publish_without_waiting", broker.url, queue) as program:
+        assert program.line() == "done"
+        assert program.status() == 0
+        assert program.errors == ""
+    assert sorted(admin.take(queue)) == bodies(*range(100))
+
+
+def test_process_that_ends_while_confirms_do_not_come(
+    broker: Broker, proxy: Proxy, admin: Admin, queue: str
+) -> None:
+    """The chance is bounded."""
+    proxy.stall_at(BASIC_PUBLISH, DOWN)
+    with Program("publish_without_waiting", proxy.url(), queue) as program:
+        assert program.line() == "done"
+        assert program.status() == 0
 
 
 def test_process_that_ends_while_daemon_threads_publish(broker: Broker, admin: Admin, queue: str) -> None:

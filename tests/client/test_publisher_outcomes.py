@@ -60,11 +60,11 @@ async def outcomes(tasks: list[asyncio.Task[None]]) -> list[str]:
         ([m.BasicAck(0, multiple=True)], ["", "", "", "", ""]),
         ([m.BasicAck(n) for n in (5, 3, 1, 2, 4)], ["", "", "", "", ""]),
         ([m.BasicAck(3), m.BasicAck(5, multiple=True)], ["", "", "", "", ""]),
-        ([m.BasicNack(5, multiple=True)], ["PublishReturned"] * 5),
-        ([m.BasicNack(2, multiple=True), m.BasicAck(5, multiple=True)], ["PublishReturned"] * 2 + [""] * 3),
-        ([m.BasicNack(4), m.BasicAck(5, multiple=True)], ["", "", "", "PublishReturned", ""]),
+        ([m.BasicNack(5, multiple=True)], ["PublishNacked"] * 5),
+        ([m.BasicNack(2, multiple=True), m.BasicAck(5, multiple=True)], ["PublishNacked"] * 2 + [""] * 3),
+        ([m.BasicNack(4), m.BasicAck(5, multiple=True)], ["", "", "", "PublishNacked", ""]),
         ([m.BasicAck(2), m.BasicNack(3, multiple=True), m.BasicAck(0, multiple=True)],
-         ["PublishReturned", "", "PublishReturned", "", ""]),
+         ["PublishNacked", "", "PublishNacked", "", ""]),
     ],
     ids=["multiple", "all", "out of order", "gap", "nacks", "nacks first", "one nack", "mixed"],
 )  # fmt: skip
@@ -315,8 +315,10 @@ def test_p15_blocked_connection() -> None:
             link, channel = broker.link, broker.published[0].channel
             link.write(blocked("canary"))
             await link.everything_read(channel)
-            with pytest.raises(PublishTimeout):
+            with pytest.raises(PublishTimeout) as caught:
                 await bus.publish(message("q", 1), timeout=0.1)
+            assert not caught.value.sent
+            assert caught.value.__notes__ == ["The broker blocks publishing: canary"]
             (task,) = await publish(bus, 2)
             await link.everything_read(channel)
             assert not task.done()

@@ -40,6 +40,7 @@ EXAMPLES: list[exceptions.BaseException] = [
     exceptions.PublishException("text"),
     exceptions.PublishException(reason=CLOSED),
     exceptions.PublishReturned(exceptions.DeliveryRefused(312, "nack")),
+    exceptions.PublishNacked(exceptions.DeliveryRefused(312, "nack")),
     exceptions.PublishTimeout(reason="no confirm within 30 s"),
     exceptions.PublishForbidden(reason=CLOSED),
     exceptions.ExchangeNotFound(reason=CLOSED),

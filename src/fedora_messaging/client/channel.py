@@ -67,14 +67,14 @@ class Channel:
 
         Raises:
             ChannelClosed: The broker refused it by closing the channel.
-            ConnectionException: The connection was lost.
+            ConnectionException: The connection was lost, or the broker has not answered in time.
         """
         if self._error is not None:
             raise self._as_exception(self._error)
         future: asyncio.Future[Method] = self._loop.create_future()
         self._waiting.append(future)
         self.send(request)
-        answer = await future
+        answer = await self.connection.answer(future, type(request).__name__)
         assert isinstance(answer, reply)  # noqa: S101 - the protocol lets no other answer through
         return answer
 
@@ -92,7 +92,7 @@ class Channel:
         """Close the channel; unacknowledged deliveries go back to their queues."""
         if self.is_open:
             self.close_soon()
-            await self._closed
+            await self.connection.answer(asyncio.shield(self._closed), "ChannelClose")
 
     def close_soon(self) -> None:
         """Close the channel without waiting for the broker's answer."""

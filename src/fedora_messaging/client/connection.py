@@ -8,7 +8,7 @@ import platform
 import socket
 import ssl
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ..exceptions import ConfigurationException, ConnectionClosed, ConnectionException, NoFreeChannels
 from ..options import ConnectionOptions, TLSOptions
@@ -24,6 +24,8 @@ from ..wire.methods import ConnectionBlocked, ConnectionUnblocked
 from .channel import Channel
 
 _log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 #: Seconds for the broker to answer our close.
 _CLOSE_TIMEOUT: Final = 5.0
@@ -271,23 +273,30 @@ class Connection:
         channel = self._channels[number] = Channel(self, number)
         self.machine.open_channel(number)
         self._link.flush_soon()
-        await channel.opened
+        await self.answer(channel.opened, "ChannelOpen")
         return channel
+
+    async def answer(self, future: "asyncio.Future[Result]", what: str) -> Result:
+        """Wait for the answer to a method; a broker that sends heartbeats and nothing else is given up.
+
+        Raises:
+            ConnectionException: No answer came in time. The connection is closed then.
+        """
+        try:
+            async with asyncio.timeout(self.options.answer_timeout) as limit:
+                return await future
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            text = f"the broker has not answered {what} within {self.options.answer_timeout:g} s"
+            _log.error("Giving up the connection to %s: %s", self.options.address, text)
+            await self._abort_and_wait()
+            raise ConnectionException(text, reason=text) from error
 
     def flush_soon(self) -> None:
         """Write what has been sent, at the end of this turn of the loop."""
         if self._link is not None:
             self._link.flush_soon()
-
-    def pause_reading(self) -> None:
-        """Take nothing from the broker for a while."""
-        if self._link is not None:
-            self._link.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Take from the broker again."""
-        if self._link is not None:
-            self._link.resume_reading()
 
     async def close(self) -> None:
         """Close in good order; returns when the connection has ended."""

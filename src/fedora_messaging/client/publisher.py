@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from ..exceptions import (
@@ -16,7 +17,9 @@ from ..exceptions import (
     NoFreeChannels,
     PublishException,
     PublishForbidden,
+    PublishNacked,
     PublishReturned,
+    PublishTimeout,
     Unroutable,
 )
 from ..message import Message
@@ -46,6 +49,7 @@ class Outgoing:
         settled: Called exactly once, in the event loop, with ``None`` when the broker has confirmed,
             or else with the reason.
         abandoned: Nobody waits any longer: it is not sent (again).
+        attempts: How often it was sent.
     """
 
     __slots__ = (
@@ -81,9 +85,36 @@ class Outgoing:
         self.error: Exception | None = None
 
     def abandon(self) -> None:
-        """Nobody waits any longer; the message takes no more memory."""
+        """Nobody waits any longer. Callable from any thread."""
         self.abandoned = True
+
+    def release(self) -> None:
+        """Take no more memory, having been abandoned; to be called in the event loop."""
         self.properties = self.body = b""
+
+    def expire(self, timeout: float, blocked: str | None) -> PublishTimeout:
+        """Abandon it because nobody waits longer than some seconds; returns what to tell them.
+
+        Callable from any thread.
+
+        Args:
+            timeout: The seconds.
+            blocked: Why the broker takes no publishes, or ``None`` if it does.
+        """
+        self.abandon()
+        # After the line above: see :meth:`begin`.
+        error = PublishTimeout(f"Publishing timed out after waiting {timeout} seconds.")
+        error.sent = self.attempts > 0
+        if blocked is not None:
+            error.add_note(f"The broker blocks publishing: {blocked}")
+        return error
+
+    def begin(self) -> bool:
+        """Count an attempt, unless it is abandoned; returns whether to send it."""
+        # In this order, and in the opposite one where it is abandoned, perhaps at this moment by another
+        # thread: so either that thread learns of the attempt, or there is none.
+        self.attempts += 1
+        return not self.abandoned
 
 
 def encode(message: Message, exchange: Any, settled: Settled, mandatory: bool = False) -> Outgoing:
@@ -119,6 +150,7 @@ class Publisher:
         self._suspects: deque[Outgoing] = deque()
         self._unsettled: Unsettled[Outgoing] = Unsettled()
         self._opening: asyncio.Task[None] | None = None
+        self._settled: asyncio.Future[None] | None = None
 
     # The supervisor calls these
 
@@ -135,6 +167,12 @@ class Publisher:
         self._waiting.clear()
         for out in doomed:
             self._settle(out, error)
+
+    async def idle(self) -> None:
+        """Return when nobody waits for a confirm any more."""
+        while any(not out.abandoned for out in chain(self._unsettled, self._suspects, self._waiting)):
+            self._settled = asyncio.get_running_loop().create_future()
+            await self._settled
 
     def fail_all(self, error: Exception) -> None:
         """Give everything up; whether what is in flight arrived nobody knows."""
@@ -157,14 +195,14 @@ class Publisher:
         """Send a message, at once or as soon as it can be."""
         while self._waiting and self._waiting[0].abandoned:
             self._waiting.popleft()
-        if self._waiting or self._suspects or self._channel is None:
+        channel = self._channel
+        if channel is None:
             self._waiting.append(out)
-            if self._channel is None:
-                self._open_soon()
-        elif self._channel.connection.can_send:
-            self._transmit(out)
+            self._open_soon()
+        elif self._waiting or self._suspects or not channel.connection.can_send:
+            self._waiting.append(out)
         else:
-            self._waiting.append(out)
+            self._transmit(channel, out)
 
     def _open_soon(self) -> None:
         if self._connection is not None and self._opening is None:
@@ -211,25 +249,24 @@ class Publisher:
         while self._suspects and channel.connection.can_send:
             if self._unsettled:
                 return
-            out = self._suspects.popleft()
-            if not out.abandoned:
-                self._transmit(out)
+            if self._transmit(channel, self._suspects.popleft()):
                 return
         while self._waiting and channel.connection.can_send and not self._suspects:
-            out = self._waiting.popleft()
-            if not out.abandoned:
-                self._transmit(out)
+            self._transmit(channel, self._waiting.popleft())
 
-    def _transmit(self, out: Outgoing) -> None:
-        assert self._channel is not None  # noqa: S101 - callers have looked
-        out.attempts += 1
+    def _transmit(self, channel: "Channel", out: Outgoing) -> bool:
+        if not out.begin():
+            return False
         self._unsettled.sent(out)
-        self._channel.send_content(out.method, out.properties, out.body)
+        channel.send_content(out.method, out.properties, out.body)
+        return True
 
     def _settle(self, out: Outgoing, error: Exception | None) -> None:
         if error is None:
             self.published += 1
         out.settled(error)
+        if self._settled is not None and not self._settled.done():
+            self._settled.set_result(None)
 
     # The channel calls these
 
@@ -241,7 +278,7 @@ class Publisher:
         elif isinstance(method, m.BasicNack):
             error = DeliveryRefused(0, "the broker refused the message (basic.nack)")
             for out in self._unsettled.settle(method.delivery_tag, method.multiple):
-                self._settle(out, PublishReturned(error))
+                self._settle(out, PublishNacked(error))
         if self._suspects or self._waiting:
             self._send()
 

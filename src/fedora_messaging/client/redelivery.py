@@ -130,6 +130,7 @@ class Redelivery:
             await confirmed
         finally:
             out.abandon()
+            out.release()
 
 
 def _properties(raw: "Raw", history: History) -> BasicProperties:

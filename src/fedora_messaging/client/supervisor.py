@@ -4,7 +4,8 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from contextlib import suppress
+from typing import Final, TypeVar
 
 from ..exceptions import (
     BadDeclaration,
@@ -26,6 +27,9 @@ from .stats import ConsumerStats
 _log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+
+#: Seconds that publishes get to be confirmed when the client is closed.
+_CONFIRM_GRACE: Final = 5.0
 
 
 class Supervisor:
@@ -110,7 +114,7 @@ class Supervisor:
 
     def _refuse_if_over(self) -> None:
         if self._closing:
-            raise ConnectionException("the client is closed", reason="the client is closed")
+            raise _closed()
         if self._given_up is not None:
             raise self._given_up
         if self._drainers and not self.connected:
@@ -157,13 +161,17 @@ class Supervisor:
         self.ended_stats += consumer.stats
 
     async def close(self) -> None:
-        """Stop consumers gracefully, then close the connection; publishes under way fail."""
-        # Callbacks that still run may publish, as long as there is a broker.
-        self.drain(self, "the client was closed")
+        """Stop consumers gracefully, then close the connection.
+
+        Publishes that are under way get some seconds to be confirmed; then they fail.
+        """
         try:
             # Some may be on the point of being registered.
             while self.consumers:
+                # Callbacks that still run may publish, as long as there is a broker.
+                self.drain(self, "the client was closed")
                 await asyncio.gather(*[consumer.stop() for consumer in list(self.consumers)])
+            await self._let_publishes_end()
         except asyncio.CancelledError:
             # Callbacks take longer than they are waited for: the broker is to have their messages back.
             if self._connection is not None:
@@ -171,14 +179,23 @@ class Supervisor:
             raise
         finally:
             self._closing = True
-            error = ConnectionException("the client was closed", reason="the client was closed")
-            self.publisher.fail_all(error)
-            self._fail_waiters(error)
+            self._fail_waiters(_closed())
+            self.publisher.fail_all(_closed())
         if self._connection is not None:
             await self._connection.close()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+
+    async def _let_publishes_end(self) -> None:
+        """Take no new ones, and let the others be confirmed; no attempt to connect is made again for them."""
+        self._closing = True
+        if self._sleeping is not None:
+            self._sleeping.cancel()
+        if self._task is not None and not self._task.done():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CONFIRM_GRACE):
+                    await self.publisher.idle()
 
     def drain(
         self, drainer: object, why: str = "there is no connection, and the consumers are being stopped"
@@ -209,34 +226,37 @@ class Supervisor:
     # The loop that owns the connection
 
     async def _run(self) -> None:
-        while not self._closing:
+        while True:
             connection = await self._connect()
             if connection is not None:
-                if await self._replay(connection):
-                    self.backoff.reset()
-                    self.reconnects += self._was_connected
-                    self._was_connected = True
-                    self._connection = connection
-                    self._tell_waiters(connection)
-                    self.publisher.attach(connection)
-                    await connection.closed
-                    self._connection = None
-                    if self._drainers:
-                        self._fail_publishes("the connection was lost while the consumers were being stopped")
-                    if not self._closing:
-                        _log.warning(
-                            "The connection to %s ended: %s",
-                            self._options.address,
-                            connection.closed.result(),
-                        )
-                else:
-                    await connection.close()
-            if not self._closing and not await self._wait_before_next():
-                self._give_up()
-                return
+                await self._serve(connection)
+            if self._closing or not await self._wait_before_next():
+                break
+        if self._closing:
+            self.publisher.fail_all(_closed())
+        else:
+            self._give_up()
+
+    async def _serve(self, connection: Connection) -> None:
+        """Use a connection until it ends."""
+        if not await self._replay(connection):
+            await connection.close()
+            return
+        self.backoff.reset()
+        self.reconnects += self._was_connected
+        self._was_connected = True
+        self._connection = connection
+        self._tell_waiters(connection)
+        self.publisher.attach(connection)
+        await connection.closed
+        self._connection = None
+        if self._drainers:
+            self._fail_publishes("the connection was lost while the consumers were being stopped")
+        if not self._closing:
+            _log.warning("The connection to %s ended: %s", self._options.address, connection.closed.result())
 
     async def _wait_before_next(self) -> bool:
-        """Wait; returns whether to try again."""
+        """Wait until the next attempt is due; returns whether to make it."""
         delay = self.backoff.next()
         if delay is None:
             return False
@@ -246,7 +266,7 @@ class Supervisor:
         finally:
             self._sleeping.cancel()
             self._sleeping = None
-        return self.backoff.keep_trying
+        return self.backoff.keep_trying and not self._closing
 
     def _give_up(self) -> None:
         text = f"connecting to {self._options.address} was given up after {self.backoff.attempts} attempts"
@@ -320,3 +340,7 @@ def _is_our_fault(end: Exception) -> bool:
     """Whether the broker closed the connection because of what was asked, so that asking again is no use."""
     code = end.reply_code if isinstance(end, ConnectionClosed) else 0
     return code not in (0, REPLY_SUCCESS, CONNECTION_FORCED)
+
+
+def _closed() -> ConnectionException:
+    return ConnectionException("the client is closed", reason="the client is closed")

@@ -44,13 +44,14 @@ _TWISTED_NAMES: Final = frozenset(
 class PendingPublish:
     """A publish on its way; made in the caller's thread and settled in the loop's."""
 
-    __slots__ = ("_error", "_lock", "_out")
+    __slots__ = ("_error", "_lock", "_out", "_service")
 
-    def __init__(self, message: Message, exchange: str, mandatory: bool) -> None:
+    def __init__(self, service: "Service", message: Message, exchange: str, mandatory: bool) -> None:
         # A lock is the cheapest thing to wait for: it is released when the publish is settled.
         self._lock = threading.Lock()
         self._lock.acquire()
         self._error: Exception | None = None
+        self._service = service
         self._out = encode(message, exchange, self._settled, mandatory)
 
     @property
@@ -71,10 +72,10 @@ class PendingPublish:
             ConnectionException: The broker does not let us in.
         """
         # No time at all is no time for a confirm that was quick either.
-        in_time = timeout is None or timeout > 0
-        if not in_time or not self._lock.acquire(timeout=-1 if timeout is None else timeout):
-            self._out.abandon()
-            raise PublishTimeout(f"Publishing timed out after waiting {timeout} seconds.")
+        if timeout is None:
+            self._lock.acquire()
+        elif timeout <= 0 or not self._lock.acquire(timeout=timeout):
+            raise self._service.expire(self._out, timeout)
         if self._error is not None:
             raise self._error
 
@@ -202,16 +203,22 @@ class Service:
         """Whether we are in a coroutine callback."""
         return self._portal.is_current_thread or self._callback_loop.is_current_thread
 
-    def publish(self, message: Message, exchange: str, mandatory: bool = False) -> PendingPublish:
+    def publish(self, message: Message, exchange: str, mandatory: bool) -> PendingPublish:
         """Begin to publish a valid message.
 
         Raises:
             EncodingError: The topic is too long, or a header has a type that AMQP lacks.
             TypeError: The body holds something that JSON lacks, or the exchange is no text.
         """
-        pending = PendingPublish(message, exchange, mandatory)
+        pending = PendingPublish(self, message, exchange, mandatory)
         self.submit(pending.outgoing)
         return pending
+
+    def expire(self, out: Outgoing, timeout: float) -> PublishTimeout:
+        """Give up a publish because nobody waits longer; returns what to tell them."""
+        error = out.expire(timeout, self._supervisor.blocked)
+        self._portal.post(Outgoing.release, out)
+        return error
 
     def connect(self) -> None:
         """Begin to connect, before there is anything to do."""

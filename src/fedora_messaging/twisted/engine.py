@@ -81,7 +81,7 @@ class Engine:
         return service
 
     def stop(self) -> "Deferred[None]":
-        """Let running callbacks end and close the connection; pending publishes fail.
+        """Let running callbacks and, for some seconds, pending publishes end; close the connection.
 
         To stop what is being stopped waits for the same end.
         """
@@ -143,7 +143,7 @@ class Engine:
         self._when_started(begin)
         return deferred
 
-    def publish(self, message: Message, exchange: str) -> "Deferred[None]":
+    def publish(self, message: Message, exchange: str, mandatory: bool) -> "Deferred[None]":
         """Publish a message; fires when the broker has confirmed."""
         deferred: Deferred[None] = Deferred(lambda _deferred: out.abandon())
 
@@ -151,7 +151,7 @@ class Engine:
             in_reactor(_publish_settled, deferred, error)
 
         try:
-            out = encode(message, exchange, settled)
+            out = encode(message, exchange, settled, mandatory)
         except Exception:
             return fail()
 

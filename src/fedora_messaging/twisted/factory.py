@@ -12,6 +12,7 @@ from ..client.stats import ConsumerStats
 from ..faces import QueuePlan, consumer_policy, queue_plan
 from ..message import Message
 from ..options import ConnectionOptions, QosOptions
+from ..publisher_settings import is_mandatory
 from ..sync.endpoints import Snapshot
 from ..sync.service import Service
 from .consumer import Consumer, engine_callback
@@ -86,7 +87,7 @@ class FedoraMessagingFactoryV2:
         self.engine.start()
 
     def stopFactory(self) -> "Deferred[None]":
-        """Let running callbacks end and close the connection; pending publishes fail."""
+        """Let running callbacks and, for some seconds, pending publishes end; close the connection."""
         service = self.engine.service
 
         def keep_numbers(_none: None) -> None:
@@ -135,7 +136,8 @@ class FedoraMessagingFactoryV2:
             message.validate()
         except Exception:
             return fail()
-        return self.engine.publish(message, config.conf["publish_exchange"] if exchange is None else exchange)
+        target = config.conf["publish_exchange"] if exchange is None else exchange
+        return self.engine.publish(message, target, is_mandatory(config.conf))
 
     def consume(
         self, callback: Any, bindings: Any, queues: Mapping[str, Mapping[str, Any]]
