@@ -8,21 +8,26 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from inspect import isawaitable
 from typing import Any, Final, Self
 
 from . import config
 from .client.consumer import Consumer
 from .client.delivery import Action, Raw, receive
 from .client.group import ConsumerGroup
+from .client.hooks import Hooks
 from .client.inbox import Inbox
 from .client.publisher import encode
 from .client.supervisor import Supervisor
+from .consumer_settings import consumer_options
 from .exceptions import BaseException as LibraryException
 from .exceptions import ConnectionException
 from .faces import (
     check_callback,
-    consumer_policy,
+    hooks_of,
     is_recording,
     publish_failed,
     publish_started,
@@ -31,7 +36,14 @@ from .faces import (
     recorded,
 )
 from .message import Message
-from .options import PREFETCH_MAX, BindingOptions, ConnectionOptions, QosOptions, QueueOptions
+from .options import (
+    PREFETCH_MAX,
+    BindingOptions,
+    ConnectionOptions,
+    ConsumerOptions,
+    QosOptions,
+    QueueOptions,
+)
 from .publisher_settings import is_mandatory
 
 _log = logging.getLogger(__name__)
@@ -174,6 +186,8 @@ class Bus:
         auto_ack: bool = True,
         durable: bool = True,
         arguments: Mapping[str, Any] | None = None,
+        consumer_arguments: Mapping[str, Any] | None = None,
+        resubscribe: bool = False,
     ) -> "Subscription":
         """Declare a queue, bind it, and iterate over what comes.
 
@@ -185,6 +199,10 @@ class Bus:
             auto_ack: Acknowledge each message when the next one is asked for.
             durable: Make a named queue survive a restart of the broker.
             arguments: Arguments of the queue, for example ``{"x-queue-type": "quorum"}``.
+            consumer_arguments: Arguments of the subscription, for example ``{"x-stream-offset": "first"}``
+                for a RabbitMQ stream. After a reconnect a stream is read on from where it was.
+            resubscribe: Subscribe again when the broker cancels the subscription, for example because the
+                queue was deleted, instead of ending with ConsumerCanceled.
 
         Returns:
             An asynchronous iterator of :class:`Delivery`, which can also be entered with ``async with``.
@@ -201,8 +219,15 @@ class Bus:
         )
         if not 0 <= prefetch <= PREFETCH_MAX:
             raise ValueError(f"prefetch must be from 0 (no limit) to {PREFETCH_MAX}, not {prefetch}")
-        bindings = [BindingOptions(exchange, topic) for topic in topics]
-        return Subscription(self._supervisor, options, bindings, QosOptions(prefetch), auto_ack)
+        inbox = Inbox()
+        consumer = Consumer(
+            lambda _consumer: inbox,
+            options,
+            [BindingOptions(exchange, topic) for topic in topics],
+            QosOptions(prefetch),
+            ConsumerOptions(arguments=consumer_arguments or {}, resubscribe=resubscribe),
+        )
+        return Subscription(self._supervisor, consumer, inbox, auto_ack)
 
     async def consume(
         self,
@@ -215,7 +240,8 @@ class Bus:
         What the callback raises means what it means to :func:`fedora_messaging.api.consume`.
 
         Args:
-            callback: A function, coroutine function, callable object or class of one.
+            callback: A function, coroutine function, callable object or class of one; a class may have
+                hooks, as for :func:`fedora_messaging.api.consume`.
             bindings: By default those of the configuration.
             queues: By default those of the configuration.
 
@@ -227,14 +253,40 @@ class Bus:
             ConsumerCanceled: The broker ended a consumer.
         """
         plan, qos = queue_plan(bindings, queues)
-        group = ConsumerGroup(self._supervisor, check_callback(callback), plan, qos, policy=consumer_policy())
+        checked = check_callback(callback)
+        group = ConsumerGroup(self._supervisor, checked, plan, qos, options=consumer_options(config.conf))
+        async with _hooked(hooks_of(callback, checked)):
+            try:
+                await group.start()
+                error = await group.wait()
+            finally:
+                await group.stop()
+            if error is not None:
+                raise error
+
+
+@asynccontextmanager
+async def _hooked(hooks: Hooks) -> AsyncIterator[None]:
+    if not hooks:
+        yield
+        return
+    await _call_hook(hooks.start)
+    try:
+        yield
+    except BaseException as error:
         try:
-            await group.start()
-            error = await group.wait()
-        finally:
-            await group.stop()
-        if error is not None:
-            raise error
+            await _call_hook(partial(hooks.stop, error))
+        except Exception:
+            _log.exception("The callback's stop() failed")
+        raise
+    await _call_hook(partial(hooks.stop, None))
+
+
+async def _call_hook(hook: Callable[[], Any]) -> None:
+    # Like plain callbacks, plain functions may block.
+    result = await asyncio.to_thread(hook)
+    if isawaitable(result):
+        await result
 
 
 class Delivery:
@@ -291,15 +343,14 @@ class Subscription:
     def __init__(
         self,
         supervisor: Supervisor,
-        queue: QueueOptions,
-        bindings: list[BindingOptions],
-        qos: QosOptions,
+        consumer: Consumer,
+        inbox: Inbox,
         auto_ack: bool,
     ) -> None:
         self._supervisor = supervisor
         self._auto_ack = auto_ack
-        self._inbox = Inbox()
-        self._consumer = Consumer(lambda _consumer: self._inbox, queue, bindings, qos)
+        self._inbox = inbox
+        self._consumer = consumer
         self._starting: asyncio.Task[None] | None = None
         self._closed = False
         self._last: Delivery | None = None

@@ -15,10 +15,11 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from . import config, exceptions
+from .consumer_settings import consumer_options
 from .faces import check_callback as _check_callback
 from .faces import (
     consume_arguments,
-    consumer_policy,
+    hooks_of,
     publish_failed,
     publish_started,
     publish_succeeded,
@@ -122,7 +123,10 @@ def _make_service() -> "Service":
     if monitoring:
         try:
             service.start_monitoring(
-                monitoring["address"], monitoring["port"], bool(monitoring.get("always_ready", False))
+                monitoring["address"],
+                monitoring["port"],
+                always_ready=bool(monitoring.get("always_ready", False)),
+                stuck_after=monitoring.get("stuck_after", 1800.0),
             )
         except exceptions.ConfigurationException:
             service.close()
@@ -229,6 +233,9 @@ def consume(
     :class:`Nack` puts the message back, :class:`Drop` refuses it, :class:`HaltConsumer` ends consuming
     (after acknowledging it), anything else puts it back and ends consuming.
 
+    A class may have methods ``start()`` and ``stop()``, or those of a context manager, plain or coroutine
+    functions: the first is called before anything is consumed, the second when the last callback has ended.
+
     SIGTERM, when nobody else handles it and this is the main thread, lets running callbacks end and then
     exits with status 0; KeyboardInterrupt is raised after they have ended.
 
@@ -292,7 +299,8 @@ def _consumers(callback: Any, bindings: Any, queues: Any) -> "Consumers":
     plan, qos = queue_plan(bindings, queues)
     checked = _check_callback(callback)
     refuse_event_loop("consume()", "`await bus.consume()` of fedora_messaging.aio")
-    return _blocking_service().consumers(checked, plan, qos, consumer_policy())
+    options = consumer_options(config.conf)
+    return _blocking_service().consumers(checked, plan, qos, options, hooks_of(callback, checked))
 
 
 def _run(consumers: "Consumers") -> BaseException | None:

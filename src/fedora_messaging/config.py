@@ -21,6 +21,7 @@ from .consumer_settings import validate_consumer
 from .exceptions import ConfigurationException
 from .options import PREFETCH_MAX, BindingOptions, ConnectionOptions, QosOptions, QueueOptions, TLSOptions
 from .publisher_settings import validate_publisher
+from .tables import check_number
 
 if TYPE_CHECKING:
     from collections.abc import ItemsView, KeysView, ValuesView
@@ -469,6 +470,7 @@ def _validate(settings: dict[str, Any]) -> None:
     settings["client_properties"].setdefault("app", DEFAULTS["client_properties"]["app"])
     validate_client_properties(settings["client_properties"])
     validate_monitoring(settings["monitoring"])
+    check_number("monitoring", settings["monitoring"], "stuck_after", 1, 1e9)
     if "consumer" in settings:
         validate_consumer(settings["consumer"])
     if "publisher" in settings:

@@ -8,9 +8,20 @@ from typing import Any, Final
 from . import exceptions
 from .exceptions import ConfigurationException
 from .options import ConsumerOptions, DedupeOptions, RetryOptions
-from .tables import check_keys, check_number, check_text
+from .tables import check_flag, check_keys, check_number, check_text
 
-_KEYS: Final = {"concurrency", "ordering_key", "timeout", "retry", "dead_letter", "dedupe"}
+_KEYS: Final = {
+    "arguments",
+    "concurrency",
+    "dead_letter",
+    "dedupe",
+    "ordering_key",
+    "resubscribe",
+    "retry",
+    "stop_timeout",
+    "timeout",
+    "watchdog",
+}
 _CONCURRENCY_MAX: Final = 1000
 _ATTEMPTS_MAX: Final = 1_000_000
 #: RabbitMQ takes times to live below 2^32 milliseconds.
@@ -27,6 +38,13 @@ def validate_consumer(table: Any) -> None:
     check_number("consumer", table, "concurrency", 1, _CONCURRENCY_MAX, whole=True)
     check_number("consumer", table, "timeout", 0.001, _DELAY_MAX)
     check_text("consumer", table, "ordering_key")
+    check_flag("consumer", table, "resubscribe")
+    check_number("consumer", table, "stop_timeout", 0, _DELAY_MAX)
+    check_number("consumer", table, "watchdog", 0, _DELAY_MAX)
+    if "arguments" in table and not isinstance(table["arguments"], dict):
+        raise ConfigurationException(
+            '"arguments" in [consumer] must be a table; write it as [consumer.arguments]'
+        )
     if "retry" in table:
         retry = table["retry"]
         check_keys("consumer.retry", retry, {"attempts", "delay", "max_delay", "on"})
@@ -47,24 +65,27 @@ def validate_consumer(table: Any) -> None:
         check_text("consumer.dedupe", table["dedupe"], "path")
 
 
-def consumer_options(settings: Mapping[str, Any]) -> ConsumerOptions | None:
-    """Read the table of a configuration; ``None`` if it has none.
+def consumer_options(settings: Mapping[str, Any]) -> ConsumerOptions:
+    """Read the table of a configuration.
 
     Raises:
         ConfigurationException: A setting is wrong, or names what cannot be imported.
     """
-    table = settings.get("consumer")
-    if table is None:
-        return None
+    table = settings.get("consumer", {})
     validate_consumer(table)
+    defaults = ConsumerOptions()
     dedupe = table.get("dedupe")
     return ConsumerOptions(
-        concurrency=table.get("concurrency", 1),
+        concurrency=table.get("concurrency", defaults.concurrency),
         ordering_key=_ordering_key(table["ordering_key"]) if "ordering_key" in table else None,
         timeout=table.get("timeout"),
         retry=_retry(table["retry"]) if "retry" in table else None,
         dead_letter=table["dead_letter"]["queue"] if "dead_letter" in table else None,
         dedupe=DedupeOptions(dedupe.get("window", 86400), dedupe["path"]) if dedupe is not None else None,
+        arguments=table.get("arguments", {}),
+        resubscribe=table.get("resubscribe", defaults.resubscribe),
+        stop_timeout=table.get("stop_timeout", defaults.stop_timeout),
+        watchdog=table.get("watchdog", defaults.watchdog),
     )
 
 

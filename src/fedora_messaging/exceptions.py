@@ -4,7 +4,7 @@
 parent of all. Errors that come from the broker keep what it said: see :class:`AMQPError`.
 """
 
-from typing import Any
+from typing import Any, Self
 
 
 class BaseException(Exception):  # noqa: A001 - the name programs catch
@@ -173,7 +173,18 @@ class ValidationError(BaseException):
 
     Args:
         *args: The error found (an exception or a text).
+
+    Attributes:
+        kind: What is wrong with a message that was received: ``size``, ``properties``, ``headers``,
+            ``encoding``, ``json``, ``schema``, or ``class`` if its schema class cannot read it.
     """
+
+    kind: str = "schema"
+
+    def of_kind(self, kind: str) -> Self:
+        """Set :attr:`kind`; returns the exception."""
+        self.kind = kind
+        return self
 
     @property
     def summary(self) -> str:

@@ -8,11 +8,11 @@ from inspect import isclass
 from typing import Any
 
 from . import config, signals
-from .consumer_settings import consumer_options
+from .client.hooks import Hooks
 from .display import printable
 from .exceptions import ConfigurationException
 from .message import Message
-from .options import BindingOptions, ConsumerOptions, QosOptions, QueueOptions
+from .options import BindingOptions, QosOptions, QueueOptions
 
 _log = logging.getLogger("fedora_messaging.api")
 
@@ -113,6 +113,14 @@ def check_callback(callback: Any) -> Callable[[Message], Any]:
     return candidate  # type: ignore[no-any-return]
 
 
+def hooks_of(callback: Any, checked: Callable[[Message], Any]) -> Hooks:
+    """Return what is to be called before the first message and after the last one.
+
+    Only of a class that was given as callback: whoever makes the object themselves, starts it themselves.
+    """
+    return Hooks(checked if isclass(callback) else None)
+
+
 #: What to declare and consume: each queue with its bindings.
 QueuePlan = list[tuple[QueueOptions, list[BindingOptions]]]
 
@@ -142,15 +150,6 @@ def consume_arguments(bindings: Any, queues: Any) -> tuple[list[Any], dict[str, 
     except ConfigurationException as error:
         raise ValueError(error.message) from error
     return bindings, queues
-
-
-def consumer_policy() -> ConsumerOptions | None:
-    """Return what the configuration says about messages whose callback fails, and the like.
-
-    Raises:
-        ConfigurationException: It names what cannot be imported.
-    """
-    return consumer_options(config.conf)
 
 
 def queue_plan(bindings: Any, queues: Any) -> tuple[QueuePlan, QosOptions]:

@@ -30,12 +30,17 @@ class TooDeep(ValueError):
         super().__init__(message)
 
 
+class EncodingError(ValueError):
+    """There is no such character encoding."""
+
+
 def decode(body: bytes, encoding: str) -> Any:
     """Read a body.
 
     Raises:
-        ValueError: The encoding is unknown, the bytes are not of it (``UnicodeDecodeError``), or the
-            text is not JSON or nested too deep.
+        EncodingError: The encoding is unknown.
+        ValueError: The bytes are not of it (``UnicodeDecodeError``), or the text is not JSON or nested too
+            deep.
     """
     if orjson is not None and encoding in _UTF8 and _MANY_DIGITS not in body.translate(_ALIKE):
         try:
@@ -67,11 +72,11 @@ def _decode_characters(body: bytes, encoding: str) -> str:
     # Python remembers every name it is asked for, known or not, for ever; so only known ones get there.
     name = encoding.lower().replace("-", "_").replace(" ", "_")
     if name in _REFUSED or not (name in aliases or name in _CODECS):
-        raise ValueError(f"unknown content encoding {encoding[:40]!r}")
+        raise EncodingError(f"unknown content encoding {encoding[:40]!r}")
     try:
         return body.decode(name)
     except LookupError as error:  # a codec, but not of characters: zlib, base64 and the like
-        raise ValueError(f"{encoding!r} is no character encoding") from error
+        raise EncodingError(f"{encoding!r} is no character encoding") from error
 
 
 def _opening(body: bytes) -> int:

@@ -445,9 +445,9 @@ def get_message(routing_key: str, properties: Properties, body: bytes) -> Messag
         if isinstance(error, SchemaViolation):
             text = printable(error.message)
             _log.error("Message %s is not valid: %s", _origin(routing_key, properties), text)
-        else:
-            _log.exception("The schema class %s cannot read %s", cls, _origin(routing_key, properties))
-        raise ValidationError(error) from error
+            raise ValidationError(error) from error
+        _log.exception("The schema class %s cannot read %s", cls, _origin(routing_key, properties))
+        raise ValidationError(error).of_kind("class") from error
     if deprecated:
         _log.warning(
             "A message with a deprecated schema (%s.%s) has been received on topic %r. You should check the "
@@ -470,7 +470,7 @@ def _read_headers(routing_key: str, properties: Properties, body: bytes) -> tupl
     headers = properties.headers
     if not isinstance(headers, Mapping):
         error = TypeError(f"the headers are no table but a {type(headers).__name__}")
-        raise ValidationError(error) from error
+        raise ValidationError(error).of_kind("headers") from error
     if _SCHEMA_HEADER not in headers:
         _log.error("Message %s arrived without a schema header.", _origin(routing_key, properties))
         cls = Message
@@ -479,7 +479,7 @@ def _read_headers(routing_key: str, properties: Properties, body: bytes) -> tupl
             cls = _get_class_from_headers(headers)
         except TypeError as error:
             _log.error("Message %s has a schema header that is no text", _origin(routing_key, properties))
-            raise ValidationError(error) from error
+            raise ValidationError(error).of_kind("headers") from error
     if _SEVERITY_HEADER not in headers:
         _log.error(
             "Message %s arrived without a severity. Defaulting to INFO.", _origin(routing_key, properties)
@@ -496,7 +496,8 @@ def _decode_body(routing_key: str, properties: Properties, body: bytes) -> Any:
         return jsoncodec.decode(body, properties.content_encoding)
     except ValueError as error:
         _log.error("Message %s cannot be decoded: %s", _origin(routing_key, properties), printable(error))
-        raise ValidationError(error) from error
+        kind = "encoding" if isinstance(error, jsoncodec.EncodingError | UnicodeError) else "json"
+        raise ValidationError(error).of_kind(kind) from error
 
 
 def _origin(routing_key: str, properties: Properties) -> str:

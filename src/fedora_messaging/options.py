@@ -180,6 +180,11 @@ class ConsumerOptions:
         retry: ``None`` never tries again.
         dead_letter: Queue that keeps what could not be processed; ``None`` keeps nothing.
         dedupe: ``None`` remembers nothing.
+        arguments: Of ``basic.consume``, for example ``x-priority`` or ``x-stream-offset``.
+        resubscribe: Subscribe again when the broker cancels the consumer, instead of ending.
+        stop_timeout: Seconds for running callbacks to end when consuming is stopped; what runs longer is
+            given up, and its message goes back. ``None`` for ever.
+        watchdog: Seconds without a delivery after which to ask whether messages wait; 0 never asks.
     """
 
     concurrency: int = 1
@@ -188,3 +193,13 @@ class ConsumerOptions:
     retry: RetryOptions | None = None
     dead_letter: str | None = None
     dedupe: DedupeOptions | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    resubscribe: bool = False
+    stop_timeout: float | None = 60.0
+    watchdog: float = 60.0
+
+    @property
+    def has_policy(self) -> bool:
+        """Whether messages are treated otherwise than the exceptions of the callback say."""
+        settings = (self.ordering_key, self.timeout, self.retry, self.dead_letter, self.dedupe)
+        return self.concurrency > 1 or any(setting is not None for setting in settings)

@@ -107,8 +107,8 @@ def test_status_tells_of_each_queue_and_of_invalid_messages(
         assert [one["queue"] for one in body["queues"]] == [queue]
         assert body["queues"][0]["consuming"] is True
         assert (body["blocked"], body["reconnects"]) == (None, 0)
-        assert body["queues"][0]["unsettled"] == 0
-        assert abs(body["queues"][0]["last_delivery"] - time.time()) < 60
+        assert body["queues"][0]["in_flight"] == 0
+        assert abs(body["queues"][0]["last_message"] - time.time()) < 60
 
 
 @pytest.mark.usefixtures("service")
@@ -127,8 +127,8 @@ def test_metrics_are_what_prometheus_reads(monitoring: Monitoring, queue: str) -
     assert samples["fedora_messaging_published_total", ()] == 1
     assert samples["fedora_messaging_processed_total", ()] == 1
     assert samples["fedora_messaging_consuming", (queue,)] == 1
-    assert samples["fedora_messaging_unsettled", (queue,)] == 0
-    assert samples["fedora_messaging_last_delivery_timestamp_seconds", (queue,)] > 0
+    assert samples["fedora_messaging_in_flight", (queue,)] == 0
+    assert samples["fedora_messaging_last_message_timestamp_seconds", (queue,)] > 0
 
 
 @pytest.mark.usefixtures("proxied_service")

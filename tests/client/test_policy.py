@@ -426,7 +426,10 @@ def test_quorum_queues_have_quorum_helpers(admin: Admin, names: Names, settings:
     ("table", "complaint"),
     [
         ([], r'"consumer" must be a table; write it as \[consumer\]'),
-        ({"concurency": 2}, r"\[consumer\] does not know concurency; it knows concurrency, dead_letter"),
+        (
+            {"concurency": 2},
+            r"\[consumer\] does not know concurency; it knows arguments, concurrency, dead_letter",
+        ),
         ({"concurrency": 0}, r'"concurrency" in \[consumer\] must be a whole number from 1 to 1000'),
         ({"concurrency": True}, r'"concurrency" in \[consumer\] must be a whole number'),
         ({"timeout": "5"}, r'"timeout" in \[consumer\] must be a number'),

@@ -189,11 +189,21 @@ def test_q20_no_messages() -> None:
         loads(dumps([]))
 
 
+@pytest.mark.parametrize("policy", [False, True])
 @pytest.mark.parametrize("kinds", ["function function", "coroutine coroutine", "coroutine function"])
 def test_q21_second_consume_swaps_the_callback(
-    broker: Broker, admin: Admin, queue: str, service: None, monitoring: int, kinds: str
+    broker: Broker,
+    admin: Admin,
+    queue: str,
+    service: None,
+    settings: config.LazyConfig,
+    monitoring: int,
+    kinds: str,
+    policy: bool,
 ) -> None:
     """Quirk 21, COMPAT 24.21: the queue keeps one consumer, whose messages are counted once."""
+    if policy:
+        settings["consumer"] = {"timeout": 60}
     first: list[Message] = []
     second: list[Message] = []
 

@@ -75,6 +75,49 @@ class _Tap:
         return found
 
 
+class _Swallower:
+    """Takes deliveries out of a stream of frames."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        # Bytes of the body that are still to come, and whose body it is; None before its header.
+        self._left: dict[int, int | None] = {}
+
+    def feed(self, data: bytes, budget: list[int]) -> bytes:
+        """Take bytes; return those of complete frames without as many deliveries as there is a budget for."""
+        self._buffer += data
+        passed = bytearray()
+        while len(self._buffer) >= _FRAME_HEAD.size:
+            kind, channel, size = _FRAME_HEAD.unpack_from(self._buffer)
+            end = _FRAME_HEAD.size + size + 1
+            if len(self._buffer) < end:
+                break
+            frame = bytes(self._buffer[:end])
+            del self._buffer[:end]
+            if not self._swallows(kind, channel, frame, budget):
+                passed += frame
+        return bytes(passed)
+
+    def _swallows(self, kind: int, channel: int, frame: bytes, budget: list[int]) -> bool:
+        if kind == _METHOD_FRAME:
+            if struct.unpack_from(">HH", frame, _FRAME_HEAD.size) != BASIC_DELIVER or not budget[0]:
+                return False
+            budget[0] -= 1
+            self._left[channel] = None
+            return True
+        if channel not in self._left:
+            return False
+        left = self._left[channel]
+        if left is None:
+            (left,) = struct.unpack_from(">Q", frame, _FRAME_HEAD.size + 4)
+        else:
+            left -= len(frame) - _FRAME_HEAD.size - 1
+        self._left[channel] = left
+        if not left:
+            del self._left[channel]
+        return True
+
+
 class _End(asyncio.Protocol):
     """One of the two sockets of a connection."""
 
@@ -109,11 +152,14 @@ class _Pair:
         self.is_over = False
         self.gone = asyncio.Event()
         self._taps = {UP: _Tap(_PROTOCOL_HEADER_SIZE), DOWN: _Tap(0)}
+        self._swallower = _Swallower()
 
     def forward(self, direction: Direction, data: bytes) -> None:
         transport = self.ends[DOWN if direction is UP else UP].transport
         if transport is None:
             return
+        if direction is DOWN:
+            data = self._swallower.feed(data, self._proxy.to_swallow)
         budget = self.budget.get(direction)
         if budget is not None:
             data = data[:budget]
@@ -168,6 +214,7 @@ class Proxy:
         sent: Channel, class id and method id of every method a client sent, over all connections.
         received: Likewise what the broker sent.
         accepted: How many connections were accepted so far.
+        to_swallow: In its only element, how many deliveries are still to be withheld.
     """
 
     def __init__(self, broker_url: str) -> None:
@@ -180,6 +227,7 @@ class Proxy:
         self._stall_new = False
         self._stall_at: tuple[Method, set[Direction]] | None = None
         self._next_budget: dict[Direction, int] = {}
+        self.to_swallow = [0]
         self._loop: asyncio.AbstractEventLoop
         self._listener: asyncio.Server | None = None
         self._dialling: set[asyncio.Task[Any]] = set()
@@ -265,6 +313,14 @@ class Proxy:
             self._stall_at = (method, set(directions or Direction))
 
         self._call(watch)
+
+    def swallow(self, deliveries: int) -> None:
+        """Withhold the next deliveries, which the broker believes to have arrived."""
+
+        def begin() -> None:
+            self.to_swallow[0] = deliveries
+
+        self._call(begin)
 
     def resume(self) -> None:
         """Behave again: forward what was held back, and listen."""

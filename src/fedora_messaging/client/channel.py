@@ -74,7 +74,7 @@ class Channel:
         future: asyncio.Future[Method] = self._loop.create_future()
         self._waiting.append(future)
         self.send(request)
-        answer = await self.connection.answer(future, type(request).__name__)
+        answer = await self.connection.answer(future, request.name)
         assert isinstance(answer, reply)  # noqa: S101 - the protocol lets no other answer through
         return answer
 
@@ -92,7 +92,7 @@ class Channel:
         """Close the channel; unacknowledged deliveries go back to their queues."""
         if self.is_open:
             self.close_soon()
-            await self.connection.answer(asyncio.shield(self._closed), "ChannelClose")
+            await self.connection.answer(asyncio.shield(self._closed), m.ChannelClose.name)
 
     def close_soon(self) -> None:
         """Close the channel without waiting for the broker's answer."""

@@ -20,7 +20,7 @@ from ..protocol.errors import PeerError
 from ..transport.dial import dial
 from ..transport.link import Link
 from ..transport.tls import certificate_hint, explain
-from ..wire.methods import ConnectionBlocked, ConnectionUnblocked
+from ..wire.methods import ChannelOpen, ConnectionBlocked, ConnectionUnblocked
 from .channel import Channel
 
 _log = logging.getLogger(__name__)
@@ -273,7 +273,7 @@ class Connection:
         channel = self._channels[number] = Channel(self, number)
         self.machine.open_channel(number)
         self._link.flush_soon()
-        await self.answer(channel.opened, "ChannelOpen")
+        await self.answer(channel.opened, ChannelOpen.name)
         return channel
 
     async def answer(self, future: "asyncio.Future[Result]", what: str) -> Result:

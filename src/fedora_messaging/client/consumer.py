@@ -16,24 +16,25 @@ from ..exceptions import (
     NoFreeChannels,
     PermissionException,
 )
-from ..options import BindingOptions, QosOptions, QueueOptions
+from ..options import BindingOptions, ConsumerOptions, QosOptions, QueueOptions
 from ..protocol import events as ev
 from ..protocol.errors import ACCESS_REFUSED, REPLY_SUCCESS
 from ..wire import methods as m
 from ..wire.methods import Method
+from .backoff import Backoff
 from .channel import Channel
 from .connection import Connection
 from .delivery import Action, Raw, Verdict
+from .in_flight import InFlight, StreamPosition, is_stream
+from .progress import ProgressWatch
 from .runners import Runner
 from .stats import ConsumerStats
-from .topology import declare
+from .topology import count, declare
 
 _log = logging.getLogger("fedora_messaging.twisted.consumer")
 
 #: Seconds for the broker to answer that a channel is closed.
 _CLOSE_TIMEOUT = 5.0
-#: Seconds before a channel that the broker keeps closing is opened again.
-_REOPEN_DELAY = 1.0
 
 
 class Consumer:
@@ -48,6 +49,7 @@ class Consumer:
         queue: Declared at each connection.
         bindings: Bound at each connection.
         qos: Prefetch.
+        options: How to subscribe, and when to give up or subscribe again.
 
     Attributes:
         queue_name: Name of the queue; the broker's choice once it is known.
@@ -55,8 +57,9 @@ class Consumer:
         stats: Counters.
         running: Subscribed, or about to be again; False once it has ended.
         runner: Processes the deliveries.
-        unsettled: Deliveries that came on the present channel and are not settled yet.
+        deliveries: How many deliveries have come.
         last_delivery: When the last one came, in seconds since 1970; ``None`` if none has.
+        resubscriptions: How often it was subscribed again over the same connection.
         result: Done when consuming has ended: with the consumer after :meth:`stop`, or with the error
             that ended it.
     """
@@ -67,6 +70,7 @@ class Consumer:
         queue: QueueOptions,
         bindings: Sequence[BindingOptions],
         qos: QosOptions,
+        options: ConsumerOptions | None = None,
     ) -> None:
         self.queue = queue
         self.bindings = list(bindings)
@@ -74,12 +78,20 @@ class Consumer:
         self.tag = str(uuid.uuid4())
         self.stats = ConsumerStats()
         self.running = False
-        self.unsettled = 0
+        self.deliveries = 0
         self.last_delivery: float | None = None
+        self.resubscriptions = 0
         loop = asyncio.get_running_loop()
         self.result: asyncio.Future[Consumer] = loop.create_future()
         self._loop = loop
         self._qos = qos
+        self._options = options or ConsumerOptions()
+        self._in_flight = InFlight()
+        self._stream: StreamPosition | None = None
+        if is_stream(queue.arguments, self._options.arguments):
+            self._stream = StreamPosition(self._options.arguments)
+        self._watch = ProgressWatch(self, self._options.watchdog)
+        self._watching: asyncio.Task[None] | None = None
         self._channel: Channel | None = None
         self._connection: Connection | None = None
         self._epoch = 0
@@ -97,6 +109,26 @@ class Consumer:
         return self._channel is not None
 
     @property
+    def unsettled(self) -> int:
+        """How many deliveries came on the present channel and are not settled yet."""
+        return len(self._in_flight)
+
+    @property
+    def oldest_unsettled(self) -> float | None:
+        """When the oldest of them came, in seconds since 1970."""
+        return self._in_flight.oldest
+
+    @property
+    def last_progress(self) -> float | None:
+        """When one of them was settled, or the first one came; ``None`` if nothing is unsettled."""
+        return self._in_flight.progress if self._in_flight else None
+
+    @property
+    def stalled(self) -> bool:
+        """Whether messages wait in the queue, and none arrives."""
+        return self._watch.stalled
+
+    @property
     def _is_ending(self) -> bool:
         return self._stopping is not None or self._halted
 
@@ -111,13 +143,25 @@ class Consumer:
             ConnectionException: The connection was lost meanwhile, or another error came.
             NoFreeChannels: There is no channel left.
         """
+        if self._reopening is not None:
+            self._reopening.cancel()
         self._connection = connection
-        self.queue_name = await declare(connection, self.queue, self.bindings)
-        if not self._is_ending:
-            await self._subscribe(connection)
+        await self._attach(connection)
         if not self._runner_started and not self._is_ending:
             self._runner_started = True
             self.runner.start()
+            self._begin_watching()
+
+    async def _attach(self, connection: Connection) -> None:
+        self.queue_name = await declare(connection, self.queue, self.bindings)
+        if not self._is_ending:
+            await self._subscribe(connection)
+
+    def _begin_watching(self) -> None:
+        # In a stream all messages wait always; and beside a single active consumer the others have none.
+        silent = self._stream is not None or self.queue.arguments.get("x-single-active-consumer")
+        if self._options.watchdog and not silent:
+            self._watching = self._loop.create_task(self._watch.run())
 
     async def extend(
         self, connection: Connection, queue: QueueOptions, bindings: Sequence[BindingOptions]
@@ -138,11 +182,11 @@ class Consumer:
             await channel.call(m.BasicQos(self._qos.prefetch_size, self._qos.prefetch_count), m.BasicQosOk)
             self._epoch += 1
             self._ack_due = 0
-            self.unsettled = 0
+            self._in_flight.clear()
             # Deliveries may come in the same read as consume-ok.
             channel.listener = self
             self._channel = channel
-            await channel.call(m.BasicConsume(self.queue_name, self.tag), m.BasicConsumeOk)
+            await channel.call(self._consume_method(), m.BasicConsumeOk)
         except ChannelClosed as error:
             self._channel = None
             if self._is_ending and error.reply_code == REPLY_SUCCESS:
@@ -161,14 +205,21 @@ class Consumer:
         self.running = True
         _log.info("Successfully registered %r", self)
 
+    def _consume_method(self) -> m.BasicConsume:
+        arguments = dict(self._options.arguments) if self._stream is None else self._stream.arguments()
+        return m.BasicConsume(self.queue_name, self.tag, arguments=arguments)
+
     # The channel calls these
 
     def on_content(self, content: ev.ContentReceived) -> None:
         """A delivery."""
         method = content.method
         if isinstance(method, m.BasicDeliver) and not self._is_ending:
-            self.unsettled += 1
-            self.last_delivery = time.time()
+            self.deliveries += 1
+            self.last_delivery = now = time.time()
+            self._in_flight.arrived(method.delivery_tag, now)
+            if self._stream is not None:
+                self._stream.arrived(method.delivery_tag, content.properties)
             self.runner.put(
                 Raw(
                     self._epoch,
@@ -184,7 +235,11 @@ class Consumer:
 
     def on_method(self, method: Method) -> None:
         """The broker's cancel."""
-        if isinstance(method, m.BasicCancel) and not self.result.done():
+        if not isinstance(method, m.BasicCancel) or self.result.done():
+            return
+        if self._options.resubscribe:
+            self.resubscribe("it was canceled by the broker")
+        else:
             _log.error("%r was canceled by the AMQP broker!", self)
             self._end(ConsumerCanceled(f"the broker canceled the consumer of queue {self.queue_name!r}"))
 
@@ -206,25 +261,55 @@ class Consumer:
             self._end(PermissionException("queue", self.queue_name, error.reply_text))
         else:
             _log.warning("The channel was closed by the server, %s. Consuming will resume.", error)
-            self._reopening = asyncio.create_task(self._reopen())
+            self._reopen_soon()
 
-    async def _reopen(self) -> None:
-        delay = 0.0
-        while (connection := self._connection) is not None and self._stopping is None:
-            await asyncio.sleep(delay)
+    def _reopen_soon(self) -> None:
+        if self._connection is not None:
+            self._reopening = asyncio.create_task(self._reopen(self._connection))
+
+    async def _reopen(self, connection: Connection) -> None:
+        """Subscribe again over the same connection; :meth:`attach` to another one cancels this."""
+        self.resubscriptions += 1
+        backoff = Backoff()
+        while self._stopping is None:
             try:
-                await self.attach(connection)
+                await self._attach(connection)
             except (BadDeclaration, ConnectionException, NoFreeChannels) as error:
                 # As after a reconnect: a queue may come back, and only then is it declared as we want it.
                 if connection.closed.done():
                     return
                 _log.warning("%r cannot resume yet: %s", self, error)
-                delay = _REOPEN_DELAY
             except PermissionException as error:
                 self._end(error)
                 return
             else:
                 return
+            await asyncio.sleep(backoff.next() or 0.0)
+
+    # The watch calls these
+
+    async def count_waiting(self) -> int:
+        """Ask the broker how many messages wait in the queue; raises what :func:`.topology.count` does."""
+        if self._connection is None:
+            raise ConnectionException("there is no connection")
+        return await count(self._connection, self.queue_name)
+
+    def resubscribe(self, why: str) -> None:
+        """Subscribe again, on another channel."""
+        channel = self._channel
+        if channel is not None and not self._is_ending:
+            _log.warning("%r is subscribed again: %s", self, why)
+            self._channel = None
+            self._epoch += 1
+            channel.listener = None
+            channel.close_soon()
+            self._reopen_soon()
+
+    def reconnect(self, why: str) -> None:
+        """Give the connection up; it will be made again."""
+        if self._connection is not None and not self._is_ending:
+            _log.error("The connection of %r is given up: %s", self, why)
+            self._connection.abort()
 
     # The runner calls these
 
@@ -236,7 +321,9 @@ class Consumer:
         """Tell the broker what became of a delivery; end consuming if the verdict says so."""
         action, error = verdict
         if raw.epoch == self._epoch and self._channel is not None:
-            self.unsettled -= 1
+            self._in_flight.settled(raw.tag, time.time())
+            if self._stream is not None:
+                self._stream.settled(raw.tag)
             self._tell(self._channel, raw.tag, action)
         if error is not None:
             self._end(error)
@@ -292,7 +379,10 @@ class Consumer:
 
     async def _shut_down(self) -> None:
         self.running = False
-        await self.runner.finish()
+        for task in (self._watching, self._reopening):
+            if task is not None:
+                task.cancel()
+        await self._let_callbacks_end()
         self._send_ack()
         channel, self._channel = self._channel, None
         if channel is not None and channel.is_open:
@@ -309,6 +399,24 @@ class Consumer:
             self.result.set_exception(self._error)
             # The error may be fetched late, or by nobody who cares; it has been logged where it arose.
             self.result.exception()
+
+    async def _let_callbacks_end(self) -> None:
+        finishing = asyncio.ensure_future(self.runner.finish())
+        done, _pending = await asyncio.wait([finishing], timeout=self._options.stop_timeout)
+        if not done:
+            _log.error(
+                "A callback of %r has not ended within %g s; its message goes back to the queue",
+                self,
+                self._options.stop_timeout,
+            )
+            self._send_ack()
+            # Whatever it comes to is too late.
+            self._epoch += 1
+            self.runner.abandon()
+            finishing.cancel()
+            await asyncio.wait([finishing])
+        elif not finishing.cancelled():
+            finishing.result()
 
     def __repr__(self) -> str:
         return f"Consumer(queue={self.queue_name}, tag={self.tag})"

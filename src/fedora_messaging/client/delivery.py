@@ -73,11 +73,12 @@ class Raw:
             ValidationError: It is no valid message, in whatever way.
         """
         if self.body is None:
-            raise ValidationError("the body is larger than this client takes")
+            raise ValidationError("the body is larger than this client takes").of_kind("size")
         try:
             properties = decode_properties(self.properties)
         except WireError as error:
-            raise ValidationError(f"the properties cannot be decoded: {error.text}") from error
+            text = f"the properties cannot be decoded: {error.text}"
+            raise ValidationError(text).of_kind("properties") from error
         self.history = self.history.taken_from(properties)
         message = get_message(self.history.topic, properties, self.body)
         message.queue = self.queue
@@ -97,11 +98,14 @@ def receive(raw: Raw, stats: ConsumerStats) -> Message | str:
         _log.info("Consuming message from topic %r (message id %r)", message.topic, message.id)
     except Exception as error:  # a ValidationError, or what an attribute of a schema class raises
         stats.invalid += 1
+        kind = error.kind if isinstance(error, ValidationError) else "class"
+        stats.invalid_kinds[kind] += 1
         explanation = printable(error.summary if isinstance(error, ValidationError) else error)
         _log.warning(
-            "A message on queue %r with topic %r did not pass validation; ignoring message: %s",
+            "A message on queue %r with topic %r did not pass validation; ignoring message (%s): %s",
             raw.queue,
             raw.routing_key,
+            kind,
             explanation,
         )
         return explanation

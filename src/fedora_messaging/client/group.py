@@ -27,8 +27,8 @@ class ConsumerGroup:
         queues: The queues with their bindings, in the order in which they are declared.
         qos: Prefetch of each consumer.
         shared: The connection is shared, see above.
-        make_runner: Makes what runs the callback, if there is no policy; by default that runs here.
-        policy: What becomes of messages, if it is more than the exceptions of the callback say.
+        options: How to consume, and what becomes of messages.
+        make_runner: Makes what runs the callback, unless ``options`` has a policy; by default that runs here.
 
     Raises:
         ConfigurationException: The file of the policy's ``dedupe`` cannot be used.
@@ -42,25 +42,26 @@ class ConsumerGroup:
         qos: QosOptions,
         *,
         shared: bool = False,
-        policy: ConsumerOptions | None = None,
+        options: ConsumerOptions | None = None,
         make_runner: Callable[[Consumer], Runner] | None = None,
     ) -> None:
         self._supervisor = supervisor
         self._callback = callback
         self._shared = shared
+        options = options or ConsumerOptions()
         make = make_runner or runner_for(callback)
-        if policy is not None:
-            make = self._policy_runner(policy)
+        if options.has_policy:
+            make = self._policy_runner(options)
             if qos.prefetch_count:
-                qos = replace(qos, prefetch_count=max(qos.prefetch_count, policy.concurrency))
-        self.consumers = [Consumer(make, queue, bindings, qos) for queue, bindings in queues]
+                qos = replace(qos, prefetch_count=max(qos.prefetch_count, options.concurrency))
+        self.consumers = [Consumer(make, queue, bindings, qos, options) for queue, bindings in queues]
 
-    def _policy_runner(self, policy: ConsumerOptions) -> Callable[[Consumer], Runner]:
+    def _policy_runner(self, options: ConsumerOptions) -> Callable[[Consumer], Runner]:
         def make(consumer: Consumer) -> Runner:
             quorum = consumer.queue.arguments.get("x-queue-type") == "quorum"
             redelivery = Redelivery(self._supervisor, quorum)
-            seen = SeenMessages(policy.dedupe) if policy.dedupe is not None else None
-            return PolicyRunner(self._callback, consumer, policy, redelivery, seen)
+            seen = SeenMessages(options.dedupe) if options.dedupe is not None else None
+            return PolicyRunner(self._callback, consumer, options, redelivery, seen)
 
         return make
 

@@ -37,6 +37,9 @@ class Inbox:
         self._raws.clear()
         self._wake()
 
+    def abandon(self) -> None:
+        """Nothing runs here."""
+
     async def take(self) -> Raw | None:
         """Return the next delivery, waiting for it; ``None`` when there will be no more."""
         while not self._raws:

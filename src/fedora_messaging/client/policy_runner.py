@@ -16,7 +16,7 @@ from .dedupe import SeenMessages
 from .delivery import ACKED, REFUSED, Action, Raw, Verdict, receive
 from .outcome import raised, succeeded
 from .redelivery import Redelivery
-from .runners import is_coroutine_callback, is_torn_down
+from .runners import CallbackRunner, is_coroutine_callback, is_torn_down
 
 if TYPE_CHECKING:
     from .consumer import Consumer
@@ -42,7 +42,7 @@ class _Job:
         self.key: Hashable = None
 
 
-class PolicyRunner:
+class PolicyRunner(CallbackRunner):
     """Hands deliveries to as many workers as callbacks may run at once.
 
     Each worker awaits coroutine callbacks, or has a thread for plain ones.
@@ -65,9 +65,9 @@ class PolicyRunner:
         redelivery: Redelivery,
         seen: SeenMessages | None,
     ) -> None:
-        self._callback = callback
+        super().__init__(callback, consumer.stats, consumer.report, consumer.is_stale)
+        self._is_coroutine = is_coroutine_callback(callback)
         self._consumer = consumer
-        self._stats = consumer.stats
         self._options = options
         self._redelivery = redelivery
         self._seen = seen
@@ -76,6 +76,11 @@ class PolicyRunner:
         self._arrival = asyncio.Event()
         self._stopping = False
         self._workers: list[asyncio.Task[None]] = []
+
+    def replace_callback(self, callback: Callable[[Message], Any]) -> None:
+        """Give the messages that come from now on to another callback."""
+        self._callback = callback
+        self._is_coroutine = is_coroutine_callback(callback)
 
     # The consumer calls these
 
@@ -98,10 +103,17 @@ class PolicyRunner:
         """Begin nothing more, and let the running callbacks end."""
         self.halt()
         others = [worker for worker in self._workers if worker is not asyncio.current_task()]
-        if others:
-            await asyncio.wait(others)
-        if self._seen is not None:
-            await self._seen.close()
+        try:
+            if others:
+                await asyncio.wait(others)
+        finally:
+            if self._seen is not None:
+                await self._seen.close()
+
+    def abandon(self) -> None:
+        """Cancel running coroutines, and leave threads to themselves, which are daemons."""
+        for worker in self._workers:
+            worker.cancel()
 
     # Choosing what is next
 
@@ -123,7 +135,7 @@ class PolicyRunner:
         return None
 
     async def _work(self) -> None:
-        caller = _Caller(self._callback, self._options.timeout, self._consumer.queue_name)
+        caller = _Caller(self._options.timeout, self._consumer.queue_name)
         try:
             while not self._stopping:
                 job = self._take()
@@ -164,7 +176,7 @@ class PolicyRunner:
             _log.info("Message id %r was processed before; it is acknowledged", message.id)
             return ACKED
         try:
-            await caller.call(message)
+            await caller.call(self._callback, self._is_coroutine, message)
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and is_torn_down():
                 raise
@@ -248,22 +260,20 @@ class PolicyRunner:
 
 
 class _Caller:
-    """Calls one callback at a time, within a time limit."""
+    """Calls callbacks one at a time, within a time limit."""
 
-    def __init__(self, callback: Callable[[Message], Any], timeout: float | None, name: str) -> None:
-        self._callback = callback
+    def __init__(self, timeout: float | None, name: str) -> None:
         self._timeout = timeout
         self._name = name
-        self._is_coroutine = is_coroutine_callback(callback)
         self._thread: _CallThread | None = None
 
-    async def call(self, message: Message) -> None:
-        """Call, or await, the callback.
+    async def call(self, callback: Callable[[Message], Any], is_coroutine: bool, message: Message) -> None:
+        """Call, or await, a callback.
 
         Raises:
             CallbackTimeout: It did not end in time. A coroutine is cancelled; a thread is left to itself.
         """
-        work = self._callback(message) if self._is_coroutine else self._in_thread(message)
+        work = callback(message) if is_coroutine else self._in_thread(callback, message)
         try:
             async with asyncio.timeout(self._timeout) as limit:
                 await work
@@ -274,10 +284,10 @@ class _Caller:
             self.close()
             raise CallbackTimeout(f"the callback took longer than {self._timeout:g} s") from error
 
-    def _in_thread(self, message: Message) -> Awaitable[None]:
+    def _in_thread(self, callback: Callable[[Message], Any], message: Message) -> Awaitable[None]:
         if self._thread is None:
-            self._thread = _CallThread(self._callback, self._name)
-        return self._thread.call(message)
+            self._thread = _CallThread(self._name)
+        return self._thread.call(callback, message)
 
     def close(self) -> None:
         """End the thread, when it has nothing more to do."""
@@ -286,19 +296,22 @@ class _Caller:
             self._thread = None
 
 
-class _CallThread:
-    """A thread that calls a plain callback, and does not keep the interpreter from ending."""
+#: A callback, what it is called with, and where its outcome goes.
+_Call = tuple[Callable[[Message], Any], Message, "asyncio.Future[None]"]
 
-    def __init__(self, callback: Callable[[Message], Any], name: str) -> None:
-        self._callback = callback
+
+class _CallThread:
+    """A thread that calls plain callbacks, and does not keep the interpreter from ending."""
+
+    def __init__(self, name: str) -> None:
         self._loop = asyncio.get_running_loop()
-        self._inbox: SimpleQueue[tuple[Message, asyncio.Future[None]] | None] = SimpleQueue()
+        self._inbox: SimpleQueue[_Call | None] = SimpleQueue()
         threading.Thread(target=self._run, name=f"consumer {name}", daemon=True).start()
 
-    def call(self, message: Message) -> Awaitable[None]:
-        """Call the callback; awaiting the result gives its outcome."""
+    def call(self, callback: Callable[[Message], Any], message: Message) -> Awaitable[None]:
+        """Call a callback; awaiting the result gives its outcome."""
         future: asyncio.Future[None] = self._loop.create_future()
-        self._inbox.put((message, future))
+        self._inbox.put((callback, message, future))
         return future
 
     def close(self) -> None:
@@ -307,10 +320,10 @@ class _CallThread:
 
     def _run(self) -> None:
         while (item := self._inbox.get()) is not None:
-            message, future = item
+            callback, message, future = item
             error: BaseException | None = None
             try:
-                result = self._callback(message)
+                result = callback(message)
                 if hasattr(result, "__await__"):
                     asyncio.run_coroutine_threadsafe(_await(result), self._loop).result()
             except BaseException as raised_error:  # belongs to whoever waits for the outcome

@@ -46,6 +46,10 @@ class Runner(Protocol):
         """Begin nothing more, and let the running callback end."""
         ...
 
+    def abandon(self) -> None:
+        """Wait no longer for the running callback: a coroutine is cancelled, a thread is left to itself."""
+        ...
+
 
 def is_coroutine_callback(callback: Any) -> bool:
     """Whether calling it gives a coroutine: a coroutine function, or an object with an async ``__call__``."""
@@ -169,6 +173,11 @@ class CoroutineRunner(CallbackRunner):
         if self._task is not None and self._task is not asyncio.current_task():
             await asyncio.wait([self._task])
 
+    def abandon(self) -> None:
+        """Cancel the running callback."""
+        if self._task is not None:
+            self._task.cancel()
+
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while not self._stopping:
@@ -245,6 +254,9 @@ class ThreadRunner(CallbackRunner):
         self.halt()
         if self._thread.ident is not None:
             await self._ended
+
+    def abandon(self) -> None:
+        """Leave the thread to itself, which is a daemon."""
 
     def _run(self) -> None:
         while not self._stopping:

@@ -1,6 +1,9 @@
 """Counters of what consumers did."""
 
-from dataclasses import asdict, dataclass, fields
+from collections import Counter
+from copy import copy
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 
 @dataclass(slots=True)
@@ -18,6 +21,8 @@ class ConsumerStats:
         dead_lettered: Kept in the dead-letter queue.
         duplicates: Not handed to a callback because they were processed before.
         redelivered: Deliveries that had been out before.
+        invalid_kinds: The invalid ones by what is wrong with them: ``size``, ``properties``, ``headers``,
+            ``encoding``, ``json``, ``schema``, or ``class`` if their schema class cannot read them.
     """
 
     received: int = 0
@@ -30,10 +35,13 @@ class ConsumerStats:
     dead_lettered: int = 0
     duplicates: int = 0
     redelivered: int = 0
+    invalid_kinds: Counter[str] = field(default_factory=Counter)
 
     def __add__(self, other: "ConsumerStats") -> "ConsumerStats":
-        return ConsumerStats(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+        # Another thread may be counting; a copy is made in one go.
+        mine, others = self.as_dict(), other.as_dict()
+        return ConsumerStats(**{name: mine[name] + others[name] for name in mine})
 
-    def as_dict(self) -> dict[str, int]:
+    def as_dict(self) -> dict[str, Any]:
         """Return the counters by name."""
-        return asdict(self)
+        return {f.name: copy(getattr(self, f.name)) for f in fields(self)}

@@ -112,8 +112,13 @@ class RemoteRunner(CallbackRunner):
             if is_torn_down():
                 raise
             # That loop has ended already.
-        self._hand_over()
-        self._end_watch()
+        finally:
+            self._hand_over()
+            self._end_watch()
+
+    def abandon(self) -> None:
+        """Cancel the running callback."""
+        self._portal.post(lambda _none: self._runner.abandon(), None)
 
     def _end_watch(self) -> None:
         if self._watch is not None:

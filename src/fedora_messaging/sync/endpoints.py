@@ -4,8 +4,9 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
+from ..client.consumer import Consumer
 from ..client.stats import ConsumerStats
 
 _JSON: Final = "application/json"
@@ -48,6 +49,23 @@ class Snapshot:
     blocked: str | None
     queues: tuple["QueueSnapshot", ...]
 
+    @property
+    def in_flight(self) -> int:
+        """Deliveries that are here and not settled."""
+        return sum(queue.in_flight for queue in self.queues)
+
+    @property
+    def oldest_in_flight(self) -> float | None:
+        """For how many seconds the oldest of them has been here; ``None`` without any."""
+        ages = [queue.oldest_in_flight for queue in self.queues]
+        return max((age for age in ages if age is not None), default=None)
+
+    @property
+    def last_message(self) -> float | None:
+        """When the last message came, in seconds since 1970; ``None`` if none has."""
+        times = [queue.last_message for queue in self.queues]
+        return max((time for time in times if time is not None), default=None)
+
     def ready_counters(self) -> dict[str, int]:
         """Return the counters that ``/ready`` shows."""
         return {name: getattr(self.consumed, name) for name in _READY_COUNTERS}
@@ -57,15 +75,56 @@ class QueueSnapshot(NamedTuple):
     """A consumer at one moment.
 
     Attributes:
-        unsettled: Deliveries that are here and not yet acknowledged or put back.
-        last_delivery: When the last one came, in seconds since 1970; ``None`` if none has.
+        queue: Name of its queue.
+        consuming: Whether messages can come.
+        stalled: Whether messages wait in the queue, and none arrives.
+        in_flight: Deliveries that are here and not yet acknowledged or put back.
+        oldest_in_flight: For how many seconds the oldest of them has been here; ``None`` without any.
+        unchanged: For how many seconds none of them has been settled; 0 without any.
+        last_message: When the last one came, in seconds since 1970; ``None`` if none has.
+        resubscriptions: How often it was subscribed again over the same connection.
+        consumed: Its counters.
     """
 
     queue: str
     consuming: bool
-    unsettled: int
-    last_delivery: float | None
+    stalled: bool
+    in_flight: int
+    oldest_in_flight: float | None
+    unchanged: float
+    last_message: float | None
+    resubscriptions: int
     consumed: ConsumerStats
+
+    @classmethod
+    def of(cls, consumer: Consumer, connected: bool, now: float) -> Self:
+        """Look at a consumer.
+
+        Args:
+            consumer: Whom.
+            connected: Whether there is a connection.
+            now: Seconds since 1970.
+        """
+        oldest, progress = consumer.oldest_unsettled, consumer.last_progress
+        return cls(
+            queue=consumer.queue_name,
+            consuming=connected and consumer.connected,
+            stalled=consumer.stalled,
+            in_flight=consumer.unsettled,
+            oldest_in_flight=None if oldest is None else max(0.0, now - oldest),
+            unchanged=0.0 if progress is None else max(0.0, now - progress),
+            last_message=consumer.last_delivery,
+            resubscriptions=consumer.resubscriptions,
+            consumed=consumer.stats,
+        )
+
+    def no_progress(self, stuck_after: float) -> str | None:
+        """Say why messages of the queue make no progress, or ``None`` if they do."""
+        if self.stalled:
+            return f"no progress: messages wait in queue {self.queue!r}, and none arrives"
+        if self.unchanged > stuck_after:
+            return f"no progress: no message of queue {self.queue!r} was settled for {self.unchanged:.0f} s"
+        return None
 
 
 def live(alive: bool) -> Answer:
@@ -97,12 +156,18 @@ def status(snapshot: Snapshot) -> Answer:
             "reconnects": snapshot.reconnects,
             "published": snapshot.published,
             "consumed": snapshot.consumed.as_dict(),
+            "in_flight": snapshot.in_flight,
+            "oldest_in_flight": snapshot.oldest_in_flight,
+            "last_message": snapshot.last_message,
             "queues": [
                 {
                     "queue": queue.queue,
                     "consuming": queue.consuming,
-                    "unsettled": queue.unsettled,
-                    "last_delivery": queue.last_delivery,
+                    "stalled": queue.stalled,
+                    "in_flight": queue.in_flight,
+                    "oldest_in_flight": queue.oldest_in_flight,
+                    "last_message": queue.last_message,
+                    "resubscriptions": queue.resubscriptions,
                     **queue.consumed.as_dict(),
                 }
                 for queue in snapshot.queues

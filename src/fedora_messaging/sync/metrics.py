@@ -1,7 +1,7 @@
 """The state of a process's messaging as Prometheus metrics."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import REGISTRY, CounterMetricFamily, GaugeMetricFamily, Metric
@@ -18,11 +18,20 @@ _HELP: Final = {
     "dropped": "Messages that a callback dropped.",
     "rejected": "Messages that a callback put back.",
     "failed": "Messages whose callback raised an unexpected exception.",
-    "invalid": "Deliveries refused because they are no valid messages.",
     "retried": "Messages put off to be tried again later.",
     "dead_lettered": "Messages kept in the dead-letter queue.",
     "duplicates": "Deliveries of messages that were processed before.",
     "redelivered": "Deliveries that had been out before.",
+}
+
+
+_QUEUES: Final[dict[str, tuple[Any, str]]] = {
+    "consuming": (GaugeMetricFamily, "Whether messages of a queue can come."),
+    "stalled": (GaugeMetricFamily, "Whether messages wait in a queue, and none arrives."),
+    "in_flight": (GaugeMetricFamily, "Deliveries of a queue that are here and not settled."),
+    "oldest_in_flight_seconds": (GaugeMetricFamily, "For how long the oldest of them has been here."),
+    "last_message_timestamp_seconds": (GaugeMetricFamily, "When the last delivery of a queue came."),
+    "resubscriptions": (CounterMetricFamily, "Subscriptions that replaced others of the same connection."),
 }
 
 
@@ -47,25 +56,27 @@ class _SnapshotCollector(Collector):
         yield CounterMetricFamily(
             "fedora_messaging_reconnects", "Connections that replaced lost ones.", snapshot.reconnects
         )
-        for name, number in snapshot.consumed.as_dict().items():
-            yield CounterMetricFamily(f"fedora_messaging_{name}", _HELP[name], number)
-        consuming = GaugeMetricFamily(
-            "fedora_messaging_consuming", "Whether messages of a queue can come.", labels=["queue"]
+        for name, text in _HELP.items():
+            yield CounterMetricFamily(f"fedora_messaging_{name}", text, getattr(snapshot.consumed, name))
+        yield self._invalid()
+        yield from self._queues()
+
+    def _invalid(self) -> Metric:
+        family = CounterMetricFamily(
+            "fedora_messaging_invalid", "Deliveries that are no valid messages.", labels=["kind"]
         )
-        unsettled = GaugeMetricFamily(
-            "fedora_messaging_unsettled", "Deliveries that are here and not settled.", labels=["queue"]
-        )
-        last = GaugeMetricFamily(
-            "fedora_messaging_last_delivery_timestamp_seconds",
-            "When the last delivery came.",
-            labels=["queue"],
-        )
-        for queue in snapshot.queues:
-            consuming.add_metric([queue.queue], queue.consuming)
-            unsettled.add_metric([queue.queue], queue.unsettled)
-            if queue.last_delivery is not None:
-                last.add_metric([queue.queue], queue.last_delivery)
-        yield from (consuming, unsettled, last)
+        for kind, number in self._snapshot.consumed.invalid_kinds.items():
+            family.add_metric([kind], number)
+        return family
+
+    def _queues(self) -> Iterator[Metric]:
+        for name, (kind, text) in _QUEUES.items():
+            family = kind(f"fedora_messaging_{name}", text, labels=["queue"])
+            for queue in self._snapshot.queues:
+                value = getattr(queue, name.removesuffix("_seconds").removesuffix("_timestamp"))
+                if value is not None:
+                    family.add_metric([queue.queue], value)
+            yield family
 
 
 def exposition(snapshot: Snapshot) -> bytes:

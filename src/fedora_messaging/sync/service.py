@@ -2,15 +2,19 @@
 
 import asyncio
 import logging
+import math
 import os
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError
 from functools import cached_property
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..client.backoff import Backoff
 from ..client.group import ConsumerGroup
+from ..client.hooks import Hooks
 from ..client.publisher import Outgoing, encode
 from ..client.runners import is_coroutine_callback
 from ..client.supervisor import Supervisor
@@ -109,6 +113,7 @@ class Service:
         self._closing = False
         self._closed = False
         self._monitor: Monitor | None = None
+        self._stuck_after = math.inf
         self._make_twisted_face = make_twisted_face
 
     def __getattr__(self, name: str) -> Any:
@@ -138,12 +143,19 @@ class Service:
         """Delays between attempts to connect."""
         return self._supervisor.backoff
 
-    def start_monitoring(self, address: str, port: int, always_ready: bool) -> None:
+    def start_monitoring(self, address: str, port: int, *, always_ready: bool, stuck_after: float) -> None:
         """Answer ``/live``, ``/ready``, ``/status`` and ``/metrics`` over HTTP.
+
+        Args:
+            address: Address to listen on; empty means all.
+            port: TCP port.
+            always_ready: Answer ``/ready`` with status 200 whatever the state.
+            stuck_after: Seconds after which a message that is still here means that there is no progress.
 
         Raises:
             ConfigurationException: The port cannot be used.
         """
+        self._stuck_after = stuck_after
         self._monitor = Monitor(
             address,
             port,
@@ -168,21 +180,16 @@ class Service:
         """Return what the monitoring endpoints tell."""
         supervisor = self._supervisor
         connected = supervisor.connected
-        queues = tuple(
-            QueueSnapshot(
-                consumer.queue_name,
-                connected and consumer.connected,
-                consumer.unsettled,
-                consumer.last_delivery,
-                consumer.stats,
-            )
-            for consumer in list(supervisor.consumers)
-        )
+        now = time.time()
+        queues = tuple(QueueSnapshot.of(consumer, connected, now) for consumer in list(supervisor.consumers))
         reason = None
         if not connected:
             reason = "not connected"
         elif supervisor.ended_by is not None or not all(queue.consuming for queue in queues):
             reason = "not consuming"
+        else:
+            reasons = (queue.no_progress(self._stuck_after) for queue in queues)
+            reason = next((text for text in reasons if text is not None), None)
         return Snapshot(
             connected=connected,
             consuming=any(queue.consuming for queue in queues),
@@ -243,7 +250,8 @@ class Service:
         callback: Callable[[Message], Any],
         queues: Sequence[tuple[QueueOptions, Sequence[BindingOptions]]],
         qos: QosOptions,
-        policy: ConsumerOptions | None = None,
+        options: ConsumerOptions,
+        hooks: Hooks,
     ) -> "Consumers":
         """Prepare consumers of several queues with one callback."""
         make_runner = None
@@ -258,11 +266,11 @@ class Service:
                 queues,
                 qos,
                 shared=True,
-                policy=policy,
+                options=options,
                 make_runner=make_runner,
             )
 
-        return Consumers(self._portal, self._supervisor, make_group)
+        return Consumers(self, make_group, hooks)
 
     def close(self, timeout: float | None = _EXIT_GRACE) -> None:
         """Let running callbacks end, close the connection, end the thread."""
@@ -285,12 +293,13 @@ class Service:
 class Consumers:
     """Consumers that are started, waited for and stopped from ordinary threads."""
 
-    def __init__(
-        self, portal: Portal, supervisor: Supervisor, make_group: Callable[[], ConsumerGroup]
-    ) -> None:
-        self._portal = portal
-        self._supervisor = supervisor
+    def __init__(self, service: Service, make_group: Callable[[], ConsumerGroup], hooks: Hooks) -> None:
+        self._portal = service._portal
+        self._callback_loop = service._callback_loop
+        self._supervisor = service._supervisor
         self._make_group = make_group
+        self._hooks = hooks
+        self._started = False
         self._waiting = InterruptibleWait()
         self._group: ConsumerGroup | None = None
         self._starting: asyncio.Task[None] | None = None
@@ -307,11 +316,37 @@ class Consumers:
             PermissionException: The broker refuses to let us read a queue.
             ConnectionException: The broker refuses us.
             NoFreeChannels: There is no channel left.
+            Exception: What the callback's ``start`` raises.
         """
+        self._call_hook(self._hooks.start)
+        self._started = True
         try:
-            self._waiting.result(self._portal.begin(self._start()))
-        except CancelledError:
-            raise _closed_meanwhile() from None
+            try:
+                self._waiting.result(self._portal.begin(self._start()))
+            except CancelledError:
+                raise _closed_meanwhile() from None
+        except Exception as error:
+            self._call_stop(error)
+            raise
+
+    def _call_hook(self, hook: Callable[[], Any]) -> None:
+        """Call a hook in this thread, or await it in the event loop of coroutine callbacks."""
+        result = hook()
+        if isawaitable(result):
+            self._waiting.result(self._callback_loop.portal.begin(_await(result)))
+
+    def _call_stop(self, error: BaseException | None) -> BaseException | None:
+        """Call the callback's ``stop``, once; returns its error if there is no other one."""
+        if not self._started:
+            return error
+        self._started = False
+        try:
+            self._call_hook(lambda: self._hooks.stop(error))
+        except Exception as hook_error:
+            if error is None:
+                return hook_error
+            _log.exception("The callback's stop() failed")
+        return error
 
     async def _start(self) -> None:
         if self._stop_requested:
@@ -329,10 +364,12 @@ class Consumers:
 
     def wait(self) -> BaseException | None:
         """Return when all have ended: the error of the first that failed, or ``None``."""
+        error: BaseException | None
         try:
-            return self._waiting.result(self._portal.begin(self._wait()))
+            error = self._waiting.result(self._portal.begin(self._wait()))
         except CancelledError:
-            return _closed_meanwhile()
+            error = _closed_meanwhile()
+        return self._call_stop(error)
 
     def close(self) -> None:
         """Wait no more, however waiting ended: signal handlers of programs may raise anything."""
@@ -365,6 +402,10 @@ class Consumers:
             self._starting.cancel()
         elif self._group is not None:
             self._stopping = asyncio.ensure_future(self._group.stop())
+
+
+async def _await(result: Awaitable[Any]) -> None:
+    await result
 
 
 def _closed_meanwhile() -> ConnectionException:

@@ -9,7 +9,8 @@ from twisted.internet.defer import Deferred, fail, gatherResults
 from .. import config
 from ..client.group import ConsumerGroup
 from ..client.stats import ConsumerStats
-from ..faces import QueuePlan, consumer_policy, queue_plan
+from ..consumer_settings import consumer_options
+from ..faces import QueuePlan, queue_plan
 from ..message import Message
 from ..options import ConnectionOptions, QosOptions
 from ..publisher_settings import is_mandatory
@@ -173,7 +174,12 @@ class FedoraMessagingFactoryV2:
         previous: Consumer | None,
     ) -> list[Consumer]:
         group = ConsumerGroup(
-            supervisor, engine_callback(callback), plan, qos, shared=True, policy=consumer_policy()
+            supervisor,
+            engine_callback(callback),
+            plan,
+            qos,
+            shared=True,
+            options=consumer_options(config.conf),
         )
         await group.start()
         known = {record.consumer._consumer: record.consumer for record in self._records}

@@ -1,0 +1,121 @@
+"""Finding out that a consumer is deaf: the broker has messages for it, and none arrives."""
+
+import asyncio
+import logging
+from typing import Final, Protocol
+
+from ..exceptions import BadDeclaration, ChannelClosed, ConnectionException, NoFreeChannels
+from ..protocol.errors import ACCESS_REFUSED
+
+_log = logging.getLogger("fedora_messaging.twisted.consumer")
+
+#: Pause before a suspicion is looked into again, as a part of the interval.
+_SOON: Final = 1 / 6
+#: Longest time between two attempts to help that did not.
+_PATIENCE_MAX: Final = 3600.0
+
+
+class Watched(Protocol):
+    """A consumer as its watch sees it.
+
+    Attributes:
+        deliveries: How many deliveries have come so far.
+    """
+
+    deliveries: int
+
+    @property
+    def connected(self) -> bool:
+        """Whether deliveries can come now."""
+        ...
+
+    @property
+    def unsettled(self) -> int:
+        """How many deliveries are here."""
+        ...
+
+    async def count_waiting(self) -> int:
+        """Ask the broker how many messages wait in the queue."""
+        ...
+
+    def resubscribe(self, why: str) -> None:
+        """Subscribe again, on another channel."""
+        ...
+
+    def reconnect(self, why: str) -> None:
+        """Give the connection up."""
+        ...
+
+
+class ProgressWatch:
+    """Asks, when a consumer gets nothing for a while, whether there is something to get.
+
+    If there is, and it still gets nothing, it is subscribed again; if that does not help, the connection is
+    given up; and so on in turn, ever more seldom.
+
+    Args:
+        consumer: Who is watched.
+        interval: Seconds without a delivery after which to ask.
+    """
+
+    def __init__(self, consumer: Watched, interval: float) -> None:
+        self._consumer = consumer
+        self._interval = interval
+        self._seen = consumer.deliveries
+        self._suspicion = 0
+
+    @property
+    def stalled(self) -> bool:
+        """Whether messages wait and none arrives."""
+        return self._suspicion > 1
+
+    async def run(self) -> None:
+        """Watch until cancelled, or until the broker does not let us ask."""
+        while True:
+            await asyncio.sleep(self._pause())
+            try:
+                deaf = await self._look()
+            except ChannelClosed as error:
+                _log.info("The broker does not tell whether messages wait, so nobody watches them: %s", error)
+                return
+            if deaf:
+                self._suspicion += 1
+                self._help()
+            elif deaf is False:
+                self._suspicion = 0
+
+    def _pause(self) -> float:
+        if not self._suspicion:
+            return self._interval
+        # The first steps follow soon after one another.
+        return min(self._interval * _SOON * 2.0 ** max(0, self._suspicion - 3), _PATIENCE_MAX)
+
+    async def _look(self) -> bool | None:
+        """Return whether the consumer is deaf; ``None`` if that cannot be told now."""
+        consumer = self._consumer
+        if self._has_progressed() or consumer.unsettled:
+            return False
+        if not consumer.connected:
+            return None
+        try:
+            waiting = await consumer.count_waiting()
+        except BadDeclaration as error:
+            if isinstance(error.reason, ChannelClosed) and error.reason.reply_code == ACCESS_REFUSED:
+                raise error.reason from error
+            waiting = 1  # the queue is gone, and nobody has told us
+        except (ConnectionException, NoFreeChannels):
+            return None
+        # The answer came behind whatever the broker had sent before.
+        return waiting > 0 and not self._has_progressed()
+
+    def _has_progressed(self) -> bool:
+        seen, self._seen = self._seen, self._consumer.deliveries
+        return seen != self._seen
+
+    def _help(self) -> None:
+        if self._suspicion == 1:
+            return  # they may have come at this very moment
+        if self._suspicion % 2 == 0:
+            self._consumer.resubscribe("messages wait in the queue, and none arrives")
+        else:
+            self._consumer.reconnect("messages wait in the queue, and to subscribe again has not helped")
