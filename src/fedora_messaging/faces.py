@@ -92,7 +92,9 @@ def refuse_event_loop(what: str, instead: str) -> None:
     asyncio = sys.modules.get("asyncio")
     reactor = sys.modules.get("twisted.internet.reactor")
     threads = sys.modules.get("twisted.python.threadable")
-    in_loop = asyncio is not None and asyncio._get_running_loop() is not None
+    # Another thread may be importing it at this moment.
+    get_loop = getattr(asyncio, "_get_running_loop", None)
+    in_loop = get_loop is not None and get_loop() is not None
     in_reactor = getattr(reactor, "running", False) and threads is not None and threads.isInIOThread()
     if in_loop or in_reactor:
         raise RuntimeError(

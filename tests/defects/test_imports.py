@@ -126,3 +126,14 @@ from fedora_messaging.twisted.protocol import BindingArgument, FedoraMessagingPr
 from fedora_messaging.twisted.service import FedoraMessagingServiceV2
 from fedora_messaging.twisted.stats import ConsumerStatistics, FactoryStatistics, Statistics
 """)
+
+
+def test_publishing_while_another_thread_imports_asyncio() -> None:
+    """The module is there already, and what it will hold is not."""
+    output = run(
+        "import sys, types, fedora_messaging.api as api\n"
+        "sys.modules['asyncio'] = types.ModuleType('asyncio')\n"
+        "api.refuse_event_loop('publish()', 'nothing')\n"
+        "print('no loop runs')"
+    )
+    assert output == "no loop runs"
