@@ -209,3 +209,25 @@ def write_data(directory: Path, content: bytes) -> None:
 
 def test_console_script_is_installed() -> None:
     assert os.access(FEDORA_MESSAGING, os.X_OK)
+
+
+@pytest.mark.parametrize("size", ["abc", "-5", "5XB", "1.5GB", ""])
+def test_sizes_that_are_none(processes: Processes, size: str) -> None:
+    ended = processes.run("broker", "--port=0", f"--memory-limit={size}")
+    assert "write a number of bytes, or one with a unit as in 500MB" in ended.usage_error()
+
+
+def test_memory_limit(processes: Processes) -> None:
+    """An alarm is told of, and the publisher is blocked until it is over."""
+    process, port = start_broker(processes, "--memory-limit", "1MB", "--disk-limit=0")
+    parameters = pika.ConnectionParameters("127.0.0.1", port, blocked_connection_timeout=15)
+    publisher = pika.BlockingConnection(parameters)
+    channel = publisher.channel()
+    channel.queue_declare("q")
+    channel.basic_publish("", "q", bytes(1_000_000))
+    process.wait_for("Alarm: low on memory")
+    with pika.BlockingConnection(parameters) as other:
+        other.channel().queue_purge("q")
+    process.wait_for("The memory alarm is over")
+    channel.queue_declare("q", passive=True)
+    publisher.close()

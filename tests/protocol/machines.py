@@ -247,6 +247,18 @@ class Recorded(Connection):
         with self._logged("accept_open"):
             super().accept_open()
 
+    def block(self, reason: str) -> None:
+        with self._logged("block", reason):
+            super().block(reason)
+
+    def unblock(self) -> None:
+        with self._logged("unblock"):
+            super().unblock()
+
+    def listen(self, listening: bool, now: float) -> None:
+        with self._logged("listen", listening, now):
+            super().listen(listening, now)
+
     def close(self, reply_code: int = 200, explanation: str = "", method: type[Method] | None = None) -> None:
         with self._logged("close", reply_code, explanation, method):
             super().close(reply_code, explanation, method)

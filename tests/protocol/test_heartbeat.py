@@ -71,6 +71,17 @@ def test_zero_switches_both_off() -> None:
     assert beat.poll(1e9) is Beat.NOTHING
 
 
+def test_silence_of_who_is_not_read_means_nothing() -> None:
+    beat = Heartbeat(10, 100.0)
+    beat.listen(False, 101.0)
+    assert beat.next_deadline() == 105.0
+    assert beat.poll(1000.0) is Beat.SEND
+    beat.sent(1000.0)
+    beat.listen(True, 1001.0)
+    assert beat.poll(1001.0) is Beat.NOTHING
+    assert beat.poll(1021.0) is Beat.DEAD
+
+
 # In a connection
 
 
@@ -112,6 +123,17 @@ def test_any_byte_of_the_peer_counts(role: Role) -> None:
     machine.handle_timeout(138.9)
     assert not machine.is_closed
     machine.handle_timeout(139.0)
+    assert machine.is_closed
+
+
+@EACH_ROLE
+def test_a_peer_that_is_not_read_is_kept(role: Role) -> None:
+    machine = beating(role, 10)
+    machine.listen(False, 110.0)
+    machine.handle_timeout(1000.0)
+    assert machine.data_to_send(1000.0) == HEARTBEAT_FRAME
+    machine.listen(True, 1000.0)
+    machine.handle_timeout(1020.0)
     assert machine.is_closed
 
 

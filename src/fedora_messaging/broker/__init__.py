@@ -5,7 +5,8 @@
 """
 
 from .accounts import Accounts, Permissions
+from .alarms import ResourceLimits
 from .embedded import AsyncBroker, Broker
 from .server import BrokerError
 
-__all__ = ["Accounts", "AsyncBroker", "Broker", "BrokerError", "Permissions"]
+__all__ = ["Accounts", "AsyncBroker", "Broker", "BrokerError", "Permissions", "ResourceLimits"]

@@ -8,6 +8,7 @@ from typing import Self
 
 from ..transport.tls import ServerTLSOptions
 from .accounts import Accounts
+from .alarms import ResourceLimits
 from .server import Server
 
 
@@ -21,6 +22,7 @@ class AsyncBroker:
         accounts: Who may log in; by default ``guest`` with password ``guest`` from this machine.
         tls: Speak TLS.
         unix_path: Listen on this Unix socket too.
+        resources: When publishers are blocked because memory or disk are running out.
 
     Raises:
         BrokerError: On start: the port or the data directory cannot be used.
@@ -35,12 +37,15 @@ class AsyncBroker:
         accounts: Accounts | None = None,
         tls: ServerTLSOptions | None = None,
         unix_path: str | None = None,
+        resources: ResourceLimits | None = None,
     ) -> None:
         self._host = host
         self._port = port
         self._tls = tls
         self._unix_path = unix_path
-        self._server = Server(accounts=accounts, data=None if data is None else Path(data))
+        self._server = Server(
+            accounts=accounts, data=None if data is None else Path(data), resources=resources
+        )
 
     async def __aenter__(self) -> Self:
         await self._server.start(self._host, self._port, tls=self._tls, unix_path=self._unix_path)
@@ -67,6 +72,11 @@ class AsyncBroker:
         return self._server.close_connections(reason, name)
 
     @property
+    def alarm(self) -> str | None:
+        """Why publishers are blocked, for example ``"low on memory"``, or ``None`` if they are not."""
+        return self._server.alarms.reason
+
+    @property
     def port(self) -> int:
         """The TCP port in use."""
         return self._server.port
@@ -90,8 +100,11 @@ class Broker:
         accounts: Accounts | None = None,
         tls: ServerTLSOptions | None = None,
         unix_path: str | None = None,
+        resources: ResourceLimits | None = None,
     ) -> None:
-        self._broker = AsyncBroker(host, port, data=data, accounts=accounts, tls=tls, unix_path=unix_path)
+        self._broker = AsyncBroker(
+            host, port, data=data, accounts=accounts, tls=tls, unix_path=unix_path, resources=resources
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
@@ -161,6 +174,11 @@ class Broker:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+
+    @property
+    def alarm(self) -> str | None:
+        """What is running out; see :attr:`AsyncBroker.alarm`."""
+        return self._broker.alarm
 
     @property
     def port(self) -> int:

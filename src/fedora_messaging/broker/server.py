@@ -16,7 +16,9 @@ from ..protocol.connection import Connection, Limits
 from ..transport.link import Link
 from ..transport.tls import ServerTLSOptions, server_context
 from .accounts import Accounts
+from .alarms import Alarms, ResourceLimits
 from .core.journal import NoJournal
+from .core.memory import MemoryUse
 from .core.queue import Queue
 from .core.vhost import VirtualHost
 from .reply_to import Replies
@@ -29,6 +31,8 @@ _log = logging.getLogger(__name__)
 
 #: Seconds that clients get to answer the broker's farewell.
 _FAREWELL: Final = 2.0
+#: Seconds between two looks at memory and disk.
+_WATCH_INTERVAL: Final = 1.0
 #: No timer is set further ahead; what is due later is looked at again then.
 _TIMER_MAX: Final = 86400.0
 
@@ -100,10 +104,12 @@ class Server:
         accounts: Who may log in; by default ``guest`` from this machine.
         data: Directory for durable data; ``None`` keeps everything in memory.
         limits: What is offered to clients.
+        resources: When publishers are blocked.
 
     Attributes:
         port: TCP port in use, 0 before the start.
         sessions: Open connections.
+        alarms: Whether memory or disk are running out.
     """
 
     def __init__(
@@ -112,6 +118,7 @@ class Server:
         accounts: Accounts | None = None,
         data: Path | None = None,
         limits: Limits | None = None,
+        resources: ResourceLimits | None = None,
     ) -> None:
         self.accounts = accounts or Accounts()
         self.port = 0
@@ -123,6 +130,9 @@ class Server:
         self._limits = limits or Limits(channel_max=2047, frame_max=131072, heartbeat=60)
         self._journal: SqliteJournal | None = None
         self._timers: Timers | None = None
+        self._memory = MemoryUse()
+        self.alarms = Alarms(self._memory, resources or ResourceLimits(), data)
+        self._watch: asyncio.TimerHandle | None = None
         self._listeners: list[asyncio.Server] = []
 
     @property
@@ -159,11 +169,29 @@ class Server:
         except BaseException:
             await self.stop()
             raise
+        self._watch_resources()
+
+    def _watch_resources(self) -> None:
+        """Look at memory and disk, now and from time to time."""
+        self._watch = self.loop.call_later(_WATCH_INTERVAL, self._watch_resources)
+        buffered = sum(session.machine.buffered for session in self.sessions)
+        changes = (self.alarms.look_at_memory(buffered), self.alarms.look_at_disk())
+        if any(changes):
+            self._tell_of_alarms()
+
+    def look_at_memory(self) -> None:
+        """Raise the memory alarm if publishing has gone too far."""
+        if self.alarms.reason is None and self.alarms.look_at_memory():
+            self._tell_of_alarms()
+
+    def _tell_of_alarms(self) -> None:
+        for session in list(self.sessions):
+            session.heed_alarms()
 
     def _open_storage(self) -> None:
         assert self._timers is not None  # noqa: S101 - set by `start`
         if self._data is None:
-            self.vhosts["/"] = VirtualHost("/", time.time, NoJournal(), self._timers.schedule)
+            self.vhosts["/"] = VirtualHost("/", time.time, NoJournal(), self._timers.schedule, self._memory)
             return
         from .storage.sqlite import SqliteJournal, StorageError
 
@@ -171,7 +199,7 @@ class Server:
             self._journal = SqliteJournal(self._data, self.loop)
         except StorageError as error:
             raise BrokerError(str(error)) from error
-        vhost = VirtualHost("/", time.time, self._journal, self._timers.schedule)
+        vhost = VirtualHost("/", time.time, self._journal, self._timers.schedule, self._memory)
         self.vhosts["/"] = vhost
         self._journal.load(vhost)
         self._journal.start()
@@ -221,6 +249,8 @@ class Server:
         """Say farewell to all clients, write what has gathered, and release port and directory."""
         for listener in self._listeners:
             listener.close()
+        if self._watch is not None:
+            self._watch.cancel()
         ended = [session.ended for session in self.sessions]
         for session in list(self.sessions):
             session.force_close("broker forced connection closure with reason 'shutdown'")

@@ -57,6 +57,7 @@ class Session:
         user: Who is logged in.
         vhost: Which virtual host is open.
         client_wants_cancel: The client understands ``basic.cancel`` from the broker.
+        blocked: Why it is not read from, being a publisher, or ``None``.
     """
 
     user: User
@@ -65,6 +66,10 @@ class Session:
     def __init__(self, server: "Server", machine: Connection) -> None:
         self.machine = machine
         self.client_wants_cancel = False
+        self.blocked: str | None = None
+        self._client_wants_blocked = False
+        self._publishes = False
+        self._pauses: set[str] = set()
         self.replies = server.replies
         self._server = server
         self._link: Link | None = None
@@ -108,6 +113,9 @@ class Session:
                 channel.flush_confirms()
             if self._server.journal_is_behind:
                 self._wait_for_journal()
+        if self._publishes:
+            self._server.look_at_memory()
+            self.heed_alarms()
 
     def on_writable(self, writable: bool) -> None:
         """The socket is full, or has room again."""
@@ -124,6 +132,7 @@ class Session:
         if isinstance(event, ContentReceived):
             channel = self._channels.get(event.channel)
             if channel is not None:
+                self._publishes = True
                 channel.publish(event)
         elif isinstance(event, MethodReceived):
             if event.channel == 0:
@@ -149,6 +158,7 @@ class Session:
         capabilities = event.client_properties.get("capabilities")
         if isinstance(capabilities, dict):
             self.client_wants_cancel = capabilities.get("consumer_cancel_notify") is True
+            self._client_wants_blocked = capabilities.get("connection.blocked") is True
         user = self._authenticate(event)
         if user is None:
             _log.warning("Login from %s by %s refused", self.peer, event.mechanism)
@@ -271,10 +281,36 @@ class Session:
                 if not consumer.queue.deleted:
                     consumer.queue.deliver()
 
+    def heed_alarms(self) -> None:
+        """Block a publisher while there is an alarm."""
+        reason = self._server.alarms.reason if self._publishes else None
+        if (reason is None) == (self.blocked is None) or self.machine.state is not State.OPEN:
+            return
+        self.blocked = reason
+        if reason is not None:
+            self._pause("alarm")
+            if self._client_wants_blocked:
+                self.machine.block(reason)
+        else:
+            if self._client_wants_blocked:
+                self.machine.unblock()
+            self._resume("alarm")
+        self.flush_soon()
+
     def _wait_for_journal(self) -> None:
-        if self._link is not None:
+        self._pause("journal")
+        self.vhost.journal.when_durable(lambda: self._resume("journal"))
+
+    def _pause(self, why: str) -> None:
+        """Read nothing until :meth:`_resume` was called for each reason."""
+        if not self._pauses and self._link is not None:
             self._link.pause_reading()
-            self.vhost.journal.when_durable(self._link.resume_reading)
+        self._pauses.add(why)
+
+    def _resume(self, why: str) -> None:
+        self._pauses.discard(why)
+        if not self._pauses and self._link is not None:
+            self._link.resume_reading()
 
     # End
 
@@ -283,6 +319,8 @@ class Session:
         self.machine.close(code, explanation, method)
         self._end()
         if self._link is not None:
+            # For the client's answer.
+            self._link.resume_reading()
             self._link.close_within(CLOSE_GRACE)
 
     @property

@@ -1,11 +1,27 @@
 """``fedora-messaging broker``."""
 
 import asyncio
+import re
 import signal
+from typing import Any, Final
 
 import click
 
 from ..exceptions import ConfigurationException
+
+_UNITS: Final = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3}
+
+
+class _Size(click.ParamType[int]):
+    name = "size"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d+)\s*([KMG]?)B?", str(value).strip().upper())
+        if found is None:
+            self.fail(f"{value!r} is no size; write a number of bytes, or one with a unit as in 500MB")
+        return int(found[1]) * _UNITS[found[2]]
 
 
 def _not_empty(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
@@ -29,19 +45,34 @@ def _not_empty(_context: click.Context, _parameter: click.Parameter, value: str 
     callback=_not_empty,
     help="Directory for durable queues and persistent messages; without it everything is in memory.",
 )
-def broker(host: str, port: int, data: str | None) -> None:
+@click.option(
+    "--memory-limit",
+    type=_Size(),
+    help="Block publishers while messages take more memory, as in 500MB; 0 never does. "
+    "By default 40 % of the machine's memory.",
+)
+@click.option(
+    "--disk-limit",
+    type=_Size(),
+    default="50MB",
+    show_default=True,
+    help="Block publishers while less is free where --data is; 0 never does.",
+)
+def broker(host: str, port: int, data: str | None, memory_limit: int | None, disk_limit: int) -> None:
     """Run the embedded AMQP broker, for laptops and tests.
 
     The user guest with password guest may log in from this machine.
     """
-    from ..broker import AsyncBroker, BrokerError
+    from ..broker import AsyncBroker, BrokerError, ResourceLimits
+
+    resources = ResourceLimits(memory_limit, disk_limit)
 
     async def serve() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        async with AsyncBroker(host, port, data=data) as running:
+        async with AsyncBroker(host, port, data=data, resources=resources) as running:
             click.echo(f"AMQP ready on {running.amqp_url}")
             if data is None:
                 click.echo("Everything is in memory: give --data DIR to keep durable queues over a restart.")

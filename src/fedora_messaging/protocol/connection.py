@@ -217,6 +217,16 @@ class Connection:
             self._out.clear()
             self._over(0, f"no data from the peer for {self.heartbeat * 2} seconds: missed heartbeats", False)
 
+    def listen(self, listening: bool, now: float) -> None:
+        """The owner reads from the network from now on, or does not, so that the peer's silence is none."""
+        self._beat.listen(listening, now)
+
+    @property
+    def buffered(self) -> int:
+        """Bytes of contents that have come in part, and of those that are about to be sent."""
+        parts = (channel.assembly for channel in self._channels.values())
+        return self.unsent + sum(part.size for part in parts if part is not None)
+
     @property
     def is_closed(self) -> bool:
         """Nothing more will come of this connection."""
@@ -271,6 +281,16 @@ class Connection:
         self._send_connection(m.ConnectionOpenOk())
         self.state = State.OPEN
         self._events.append(ConnectionOpened())
+
+    def block(self, reason: str) -> None:
+        """Server: tell the client that its publishes are not taken for a while."""
+        if self._is_in(State.OPEN):
+            self._send_connection(m.ConnectionBlocked(reason))
+
+    def unblock(self) -> None:
+        """Server: tell the client that they are taken again."""
+        if self._is_in(State.OPEN):
+            self._send_connection(m.ConnectionUnblocked())
 
     # Both ends
 

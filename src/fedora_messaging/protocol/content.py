@@ -31,6 +31,11 @@ class Assembly:
         self._header_seen = False
         self._too_large = False
 
+    @property
+    def size(self) -> int:
+        """Bytes that have arrived and are kept."""
+        return len(self._properties) + len(self._received)
+
     def frame(self, kind: int, channel: int, payload: bytes) -> ContentReceived | None:
         """Take a header or body frame; returns the content once it is complete.
 

@@ -110,11 +110,13 @@ class Link(asyncio.Protocol):
         """Take nothing from the socket for a while."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
+            self.machine.listen(False, self._loop.time())
 
     def resume_reading(self) -> None:
         """Take from the socket again."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
+            self.machine.listen(True, self._loop.time())
 
     def close_within(self, seconds: float) -> None:
         """Send what is to be sent and cut the socket if the peer has not closed it by then."""

@@ -20,6 +20,7 @@ class Message:
         body: The body.
         scan: The properties that the broker acts on.
         address: Exchange and routing key encoded as they follow in ``basic.deliver``.
+        holders: How many queues hold it.
         placements: In how many durable queues it is stored; 0 for a transient message.
         stored_id: Identity in the storage, ``None`` until it is stored.
     """
@@ -29,6 +30,7 @@ class Message:
         "address",
         "body",
         "exchange",
+        "holders",
         "placements",
         "properties",
         "routing_key",
@@ -43,6 +45,7 @@ class Message:
         self.body = body
         self.scan = PropertyScan(properties)
         self.address = encode_shortstr(exchange) + encode_shortstr(routing_key)
+        self.holders = 0
         self.placements = 0
         self.stored_id: int | None = None
         self._headers: dict[str, Any] | None = None

@@ -9,6 +9,7 @@ from ...wire.properties import decode_properties, encode_properties
 from .arguments import REJECT_PUBLISH, REJECT_PUBLISH_DLX, QueueArguments
 from .consumer import Consumer, ConsumerSet
 from .journal import Journal
+from .memory import MemoryUse
 from .message import Entry, Message
 from .ready import PriorityReadyList, ReadyList
 
@@ -23,6 +24,7 @@ class Host(Protocol):
 
     name: str
     journal: Journal
+    memory: MemoryUse
 
     def clock(self) -> float:
         """Seconds of the wall clock."""
@@ -129,6 +131,7 @@ class Queue:
         if self.keeps and message.persistent:
             entry.stored = True
             self._host.journal.message_added(self, entry)
+        self._host.memory.hold(message)
         self._ready.append(entry)
         self._ready_bytes += len(message.body)
         self.deliver(entry)
@@ -139,6 +142,7 @@ class Queue:
     def restore(self, entry: Entry) -> None:
         """Put back a stored message when the broker starts, in order of position."""
         self._position = max(self._position, entry.position)
+        self._host.memory.hold(entry.message)
         self._ready.append(entry)
         self._ready_bytes += len(entry.message.body)
         if entry.expires_at is not None:
@@ -243,6 +247,7 @@ class Queue:
         return entry
 
     def _forget(self, entry: Entry) -> None:
+        self._host.memory.release(entry.message)
         if entry.stored:
             entry.stored = False
             self._host.journal.message_removed(self, entry)
@@ -262,13 +267,16 @@ class Queue:
     def refuse(self, entry: Entry, consumer: Consumer | None) -> None:
         """A message was rejected without requeue."""
         self._returned(consumer)
-        if not self.deleted:
+        if self.deleted:
+            self._host.memory.release(entry.message)
+        else:
             self._refuse(entry, REJECTED)
 
     def requeue(self, entry: Entry, consumer: Consumer | None) -> None:
         """A message comes back, to its old position; call :meth:`deliver` after the last one."""
         self._returned(consumer)
         if self.deleted:
+            self._host.memory.release(entry.message)
             return
         entry.redelivered = True
         entry.returns += 1
@@ -291,6 +299,11 @@ class Queue:
         for _ in range(count):
             self._forget(self._take_ready())
         return count
+
+    def discard(self) -> None:
+        """The queue is gone, and what was ready with it; what is out follows."""
+        while len(self._ready):
+            self._host.memory.release(self._take_ready().message)
 
     # Consumers
 

@@ -18,6 +18,7 @@ from .arguments import EQUIVALENT, check_equivalent, read_arguments, type_name
 from .dead_letter import is_cycle, make_dead_letter
 from .exchanges import TYPES, Binding, Destination, Exchange
 from .journal import Journal
+from .memory import MemoryUse
 from .message import Entry, Message
 from .queue import Queue
 
@@ -41,6 +42,7 @@ class VirtualHost:
         clock: Returns the time in seconds since 1970.
         journal: Is told of all durable changes.
         schedule: Calls a queue's ``on_time`` at a time.
+        memory: Counts what messages take.
     """
 
     def __init__(
@@ -49,11 +51,13 @@ class VirtualHost:
         clock: Callable[[], float],
         journal: Journal,
         schedule: Callable[[Queue, float], None],
+        memory: MemoryUse | None = None,
     ) -> None:
         self.name = name
         self.clock = clock
         self.journal = journal
         self.schedule = schedule
+        self.memory = memory or MemoryUse()
         self.queues: dict[str, Queue] = {}
         self.exchanges: dict[str, Exchange] = {
             name: TYPES[kind](name, durable=True, internal=internal) for name, kind, internal in _PREDECLARED
@@ -269,6 +273,7 @@ class VirtualHost:
         del self.queues[queue.name]
         if queue.keeps:
             self.journal.queue_removed(queue)
+        queue.discard()
         self._unbind_everywhere(queue)
         for consumer in queue.consumers:
             consumer.outlet.consumer_cancelled(consumer)

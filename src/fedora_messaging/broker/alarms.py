@@ -1,0 +1,105 @@
+"""When the broker takes no more messages: memory and disk are running out.
+
+RabbitMQ's documentation, "Memory and Disk Alarms", is the model: publishers are blocked, consumers go on.
+"""
+
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from .core.memory import MemoryUse
+
+_log = logging.getLogger(__name__)
+
+#: Part of the machine's memory that messages may take by default.
+_MEMORY_PART: Final = 0.4
+#: Part of the limit below which a memory alarm ends.
+_MEMORY_LOW: Final = 0.95
+#: Bytes that must be free where durable data is, by default.
+_DISK_FREE: Final = 50_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceLimits:
+    """When to raise an alarm.
+
+    Attributes:
+        memory: Bytes that messages may take; 0 is no limit, ``None`` 40 % of the machine's memory.
+        disk: Bytes that must stay free on the file system of the data directory; 0 is no limit.
+    """
+
+    memory: int | None = None
+    disk: int = _DISK_FREE
+
+
+class Alarms:
+    """Knows whether there is an alarm.
+
+    Args:
+        memory: What messages take.
+        limits: When to raise an alarm.
+        data: Directory for durable data, if there is one.
+
+    Attributes:
+        reason: What is running out, in RabbitMQ's words, or ``None``.
+    """
+
+    def __init__(self, memory: MemoryUse, limits: ResourceLimits, data: Path | None) -> None:
+        self.reason: str | None = None
+        self._memory = memory
+        self._memory_limit = _default_memory() if limits.memory is None else limits.memory
+        self._disk_limit = limits.disk if data is not None else 0
+        self._data = data
+        self._low: dict[str, bool] = {"memory": False, "disk": False}
+
+    def look_at_memory(self, buffered: int = 0) -> bool:
+        """Compare memory with its limit; returns whether :attr:`reason` has changed.
+
+        Args:
+            buffered: Bytes that are not in queues yet, or no longer.
+        """
+        used = self._memory.bytes + buffered
+        limit = self._memory_limit * (_MEMORY_LOW if self._low["memory"] else 1.0)
+        return self._set("memory", bool(limit) and used >= limit, used, self._memory_limit)
+
+    def look_at_disk(self) -> bool:
+        """Compare the free space with its limit; returns whether :attr:`reason` has changed."""
+        if not self._disk_limit or self._data is None:
+            return False
+        try:
+            free = shutil.disk_usage(self._data).free
+        except OSError as error:
+            _log.error("The free space of %s cannot be told: %s", self._data, error)
+            return False
+        return self._set("disk", free < self._disk_limit, free, self._disk_limit)
+
+    def _set(self, what: str, low: bool, have: int, limit: int) -> bool:
+        if self._low[what] == low:
+            return False
+        self._low[what] = low
+        names = [name for name, is_low in self._low.items() if is_low]
+        self.reason = f"low on {' & '.join(names)}" if names else None
+        if low:
+            _log.warning(
+                "Alarm: low on %s (%d bytes %s, limit %d); publishers are blocked until that is over",
+                what,
+                have,
+                "in messages" if what == "memory" else "free",
+                limit,
+            )
+        else:
+            _log.warning("The %s alarm is over", what)
+        return True
+
+
+def _default_memory() -> int:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        # A container may have less than its machine.
+        total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    except (OSError, ValueError):
+        pass  # there is no such limit
+    return int(total * _MEMORY_PART)

@@ -1,0 +1,37 @@
+"""How much memory the messages of a broker take."""
+
+from typing import Final
+
+from .message import Message
+
+#: Bytes that a message takes beside its body and properties, measured on CPython 3.11.
+OVERHEAD: Final = 700
+
+
+class MemoryUse:
+    """Counts messages while any queue holds them, each once.
+
+    Attributes:
+        bytes: What they take.
+    """
+
+    __slots__ = ("bytes",)
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def hold(self, message: Message) -> None:
+        """A queue takes a message."""
+        if not message.holders:
+            self.bytes += _size(message)
+        message.holders += 1
+
+    def release(self, message: Message) -> None:
+        """A queue has lost a message for good."""
+        message.holders -= 1
+        if not message.holders:
+            self.bytes -= _size(message)
+
+
+def _size(message: Message) -> int:
+    return len(message.body) + len(message.properties) + OVERHEAD
