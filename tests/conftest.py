@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.postgresql import PostgresServer, find_postgresql
 from tests.support.rabbitmq import RabbitNode, find_rabbitmq
 from tests.support.servers import require
 
@@ -52,6 +53,14 @@ def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitNode]:
     )
     with RabbitNode(tmp_path_factory.mktemp("rabbitmq")) as node:
         yield node
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresServer]:
+    """A running PostgreSQL, one for the whole session."""
+    require(find_postgresql() is not None, "PostgreSQL", "install the package postgresql (it need not run)")
+    with PostgresServer() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from inspect import isawaitable
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from . import config
 from .client.consumer import Consumer
@@ -20,11 +20,11 @@ from .client.delivery import Action, Raw, receive
 from .client.group import ConsumerGroup
 from .client.hooks import Hooks
 from .client.inbox import Inbox
-from .client.publisher import encode
+from .client.publisher import Encoded, encode, outgoing
 from .client.supervisor import Supervisor
 from .consumer_settings import consumer_options
 from .exceptions import BaseException as LibraryException
-from .exceptions import ConnectionException
+from .exceptions import ConnectionException, PublishTimeout
 from .faces import (
     check_callback,
     hooks_of,
@@ -41,10 +41,14 @@ from .options import (
     BindingOptions,
     ConnectionOptions,
     ConsumerOptions,
+    OutboxOptions,
     QosOptions,
     QueueOptions,
 )
-from .publisher_settings import is_mandatory
+from .publisher_settings import is_mandatory, outbox_options
+
+if TYPE_CHECKING:
+    from .client.outbox.sender import Outbox
 
 _log = logging.getLogger(__name__)
 
@@ -64,19 +68,31 @@ def connect(url: str | None = None, *, timeout: float | None = _TIMEOUT) -> "Bus
     Raises:
         ConfigurationException: The URL or the TLS settings are wrong.
     """
-    return Bus(config.connection_options(config.conf, url), timeout)
+    return Bus(config.connection_options(config.conf, url), timeout, outbox_options(config.conf))
 
 
 class Bus:
     """A connection that is kept up, shared by all tasks of one event loop; see :func:`connect`."""
 
-    def __init__(self, options: ConnectionOptions, timeout: float | None) -> None:
+    def __init__(
+        self, options: ConnectionOptions, timeout: float | None, outbox: OutboxOptions | None = None
+    ) -> None:
         self._address = options.address
         self._supervisor = Supervisor(options)
         self._timeout = timeout
+        self._outbox_options = outbox
+        self._outbox: Outbox | None = None
 
     async def __aenter__(self) -> Self:
         if is_recording():
+            return self
+        if self._outbox_options is not None:
+            from .client.outbox.sender import Outbox
+
+            # With an outbox nobody has to wait for the broker.
+            self._outbox = Outbox(self._outbox_options)
+            self._supervisor.send(self._outbox)
+            self._supervisor.start()
             return self
         try:
             async with asyncio.timeout(self._timeout):
@@ -113,10 +129,13 @@ class Bus:
         *,
         mandatory: bool | None = None,
     ) -> None:
-        """Publish a message and return when the broker has confirmed it.
+        """Publish a message and return when the broker has confirmed it, or when it is in the outbox.
 
         Any number of publishes may be under way at once. A connection that is lost meanwhile is made
         again, and the message sent again: it may then arrive twice.
+
+        With an outbox (the table ``outbox`` of the configuration) a message is stored first, and sent in the
+        background; of the errors below those of the broker do not come then.
 
         Args:
             message: Validated first.
@@ -133,6 +152,8 @@ class Bus:
             ExchangeNotFound: There is no such exchange.
             PublishNacked: The broker refused the message, for example because a queue is full.
             PublishReturned: No queue was bound for the ``mandatory`` message.
+            OutboxFull: The outbox holds as much as it may.
+            OutboxError: The outbox cannot be written.
             ConnectionException: The broker refuses us.
         """
         if recorded(message):
@@ -149,6 +170,13 @@ class Bus:
     async def _confirmed(
         self, message: Message, exchange: str | None, timeout: float | None, mandatory: bool | None
     ) -> None:
+        target = config.conf["publish_exchange"] if exchange is None else exchange
+        if mandatory is None:
+            mandatory = is_mandatory(config.conf)
+        encoded = encode(message, target, mandatory)
+        if self._outbox is not None:
+            await self._stored(self._outbox, encoded, timeout)
+            return
         loop = asyncio.get_running_loop()
         confirmed: asyncio.Future[None] = loop.create_future()
 
@@ -159,10 +187,7 @@ class Bus:
                 else:
                     confirmed.set_exception(error)
 
-        target = config.conf["publish_exchange"] if exchange is None else exchange
-        if mandatory is None:
-            mandatory = is_mandatory(config.conf)
-        out = encode(message, target, settled, mandatory)
+        out = outgoing(encoded, settled)
         timer = None
         if timeout is not None:
             if timeout <= 0:
@@ -176,6 +201,16 @@ class Bus:
             out.release()
             if timer is not None:
                 timer.cancel()
+
+    async def _stored(self, outbox: "Outbox", encoded: Encoded, timeout: float | None) -> None:
+        expired = PublishTimeout(f"Publishing timed out after waiting {timeout} seconds.")
+        if timeout is not None and timeout <= 0:
+            raise expired
+        try:
+            async with asyncio.timeout(timeout):
+                await asyncio.wrap_future(outbox.put(encoded))
+        except TimeoutError:
+            raise expired from None
 
     def subscribe(
         self,

@@ -29,13 +29,13 @@ from .faces import (
 )
 from .forking import setting_up
 from .message import SERIALIZED_MESSAGE_SCHEMA, SEVERITIES, Message, dumps, loads
-from .publisher_settings import is_mandatory
+from .publisher_settings import is_mandatory, outbox_options
 from .signals import pre_publish_signal, publish_failed_signal, publish_signal
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
-    from .sync.service import Consumers, PendingPublish, Service
+    from .sync.service import Consumers, PendingPublish, PendingRecord, Service
     from .twisted.consumer import Consumer as Consumer
 
 _log = logging.getLogger(__name__)
@@ -118,7 +118,11 @@ def _make_service() -> "Service":
 
     from .sync.service import Service
 
-    service = Service(config.connection_options(config.conf), make_twisted_face=_twisted_face)
+    service = Service(
+        config.connection_options(config.conf),
+        make_twisted_face=_twisted_face,
+        outbox=outbox_options(config.conf),
+    )
     monitoring = config.conf["monitoring"]
     if monitoring:
         try:
@@ -155,7 +159,7 @@ os.register_at_fork(after_in_child=_forget_inherited_service)
 class _Attempt:
     """A publish that has begun; signals tell how it ends."""
 
-    def __init__(self, message: Message, pending: "PendingPublish") -> None:
+    def __init__(self, message: Message, pending: "PendingPublish | PendingRecord") -> None:
         self._message = message
         self._pending = pending
 
@@ -194,11 +198,14 @@ def _twisted_publish_wrapper(message: Message, exchange: str | None) -> _Attempt
 
 
 def publish(message: Message, exchange: str | None = None, timeout: float | None = 30) -> None:
-    """Publish a message and return when the broker has confirmed it.
+    """Publish a message and return when the broker has confirmed it, or when it is in the outbox.
 
     Callable from any thread. A connection that is lost meanwhile is made again, and the message sent
     again: it may then arrive twice. A confirm says that the broker took the message, not that a queue was
     bound for it, unless ``mandatory`` in the table ``publisher`` of the configuration asks for one.
+
+    With an outbox (the table ``outbox`` of the configuration) a message is stored first, and sent in the
+    background; of the errors below those of the broker do not come then.
 
     Args:
         message: Validated first.
@@ -213,8 +220,10 @@ def publish(message: Message, exchange: str | None = None, timeout: float | None
         ExchangeNotFound: There is no such exchange.
         PublishNacked: The broker refused the message, for example because a queue is full.
         PublishReturned: No queue was bound for the message, and one is mandatory.
+        OutboxFull: The outbox holds as much as it may.
+        OutboxError: The outbox cannot be written.
         ConnectionException: The broker refuses us.
-        ConfigurationException: The URL or the TLS settings are wrong.
+        ConfigurationException: The URL, the TLS settings or the outbox are wrong.
         RuntimeError: Called in a thread whose event loop it would block. Nothing was sent.
     """
     _twisted_publish_wrapper(message, exchange).wait(timeout=timeout)

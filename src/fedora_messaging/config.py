@@ -20,7 +20,7 @@ from ._version import __version__ as _fedora_version
 from .consumer_settings import validate_consumer
 from .exceptions import ConfigurationException
 from .options import PREFETCH_MAX, BindingOptions, ConnectionOptions, QosOptions, QueueOptions, TLSOptions
-from .publisher_settings import validate_publisher
+from .publisher_settings import validate_outbox, validate_publisher
 from .tables import check_number
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ DEFAULTS: dict[str, Any] = {
 }
 
 #: Settings beyond version 3.9's.
-_EXTENSIONS = frozenset({"amqp_url_file", "consumer", "publisher"})
+_EXTENSIONS = frozenset({"amqp_url_file", "consumer", "outbox", "publisher"})
 _RESERVED_PROPERTIES = ("version", "information", "product")
 _QUEUE_KEYS = ("durable", "auto_delete", "exclusive", "arguments")
 _BINDING_KEYS = ("exchange", "routing_keys")
@@ -344,6 +344,8 @@ class LazyConfig(dict[str, Any]):
     def __repr__(self) -> str:
         shown = dict(dict.items(self))
         shown["amqp_url"] = _redacted(shown.get("amqp_url"))
+        if isinstance(shown.get("outbox"), dict) and "url" in shown["outbox"]:
+            shown["outbox"] = {**shown["outbox"], "url": amqp_url.redact(str(shown["outbox"]["url"]))}
         if isinstance(shown.get("tls"), dict):
             shown["tls"] = {
                 name: "***" if isinstance(path, str) and not path.isprintable() else path
@@ -475,6 +477,8 @@ def _validate(settings: dict[str, Any]) -> None:
         validate_consumer(settings["consumer"])
     if "publisher" in settings:
         validate_publisher(settings["publisher"])
+    if "outbox" in settings:
+        validate_outbox(settings["outbox"])
 
 
 conf = LazyConfig()

@@ -122,6 +122,14 @@ class ExchangeNotFound(PublishException):
     """The exchange to publish to does not exist on the broker."""
 
 
+class OutboxError(PublishException):
+    """The outbox could not store the message."""
+
+
+class OutboxFull(OutboxError):
+    """The outbox holds as much as its limits allow, because the broker takes nothing."""
+
+
 class ConnectionException(_Reasoned):
     """A connection could not be made, or was lost.
 

@@ -170,6 +170,25 @@ class DedupeOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class OutboxOptions:
+    """Where messages are stored before they are sent; one of ``path`` and ``url`` is given.
+
+    Attributes:
+        path: SQLite file.
+        url: PostgreSQL, as SQLAlchemy takes it; never shown by ``repr``.
+        max_messages: Messages it may hold.
+        max_bytes: Bytes they may have.
+        max_age: Seconds that the oldest may have waited for nothing more to be taken; ``None`` for ever.
+    """
+
+    path: str | None = None
+    url: str | None = field(default=None, repr=False)
+    max_messages: int = 100_000
+    max_bytes: int = 1_000_000_000
+    max_age: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ConsumerOptions:
     """What becomes of the messages of a queue.
 

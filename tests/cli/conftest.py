@@ -86,6 +86,13 @@ class Queues:
             assert time.monotonic() < deadline, f"{found} messages wait, not {count}"
             time.sleep(0.01)
 
+    def take(self, queue: str) -> list[bytes]:
+        """Empty a queue of its ready messages."""
+        found: list[bytes] = []
+        while (got := self.channel.basic_get(queue, auto_ack=True))[0] is not None:
+            found.append(got[2])
+        return found
+
     def close(self) -> None:
         """Delete the queues and disconnect."""
         with self.connection, self.connection.channel() as channel:

@@ -10,7 +10,7 @@ from tests.client.scripted import ScriptedBroker, ScriptedLink
 from tests.client.support import message, run, soon
 
 from fedora_messaging.client.group import ConsumerGroup
-from fedora_messaging.client.publisher import encode
+from fedora_messaging.client.publisher import encode, outgoing
 from fedora_messaging.client.supervisor import Supervisor
 from fedora_messaging.options import ConnectionOptions, QosOptions, QueueOptions
 from fedora_messaging.wire import methods as m
@@ -55,7 +55,7 @@ def test_p14_broker_that_opens_no_channel_for_publishing() -> None:
             supervisor = Supervisor(options(broker))
             outcomes: list[Exception | None] = []
             try:
-                supervisor.submit(encode(message("q"), "amq.topic", outcomes.append))
+                supervisor.submit(outgoing(encode(message("q"), "amq.topic", False), outcomes.append))
                 await soon(lambda: outcomes)
             finally:
                 await supervisor.close()
@@ -73,7 +73,7 @@ def test_p15_closing_a_connection_that_answers_nothing() -> None:
             broker.on_publish = lambda _link, _content: None
             supervisor = Supervisor(options(broker))
             outcomes: list[Exception | None] = []
-            supervisor.submit(encode(message("q"), "amq.topic", outcomes.append))
+            supervisor.submit(outgoing(encode(message("q"), "amq.topic", False), outcomes.append))
             await soon(lambda: broker.published)
             await asyncio.wait_for(supervisor.close(), 15)
             assert [str(error) for error in outcomes] == ["the client is closed"]

@@ -44,6 +44,8 @@ EXAMPLES: list[exceptions.BaseException] = [
     exceptions.PublishTimeout(reason="no confirm within 30 s"),
     exceptions.PublishForbidden(reason=CLOSED),
     exceptions.ExchangeNotFound(reason=CLOSED),
+    exceptions.OutboxError("the disk is full"),
+    exceptions.OutboxFull("it holds 100000 messages"),
     exceptions.ConnectionException(),
     exceptions.ConnectionException("lost", 5),
     exceptions.ConnectionException("lost", reason=OSError(111, "refused"), other=1),

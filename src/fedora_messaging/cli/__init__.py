@@ -15,6 +15,7 @@ from .datagrepper import fetch_message as _get_message
 from .demo import demo
 from .dlq import dlq
 from .group import cli
+from .outbox import outbox
 from .publish import publish
 from .reconsume import reconsume
 from .record import Recorder, record
@@ -24,7 +25,7 @@ from .schema import schema
 _log = logging.getLogger(__name__)
 _consume = consume_as_told
 
-for _command in (broker, consume, demo, dlq, publish, reconsume, record, replay, schema):
+for _command in (broker, consume, demo, dlq, outbox, publish, reconsume, record, replay, schema):
     cli.add_command(_command)
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "consume",
     "demo",
     "dlq",
+    "outbox",
     "publish",
     "reconsume",
     "record",

@@ -5,7 +5,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..exceptions import (
     AMQPError,
@@ -117,7 +117,27 @@ class Outgoing:
         return not self.abandoned
 
 
-def encode(message: Message, exchange: Any, settled: Settled, mandatory: bool = False) -> Outgoing:
+class Encoded(NamedTuple):
+    """A message as it is sent.
+
+    Attributes:
+        exchange: Exchange to publish to.
+        routing_key: Topic with its prefix.
+        method: ``basic.publish``, encoded.
+        properties: Encoded.
+        body: The body.
+        mandatory: Whether a queue must be bound for it.
+    """
+
+    exchange: str
+    routing_key: str
+    method: bytes
+    properties: bytes
+    body: bytes
+    mandatory: bool
+
+
+def encode(message: Message, exchange: Any, mandatory: bool) -> Encoded:
     """Encode a message once, however often it has to be sent.
 
     Raises:
@@ -126,9 +146,16 @@ def encode(message: Message, exchange: Any, settled: Settled, mandatory: bool = 
     """
     if not isinstance(exchange, str):
         raise TypeError(f"the exchange must be text, but is a {type(exchange).__name__}")
-    method = m.BasicPublish(exchange, message._encoded_routing_key, mandatory).encode()
+    routing_key = message._encoded_routing_key
+    method = m.BasicPublish(exchange, routing_key, mandatory).encode()
     properties = encode_properties(message._properties)
-    return Outgoing(exchange, method, properties, message._encoded_body, settled, mandatory)
+    return Encoded(exchange, routing_key, method, properties, message._encoded_body, mandatory)
+
+
+def outgoing(encoded: Encoded, settled: Settled) -> Outgoing:
+    """Make a publish of a message."""
+    exchange, _routing_key, method, properties, body, mandatory = encoded
+    return Outgoing(exchange, method, properties, body, settled, mandatory)
 
 
 class Publisher:

@@ -5,7 +5,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from ..exceptions import (
     BadDeclaration,
@@ -32,6 +32,18 @@ Result = TypeVar("Result")
 _CONFIRM_GRACE: Final = 5.0
 
 
+class Outbox(Protocol):
+    """What is sent in the background."""
+
+    def start(self, supervisor: "Supervisor") -> None:
+        """Begin to send."""
+        ...
+
+    async def close(self, grace: float) -> None:
+        """Stop sending, after a chance of some seconds for what is there."""
+        ...
+
+
 class Supervisor:
     """Dials, backs off, dials again, and replays publisher and consumers on each new connection.
 
@@ -45,6 +57,7 @@ class Supervisor:
         consumers: Those that have not ended.
         ended_stats: What those that have ended did.
         reconnects: How often a connection replaced one that was lost.
+        trouble: Why the last attempt to connect failed; empty if it did not.
         ended_by: What ended the last consumer that failed; ``None`` once another one is started.
     """
 
@@ -65,10 +78,12 @@ class Supervisor:
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self.reconnects = 0
+        self.trouble = ""
         self._drainers: set[object] = set()
         self._was_connected = False
         self.ended_by: BaseException | None = None
         self._given_up: ConnectionException | None = None
+        self._outbox: Outbox | None = None
         self._sleeping: asyncio.Future[None] | None = None
 
     @property
@@ -101,6 +116,11 @@ class Supervisor:
         waiter: asyncio.Future[Connection] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         return await waiter
+
+    def send(self, outbox: "Outbox") -> None:
+        """Publish what comes into an outbox, which is closed with the client; needs a running loop."""
+        self._outbox = outbox
+        outbox.start(self)
 
     def submit(self, out: Outgoing) -> None:
         """Publish."""
@@ -171,6 +191,8 @@ class Supervisor:
                 # Callbacks that still run may publish, as long as there is a broker.
                 self.drain(self, "the client was closed")
                 await asyncio.gather(*[consumer.stop() for consumer in list(self.consumers)])
+            if self._outbox is not None:
+                await self._outbox.close(_CONFIRM_GRACE if self.connected else 0.0)
             await self._let_publishes_end()
         except asyncio.CancelledError:
             # Callbacks take longer than they are waited for: the broker is to have their messages back.
@@ -278,24 +300,31 @@ class Supervisor:
     async def _connect(self) -> Connection | None:
         try:
             self._options = self._choose()
-            return await Connection.open(self._options)
+            connection = await Connection.open(self._options)
         except Unreachable as error:
+            self.trouble = str(error)
             _log.warning("%s; trying again", error)
         except HandshakeCut as error:
             # The same broker let us in before, so this is the network's doing. At first it may be that what
             # listens there is no broker, and whoever waits is told.
+            self.trouble = str(error)
             _log.warning("%s; trying again", error)
             if not self._was_connected:
                 self._fail_waiters(error)
                 self.publisher.fail_waiting(error)
         except (ConnectionException, ConfigurationException) as error:
+            self.trouble = str(error)
             _log.error("%s", error)  # noqa: TRY400 - a traceback would only show our own code
             self._fail_waiters(error)
             self.publisher.fail_waiting(error)
         except Exception as error:
             # A mistake of ours must not leave a process deaf.
+            self.trouble = str(error)
             _log.exception("Connecting failed in an unexpected way; trying again")
             self._fail_waiters(ConnectionException(str(error), reason=error))
+        else:
+            self.trouble = ""
+            return connection
         return None
 
     def _choose(self) -> ConnectionOptions:

@@ -38,6 +38,7 @@ class Snapshot:
         reconnects: How often a connection replaced one that was lost.
         blocked: Why the broker takes no publishes now, or ``None``.
         queues: The living consumers.
+        outbox: What waits to be sent, if messages are stored first.
     """
 
     connected: bool
@@ -48,6 +49,7 @@ class Snapshot:
     reconnects: int
     blocked: str | None
     queues: tuple["QueueSnapshot", ...]
+    outbox: "OutboxSnapshot | None" = None
 
     @property
     def in_flight(self) -> int:
@@ -69,6 +71,22 @@ class Snapshot:
     def ready_counters(self) -> dict[str, int]:
         """Return the counters that ``/ready`` shows."""
         return {name: getattr(self.consumed, name) for name in _READY_COUNTERS}
+
+
+class OutboxSnapshot(NamedTuple):
+    """An outbox at one moment.
+
+    Attributes:
+        messages: How many messages are in it.
+        bytes: Their bytes.
+        oldest: For how many seconds the oldest has waited; ``None`` without any.
+        sending: Whether it is this process that sends them.
+    """
+
+    messages: int
+    bytes: int
+    oldest: float | None
+    sending: bool
 
 
 class QueueSnapshot(NamedTuple):
@@ -156,6 +174,7 @@ def status(snapshot: Snapshot) -> Answer:
             "reconnects": snapshot.reconnects,
             "published": snapshot.published,
             "consumed": snapshot.consumed.as_dict(),
+            "outbox": None if snapshot.outbox is None else snapshot.outbox._asdict(),
             "in_flight": snapshot.in_flight,
             "oldest_in_flight": snapshot.oldest_in_flight,
             "last_message": snapshot.last_message,

@@ -59,6 +59,7 @@ class _SnapshotCollector(Collector):
         for name, text in _HELP.items():
             yield CounterMetricFamily(f"fedora_messaging_{name}", text, getattr(snapshot.consumed, name))
         yield self._invalid()
+        yield from self._outbox()
         yield from self._queues()
 
     def _invalid(self) -> Metric:
@@ -68,6 +69,19 @@ class _SnapshotCollector(Collector):
         for kind, number in self._snapshot.consumed.invalid_kinds.items():
             family.add_metric([kind], number)
         return family
+
+    def _outbox(self) -> Iterator[Metric]:
+        outbox = self._snapshot.outbox
+        if outbox is not None:
+            yield GaugeMetricFamily(
+                "fedora_messaging_outbox_messages", "Messages to be sent.", outbox.messages
+            )
+            yield GaugeMetricFamily("fedora_messaging_outbox_bytes", "Their bytes.", outbox.bytes)
+            yield GaugeMetricFamily(
+                "fedora_messaging_outbox_oldest_seconds",
+                "For how long the oldest of them has waited.",
+                outbox.oldest or 0.0,
+            )
 
     def _queues(self) -> Iterator[Metric]:
         for name, (kind, text) in _QUEUES.items():

@@ -15,16 +15,23 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from ..client.backoff import Backoff
 from ..client.group import ConsumerGroup
 from ..client.hooks import Hooks
-from ..client.publisher import Outgoing, encode
+from ..client.publisher import Encoded, Outgoing, encode, outgoing
 from ..client.runners import is_coroutine_callback
 from ..client.supervisor import Supervisor
-from ..exceptions import ConnectionException, PublishTimeout
+from ..exceptions import ConnectionException, OutboxError, PublishTimeout
 from ..message import Message
-from ..options import BindingOptions, ConnectionOptions, ConsumerOptions, QosOptions, QueueOptions
+from ..options import (
+    BindingOptions,
+    ConnectionOptions,
+    ConsumerOptions,
+    OutboxOptions,
+    QosOptions,
+    QueueOptions,
+)
 from ..transport.tls import client_context
 from . import endpoints
 from .callback_loop import CallbackLoop
-from .endpoints import QueueSnapshot, Snapshot
+from .endpoints import OutboxSnapshot, QueueSnapshot, Snapshot
 from .monitoring import Monitor
 from .portal import Portal
 from .signals import InterruptibleWait
@@ -32,12 +39,17 @@ from .signals import InterruptibleWait
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from ..client.outbox.sender import Outbox
+
 _log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
 #: Seconds that running callbacks get to end when the interpreter exits.
 _EXIT_GRACE: Final = 30.0
+
+#: Seconds for the outbox to tell what is in it.
+_PATIENCE: Final = 2.0
 
 #: What a Twisted service has and programs use.
 _TWISTED_NAMES: Final = frozenset(
@@ -50,13 +62,13 @@ class PendingPublish:
 
     __slots__ = ("_error", "_lock", "_out", "_service")
 
-    def __init__(self, service: "Service", message: Message, exchange: str, mandatory: bool) -> None:
+    def __init__(self, service: "Service", encoded: Encoded) -> None:
         # A lock is the cheapest thing to wait for: it is released when the publish is settled.
         self._lock = threading.Lock()
         self._lock.acquire()
         self._error: Exception | None = None
         self._service = service
-        self._out = encode(message, exchange, self._settled, mandatory)
+        self._out = outgoing(encoded, self._settled)
 
     @property
     def outgoing(self) -> Outgoing:
@@ -84,6 +96,31 @@ class PendingPublish:
             raise self._error
 
 
+class PendingRecord:
+    """A message on its way into the outbox."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self, future: "Future[None]") -> None:
+        self._future = future
+
+    def wait(self, timeout: float | None) -> None:
+        """Return when the message is on disk.
+
+        Raises:
+            PublishTimeout: It was not so in time; it may be nevertheless.
+            OutboxFull: The outbox holds as much as it may.
+            OutboxError: The outbox cannot be written.
+        """
+        try:
+            self._future.result(timeout)
+        except TimeoutError:
+            if self._future.done() and not self._future.cancelled():
+                raise
+            self._future.cancel()
+            raise PublishTimeout(f"Publishing timed out after waiting {timeout} seconds.") from None
+
+
 class Service:
     """One connection for all threads of this process.
 
@@ -91,9 +128,10 @@ class Service:
         options: Where to connect.
         backoff: Delays between attempts to connect.
         make_twisted_face: Makes what the attributes of a Twisted service are looked up on.
+        outbox: Where messages are stored before they are sent, if they are.
 
     Raises:
-        ConfigurationException: The TLS settings are wrong.
+        ConfigurationException: The TLS settings are wrong, or the outbox cannot be used.
     """
 
     def __init__(
@@ -102,11 +140,13 @@ class Service:
         *,
         backoff: Backoff | None = None,
         make_twisted_face: Callable[["Service"], Any] | None = None,
+        outbox: OutboxOptions | None = None,
     ) -> None:
         if options.tls is not None:
             client_context(options.tls)  # wrong settings are told here, not in the loop's thread
         self.options = options
         self.pid = os.getpid()
+        self.outbox = None if outbox is None else _open_outbox(outbox)
         self._portal = Portal("fedora-messaging")
         self._callback_loop = CallbackLoop()
         self._supervisor = Supervisor(options, backoff)
@@ -115,6 +155,8 @@ class Service:
         self._monitor: Monitor | None = None
         self._stuck_after = math.inf
         self._make_twisted_face = make_twisted_face
+        if self.outbox is not None:
+            self._portal.post(self._supervisor.send, self.outbox)
 
     def __getattr__(self, name: str) -> Any:
         # In version 3.9 the service of a process was Twisted's; programs that know it see it still.
@@ -199,7 +241,19 @@ class Service:
             reconnects=supervisor.reconnects,
             blocked=supervisor.blocked,
             queues=queues,
+            outbox=self._outbox_snapshot(now),
         )
+
+    def _outbox_snapshot(self, now: float) -> OutboxSnapshot | None:
+        if self.outbox is None or self._closed:
+            return None
+        try:
+            messages, size, oldest = self.outbox.store.usage().result(_PATIENCE)
+        except (OutboxError, TimeoutError) as error:
+            _log.warning("What is in the outbox cannot be told: %s", error)
+            return None
+        age = None if oldest is None else max(0.0, now - oldest)
+        return OutboxSnapshot(messages, size, age, self.outbox.sending)
 
     def stop_trying(self) -> None:
         """Let the present connection be the last one."""
@@ -210,14 +264,17 @@ class Service:
         """Whether we are in a coroutine callback."""
         return self._portal.is_current_thread or self._callback_loop.is_current_thread
 
-    def publish(self, message: Message, exchange: str, mandatory: bool) -> PendingPublish:
-        """Begin to publish a valid message.
+    def publish(self, message: Message, exchange: str, mandatory: bool) -> PendingPublish | PendingRecord:
+        """Begin to publish a valid message, or to record it if there is an outbox.
 
         Raises:
             EncodingError: The topic is too long, or a header has a type that AMQP lacks.
             TypeError: The body holds something that JSON lacks, or the exchange is no text.
         """
-        pending = PendingPublish(self, message, exchange, mandatory)
+        encoded = encode(message, exchange, mandatory)
+        if self.outbox is not None:
+            return PendingRecord(self.outbox.put(encoded))
+        pending = PendingPublish(self, encoded)
         self.submit(pending.outgoing)
         return pending
 
@@ -402,6 +459,13 @@ class Consumers:
             self._starting.cancel()
         elif self._group is not None:
             self._stopping = asyncio.ensure_future(self._group.stop())
+
+
+def _open_outbox(options: OutboxOptions) -> "Outbox":
+    # Few programs have one.
+    from ..client.outbox.sender import Outbox
+
+    return Outbox(options)
 
 
 async def _await(result: Awaitable[Any]) -> None:

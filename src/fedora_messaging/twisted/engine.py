@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
 from ..client.backoff import Backoff
-from ..client.publisher import encode
+from ..client.publisher import encode, outgoing
 from ..client.runners import in_other_loop
 from ..client.supervisor import Supervisor
 from ..exceptions import ConnectionException
@@ -144,20 +144,24 @@ class Engine:
         return deferred
 
     def publish(self, message: Message, exchange: str, mandatory: bool) -> "Deferred[None]":
-        """Publish a message; fires when the broker has confirmed."""
+        """Publish a message; fires when the broker has confirmed, or when it is in the outbox."""
         deferred: Deferred[None] = Deferred(lambda _deferred: out.abandon())
 
         def settled(error: Exception | None) -> None:
             in_reactor(_publish_settled, deferred, error)
 
         try:
-            out = encode(message, exchange, settled, mandatory)
+            encoded = encode(message, exchange, mandatory)
         except Exception:
             return fail()
+        out = outgoing(encoded, settled)
 
         def begin(service: Service | None) -> None:
             if service is None:
                 deferred.errback(Failure(_stopped()))
+            elif service.outbox is not None:
+                stored = service.outbox.put(encoded)
+                stored.add_done_callback(lambda stored: in_reactor(_settle, deferred, stored))
             else:
                 service.submit(out)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -319,6 +320,22 @@ async def publish_waits_for_the_broker(stage: Stage) -> None:
     proxy.resume()
     await publishing
     assert stage.admin.take(queue) == [body(1)]
+
+
+async def by_way_of_an_outbox(stage: Stage) -> None:
+    """Fires when the message is stored, though the broker is away."""
+    proxy, queue = stage.proxy(), stage.queue()
+    proxy.refuse()
+    with tempfile.TemporaryDirectory() as directory:
+        config.conf["outbox"] = {"path": f"{directory}/outbox.db"}
+        await _set_up(stage, proxy.url())
+        for number in range(3):
+            assert await nothing(api.twisted_publish(message(queue, number)))
+        assert stage.admin.ready(queue) == 0
+        proxy.resume()
+        await stage.eventually(lambda: stage.admin.ready(queue) == 3)
+        await in_thread(api.close)
+    assert stage.admin.take(queue) == [b'{"number": 0}', b'{"number": 1}', b'{"number": 2}']
 
 
 async def p14_connection_lost_before_the_confirm(stage: Stage) -> None:

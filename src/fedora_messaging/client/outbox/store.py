@@ -1,0 +1,280 @@
+"""The outbox as a store: one thread, whose writes are committed in groups."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any, Final, NamedTuple, TypeVar
+
+from ...display import printable
+from ...exceptions import ConfigurationException, OutboxError, OutboxFull
+from ...options import OutboxOptions
+from . import table
+from .database import Database, DatabaseError, SqliteDatabase
+from .table import Failure, Row, Topic, Usage
+
+_log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+#: Writes that share a commit at most.
+_GROUP: Final = 1000
+#: Seconds for which what others have added and sent may be overlooked.
+_USAGE_AGE: Final = 1.0
+
+
+class _Put(NamedTuple):
+    values: dict[str, Any]
+    future: "Future[None]"
+
+
+class _Call(NamedTuple):
+    call: Callable[[], Any]
+    future: "Future[Any]"
+
+    def settle(self) -> None:
+        if not self.future.set_running_or_notify_cancel():
+            return
+        try:
+            result = self.call()
+        except DatabaseError as error:
+            self.future.set_exception(OutboxError(str(error)))
+        except Exception as error:  # as in _write
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(result)
+
+
+class OutboxStore:
+    """Takes messages from any thread; whoever sends them asks from an event loop.
+
+    Args:
+        options: Where it is, and its limits.
+        on_put: Called, in the store's thread, when messages were added.
+
+    Raises:
+        ConfigurationException: The database cannot be used.
+    """
+
+    def __init__(self, options: OutboxOptions, on_put: Callable[[], None]) -> None:
+        self._options = options
+        self._on_put = on_put
+        self._database = _open(options)
+        self._created = False
+        self._usage = Usage(0, 0, None)
+        self._usage_read = 0.0
+        self._jobs: SimpleQueue[_Put | int | _Call | None] = SimpleQueue()
+        self._sent: list[int] = []
+        self._closed: Future[None] = Future()
+        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
+        self._thread.start()
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages to people: never with a password."""
+        return self._database.name
+
+    # Any thread
+
+    def put(self, values: dict[str, Any]) -> "Future[None]":
+        """Add a message; the result comes when it is on disk.
+
+        The future fails with OutboxFull or OutboxError.
+        """
+        future: Future[None] = Future()
+        self._jobs.put(_Put(values, future))
+        return future
+
+    def delete(self, row_id: int) -> None:
+        """A message was sent; it is removed soon."""
+        self._jobs.put(row_id)
+
+    def usage(self) -> "Future[Usage]":
+        """Ask what is in the outbox; this and what follows fails with OutboxError."""
+        return self._call(lambda: self._read_usage(0.0))
+
+    def failures(self, most: int) -> "Future[list[Failure]]":
+        """Ask for messages that could not be sent so far, oldest first."""
+
+        def read() -> list[Failure]:
+            rows = self._query(table.FAILURES, {"most": most})
+            return [Failure(Topic(exchange, key), attempts, error) for exchange, key, attempts, error in rows]
+
+        return self._call(read)
+
+    def topics(self) -> "Future[list[Topic]]":
+        """Ask for all topics of which there are messages."""
+        return self._call(lambda: [Topic(*row) for row in self._query(table.TOPICS, {})])
+
+    def rows(self, topic: Topic, most: int) -> "Future[list[Row]]":
+        """Ask for the oldest messages of a topic."""
+
+        def read() -> list[Row]:
+            # Those that were sent, and could not be removed so far, are not sent again.
+            most_read = most + len(self._sent)
+            rows = self._query(table.ROWS, {**topic._asdict(), "most": most_read})
+            return [
+                Row(number, bool(mandatory), bytes(properties), bytes(body))
+                for number, mandatory, properties, body in rows
+                if number not in self._sent
+            ]
+
+        return self._call(read)
+
+    def failed(self, row_id: int, error: str) -> "Future[None]":
+        """Note that a message could not be sent."""
+
+        def note() -> None:
+            with self._database.transaction():
+                self._database.run(table.FAILED, {"id": row_id, "error": printable(error)})
+
+        return self._call(note)
+
+    def lock(self) -> "Future[bool]":
+        """Become the only one that sends, or see that one still is."""
+        return self._call(self._database.lock)
+
+    def unlock(self) -> "Future[None]":
+        """Let somebody else send."""
+        return self._call(self._database.unlock)
+
+    def flushed(self) -> "Future[None]":
+        """The result comes when all that was deleted is gone from the disk."""
+
+        def check() -> None:
+            if self._sent:
+                raise DatabaseError("messages that were sent cannot be removed from it")
+
+        return self._call(check)
+
+    def close(self) -> "Future[None]":
+        """Do what was asked for, and end; the result comes then."""
+        self._jobs.put(None)
+        return self._closed
+
+    def _call(self, call: Callable[[], Result]) -> "Future[Result]":
+        future: Future[Result] = Future()
+        self._jobs.put(_Call(call, future))
+        return future
+
+    # The thread
+
+    def _run(self) -> None:
+        over = False
+        while not over:
+            batch = [self._jobs.get()]
+            while len(batch) < _GROUP and not self._jobs.empty():
+                batch.append(self._jobs.get())
+            puts: list[_Put] = []
+            calls: list[_Call] = []
+            for job in batch:
+                if job is None:
+                    over = True
+                elif isinstance(job, int):
+                    self._sent.append(job)
+                elif isinstance(job, _Call):
+                    calls.append(job)
+                elif job.future.set_running_or_notify_cancel():
+                    puts.append(job)
+            self._write(puts)
+            for call in calls:
+                call.settle()
+        self._database.close()
+        self._closed.set_result(None)
+
+    def _write(self, puts: list[_Put]) -> None:
+        """Add and remove in one commit."""
+        if not puts and not self._sent:
+            return
+        try:
+            self._prepare()
+            accepted = [put for put in puts if not self._is_refused(put)]
+            with self._database.transaction():
+                if accepted:
+                    self._database.run_many(table.INSERT, [put.values for put in accepted])
+                if self._sent:
+                    self._database.run_many(table.DELETE, [{"id": number} for number in self._sent])
+        except Exception as error:  # a mistake of ours belongs to whoever asked, and must not end the thread
+            self._usage_read = 0.0
+            for put in puts:
+                if not put.future.done():
+                    put.future.set_exception(self._explain(error))
+            return
+        self._sent.clear()
+        for put in accepted:
+            put.future.set_result(None)
+        if accepted:
+            self._on_put()
+
+    def _explain(self, error: Exception) -> Exception:
+        if isinstance(error, DatabaseError):
+            return OutboxError(f"the outbox {self.name} cannot be used: {error}")
+        return error
+
+    def _is_refused(self, put: _Put) -> bool:
+        why = self._why_full(put, _USAGE_AGE) and self._why_full(put, 0.0)
+        if why is None:
+            usage, size = self._usage, put.values["size"]
+            oldest = put.values["created"] if usage.oldest is None else usage.oldest
+            self._usage = Usage(usage.messages + 1, usage.bytes + size, oldest)
+            return False
+        put.future.set_exception(
+            OutboxFull(
+                f"the outbox {self.name} is full: {why}; nothing more is taken until the broker has taken "
+                "some of it (see `fedora-messaging outbox status`)"
+            )
+        )
+        return True
+
+    def _why_full(self, put: _Put, usage_age: float) -> str | None:
+        usage, options = self._read_usage(usage_age), self._options
+        if usage.messages >= options.max_messages:
+            return f"it holds {usage.messages} messages (max_messages)"
+        if usage.bytes + put.values["size"] > options.max_bytes:
+            return f"it holds {usage.bytes} bytes of at most {options.max_bytes} (max_bytes)"
+        if options.max_age is not None and usage.oldest is not None:
+            age = time.time() - usage.oldest
+            if age > options.max_age:
+                return f"its oldest message has waited for {age:.0f} s (max_age)"
+        return None
+
+    def _read_usage(self, age: float) -> Usage:
+        now = time.monotonic()
+        if not self._usage_read or now - self._usage_read >= age:
+            ((messages, size, oldest),) = self._query(table.USAGE, {})
+            self._usage, self._usage_read = Usage(messages, int(size), oldest), now
+        return self._usage
+
+    def _query(self, statement: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+        self._prepare()
+        return self._database.run(statement, values)
+
+    def _prepare(self) -> None:
+        if self._created:
+            return
+        try:
+            # Who may not create tables may use one that is there.
+            self._database.run(table.PROBE)
+        except DatabaseError:
+            with self._database.transaction():
+                for statement in table.CREATE[self._database.dialect]:
+                    self._database.run(statement)
+        self._created = True
+
+
+def _open(options: OutboxOptions) -> Database:
+    where = f'"path" in [outbox] is {options.path}' if options.path is not None else '"url" in [outbox]'
+    try:
+        if options.path is not None:
+            return SqliteDatabase(options.path)
+        try:
+            from .sql import SqlDatabase
+        except ImportError as error:
+            raise ConfigurationException(
+                '"url" in [outbox] needs SQLAlchemy: pip install "fedora-messaging[sql]"'
+            ) from error
+        return SqlDatabase(options.url or "")
+    except DatabaseError as error:
+        raise ConfigurationException(f"{where}, which cannot be used: {error}") from None
