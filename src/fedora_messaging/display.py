@@ -6,6 +6,16 @@ from typing import Final
 LIMIT: Final = 300
 
 
+def explained(error: BaseException) -> str:
+    """Return an error as one line, with the notes that were added to it (PEP 678)."""
+    return printable(error) + notes_of(error)
+
+
+def notes_of(error: BaseException) -> str:
+    """Return the notes, each after a semicolon."""
+    return "".join(f"; {printable(note)}" for note in getattr(error, "__notes__", ()))
+
+
 def printable(value: object, limit: int = LIMIT) -> str:
     r"""Return a value as one line that is safe in logs and on terminals.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from . import config, signals
 from .client.hooks import Hooks
-from .display import printable
+from .display import explained, printable
 from .exceptions import ConfigurationException
 from .message import Message
 from .options import BindingOptions, QosOptions, QueueOptions
@@ -73,7 +73,7 @@ def publish_failed(message: Message, error: Exception) -> None:
         printable(getattr(message, "id", None)),
         printable(repr(getattr(message, "topic", None))),
         type(error).__name__,
-        printable(error),
+        explained(error),
     )
     if signals.publish_failed_signal.receivers:
         try:

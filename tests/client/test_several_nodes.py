@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.client.support import Consuming, eventually, message, numbers, plan
@@ -72,6 +72,35 @@ def test_clients_spread_over_the_nodes(settings: LazyConfig) -> None:
             if len(chosen) == 2:
                 return
         pytest.fail("one node is never chosen")
+
+
+def test_addresses_of_one_name_are_tried_in_random_order(
+    settings: LazyConfig, monkeypatch: pytest.MonkeyPatch, nobody: str
+) -> None:
+    """A name that stands for all nodes of a cluster; those that are down are passed over."""
+    resolve = socket.getaddrinfo
+    with Broker() as first, Broker() as second:
+        ports = [first.port, second.port, int(nobody.rpartition(":")[2])]
+
+        def several(host: str, *arguments: Any, **more: Any) -> list[Any]:
+            if host != "cluster.invalid":
+                return resolve(host, *arguments, **more)
+            kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+            return [(*kind, ("127.0.0.1", port)) for port in ports]
+
+        monkeypatch.setattr(socket, "getaddrinfo", several)
+        settings["amqp_url"] = "amqp://cluster.invalid"
+        for broker in (first, second):
+            for _ in range(100):
+                try:
+                    api.publish(message("nowhere"), timeout=15)
+                    connected = bool(broker.close_connections("canary"))
+                finally:
+                    api.close()
+                if connected:
+                    break
+            else:
+                pytest.fail("one address is never chosen")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from .. import api
+from ..display import notes_of
 from ..exceptions import (
     BadDeclaration,
     ConfigurationException,
@@ -87,10 +88,15 @@ def _start(consumers: "Consumers") -> int | None:
     try:
         consumers.start()
     except BadDeclaration as error:
-        _log.error("Unable to declare the %s object on the AMQP broker: %s", error.obj_type, error.reason)
+        _log.error(
+            "Unable to declare the %s object on the AMQP broker: %s%s",
+            error.obj_type,
+            error.reason,
+            notes_of(error),
+        )
         return EXIT_BAD_DECLARATION
     except PermissionException as error:
-        _log.error("The broker does not let us read the queue %s: %s", error.description, error.reason)
+        _log_forbidden(error)
         return EXIT_PERMISSION
     except ConnectionException as error:
         _log.error("%s", error.reason)
@@ -99,6 +105,12 @@ def _start(consumers: "Consumers") -> int | None:
         _log.exception("An unexpected error occurred while registering the consumer")
         return EXIT_REGISTRATION_FAILED
     return None
+
+
+def _log_forbidden(error: PermissionException) -> None:
+    _log.error(
+        "The broker does not let us read the queue %s: %s%s", error.description, error.reason, notes_of(error)
+    )
 
 
 def _explain_end(error: BaseException | None, consumer: object) -> int:
@@ -112,7 +124,7 @@ def _explain_end(error: BaseException | None, consumer: object) -> int:
         _log.error("The consumer was canceled server-side, check with system administrators: %s", error)
         return EXIT_CANCELED
     if isinstance(error, PermissionException):
-        _log.error("The broker does not let us read the queue %s: %s", error.description, error.reason)
+        _log_forbidden(error)
         return EXIT_PERMISSION
     _log.error("Unexpected error occurred in consumer %r: %r", consumer, error)
     return EXIT_CALLBACK_FAILED

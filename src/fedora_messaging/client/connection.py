@@ -1,7 +1,6 @@
 """One AMQP connection as the client sees it, from dialling to its end."""
 
 import asyncio
-import errno
 import logging
 import os
 import platform
@@ -321,9 +320,7 @@ def _client_properties(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _describe(error: OSError) -> str:
-    """Name an error as people know it; asyncio lists all addresses it has tried."""
+    """Name an error as people know it."""
     if isinstance(error, socket.gaierror):
         return "the host name cannot be resolved"
-    if error.errno is not None:
-        return os.strerror(error.errno)
-    return os.strerror(errno.ECONNREFUSED) if f"[Errno {errno.ECONNREFUSED}]" in str(error) else str(error)
+    return str(error) if error.errno is None else os.strerror(error.errno)

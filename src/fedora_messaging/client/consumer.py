@@ -18,7 +18,7 @@ from ..exceptions import (
 )
 from ..options import BindingOptions, ConsumerOptions, QosOptions, QueueOptions
 from ..protocol import events as ev
-from ..protocol.errors import ACCESS_REFUSED, REPLY_SUCCESS
+from ..protocol.errors import ACCESS_REFUSED, NOT_FOUND, REPLY_SUCCESS
 from ..wire import methods as m
 from ..wire.methods import Method
 from .backoff import Backoff
@@ -26,10 +26,11 @@ from .channel import Channel
 from .connection import Connection
 from .delivery import Action, Raw, Verdict
 from .in_flight import InFlight, StreamPosition, is_stream
+from .permissions import CONSUME, name_permission
 from .progress import ProgressWatch
 from .runners import Runner
 from .stats import ConsumerStats
-from .topology import count, declare
+from .topology import count, declare, missing
 
 _log = logging.getLogger("fedora_messaging.twisted.consumer")
 
@@ -192,7 +193,9 @@ class Consumer:
             if self._is_ending and error.reply_code == REPLY_SUCCESS:
                 return  # we closed it ourselves, having been stopped meanwhile
             if error.reply_code == ACCESS_REFUSED:
-                raise PermissionException("queue", self.queue_name, error.reply_text) from error
+                raise self._forbidden(error) from error
+            if error.reply_code == NOT_FOUND and self.queue.passive:
+                raise missing(self.queue, error) from error
             raise ConnectionException(str(error), reason=error) from error
         except BaseException:
             self._channel = None
@@ -204,6 +207,10 @@ class Consumer:
             return
         self.running = True
         _log.info("Successfully registered %r", self)
+
+    def _forbidden(self, error: AMQPError) -> PermissionException:
+        refusal = PermissionException("queue", self.queue_name, error.reply_text)
+        return name_permission(refusal, error, CONSUME)
 
     def _consume_method(self) -> m.BasicConsume:
         arguments = dict(self._options.arguments) if self._stream is None else self._stream.arguments()
@@ -258,7 +265,7 @@ class Consumer:
             self._connection = None
             _log.warning("The connection of %r was lost: %s", self, error.reply_text)
         elif error.reply_code == ACCESS_REFUSED:
-            self._end(PermissionException("queue", self.queue_name, error.reply_text))
+            self._end(self._forbidden(error))
         else:
             _log.warning("The channel was closed by the server, %s. Consuming will resume.", error)
             self._reopen_soon()

@@ -30,6 +30,7 @@ from ..wire import methods as m
 from ..wire.methods import Method
 from ..wire.properties import encode_properties
 from .connection import Connection
+from .permissions import PUBLISH, name_permission
 
 if TYPE_CHECKING:
     from .channel import Channel
@@ -343,7 +344,7 @@ class Publisher:
         reason = ChannelClosed(error.reply_code, error.reply_text)
         if error.reply_code == ACCESS_REFUSED:
             _log.error("The broker does not let us publish to %r: %s", out.exchange, error)
-            self._settle(out, PublishForbidden(reason))
+            self._settle(out, name_permission(PublishForbidden(reason), error, PUBLISH))
         elif error.reply_code == NOT_FOUND:
             self._settle(out, ExchangeNotFound(reason))
         elif out.attempts > 1:

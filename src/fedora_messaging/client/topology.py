@@ -1,14 +1,19 @@
 """Declaring exchanges, queues and bindings."""
 
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from ..exceptions import BadDeclaration, ChannelClosed
 from ..options import BindingOptions, ExchangeOptions, QueueOptions
+from ..protocol.errors import ACCESS_REFUSED
 from ..wire import methods as m
 from .channel import Channel
 from .connection import Connection
+from .permissions import BIND, DECLARE_EXCHANGE, DECLARE_QUEUE, name_permission
+
+_log = logging.getLogger(__name__)
 
 
 async def declare(connection: Connection, queue: QueueOptions, bindings: Sequence[BindingOptions]) -> str:
@@ -22,11 +27,20 @@ async def declare(connection: Connection, queue: QueueOptions, bindings: Sequenc
         ConnectionException: The connection was lost meanwhile.
         NoFreeChannels: There is no channel left.
     """
+    try:
+        async with _own_channel(connection) as channel:
+            name = (await _declare_queue(channel, queue)).queue
+            await _bind_all(channel, name, bindings)
+        return name
+    except BadDeclaration as error:
+        if not (queue.passive and error.obj_type == "queue" and _is_refused(error)):
+            raise
+    # Some brokers do not even let us ask (RabbitMQ 4.2.6 and 4.3.0, without the permission to configure).
+    # Whether the queue is there, binding and consuming tell.
+    _log.info("The broker does not tell whether the queue %s exists; it is taken to", queue.name)
     async with _own_channel(connection) as channel:
-        name = (await _declare_queue(channel, queue)).queue
-        for binding in bindings:
-            await _bind(channel, name, binding)
-    return name
+        await _bind_all(channel, queue.name, bindings)
+    return queue.name
 
 
 async def count(connection: Connection, queue: str) -> int:
@@ -49,7 +63,13 @@ async def declare_exchange(connection: Connection, exchange: ExchangeOptions) ->
         try:
             await channel.call(request, m.ExchangeDeclareOk)
         except ChannelClosed as error:
-            raise BadDeclaration("exchange", _describe_exchange(exchange), error) from error
+            refusal = BadDeclaration("exchange", _describe_exchange(exchange), error)
+            raise name_permission(refusal, error, DECLARE_EXCHANGE) from error
+
+
+def missing(queue: QueueOptions, reason: ChannelClosed) -> BadDeclaration:
+    """Make the error for a queue that turned out not to exist when it was consumed."""
+    return BadDeclaration("queue", _describe_queue(queue), reason)
 
 
 async def bind(connection: Connection, queue: str, binding: BindingOptions) -> None:
@@ -70,18 +90,29 @@ async def _own_channel(connection: Connection) -> AsyncIterator[Channel]:
         raise
 
 
+def _is_refused(error: BadDeclaration) -> bool:
+    return isinstance(error.reason, ChannelClosed) and error.reason.reply_code == ACCESS_REFUSED
+
+
 async def _declare_queue(channel: Channel, queue: QueueOptions) -> m.QueueDeclareOk:
     try:
         return await channel.call(_declaration(queue), m.QueueDeclareOk)
     except ChannelClosed as error:
-        raise BadDeclaration("queue", _describe_queue(queue), error) from error
+        refusal = BadDeclaration("queue", _describe_queue(queue), error)
+        raise name_permission(refusal, error, DECLARE_QUEUE) from error
+
+
+async def _bind_all(channel: Channel, queue: str, bindings: Sequence[BindingOptions]) -> None:
+    for binding in bindings:
+        await _bind(channel, queue, binding)
 
 
 async def _bind(channel: Channel, queue: str, binding: BindingOptions) -> None:
     try:
         await channel.call(_binding(queue, binding), m.QueueBindOk)
     except ChannelClosed as error:
-        raise BadDeclaration("binding", _describe_binding(queue, binding), error) from error
+        refusal = BadDeclaration("binding", _describe_binding(queue, binding), error)
+        raise name_permission(refusal, error, BIND) from error
 
 
 def _declaration(queue: QueueOptions) -> m.QueueDeclare:

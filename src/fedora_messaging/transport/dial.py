@@ -1,6 +1,9 @@
 """Opening network connections."""
 
 import asyncio
+import random
+import socket
+import ssl
 from collections.abc import Callable
 
 from ..options import ConnectionOptions
@@ -10,6 +13,9 @@ from .tls import client_context
 
 async def dial(options: ConnectionOptions, make_link: Callable[[], Link]) -> Link:
     """Connect a new link.
+
+    The addresses of a host name, which may be those of a cluster's nodes, are tried in random order. Each
+    gets its part of the time.
 
     Raises:
         ConfigurationException: The TLS settings are wrong.
@@ -24,7 +30,24 @@ async def dial(options: ConnectionOptions, make_link: Callable[[], Link]) -> Lin
     if options.tls is not None:
         context = client_context(options.tls)
         server_hostname = options.tls.server_hostname or options.host
-    _, link = await loop.create_connection(
-        make_link, options.host, options.port, ssl=context, server_hostname=server_hostname
-    )
-    return link
+    addresses = await loop.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)
+    random.shuffle(addresses)
+    last_error: OSError = OSError(f"the host {options.host} has no address")
+    for family, _type, protocol, _name, address in addresses:
+        try:
+            async with asyncio.timeout(options.connect_timeout / len(addresses)):
+                _, link = await loop.create_connection(
+                    make_link,
+                    str(address[0]),
+                    int(address[1]),
+                    family=family,
+                    proto=protocol,
+                    ssl=context,
+                    server_hostname=server_hostname,
+                )
+            return link
+        except ssl.SSLError:
+            raise  # somebody is there, and it is no use to go on
+        except OSError as error:
+            last_error = error
+    raise last_error
