@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..protocol.confirms import Unconfirmed
-from ..protocol.connection import MAX_BODY
 from ..protocol.errors import (
     NO_ROUTE,
     NOT_ALLOWED,
@@ -28,6 +27,7 @@ from .core.message import Entry, Message
 from .core.queue import Queue
 from .core.vhost import generated_name
 from .reply_to import REPLY_TO, ReplyConsumer
+from .strict import check_prefetch
 from .transaction import Transaction
 
 if TYPE_CHECKING:
@@ -124,7 +124,9 @@ class Channel:
             raise ConnectionError(NOT_IMPLEMENTED, "immediate=true", m.BasicPublish)
         if content.body is None:
             raise ChannelError(
-                PRECONDITION_FAILED, f"message is larger than configured max size {MAX_BODY}", m.BasicPublish
+                PRECONDITION_FAILED,
+                f"message is larger than configured max size {self.session.max_body}",
+                m.BasicPublish,
             )
         exchange = self.vhost.exchange(method.exchange, m.BasicPublish)
         self.session.require(WRITE, "exchange", method.exchange, m.BasicPublish)
@@ -250,6 +252,8 @@ class Channel:
 
     def set_prefetch(self, method: m.BasicQos) -> None:
         """Carry out ``basic.qos``."""
+        if self.session.strict:
+            check_prefetch(method)
         if method.prefetch_size:
             raise ConnectionError(NOT_IMPLEMENTED, f"prefetch_size!=0 ({method.prefetch_size})", m.BasicQos)
         if method.global_:

@@ -11,6 +11,7 @@ from .channel import Channel
 from .core.queue import Queue
 from .core.vhost import generated_name
 from .reply_to import REPLY_TO
+from .strict import check_declaration
 
 
 def _answer(channel: Channel, method: Any, answer: Method, durable: bool) -> None:
@@ -68,6 +69,8 @@ def queue_declare(channel: Channel, method: m.QueueDeclare) -> None:
         _declare_passively(channel, method)
         return
     session = channel.session
+    if session.strict:
+        check_declaration(method)
     chosen = None if method.queue else generated_name("amq.gen-")
     session.require(CONFIGURE, "queue", chosen or method.queue, m.QueueDeclare)
     dead_letters = method.arguments.get("x-dead-letter-exchange")

@@ -23,6 +23,7 @@ class AsyncBroker:
         tls: Speak TLS.
         unix_path: Listen on this Unix socket too.
         resources: When publishers are blocked because memory or disk are running out.
+        strict: Refuse what RabbitMQ 4.3 refuses and older ones take.
 
     Raises:
         BrokerError: On start: the port or the data directory cannot be used.
@@ -38,13 +39,17 @@ class AsyncBroker:
         tls: ServerTLSOptions | None = None,
         unix_path: str | None = None,
         resources: ResourceLimits | None = None,
+        strict: bool = False,
     ) -> None:
         self._host = host
         self._port = port
         self._tls = tls
         self._unix_path = unix_path
         self._server = Server(
-            accounts=accounts, data=None if data is None else Path(data), resources=resources
+            accounts=accounts,
+            data=None if data is None else Path(data),
+            resources=resources,
+            strict=strict,
         )
 
     async def __aenter__(self) -> Self:
@@ -101,9 +106,17 @@ class Broker:
         tls: ServerTLSOptions | None = None,
         unix_path: str | None = None,
         resources: ResourceLimits | None = None,
+        strict: bool = False,
     ) -> None:
         self._broker = AsyncBroker(
-            host, port, data=data, accounts=accounts, tls=tls, unix_path=unix_path, resources=resources
+            host,
+            port,
+            data=data,
+            accounts=accounts,
+            tls=tls,
+            unix_path=unix_path,
+            resources=resources,
+            strict=strict,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None

@@ -7,6 +7,7 @@ import itertools
 import logging
 import ssl
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,7 @@ from .core.queue import Queue
 from .core.vhost import VirtualHost
 from .reply_to import Replies
 from .session import HANDSHAKE_TIMEOUT, Session
+from .strict import FRAME_MIN, MAX_BODY
 
 if TYPE_CHECKING:
     from .storage.sqlite import SqliteJournal
@@ -105,9 +107,12 @@ class Server:
         data: Directory for durable data; ``None`` keeps everything in memory.
         limits: What is offered to clients.
         resources: When publishers are blocked.
+        strict: Refuse what RabbitMQ 4.3 refuses.
 
     Attributes:
         port: TCP port in use, 0 before the start.
+        limits: What is offered to clients.
+        strict: Whether what RabbitMQ 4.3 refuses is refused.
         sessions: Open connections.
         alarms: Whether memory or disk are running out.
     """
@@ -119,6 +124,7 @@ class Server:
         data: Path | None = None,
         limits: Limits | None = None,
         resources: ResourceLimits | None = None,
+        strict: bool = False,
     ) -> None:
         self.accounts = accounts or Accounts()
         self.port = 0
@@ -127,7 +133,10 @@ class Server:
         self.replies = Replies()
         self.loop: asyncio.AbstractEventLoop
         self._data = data
-        self._limits = limits or Limits(channel_max=2047, frame_max=131072, heartbeat=60)
+        self.limits = limits or Limits(channel_max=2047, frame_max=131072, heartbeat=60)
+        self.strict = strict
+        if strict:
+            self.limits = replace(self.limits, frame_min=FRAME_MIN, max_body=MAX_BODY)
         self._journal: SqliteJournal | None = None
         self._timers: Timers | None = None
         self._memory = MemoryUse()
@@ -232,7 +241,7 @@ class Server:
             mechanisms = (sasl.EXTERNAL, *mechanisms)
         machine = Connection.server(
             now=self.loop.time(),
-            limits=self._limits,
+            limits=self.limits,
             mechanisms=mechanisms,
             server_properties=_server_properties(),
         )

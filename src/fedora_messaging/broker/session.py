@@ -58,6 +58,8 @@ class Session:
         vhost: Which virtual host is open.
         client_wants_cancel: The client understands ``basic.cancel`` from the broker.
         blocked: Why it is not read from, being a publisher, or ``None``.
+        strict: What RabbitMQ 4.3 refuses is refused.
+        max_body: Largest message body that is taken, in bytes.
     """
 
     user: User
@@ -67,6 +69,8 @@ class Session:
         self.machine = machine
         self.client_wants_cancel = False
         self.blocked: str | None = None
+        self.strict = server.strict
+        self.max_body = server.limits.max_body
         self._client_wants_blocked = False
         self._publishes = False
         self._pauses: set[str] = set()

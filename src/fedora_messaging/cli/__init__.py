@@ -14,6 +14,7 @@ from .datagrepper import DEFAULT_DATAGREPPER_URL
 from .datagrepper import fetch_message as _get_message
 from .demo import demo
 from .dlq import dlq
+from .doctor import doctor
 from .group import cli
 from .outbox import outbox
 from .publish import publish
@@ -25,7 +26,7 @@ from .schema import schema
 _log = logging.getLogger(__name__)
 _consume = consume_as_told
 
-for _command in (broker, consume, demo, dlq, outbox, publish, reconsume, record, replay, schema):
+for _command in (broker, consume, demo, dlq, doctor, outbox, publish, reconsume, record, replay, schema):
     cli.add_command(_command)
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "consume",
     "demo",
     "dlq",
+    "doctor",
     "outbox",
     "publish",
     "reconsume",

@@ -58,7 +58,10 @@ def _not_empty(_context: click.Context, _parameter: click.Parameter, value: str 
     show_default=True,
     help="Block publishers while less is free where --data is; 0 never does.",
 )
-def broker(host: str, port: int, data: str | None, memory_limit: int | None, disk_limit: int) -> None:
+@click.option("--strict", is_flag=True, help="Refuse what RabbitMQ 4.3 refuses and older ones take.")
+def broker(
+    host: str, port: int, data: str | None, memory_limit: int | None, disk_limit: int, strict: bool
+) -> None:
     """Run the embedded AMQP broker, for laptops and tests.
 
     The user guest with password guest may log in from this machine.
@@ -72,7 +75,7 @@ def broker(host: str, port: int, data: str | None, memory_limit: int | None, dis
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        async with AsyncBroker(host, port, data=data, resources=resources) as running:
+        async with AsyncBroker(host, port, data=data, resources=resources, strict=strict) as running:
             click.echo(f"AMQP ready on {running.amqp_url}")
             if data is None:
                 click.echo("Everything is in memory: give --data DIR to keep durable queues over a restart.")

@@ -72,6 +72,7 @@ class Limits:
     Attributes:
         channel_max: Highest channel number.
         frame_max: Largest frame in bytes.
+        frame_min: Server: smallest value of ``frame_max`` that a client may ask for.
         heartbeat: Seconds; 0 is off, ``None`` (client) takes the server's proposal.
         max_body: Largest message body in bytes that is kept.
     """
@@ -80,6 +81,7 @@ class Limits:
     frame_max: int = 131072
     heartbeat: int | None = None
     max_body: int = MAX_BODY
+    frame_min: int = FRAME_MIN
 
 
 class _Channel:
@@ -601,11 +603,11 @@ class Connection:
             self._refuse_tuning("channel_max", f"{method.channel_max}{unlimited}", limits.channel_max)
         if method.frame_max == 0 or method.frame_max > limits.frame_max:
             self._refuse_tuning("frame_max", str(method.frame_max), limits.frame_max)
-        if method.frame_max < FRAME_MIN:
+        if method.frame_max < limits.frame_min:
             raise ConnectionError(
                 NOT_ALLOWED,
                 f"negotiated frame_max = {method.frame_max} is lower than the minimum allowed value "
-                f"({FRAME_MIN})",
+                f"({limits.frame_min})",
                 m.ConnectionTuneOk,
             )
         self.channel_max = method.channel_max
