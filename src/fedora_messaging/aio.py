@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from . import config
 from .client.consumer import Consumer
-from .client.delivery import Action, Raw, receive
+from .client.delivery import Action, Raw, receive_aside
 from .client.group import ConsumerGroup
 from .client.hooks import Hooks
 from .client.inbox import Inbox
@@ -439,7 +439,7 @@ class Subscription:
                 raise StopAsyncIteration
             if self._consumer.is_stale(raw):
                 continue
-            message = receive(raw, self._consumer.stats)
+            message = await receive_aside(raw, self._consumer.stats)
             if isinstance(message, str):
                 self._consumer.report(raw, (Action.REFUSE, None))
                 continue

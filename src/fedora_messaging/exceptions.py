@@ -6,6 +6,8 @@ parent of all. Errors that come from the broker keep what it said: see :class:`A
 
 from typing import Any, Self
 
+from .display import printable
+
 
 class BaseException(Exception):  # noqa: A001 - the name programs catch
     """Parent of every exception of this library."""
@@ -198,7 +200,7 @@ class ValidationError(BaseException):
     def summary(self) -> str:
         """One line without the schema and the instance."""
         error = self.args[0]
-        return str(error.message if _is_jsonschema_error(error) else error)
+        return printable(error.message if _is_jsonschema_error(error) else error)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), tuple(_picklable(arg) for arg in self.args), self.__dict__ or None)

@@ -276,7 +276,7 @@ class Message:
 
     def __str__(self) -> str:
         return (
-            f"Id: {self.id}\nTopic: {self.topic}\nHeaders: {_pretty(self._headers)}\n"
+            f"Id: {printable(self.id)}\nTopic: {printable(self.topic)}\nHeaders: {_pretty(self._headers)}\n"
             f"Body: {_pretty(self.body)}"
         )
 

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
+from .bounded_regex import budget
 from .forking import setting_up
 from .plain_schema import is_plain
 
@@ -86,7 +87,8 @@ def _decide(compiled: _Compiled, instance: Any) -> None:
 
         judge = compiled.judge()
     try:
-        error = best_match(judge.iter_errors(instance))
+        with budget():
+            error = best_match(judge.iter_errors(instance))
     except Unresolvable as error:
         raise SchemaError(
             f"the schema refers to {error.ref!r}, which is not part of it; other documents are never fetched",
@@ -116,7 +118,9 @@ def _make_judge(schema: Mapping[str, Any]) -> _Judge:
     from jsonschema.validators import validator_for
     from jsonschema_specifications import REGISTRY
 
+    from .guarded_validator import guarded
+
     cls = validator_for(schema)
     cls.check_schema(schema)
-    judge: _Judge = cls(schema, registry=REGISTRY)
+    judge: _Judge = guarded(cls)(schema, registry=REGISTRY)
     return judge

@@ -431,7 +431,7 @@ def test_many_callbacks_publish_at_the_same_moment(
 
 
 @pytest.mark.parametrize("what", ["publish", "consume"])
-def test_blocking_calls_in_a_coroutine_callback(
+def test_p13_blocking_calls_in_a_coroutine_callback(
     broker: Broker, proxy: Proxy, proxied_service: None, admin: Admin, names: Names, what: str
 ) -> None:
     """P13, defect 8: RuntimeError that says what to do instead, and nothing has been sent."""

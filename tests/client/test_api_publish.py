@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
@@ -12,7 +13,7 @@ import pytest
 from tests.client.support import WAIT, Admin, Broker, eventually, message
 from tests.support.proxy import CHANNEL_OPEN, CONFIRM_SELECT, DOWN, START_OK, UP, Proxy
 
-from fedora_messaging import api
+from fedora_messaging import aio, api
 from fedora_messaging.exceptions import (
     ConfigurationException,
     ConnectionException,
@@ -135,6 +136,27 @@ def test_client_properties_reach_the_broker(
     settings["amqp_url"] = NOBODY
     api.publish(message(queue))
     assert proxy.accepted == 1
+
+
+# P13
+
+
+def test_p13_publish_in_the_thread_of_an_event_loop(
+    broker: Broker, proxy: Proxy, proxied_service: None, admin: Admin, queue: str
+) -> None:
+    """It says what to do instead, before anything is sent or even connected; and that works."""
+
+    async def main() -> None:
+        with pytest.raises(RuntimeError, match="would block the event loop") as caught:
+            api.publish(message(queue, 1))
+        assert "`await bus.publish()` of fedora_messaging.aio" in str(caught.value)
+        assert proxy.accepted == 0
+        await asyncio.to_thread(api.publish, message(queue, 2))
+        async with aio.connect() as bus:
+            await bus.publish(message(queue, 3))
+
+    asyncio.run(main())
+    assert admin.take(queue) == [b'{"number": 2}', b'{"number": 3}']
 
 
 # P12

@@ -207,7 +207,7 @@ def test_closing_while_a_callback_publishes_without_connection(
 # Heartbeats
 
 
-def test_coroutine_that_blocks_the_event_loop(
+def test_p05_coroutine_that_blocks_the_event_loop(
     broker: Broker,
     proxy: Proxy,
     admin: Admin,

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import click
 
+from ..display import printable
 from ..exceptions import ValidationError
 from ..message import Message, load_message
 
@@ -43,12 +44,14 @@ def fetch_message(message_id: str, url: str) -> Message | None:
         response.raise_for_status()
         data = response.json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        raise click.ClickException(f"Failed to retrieve message from Datagrepper: {error}") from error
+        raise click.ClickException(
+            f"Failed to retrieve message from Datagrepper: {printable(error)}"
+        ) from error
     if not data:
         return None
     try:
         return load_message(data)
     except ValidationError as error:
         raise click.ClickException(
-            f"What Datagrepper has for {message_id} is no message: {error.summary}"
+            f"What Datagrepper has for {printable(message_id)} is no message: {error.summary}"
         ) from error

@@ -15,7 +15,7 @@ import click
 from .. import config
 from ..client.dead_letters import DeadLetters, Letter
 from ..client.history import History
-from ..display import printable
+from ..display import explained, printable
 from ..exceptions import BadDeclaration, ConfigurationException, ConnectionException, PermissionException
 from ..exceptions import BaseException as LibraryException
 
@@ -145,15 +145,15 @@ def _for_each(queue: str, filter_: Filter, work: Callable[[DeadLetters, Letter],
             f"No broker answered at {options.address} within {_TIMEOUT:g} s; is amqp_url right?"
         ) from error
     except BadDeclaration as error:
-        raise click.ClickException(f"A queue cannot be read or written: {error.reason}") from error
+        raise click.ClickException(f"A queue cannot be read or written: {printable(error.reason)}") from error
     except PermissionException as error:
         raise click.ClickException(
-            f"The broker does not let us read the queue {queue}: {error.reason}"
+            f"The broker does not let us read the queue {printable(queue)}: {printable(error.reason)}"
         ) from error
     except ConnectionException as error:
-        raise click.ClickException(str(error.reason)) from error
+        raise click.ClickException(printable(error.reason)) from error
     except (ConfigurationException, LibraryException) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(explained(error)) from error
 
 
 async def _walk(

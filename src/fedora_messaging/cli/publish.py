@@ -8,7 +8,7 @@ from typing import NoReturn, TextIO
 import click
 
 from .. import api, config, exceptions
-from ..display import printable
+from ..display import explained, printable
 
 
 @click.command()
@@ -38,24 +38,28 @@ def publish_or_exit(message: api.Message, exchange: str | None = None) -> None:
     try:
         api.publish(message, exchange)
     except (exceptions.PublishReturned, exceptions.PublishForbidden) as error:
-        _fail(f"Unable to publish message: {error}", errno.EREMOTEIO)
+        _fail(f"Unable to publish message: {explained(error)}", errno.EREMOTEIO)
     except exceptions.PublishTimeout as error:
         address = config.connection_options(config.conf).address
         _fail(
-            f"Unable to connect to the message broker: {error} (broker: {address}; "
+            f"Unable to connect to the message broker: {explained(error)} (broker: {address}; "
             "`fedora-messaging broker` starts a local one)",
             errno.ECONNREFUSED,
         )
     except exceptions.PublishException as error:
-        _fail(f"A general publish exception occurred: {error}", 1)
+        _fail(f"A general publish exception occurred: {explained(error)}", 1)
     except (exceptions.BaseException, ValueError, TypeError) as error:
-        raise click.ClickException(f"Message {message.id} cannot be published: {error}") from error
+        raise click.ClickException(_refusal(message, "cannot be published", error)) from error
     except Exception as error:
         from jsonschema.exceptions import ValidationError
 
         if not isinstance(error, ValidationError):
             raise
-        raise click.ClickException(f"Message {message.id} is not valid: {error.message}") from error
+        raise click.ClickException(_refusal(message, "is not valid", error.message)) from error
+
+
+def _refusal(message: api.Message, verdict: str, reason: object) -> str:
+    return f"Message {printable(message.id)} {verdict}: {printable(reason)}"
 
 
 def _fail(text: str, status: int) -> NoReturn:

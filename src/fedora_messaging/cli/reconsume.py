@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from .. import config
+from ..display import explained, printable
 from ..exceptions import Drop, HaltConsumer, Nack
 from ..faces import check_callback
 from ..message import Message
@@ -46,12 +47,14 @@ def _call(callback: Callable[[Message], Any], message: Message) -> None:
         if inspect.isawaitable(result):
             asyncio.run(_await(result))
     except HaltConsumer as error:
-        click.echo(f"The callback asked to halt: {error.reason}", err=True)
+        click.echo(f"The callback asked to halt: {printable(error.reason)}", err=True)
         sys.exit(error.exit_code or 1)
     except (Nack, Drop) as error:
         raise click.ClickException(f"The callback refused the message: {type(error).__name__}") from error
     except Exception as error:
-        raise click.ClickException(f"The callback raised {type(error).__name__}: {error}") from error
+        raise click.ClickException(
+            f"The callback raised {type(error).__name__}: {explained(error)}"
+        ) from error
 
 
 async def _await(result: Any) -> None:

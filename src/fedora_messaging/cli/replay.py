@@ -3,6 +3,7 @@
 import click
 
 from .. import config
+from ..display import printable
 from .datagrepper import datagrepper_option
 from .publish import publish_or_exit
 from .seams import seam
@@ -19,4 +20,4 @@ def replay(message_id: str, datagrepper_url: str) -> None:
     # The archive has the full topic.
     config.conf["topic_prefix"] = ""
     publish_or_exit(message)
-    click.echo(f"Message with ID {message_id} has been successfully replayed.")
+    click.echo(f"Message with ID {printable(message_id)} has been successfully replayed.")

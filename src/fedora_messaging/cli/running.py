@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from .. import api
-from ..display import notes_of
+from ..display import explained, notes_of, printable
 from ..exceptions import (
     BadDeclaration,
     ConfigurationException,
@@ -91,7 +91,7 @@ def _start(consumers: "Consumers") -> int | None:
         _log.error(
             "Unable to declare the %s object on the AMQP broker: %s%s",
             error.obj_type,
-            error.reason,
+            printable(error.reason),
             notes_of(error),
         )
         return EXIT_BAD_DECLARATION
@@ -99,7 +99,7 @@ def _start(consumers: "Consumers") -> int | None:
         _log_forbidden(error)
         return EXIT_PERMISSION
     except ConnectionException as error:
-        _log.error("%s", error.reason)
+        _log.error("%s", printable(error.reason))
         return EXIT_CONNECTION_REFUSED
     except Exception:
         _log.exception("An unexpected error occurred while registering the consumer")
@@ -109,7 +109,10 @@ def _start(consumers: "Consumers") -> int | None:
 
 def _log_forbidden(error: PermissionException) -> None:
     _log.error(
-        "The broker does not let us read the queue %s: %s%s", error.description, error.reason, notes_of(error)
+        "The broker does not let us read the queue %s: %s%s",
+        printable(error.description),
+        printable(error.reason),
+        notes_of(error),
     )
 
 
@@ -118,10 +121,14 @@ def _explain_end(error: BaseException | None, consumer: object) -> int:
         return 0
     if isinstance(error, HaltConsumer):
         if error.exit_code:
-            _log.error("Consumer halted with non-zero exit code (%d): %s", error.exit_code, str(error.reason))
+            _log.error(
+                "Consumer halted with non-zero exit code (%d): %s", error.exit_code, printable(error.reason)
+            )
         return error.exit_code
     if isinstance(error, ConsumerCanceled):
-        _log.error("The consumer was canceled server-side, check with system administrators: %s", error)
+        _log.error(
+            "The consumer was canceled server-side, check with system administrators: %s", explained(error)
+        )
         return EXIT_CANCELED
     if isinstance(error, PermissionException):
         _log_forbidden(error)

@@ -1,5 +1,6 @@
 """A delivery, and how its processing ends."""
 
+import asyncio
 import logging
 from enum import Enum
 from typing import Final
@@ -13,6 +14,9 @@ from .history import History
 from .stats import ConsumerStats
 
 _log = logging.getLogger("fedora_messaging.twisted.consumer")
+
+#: Bytes of a body up to which it is decoded and checked in the event loop: some milliseconds.
+_LARGE: Final = 65536
 
 
 class Action(Enum):
@@ -89,6 +93,13 @@ class Raw:
 Verdict = tuple[Action, BaseException | None]
 ACKED: Final[Verdict] = (Action.ACK, None)
 REFUSED: Final[Verdict] = (Action.REFUSE, None)
+
+
+async def receive_aside(raw: Raw, stats: ConsumerStats) -> Message | str:
+    """As :func:`receive`, but what may take long is done in a thread, for callers in an event loop."""
+    if raw.body is not None and len(raw.body) > _LARGE:
+        return await asyncio.to_thread(receive, raw, stats)
+    return receive(raw, stats)
 
 
 def receive(raw: Raw, stats: ConsumerStats) -> Message | str:

@@ -13,7 +13,7 @@ from ..exceptions import Drop, HaltConsumer, Nack
 from ..message import Message
 from ..options import ConsumerOptions
 from .dedupe import SeenMessages
-from .delivery import ACKED, REFUSED, Action, Raw, Verdict, receive
+from .delivery import ACKED, REFUSED, Action, Raw, Verdict, receive_aside
 from .outcome import raised, succeeded
 from .redelivery import Redelivery
 from .runners import CallbackRunner, is_coroutine_callback, is_torn_down
@@ -72,10 +72,13 @@ class PolicyRunner(CallbackRunner):
         self._redelivery = redelivery
         self._seen = seen
         self._waiting: deque[_Job] = deque()
+        # With an ordering key a message has to be read before it is known when its turn comes.
+        self._unread: asyncio.Queue[Raw] = asyncio.Queue()
         self._busy: set[Hashable] = set()
         self._arrival = asyncio.Event()
         self._stopping = False
         self._workers: list[asyncio.Task[None]] = []
+        self._reader: asyncio.Task[None] | None = None
 
     def replace_callback(self, callback: Callable[[Message], Any]) -> None:
         """Give the messages that come from now on to another callback."""
@@ -87,16 +90,26 @@ class PolicyRunner(CallbackRunner):
     def start(self) -> None:
         """Begin."""
         self._workers = [asyncio.create_task(self._work()) for _ in range(self._options.concurrency)]
+        if self._options.ordering_key is not None:
+            self._reader = asyncio.create_task(self._read(self._options.ordering_key))
 
     def put(self, raw: Raw) -> None:
         """Process a delivery when its turn comes."""
-        self._waiting.append(self._job(raw))
+        if self._options.ordering_key is not None:
+            self._unread.put_nowait(raw)
+        else:
+            self._add(_Job(raw))
+
+    def _add(self, job: _Job) -> None:
+        self._waiting.append(job)
         self._arrival.set()
 
     def halt(self) -> None:
         """Begin nothing more."""
         self._stopping = True
         self._waiting.clear()
+        if self._reader is not None:
+            self._reader.cancel()
         self._arrival.set()
 
     async def finish(self) -> None:
@@ -117,14 +130,15 @@ class PolicyRunner(CallbackRunner):
 
     # Choosing what is next
 
-    def _job(self, raw: Raw) -> _Job:
-        job = _Job(raw)
-        ordering_key = self._options.ordering_key
-        if ordering_key is not None:
-            job.message = receive(raw, self._stats)
+    async def _read(self, ordering_key: Callable[[Message], Hashable]) -> None:
+        while True:
+            job = _Job(await self._unread.get())
+            if self._consumer.is_stale(job.raw):
+                continue
+            job.message = await receive_aside(job.raw, self._stats)
             if isinstance(job.message, Message):
                 job.key = _key_of(job.message, ordering_key)
-        return job
+            self._add(job)
 
     def _take(self) -> _Job | None:
         """Remove the first delivery whose key is free."""
@@ -168,7 +182,7 @@ class PolicyRunner(CallbackRunner):
     # What becomes of one
 
     async def _verdict(self, job: _Job, caller: "_Caller") -> Verdict:
-        message = receive(job.raw, self._stats) if job.message is None else job.message
+        message = await receive_aside(job.raw, self._stats) if job.message is None else job.message
         if isinstance(message, str):
             return await self._quarantine(job, message)
         if self._seen is not None and message.id and await self._seen.has(job.raw.queue, message.id):

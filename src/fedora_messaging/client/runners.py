@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..message import Message
-from .delivery import REFUSED, Action, Raw, Verdict, receive
+from .delivery import REFUSED, Action, Raw, Verdict, receive, receive_aside
 from .outcome import raised, succeeded
 from .stats import ConsumerStats
 
@@ -192,7 +192,7 @@ class CoroutineRunner(CallbackRunner):
                 self._report(raw, verdict)
 
     async def _process(self, raw: Raw) -> Verdict:
-        message = receive(raw, self._stats)
+        message = await receive_aside(raw, self._stats)
         if isinstance(message, str):
             return REFUSED
         try:
