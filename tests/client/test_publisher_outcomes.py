@@ -6,6 +6,7 @@ import asyncio
 import struct
 import time
 import tracemalloc
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +19,7 @@ from fedora_messaging.exceptions import (
     ExchangeNotFound,
     PublishException,
     PublishForbidden,
+    PublishNacked,
     PublishTimeout,
 )
 from fedora_messaging.protocol.connection import Limits
@@ -77,6 +79,75 @@ def test_confirms(confirms: list[Method], expected: list[str]) -> None:
             for confirm in confirms:
                 broker.link.send(broker.published[0].channel, confirm)
             assert await outcomes(tasks) == expected
+
+    run(main())
+
+
+def test_channel_that_refuses_everything_is_replaced() -> None:
+    """As RabbitMQ 3.10 refuses all that a channel has for a quorum queue whose leader had died at first.
+
+    What is in flight on the old channel is confirmed there, or sent again if it is closed.
+    """
+
+    async def main() -> None:
+        refusing: list[int] = []
+
+        def on_publish(link: ScriptedLink, content: ContentReceived) -> None:
+            refusing[:] = refusing or [content.channel]
+            if content.body == b'{"number": 7}' and content.channel in refusing:
+                return
+            answer = m.BasicNack if content.channel in refusing else m.BasicAck
+            link.send(content.channel, answer(link.tag(content.channel)))
+
+        async with ScriptedBroker() as broker, aio.connect(broker.url) as bus:
+            broker.on_publish = on_publish
+            with pytest.raises(PublishNacked):
+                await bus.publish(message("q", 0))
+            in_flight = await publish(bus, 7)
+            refused = 0
+            began = time.monotonic()
+            while True:
+                try:
+                    await asyncio.wait_for(bus.publish(message("q", 1)), WAIT)
+                    break
+                except PublishNacked:
+                    refused += 1
+                    assert time.monotonic() - began < WAIT
+            assert refused
+            assert not in_flight[0].done()
+            (old,) = refusing
+            broker.link.send(old, m.BasicAck(2))
+            await asyncio.wait_for(in_flight[0], WAIT)
+            await soon(lambda: old not in broker.link._tags)  # it is closed
+
+    run(main())
+
+
+@pytest.mark.parametrize("end", ["channel", "connection"])
+def test_what_is_in_flight_on_a_replaced_channel_is_not_lost(end: str) -> None:
+    async def main() -> None:
+        refusing: list[int] = []
+
+        def on_publish(link: ScriptedLink, content: ContentReceived) -> None:
+            refusing[:] = refusing or [content.channel]
+            if content.channel not in refusing or link is not broker.links[0]:
+                link.send(content.channel, m.BasicAck(link.tag(content.channel)))
+            elif content.body != b'{"number": 7}':
+                link.send(content.channel, m.BasicNack(link.tag(content.channel)))
+
+        async with ScriptedBroker() as broker, aio.connect(broker.url) as bus:
+            broker.on_publish = on_publish
+            (in_flight,) = await publish(bus, 7)
+            while True:
+                with suppress(PublishNacked):
+                    await asyncio.wait_for(bus.publish(message("q", 1)), WAIT)
+                    break
+            if end == "channel":
+                broker.link.close_channel(refusing[0], 541, "INTERNAL_ERROR")
+            else:
+                broker.link.abort()
+            await asyncio.wait_for(in_flight, WAIT)
+            await asyncio.wait_for(bus.publish(message("q", 2)), WAIT)
 
     run(main())
 

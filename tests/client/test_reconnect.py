@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.client.scripted import ScriptedBroker
 from tests.client.support import (
     WAIT,
     Admin,
@@ -38,15 +39,18 @@ from tests.support.proxy import (
 from fedora_messaging import aio, api
 from fedora_messaging.broker import Broker as EmbeddedBroker
 from fedora_messaging.exceptions import Drop, HaltConsumer, Nack
+from fedora_messaging.wire import methods as m
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from tests.behaviour.support import Names
+    from tests.client.scripted import ScriptedLink
 
     from fedora_messaging import config
     from fedora_messaging.message import Message
+    from fedora_messaging.wire.methods import Method
 
     Make = Callable[..., Consuming]
 
@@ -500,6 +504,65 @@ def test_binding_that_fails_while_registering_again(
         admin.channel.basic_publish(name, "any", b'{"number": 5}')
         eventually(lambda: worker.ended == [5])
         assert run_.is_alive
+
+
+@pytest.fixture(params=["refused", "unanswered", "hung up on"])
+def impossible(request: pytest.FixtureRequest) -> str:
+    """What the broker does when the queue ``impossible`` is declared again."""
+    return str(request.param)
+
+
+def test_a_queue_that_cannot_be_had_keeps_nobody_waiting(impossible: str) -> None:
+    """After a reconnect: the others are consumed, and publishes are sent, however long that lasts."""
+
+    async def main() -> None:
+        declared: list[str] = []
+        consumed: list[str] = []
+
+        def on_method(link: ScriptedLink, channel: int, method: Method) -> bool:
+            if isinstance(method, m.BasicConsume):
+                consumed.append(method.queue)
+            if not isinstance(method, m.QueueDeclare):
+                return False
+            declared.append(method.queue)
+            if method.queue != "impossible" or declared.count("impossible") == 1:
+                return False
+            if impossible == "refused":
+                link.close_channel(channel, 404, "NOT_FOUND - its home is down")
+            elif impossible == "hung up on":
+                link.machine.close(541, "INTERNAL_ERROR")
+            return True
+
+        async with ScriptedBroker() as broker, aio.connect(broker.url) as bus:
+            broker.on_method = on_method
+            async with bus.subscribe(queue="impossible"), bus.subscribe(queue="good"):
+                broker.link.abort()
+                await soon(lambda: consumed.count("good") >= 2)
+                await asyncio.wait_for(bus.publish(message("nowhere")), WAIT)
+
+    run(main())
+
+
+@pytest.mark.parametrize("code", [541, 506])
+def test_a_broker_that_is_unwell_is_asked_again(code: int) -> None:
+    """As it is when a quorum queue has no majority, which is not our fault."""
+
+    async def main() -> None:
+        closed: list[bool] = []
+
+        def on_method(link: ScriptedLink, channel: int, method: Method) -> bool:
+            if isinstance(method, m.QueueDeclare) and not closed:
+                closed.append(True)
+                link.machine.close(code, "INTERNAL_ERROR")
+                return True
+            return False
+
+        async with ScriptedBroker() as broker, aio.connect(broker.url) as bus:
+            broker.on_method = on_method
+            async with asyncio.timeout(WAIT), bus.subscribe(queue="q"):
+                pass
+
+    run(main())
 
 
 @pytest.mark.parametrize(

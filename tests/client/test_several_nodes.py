@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +12,7 @@ from tests.client.support import Consuming, eventually, message, numbers, plan
 
 from fedora_messaging import api, config
 from fedora_messaging.broker import Broker
-from fedora_messaging.exceptions import ConfigurationException
+from fedora_messaging.exceptions import ConfigurationException, ConnectionException
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +38,53 @@ def test_a_node_that_is_down_is_passed_over(settings: LazyConfig, nobody: str) -
                 api.close()
         finally:
             api.close()
+
+
+@pytest.fixture
+def dying() -> Iterator[str]:
+    """The URL of a node that hangs up before it says anything."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    listener.accept()[0].close()
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"amqp://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_a_node_that_hangs_up_is_passed_over(settings: LazyConfig, dying: str) -> None:
+    with Broker() as broker:
+        settings["amqp_url"] = [dying, broker.amqp_url, dying]
+        for _ in range(10):
+            try:
+                api.publish(message("nowhere"), timeout=15)
+            finally:
+                api.close()
+
+
+def test_a_node_that_refuses_us_is_passed_over(settings: LazyConfig) -> None:
+    """A node that has just started may not have the virtual host yet."""
+    with Broker() as odd, Broker() as broker:
+        settings["amqp_url"] = [f"{odd.amqp_url}/missing", broker.amqp_url]
+        for _ in range(10):
+            try:
+                api.publish(message("nowhere"), timeout=15)
+            finally:
+                api.close()
+
+
+def test_nodes_that_all_refuse_us_are_told_of(settings: LazyConfig, dying: str) -> None:
+    settings["amqp_url"] = [dying, dying]
+    try:
+        with pytest.raises(ConnectionException):
+            api.publish(message("nowhere"), timeout=15)
+    finally:
+        api.close()
 
 
 def test_a_node_that_dies_is_replaced(settings: LazyConfig) -> None:

@@ -1,5 +1,34 @@
-"""Fixtures of the client's tests, used here too."""
+"""Fixtures of the client's tests, used here too, and a cluster."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
 from tests.client.conftest import admin, light_heap, name, names, nothing_left, queue, settings
+from tests.support.rabbitmq import RabbitCluster, find_rabbitmq
+from tests.support.servers import require
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["admin", "light_heap", "name", "names", "nothing_left", "queue", "settings"]
+
+
+@pytest.fixture(scope="session")
+def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitCluster]:
+    """Three RabbitMQ nodes that form a cluster, one for the whole session."""
+    require(
+        find_rabbitmq() is not None,
+        "RabbitMQ",
+        "install the package rabbitmq-server (its service need not run) with Erlang's erl on the path",
+    )
+    with RabbitCluster(tmp_path_factory.mktemp("cluster")) as started:
+        yield started
+
+
+@pytest.fixture
+def cluster(shared_cluster: RabbitCluster) -> Iterator[RabbitCluster]:
+    """The cluster, whole; a test may do to its nodes what it likes."""
+    yield shared_cluster
+    shared_cluster.repair()

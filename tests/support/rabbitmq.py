@@ -1,4 +1,4 @@
-"""A private RabbitMQ node for tests: own name, ports, data, cookie and epmd, and no system service."""
+"""Private RabbitMQ nodes and clusters for tests: own names, ports, data, cookie, epmd; no system service."""
 
 import contextlib
 import os
@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import SystemRandom
 from typing import Self
@@ -26,8 +27,18 @@ _STOP_DEADLINE = 30.0
 _CTL_DEADLINE = 60.0
 _PROBE_TIMEOUT = 2.0
 _POLL_INTERVAL = 0.05
+# What a cluster needs to become whole by itself once all nodes run is a second or two.
+_HEAL_PATIENCE = 20.0
 
 _LOG_TAIL_LINES = 40
+
+# Counts the members that serve clients, and know all the others as members that run. A node that goes on
+# after the others have given it up is not among theirs until it has joined them again.
+_IS_WHOLE = """
+length([Node || Members <- [lists:sort(rabbit_mnesia:cluster_nodes(all))], Node <- Members,
+    rabbit:is_running(Node),
+    lists:sort(rpc:call(Node, rabbit_mnesia, cluster_nodes, [running], 5000)) =:= Members]).
+"""
 
 # Below the ephemeral ports (32768 and up on Linux, 49152 and up elsewhere): while the node is down, a client
 # that keeps reconnecting to an ephemeral port of its own host can be given that very port as its source,
@@ -74,19 +85,26 @@ def _version(release: Path) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", release.name)]
 
 
+# What was chosen is used later, or again after a restart: meanwhile it looks free, and is not.
+_given_out: set[int] = set()
+
+
 def free_ports(count: int) -> list[int]:
-    """Choose ports nobody listens on now; all are held until the last is chosen, so they differ."""
+    """Choose ports nobody listens on now, none of which this process has chosen before."""
     chosen: list[int] = []
     with contextlib.ExitStack() as held:
         for port in SystemRandom().sample(_PORTS, len(_PORTS)):
             if len(chosen) == count:
                 break
+            if port in _given_out:
+                continue
             probe = held.enter_context(socket.socket())
             with contextlib.suppress(OSError):
                 probe.bind((_HOST, port))
                 chosen.append(port)
     if len(chosen) < count:
         raise RabbitNodeError(f"no {count} free ports on {_HOST} between {_PORTS.start} and {_PORTS.stop}")
+    _given_out.update(chosen)
     return chosen
 
 
@@ -134,9 +152,22 @@ class _Child:
     def status(self) -> int | None:
         return self._process.poll()
 
+    def pause(self) -> None:
+        """Halt it, and all it has started; returns when it stands still. `kill` ends it all the same."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGSTOP)
+            # Also returns if it has just ended, whose status is left for others to collect.
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGCONT)
+
     def stop(self, patience: float) -> None:
         """Ask for the end, and enforce it after ``patience`` seconds."""
         self._process.terminate()
+        self.resume()
         try:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(patience)
@@ -152,8 +183,67 @@ class _Child:
             self._guard.kill()
 
 
+def _wait(child: _Child, what: str, ready: Callable[[], bool], logs: Callable[[], Sequence[Path]]) -> None:
+    """Wait until it is ready; when it does not come to that, the error shows the ends of its logs."""
+    deadline = time.monotonic() + _START_DEADLINE
+    while not ready():
+        if child.status is not None:
+            raise RabbitNodeError(f"{what} ended with status {child.status}\n{_tails(logs())}")
+        if time.monotonic() > deadline:
+            raise RabbitNodeError(f"{what} is not ready after {_START_DEADLINE} s\n{_tails(logs())}")
+        time.sleep(_POLL_INTERVAL)
+
+
+def _tails(logs: Sequence[Path]) -> str:
+    tails = []
+    for log in logs:
+        with contextlib.suppress(FileNotFoundError):
+            lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+            tails.append("\n".join((f"--- end of {log}", *lines[-_LOG_TAIL_LINES:])))
+    return "\n".join(tails)
+
+
+class Epmd:
+    """An Erlang port mapper of our own: one that Erlang starts is a daemon whose pid nobody tells.
+
+    Attributes:
+        port: Where it listens.
+    """
+
+    def __init__(self, log: Path) -> None:
+        self.port = free_ports(1)[0]
+        self._log = log
+        self._child: _Child | None = None
+
+    def start(self) -> None:
+        """Start it, unless it runs, and wait until it listens.
+
+        Raises:
+            RabbitNodeError: When Erlang is not installed, or it does not start.
+        """
+        if self._child is not None and self._child.status is None:
+            return
+        erl = shutil.which("erl")
+        if erl is None:
+            raise RabbitNodeError("Erlang is not installed")
+        epmd = str(Path(erl).resolve().with_name("epmd"))
+        self.kill()
+        self._child = _Child(
+            [epmd, "-port", str(self.port), "-address", _HOST],
+            environment={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
+            output=self._log,
+        )
+        _wait(self._child, "epmd", lambda: _accepts(self.port), lambda: [self._log])
+
+    def kill(self) -> None:
+        """End it. Harmless when it has ended."""
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
+
+
 class RabbitNode:
-    """A RabbitMQ node with the management plugin, listening on 127.0.0.1 only.
+    """A RabbitMQ node, by default with the management plugin, listening on 127.0.0.1 only.
 
     User ``guest`` with password ``guest`` is administrator and may do everything in the virtual host ``/``.
     The ports are chosen once, so the URLs stay the same over restarts, and durable data stays in the
@@ -164,11 +254,19 @@ class RabbitNode:
     Attributes:
         nodename: Full Erlang name of the node, as in "fm@localhost".
         port: Port of the AMQP listener.
-        management_port: Port of the management HTTP API.
+        management_port: Port of the management HTTP API, if that is enabled.
     """
 
     def __init__(
-        self, directory: Path, *, name: str = "fm", extra_config: str = "", plugins: Sequence[str] = ()
+        self,
+        directory: Path,
+        *,
+        name: str = "fm",
+        extra_config: str = "",
+        plugins: Sequence[str] = (),
+        management: bool = True,
+        epmd: Epmd | None = None,
+        cookie: str | None = None,
     ) -> None:
         """Choose names and ports; nothing is written or started yet.
 
@@ -177,6 +275,9 @@ class RabbitNode:
             name: Part of the Erlang node name before the @.
             extra_config: Lines for rabbitmq.conf; they win over the lines written here.
             plugins: Plugins to enable besides rabbitmq_management.
+            management: Enable rabbitmq_management.
+            epmd: A port mapper that somebody else starts and ends; by default the node has its own.
+            cookie: What the nodes of a cluster have in common; by default a secret of the node's own.
 
         Raises:
             RabbitNodeError: When RabbitMQ is not installed, or there are no free ports.
@@ -197,10 +298,13 @@ class RabbitNode:
         self._console = directory / "console.log"
         self._crash_dump = directory / "erl_crash.dump"
         self._extra_config = extra_config
-        self._plugins = ("rabbitmq_management", *plugins)
+        self._has_management = management
+        self._plugins = (*(("rabbitmq_management",) if management else ()), *plugins)
         self.nodename = f"{name}@localhost"
-        self.port, self.management_port, self._distribution_port, self._epmd_port = free_ports(4)
-        self._epmd: _Child | None = None
+        self.port, self.management_port, self._distribution_port = free_ports(3)
+        self._cookie = cookie or secrets.token_hex(16)
+        self._epmd = epmd or Epmd(self._console)
+        self._owns_epmd = epmd is None
         self._node: _Child | None = None
 
     @property
@@ -213,25 +317,35 @@ class RabbitNode:
         """Base URL of the management HTTP API (without ``/api``), with user and password."""
         return f"http://guest:guest@{_HOST}:{self.management_port}"
 
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a process, be it of any use or not."""
+        return self._node is not None and self._node.status is None
+
+    def is_ready(self) -> bool:
+        """Whether the node speaks AMQP and accepts HTTP connections, if it is to."""
+        return _speaks_amqp(self.port) and (not self._has_management or _accepts(self.management_port))
+
     def start(self) -> None:
         """Start the node and wait until it speaks AMQP and accepts HTTP connections.
 
         Raises:
             RabbitNodeError: When it already runs, or is not ready in time. Nothing is left running then.
         """
-        if self._node is not None and self._node.status is None:
+        if self.is_running:
             raise RabbitNodeError(f"{self.nodename} is already running")
         self.kill()
         try:
             self._write_files()
-            self._start_epmd()
+            if self._owns_epmd:
+                self._epmd.start()
             self._start_node()
         except BaseException:
             self._stop_children(patience=0)
             raise
 
     def stop(self) -> None:
-        """Stop the node in good order, or by force after a deadline, and its epmd. Harmless when stopped.
+        """Stop the node in good order, or by force after a deadline, and its own epmd. Harmless when stopped.
 
         Takes about six seconds, five of which RabbitMQ 3.10 waits for its management plugin.
         """
@@ -242,6 +356,20 @@ class RabbitNode:
         if self._node is not None:
             self._node.kill()
             self._node = None
+
+    def log_files(self) -> list[Path]:
+        """Files that say why the node does not start."""
+        return [self._console, *sorted(self._logs.glob("*.log"))]
+
+    def pause(self) -> None:
+        """Make the node stall, by SIGSTOP: its connections stay, and it does not answer."""
+        if self._node is not None:
+            self._node.pause()
+
+    def resume(self) -> None:
+        """Let a node go on that stalls, by SIGCONT. Harmless when it does not."""
+        if self._node is not None:
+            self._node.resume()
 
     def restart(self) -> None:
         """Stop the node in good order and start it again."""
@@ -292,7 +420,7 @@ class RabbitNode:
             directory.mkdir(parents=True, exist_ok=True)
         cookie = self._home / ".erlang.cookie"
         if not cookie.exists():
-            cookie.write_text(secrets.token_hex(16), encoding="ascii")
+            cookie.write_text(self._cookie, encoding="ascii")
         # Erlang refuses to boot with a cookie that others may read, and RabbitMQ widens it again.
         cookie.chmod(0o400)
         self._config.write_text(self._config_text(), encoding="utf-8")
@@ -300,10 +428,10 @@ class RabbitNode:
         self._enabled_plugins.write_text(f"[{','.join(self._plugins)}].\n", encoding="ascii")
 
     def _config_text(self) -> str:
+        management = {"ip": _HOST, "port": self.management_port} if self._has_management else {}
         lines = (
             f"listeners.tcp.1 = {_HOST}:{self.port}",
-            f"management.tcp.ip = {_HOST}",
-            f"management.tcp.port = {self.management_port}",
+            *(f"management.tcp.{key} = {value}" for key, value in management.items()),
             "default_user = guest",
             "default_pass = guest",
             "loopback_users = none",
@@ -314,39 +442,11 @@ class RabbitNode:
         )
         return "\n".join((*lines, self._extra_config, ""))
 
-    def _start_epmd(self) -> None:
-        """Start the port mapper as a child: one that Erlang starts is a daemon whose pid nobody tells."""
-        if self._epmd is not None and self._epmd.status is None:
-            return
-        erl = shutil.which("erl")
-        if erl is None:
-            raise RabbitNodeError("Erlang is not installed")
-        epmd = str(Path(erl).resolve().with_name("epmd"))
-        self._epmd = _Child(
-            [epmd, "-port", str(self._epmd_port), "-address", _HOST],
-            environment=self._environment(),
-            output=self._console,
-        )
-        self._wait(self._epmd, "epmd", lambda: _accepts(self._epmd_port))
-
     def _start_node(self) -> None:
         self._node = _Child(
             [str(self._sbin / "rabbitmq-server")], environment=self._environment(), output=self._console
         )
-        self._wait(
-            self._node,
-            self.nodename,
-            lambda: _speaks_amqp(self.port) and _accepts(self.management_port),
-        )
-
-    def _wait(self, child: _Child, what: str, ready: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + _START_DEADLINE
-        while not ready():
-            if child.status is not None:
-                raise RabbitNodeError(f"{what} ended with status {child.status}\n{self._log_tail()}")
-            if time.monotonic() > deadline:
-                raise RabbitNodeError(f"{what} is not ready after {_START_DEADLINE} s\n{self._log_tail()}")
-            time.sleep(_POLL_INTERVAL)
+        _wait(self._node, self.nodename, self.is_ready, self.log_files)
 
     def _stop_children(self, *, patience: float) -> None:
         try:
@@ -354,28 +454,18 @@ class RabbitNode:
                 self._node.stop(patience)
                 self._node = None
         finally:
-            if self._epmd is not None:
+            if self._owns_epmd:
                 self._epmd.kill()
-                self._epmd = None
-
-    def _log_tail(self) -> str:
-        tails = []
-        for log in (self._console, *sorted(self._logs.glob("*.log"))):
-            with contextlib.suppress(FileNotFoundError):
-                lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-                tails.append("\n".join((f"--- end of {log}", *lines[-_LOG_TAIL_LINES:])))
-        return "\n".join(tails)
 
     def _environment(self) -> dict[str, str]:
         """Everything the scripts may see: nothing but the path comes from outside."""
-        own = "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}"
         return {
             "PATH": os.environ.get("PATH", os.defpath),
             "LANG": "C.UTF-8",
             "HOME": str(self._home),
             # Erlang would leave it in the current directory, which is the source tree.
             "ERL_CRASH_DUMP": str(self._crash_dump),
-            "ERL_EPMD_PORT": str(self._epmd_port),
+            "ERL_EPMD_PORT": str(self._epmd.port),
             "ERL_EPMD_ADDRESS": _HOST,
             "RABBITMQ_NODENAME": self.nodename,
             "RABBITMQ_DIST_PORT": str(self._distribution_port),
@@ -387,9 +477,171 @@ class RabbitNode:
             "RABBITMQ_MNESIA_BASE": str(self._data),
             "RABBITMQ_LOG_BASE": str(self._logs),
             "RABBITMQ_PID_FILE": str(self._pid_file),
+            # For all Erlang machines: node, rabbitmqctl, and those that both start only to have an epmd.
+            "ERL_FLAGS": "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}",
             # No busy waiting: the node shares a small machine with the tests.
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"+sbwt none +sbwtdcpu none +sbwtdio none {own}",
-            "RABBITMQ_CTL_ERL_ARGS": own,
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none",
             # Makes the script replace itself by the Erlang machine, so that our child is the node itself.
             "RUNNING_UNDER_SYSTEMD": "true",
         }
+
+
+class RabbitCluster:
+    """Nodes on this machine that form one cluster, without the management plugin.
+
+    User and virtual host are those of :class:`RabbitNode`. A node that can no longer see most of the others
+    stops to serve clients until it does. The nodes may be killed, started, paused and resumed in any order.
+    Those that are paused for more than a minute are given up by the others; then they may stay apart, until
+    they are killed or the cluster is repaired.
+
+    As a context manager, starts the cluster (12 seconds on two idle cores), and ends it by force.
+
+    Attributes:
+        nodes: All nodes, whether they run or not.
+    """
+
+    def __init__(self, directory: Path, *, size: int = 3, extra_config: str = "") -> None:
+        """Choose names and ports; nothing is started yet.
+
+        Args:
+            directory: Where all files of the nodes go; made when it is missing.
+            size: How many nodes.
+            extra_config: Lines for the rabbitmq.conf of each node; they win over the lines written here.
+
+        Raises:
+            RabbitNodeError: When RabbitMQ is not installed, or there are no free ports.
+        """
+        self._directory = directory.absolute()
+        self._epmd = Epmd(self._directory / "epmd.log")
+        cookie = secrets.token_hex(16)
+        self.nodes = [
+            RabbitNode(
+                self._directory / name,
+                name=name,
+                extra_config=f"cluster_partition_handling = pause_minority\n{extra_config}",
+                # With it, each stop of the application takes five seconds more.
+                management=False,
+                epmd=self._epmd,
+                cookie=cookie,
+            )
+            for name in (f"fm{number}" for number in range(1, size + 1))
+        ]
+
+    @property
+    def urls(self) -> list[str]:
+        """AMQP URLs of all nodes."""
+        return [node.url for node in self.nodes]
+
+    def ready_node(self) -> RabbitNode:
+        """Find a node that serves clients.
+
+        Raises:
+            RabbitNodeError: When there is none.
+        """
+        node = next((node for node in self.nodes if node.is_ready()), None)
+        if node is None:
+            raise RabbitNodeError("no node of the cluster serves clients")
+        return node
+
+    def ctl(self, *arguments: str) -> str:
+        """Run ``rabbitmqctl --quiet`` on a node that serves clients; see :meth:`RabbitNode.ctl`.
+
+        Raises:
+            RabbitNodeError: When there is none; when the command fails or does not end in time.
+        """
+        return self.ready_node().ctl(*arguments)
+
+    def await_whole(self, timeout: float = _START_DEADLINE) -> None:
+        """Wait until all nodes serve clients, as members of one cluster.
+
+        Raises:
+            RabbitNodeError: When it does not come to that in time.
+        """
+        deadline = time.monotonic() + timeout
+        while not self._is_whole():
+            if time.monotonic() > deadline:
+                logs = [log for node in self.nodes for log in node.log_files()]
+                raise RabbitNodeError(f"the cluster is not whole after {timeout} s\n{_tails(logs)}")
+            time.sleep(_POLL_INTERVAL)
+
+    def repair(self) -> None:
+        """Make the cluster whole, whatever became of its nodes.
+
+        Raises:
+            RabbitNodeError: When it does not come to that in time.
+        """
+        for node in self.nodes:
+            node.resume()
+        if self._is_whole():
+            return
+        try:
+            # All at once, because the first may wait for the others.
+            _on_all(self.nodes, _bring_back)
+            self.await_whole(_HEAL_PATIENCE)
+        except RabbitNodeError:
+            # They have been apart for too long.
+            for node in self.nodes:
+                node.kill()
+            _on_all(self.nodes, RabbitNode.start)
+            self.await_whole()
+
+    def __enter__(self) -> Self:
+        """Start the nodes and join them."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        try:
+            self._epmd.start()
+            _on_all(self.nodes, RabbitNode.start)
+            self._join()
+            self.await_whole()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """End the nodes by force: whoever leaves is done with them."""
+        try:
+            for node in self.nodes:
+                node.kill()
+        finally:
+            self._epmd.kill()
+
+    def _join(self) -> None:
+        first, *others = self.nodes
+        _on_all(others, _empty)
+        # One by one: each asks all members what they know of the others, which must agree.
+        for node in others:
+            node.ctl("join_cluster", first.nodename)
+        _on_all(others, _start_application)
+
+    def _is_whole(self) -> bool:
+        if not all(node.is_ready() for node in self.nodes):
+            return False
+        try:
+            return self.ctl("eval", _IS_WHOLE).strip() == str(len(self.nodes))
+        except RabbitNodeError:
+            return False  # it went away at this very moment
+
+
+def _on_all(nodes: Sequence[RabbitNode], work: Callable[[RabbitNode], None]) -> None:
+    """Do something with all nodes at the same time."""
+    with ThreadPoolExecutor(len(nodes)) as pool:
+        for done in [pool.submit(work, node) for node in nodes]:
+            done.result()
+
+
+def _empty(node: RabbitNode) -> None:
+    node.ctl("stop_app")
+    node.ctl("reset")
+
+
+def _start_application(node: RabbitNode) -> None:
+    node.ctl("start_app")
+
+
+def _bring_back(node: RabbitNode) -> None:
+    if not node.is_running:
+        node.start()
+    elif not node.is_ready():
+        # Harmless when it is about to start by itself.
+        _start_application(node)

@@ -99,6 +99,7 @@ class Consumer:
         self._ack_due = 0
         self._stopping: asyncio.Task[None] | None = None
         self._reopening: asyncio.Task[None] | None = None
+        self._backoff = Backoff()
         self.runner = make_runner(self)
         self._runner_started = False
         self._halted = False
@@ -144,14 +145,23 @@ class Consumer:
             ConnectionException: The connection was lost meanwhile, or another error came.
             NoFreeChannels: There is no channel left.
         """
-        if self._reopening is not None:
-            self._reopening.cancel()
         self._connection = connection
         await self._attach(connection)
         if not self._runner_started and not self._is_ending:
             self._runner_started = True
             self.runner.start()
             self._begin_watching()
+
+    def resume(self, connection: Connection) -> "asyncio.Future[None]":
+        """Attach to another connection, however often that has to be tried.
+
+        Returns:
+            Done after the first attempt, be it a success or not.
+        """
+        if self._reopening is not None:
+            self._reopening.cancel()
+        self._connection = connection
+        return self._reopen_soon(connection)
 
     async def _attach(self, connection: Connection) -> None:
         self.queue_name = await declare(connection, self.queue, self.bindings)
@@ -268,30 +278,41 @@ class Consumer:
             self._end(self._forbidden(error))
         else:
             _log.warning("The channel was closed by the server, %s. Consuming will resume.", error)
-            self._reopen_soon()
+            self._reopen_channel()
 
-    def _reopen_soon(self) -> None:
+    def _reopen_channel(self) -> None:
+        """Subscribe again over the same connection, if there is one."""
         if self._connection is not None:
-            self._reopening = asyncio.create_task(self._reopen(self._connection))
+            self.resubscriptions += 1
+            self._reopen_soon(self._connection)
 
-    async def _reopen(self, connection: Connection) -> None:
-        """Subscribe again over the same connection; :meth:`attach` to another one cancels this."""
-        self.resubscriptions += 1
-        backoff = Backoff()
-        while self._stopping is None:
+    def _reopen_soon(self, connection: Connection) -> "asyncio.Future[None]":
+        tried: asyncio.Future[None] = self._loop.create_future()
+        self._reopening = self._loop.create_task(self._reopen(connection, tried))
+        self._reopening.add_done_callback(lambda _task: _resolve(tried))
+        return tried
+
+    async def _reopen(self, connection: Connection, tried: "asyncio.Future[None]") -> None:
+        """Subscribe again, while the connection lasts."""
+        if self._backoff.attempts:
+            # It may have been our attempt that ended the last connection: first come the others.
+            _resolve(tried)
+            await asyncio.sleep(self._backoff.next() or 0.0)
+        while self._stopping is None and not connection.closed.done():
             try:
                 await self._attach(connection)
             except (BadDeclaration, ConnectionException, NoFreeChannels) as error:
-                # As after a reconnect: a queue may come back, and only then is it declared as we want it.
-                if connection.closed.done():
-                    return
-                _log.warning("%r cannot resume yet: %s", self, error)
+                # A queue may come back, and only then is it declared as we want it.
+                _log.warning("%r cannot resume yet: %s; trying again", self, error)
             except PermissionException as error:
                 self._end(error)
                 return
             else:
+                self._backoff.reset()
                 return
-            await asyncio.sleep(backoff.next() or 0.0)
+            delay = self._backoff.next() or 0.0
+            _resolve(tried)
+            await asyncio.sleep(delay)
 
     # The watch calls these
 
@@ -310,7 +331,7 @@ class Consumer:
             self._epoch += 1
             channel.listener = None
             channel.close_soon()
-            self._reopen_soon()
+            self._reopen_channel()
 
     def reconnect(self, why: str) -> None:
         """Give the connection up; it will be made again."""
@@ -357,10 +378,6 @@ class Consumer:
             self._channel.send(m.BasicAck(tag, multiple=True))
 
     # The end
-
-    def fail(self, error: Exception) -> None:
-        """Stop because the broker will never serve this consumer."""
-        self._end(error)
 
     def _end(self, error: BaseException) -> None:
         """Stop because of an error."""
@@ -427,3 +444,8 @@ class Consumer:
 
     def __repr__(self) -> str:
         return f"Consumer(queue={self.queue_name}, tag={self.tag})"
+
+
+def _resolve(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -177,6 +177,8 @@ class Publisher:
         self._waiting: deque[Outgoing] = deque()
         self._suspects: deque[Outgoing] = deque()
         self._unsettled: Unsettled[Outgoing] = Unsettled()
+        self._opened_at = 0.0
+        self._retired: _Retired | None = None
         self._opening: asyncio.Task[None] | None = None
         self._settled: asyncio.Future[None] | None = None
 
@@ -198,15 +200,22 @@ class Publisher:
 
     async def idle(self) -> None:
         """Return when nobody waits for a confirm any more."""
-        while any(not out.abandoned for out in chain(self._unsettled, self._suspects, self._waiting)):
+        while any(not out.abandoned for out in chain(self._in_flight(), self._suspects, self._waiting)):
             self._settled = asyncio.get_running_loop().create_future()
             await self._settled
 
     def fail_all(self, error: Exception) -> None:
         """Give everything up; whether what is in flight arrived nobody knows."""
-        for out in self._unsettled.take_all():
+        for out in self._take_all():
             self._settle(out, error)
         self.fail_waiting(error)
+
+    def _in_flight(self) -> Iterator[Outgoing]:
+        return chain(() if self._retired is None else self._retired.unsettled, self._unsettled)
+
+    def _take_all(self) -> list[Outgoing]:
+        older = [] if self._retired is None else self._retired.unsettled.take_all()
+        return older + self._unsettled.take_all()
 
     async def close_channel(self) -> None:
         """Close the channel; what is in flight, and the next publishes, go over another one."""
@@ -264,6 +273,7 @@ class Publisher:
             if channel.is_open:
                 channel.listener = self
                 self._unsettled = Unsettled()
+                self._opened_at = asyncio.get_running_loop().time()
                 return channel
         if connection.closed.done() and connection is self._connection:
             self._connection = None
@@ -296,29 +306,42 @@ class Publisher:
         if self._settled is not None and not self._settled.done():
             self._settled.set_result(None)
 
+    def _confirm(self, unsettled: Unsettled[Outgoing], method: Method) -> None:
+        if isinstance(method, m.BasicAck):
+            for out in unsettled.settle(method.delivery_tag, method.multiple):
+                self._settle(out, out.error)
+        elif isinstance(method, m.BasicNack):
+            error = DeliveryRefused(0, "the broker refused the message (basic.nack)")
+            for out in unsettled.settle(method.delivery_tag, method.multiple):
+                self._settle(out, PublishNacked(error))
+
+    def _retire_channel(self) -> None:
+        """Publish on another channel from now on, at most once in a while, having been refused on this one.
+
+        RabbitMQ 3.10 has a channel remember that a quorum queue had no leader when it was first published
+        to, and refuses all further messages for it on that channel, as long as the leader of old is away.
+        """
+        is_old = asyncio.get_running_loop().time() - self._opened_at >= _REOPEN_DELAY
+        if self._channel is not None and self._retired is None and is_old:
+            _log.info("Publishing goes on over another channel, because the broker refused a message")
+            self._retired = _Retired(self, self._channel, self._unsettled)
+            self._channel = None
+            self._unsettled = Unsettled()
+            self._retired.close_if_idle()
+
     # The channel calls these
 
     def on_method(self, method: Method) -> None:
         """A confirm."""
-        if isinstance(method, m.BasicAck):
-            for out in self._unsettled.settle(method.delivery_tag, method.multiple):
-                self._settle(out, out.error)
-        elif isinstance(method, m.BasicNack):
-            error = DeliveryRefused(0, "the broker refused the message (basic.nack)")
-            for out in self._unsettled.settle(method.delivery_tag, method.multiple):
-                self._settle(out, PublishNacked(error))
+        self._confirm(self._unsettled, method)
+        if isinstance(method, m.BasicNack):
+            self._retire_channel()
         if self._suspects or self._waiting:
             self._send()
 
     def on_content(self, content: ev.ContentReceived) -> None:
-        """A returned message: the oldest one in flight that equals it."""
-        method = content.method
-        if not isinstance(method, m.BasicReturn):
-            return
-        for out in self._unsettled:
-            if out.mandatory and out.error is None and _is_of(out, method, content):
-                out.error = PublishReturned(Unroutable(method.reply_code, method.reply_text))
-                return
+        """A returned message."""
+        _note_return(self._unsettled, content)
 
     def on_writable(self) -> None:
         """The socket has room again."""
@@ -327,12 +350,17 @@ class Publisher:
     def on_channel_closed(self, error: AMQPError) -> None:
         """Find out whose fault it was, or send again on the next connection."""
         self._channel = None
-        in_flight = self._unsettled.take_all()
         if isinstance(error, ConnectionClosed):
-            self._connection = None
-            self._waiting.extendleft(reversed([*in_flight, *self._suspects]))
-            self._suspects.clear()
-            return
+            self._connection_lost()
+        else:
+            self._try_again(self._unsettled.take_all(), error)
+
+    def _connection_lost(self) -> None:
+        self._connection = None
+        self._waiting.extendleft(reversed([*self._take_all(), *self._suspects]))
+        self._suspects.clear()
+
+    def _try_again(self, in_flight: list[Outgoing], error: AMQPError) -> None:
         if len(in_flight) == 1:
             self._blame(in_flight[0], error)
         else:
@@ -351,6 +379,61 @@ class Publisher:
             self._settle(out, PublishException(reason))
         else:
             self._suspects.appendleft(out)
+
+
+class _Retired:
+    """A channel that is not published on any more; what is in flight on it is confirmed yet.
+
+    Args:
+        publisher: Whose it was.
+        channel: The channel.
+        unsettled: What is in flight.
+    """
+
+    def __init__(self, publisher: Publisher, channel: "Channel", unsettled: Unsettled[Outgoing]) -> None:
+        self.unsettled = unsettled
+        self._publisher = publisher
+        self._channel = channel
+        channel.listener = self
+
+    def close_if_idle(self) -> None:
+        """Close the channel unless something is in flight."""
+        if not self.unsettled:
+            self._channel.listener = None
+            self._channel.close_soon()
+            self._publisher._retired = None
+
+    def on_method(self, method: Method) -> None:
+        """A confirm."""
+        self._publisher._confirm(self.unsettled, method)
+        self.close_if_idle()
+
+    def on_content(self, content: ev.ContentReceived) -> None:
+        """A returned message."""
+        _note_return(self.unsettled, content)
+
+    def on_writable(self) -> None:
+        """Nothing is sent here any more."""
+
+    def on_channel_closed(self, error: AMQPError) -> None:
+        """Send what was in flight again."""
+        publisher = self._publisher
+        if isinstance(error, ConnectionClosed):
+            publisher._connection_lost()
+        else:
+            publisher._try_again(self.unsettled.take_all(), error)
+        publisher._retired = None
+
+
+def _note_return(unsettled: Unsettled[Outgoing], content: ev.ContentReceived) -> None:
+    """Remember a returned message: the oldest one in flight that equals it."""
+    method = content.method
+    if not isinstance(method, m.BasicReturn):
+        return
+    for out in unsettled:
+        if out.mandatory and out.error is None and _is_of(out, method, content):
+            out.error = PublishReturned(Unroutable(method.reply_code, method.reply_text))
+            return
 
 
 def _is_of(out: Outgoing, method: m.BasicReturn, content: ev.ContentReceived) -> bool:

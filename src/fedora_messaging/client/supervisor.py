@@ -5,19 +5,17 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from itertools import cycle
 from typing import Final, Protocol, TypeVar
 
 from ..exceptions import (
-    BadDeclaration,
     ConfigurationException,
     ConnectionClosed,
     ConnectionException,
     HaltConsumer,
-    PermissionException,
 )
-from ..exceptions import BaseException as LibraryException
 from ..options import ConnectionOptions
-from ..protocol.errors import CONNECTION_FORCED, REPLY_SUCCESS
+from ..protocol.errors import CONNECTION_FORCED, INTERNAL_ERROR, REPLY_SUCCESS, RESOURCE_ERROR
 from .backoff import Backoff
 from .connection import Connection, HandshakeCut, Unreachable
 from .consumer import Consumer
@@ -30,6 +28,13 @@ Result = TypeVar("Result")
 
 #: Seconds that publishes get to be confirmed when the client is closed.
 _CONFIRM_GRACE: Final = 5.0
+
+#: Seconds that consumers get to subscribe again before publishing goes on without them.
+_RESUME_PATIENCE: Final = 5.0
+
+#: Codes with which a broker that is unwell, or a network, ends a connection. A quorum queue without a
+#: majority is an internal error of RabbitMQ.
+_NOT_OUR_FAULT: Final = frozenset({0, REPLY_SUCCESS, CONNECTION_FORCED, RESOURCE_ERROR, INTERNAL_ERROR})
 
 
 class Outbox(Protocol):
@@ -48,7 +53,8 @@ class Supervisor:
     """Dials, backs off, dials again, and replays publisher and consumers on each new connection.
 
     Args:
-        options: Where to connect; with alternatives, each attempt takes another one than the last.
+        options: Where to connect; alternatives are tried in turn, in an order that is random, so that
+            clients spread over a cluster.
         backoff: Delays between attempts.
 
     Attributes:
@@ -70,9 +76,10 @@ class Supervisor:
         self.consumers: list[Consumer] = []
         self.ended_stats = ConsumerStats()
         self.backoff = backoff or Backoff()
+        self._nodes = [options, *options.alternatives]
+        random.shuffle(self._nodes)
+        self._turns = cycle(self._nodes)
         self._options = options
-        self._nodes = (options, *options.alternatives)
-        self._was_tried = False
         self._connection: Connection | None = None
         self._waiters: list[asyncio.Future[Connection]] = []
         self._task: asyncio.Task[None] | None = None
@@ -261,8 +268,9 @@ class Supervisor:
 
     async def _serve(self, connection: Connection) -> None:
         """Use a connection until it ends."""
-        if not await self._replay(connection):
-            await connection.close()
+        await self._resume_consumers(connection)
+        if connection.closed.done():
+            _log.warning("The connection to %s ended: %s", self._options.address, connection.closed.result())
             return
         self.backoff.reset()
         self.reconnects += self._was_connected
@@ -299,7 +307,7 @@ class Supervisor:
 
     async def _connect(self) -> Connection | None:
         try:
-            self._options = self._choose()
+            self._options = next(self._turns)
             connection = await Connection.open(self._options)
         except Unreachable as error:
             self.trouble = str(error)
@@ -310,13 +318,11 @@ class Supervisor:
             self.trouble = str(error)
             _log.warning("%s; trying again", error)
             if not self._was_connected:
-                self._fail_waiters(error)
-                self.publisher.fail_waiting(error)
+                self._tell_of_refusal(error)
         except (ConnectionException, ConfigurationException) as error:
             self.trouble = str(error)
             _log.error("%s", error)  # noqa: TRY400 - a traceback would only show our own code
-            self._fail_waiters(error)
-            self.publisher.fail_waiting(error)
+            self._tell_of_refusal(error)
         except Exception as error:
             # A mistake of ours must not leave a process deaf.
             self.trouble = str(error)
@@ -327,30 +333,21 @@ class Supervisor:
             return connection
         return None
 
-    def _choose(self) -> ConnectionOptions:
-        """Choose at random, so that clients spread over a cluster, but not the node that has just failed."""
-        others = [node for node in self._nodes if node is not self._options]
-        if self._was_tried and others:
-            return random.choice(others)  # noqa: S311 - nobody is to be surprised
-        self._was_tried = True
-        return random.choice(self._nodes)  # noqa: S311
+    def _tell_of_refusal(self, error: Exception) -> None:
+        """Fail what waits, unless another node of the cluster may still let us in."""
+        if (self.backoff.attempts + 1) % len(self._nodes) == 0:
+            self._fail_waiters(error)
+            self.publisher.fail_waiting(error)
 
-    async def _replay(self, connection: Connection) -> bool:
-        for consumer in list(self.consumers):
-            try:
-                await consumer.attach(connection)
-            except PermissionException as error:
-                if not isinstance(error, BadDeclaration):
-                    consumer.fail(error)
-                    continue
-                _log.warning(
-                    "Failed to declare queue while registering %r: %s; trying again", consumer, error
-                )
-                return False
-            except LibraryException as error:
-                _log.warning("%r could not be started again: %s; trying again", consumer, error)
-                return False
-        return not connection.closed.done()
+    async def _resume_consumers(self, connection: Connection) -> None:
+        """Subscribe again, before anybody publishes what is meant for a queue that has to be made again.
+
+        A queue that cannot be had, or for which the broker takes its time, keeps the others waiting no
+        longer than a moment.
+        """
+        attempts = [consumer.resume(connection) for consumer in self.consumers]
+        if attempts:
+            await asyncio.wait(attempts, timeout=_RESUME_PATIENCE)
 
     def _tell_waiters(self, connection: Connection) -> None:
         waiters, self._waiters = self._waiters, []
@@ -367,8 +364,7 @@ class Supervisor:
 
 def _is_our_fault(end: Exception) -> bool:
     """Whether the broker closed the connection because of what was asked, so that asking again is no use."""
-    code = end.reply_code if isinstance(end, ConnectionClosed) else 0
-    return code not in (0, REPLY_SUCCESS, CONNECTION_FORCED)
+    return isinstance(end, ConnectionClosed) and end.reply_code not in _NOT_OUR_FAULT
 
 
 def _closed() -> ConnectionException:
