@@ -4,12 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 TESTS ?= tests
+MINUTES ?= 10
 
-.PHONY: help demo test test-core check bench docs requirements clean
+.PHONY: help demo test test-core soak check bench docs requirements clean
 
 help:
 	@echo "make demo   see a bus at work         (ARGS=\"--once\" ends by itself)"
 	@echo "make test   checks and the whole suite (TESTS=tests/unit for a part)"
+	@echo "make soak   break everything at random (MINUTES=10 BROKER=embedded|rabbitmq|cluster SEED=1)"
 	@echo "make check  style, types, layers"
 	@echo "make bench  measure speed"
 	@echo "make docs   build the documentation"
@@ -32,6 +34,11 @@ test: check
 # Unit and protocol tests only: what runs on every Python version.
 test-core: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/unit tests/protocol $(ARGS)
+
+# The embedded broker, then a cluster of RabbitMQ nodes if that is installed, unless BROKER names one.
+soak: $(VENV)/.installed
+	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) \
+	  $(if $(BROKER),--broker $(BROKER)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

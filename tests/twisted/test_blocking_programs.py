@@ -65,7 +65,11 @@ class Class:
 def stuck(message):
     from twisted.internet import reactor, threads
     plain(message)
+    handler = signal.getsignal(signal.SIGTERM)
     os.kill(os.getpid(), signal.SIGTERM)
+    # Only then has it been told to stop: the main thread may be slow to have its turn.
+    while signal.getsignal(signal.SIGTERM) is handler:
+        os.sched_yield()
     threads.blockingCallFromThread(reactor, api.twisted_publish, answer(message))
 """
 PROGRAM = """

@@ -66,10 +66,10 @@ def consume_until_stopped(callback: Any, bindings: Any, queues: Any) -> NoReturn
 @contextmanager
 def _stopped_by_signals(consumers: "Consumers", systemd: Systemd) -> Iterator[None]:
     def stop(number: int, _frame: FrameType | None) -> None:
+        consumers.request_stop()
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, _exit_at_once)
         systemd.stopping()
-        consumers.request_stop()
 
     before = {each: signal.signal(each, stop) for each in (signal.SIGTERM, signal.SIGINT)}
     try:

@@ -1,0 +1,253 @@
+"""The brokers that a soak can run on, each behind the same small interface."""
+
+from __future__ import annotations
+
+import math
+import signal
+from typing import TYPE_CHECKING, Final, Protocol, Self
+
+from tests.faults.soak.children import Child, SoakError, wait_until
+from tests.support.processes import FEDORA_MESSAGING, environment
+from tests.support.rabbitmq import RabbitCluster, RabbitNode, free_ports
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+_PATIENCE: Final = 60.0
+#: What is on its way from one quorum queue to another is in no column.
+_DISCARDED: Final = """
+[{Name, maps:with([num_discarded, num_discard_checked_out], Machine)}
+ || Q <- rabbit_amqqueue:list(), {resource, _, queue, Name} <- [amqqueue:get_name(Q)],
+    amqqueue:get_type(Q) =:= rabbit_quorum_queue,
+    {ok, {_, Machine}, _} <- [ra:local_query(amqqueue:get_pid(Q), fun rabbit_fifo:overview/1)]].
+"""
+_COLUMNS: Final = ("name", "messages_ready", "messages_unacknowledged", "consumers")
+
+
+class Node(Protocol):
+    """A process of a broker, whose port and data stay the same however it ends."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+
+class Broker(Protocol):
+    """A broker; a context manager that starts it, and ends all of it on leaving.
+
+    Attributes:
+        kind: Its name in reports.
+        queue_arguments: What queues are declared with.
+        longest_pause: Seconds for which a node may stall and go on as if nothing had been.
+        close_connections: Has it close all connections, if it can be asked to.
+    """
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def queue_arguments(self) -> Mapping[str, str]: ...
+
+    @property
+    def longest_pause(self) -> float: ...
+
+    @property
+    def close_connections(self) -> Callable[[], None] | None: ...
+
+    @property
+    def urls(self) -> Sequence[str]: ...
+
+    @property
+    def nodes(self) -> Sequence[Node]: ...
+
+    def await_whole(self) -> None:
+        """Wait until all nodes, which run, work together."""
+
+    def describe_queues(self) -> str:
+        """What the broker knows about its queues, for people."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+
+class EmbeddedBroker:
+    """The command ``fedora-messaging broker`` with a data directory.
+
+    Args:
+        directory: For everything it writes.
+        remembers: Whether it has a data directory. One without forgets everything when it ends: it shows that
+            the soak can fail.
+    """
+
+    kind = "embedded"
+    queue_arguments: Mapping[str, str] = {}
+    longest_pause = math.inf
+    close_connections = None
+
+    def __init__(self, directory: Path, *, remembers: bool = True) -> None:
+        self._directory = directory
+        (self._port,) = free_ports(1)
+        data = ["--data", str(directory / "data")] if remembers else []
+        self._command = [str(FEDORA_MESSAGING), "broker", "--port", str(self._port), *data]
+        self._child: Child | None = None
+
+    @property
+    def urls(self) -> Sequence[str]:
+        return [f"amqp://guest:guest@127.0.0.1:{self._port}/%2F"]
+
+    @property
+    def nodes(self) -> Sequence[Node]:
+        return [self]
+
+    def start(self) -> None:
+        """Start it and wait until it is ready.
+
+        Raises:
+            SoakError: It does not start.
+        """
+        self._directory.mkdir(exist_ok=True)
+        self._child = child = Child(
+            self._command,
+            directory=self._directory,
+            environment=environment(),
+            output=self._directory / "broker.out",
+        )
+        wait_until(lambda: child.has_said("AMQP ready") or child.status is not None, _PATIENCE)
+        if child.status is not None or not child.has_said("AMQP ready"):
+            raise SoakError(f"the broker does not start\n{child.last_words()}")
+
+    def stop(self) -> None:
+        """End it in good order.
+
+        Raises:
+            SoakError: It does not end so.
+        """
+        child = self._running()
+        status = child.end(_PATIENCE)
+        child.kill()
+        if status != 0:
+            raise SoakError(f"the broker ended with status {status} after SIGTERM\n{child.last_words()}")
+
+    def kill(self) -> None:
+        """End it by SIGKILL.
+
+        Raises:
+            SoakError: It has ended by itself.
+        """
+        self._running().kill()
+
+    def pause(self) -> None:
+        self._running().signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._running().signal(signal.SIGCONT)
+
+    def _running(self) -> Child:
+        assert self._child is not None
+        if self._child.status is not None:
+            raise SoakError(
+                f"the broker ended by itself with status {self._child.status}\n{self._child.last_words()}"
+            )
+        return self._child
+
+    def await_whole(self) -> None:
+        """Raises SoakError if it has ended by itself; else there is nothing to wait for."""
+        self._running()
+
+    def describe_queues(self) -> str:
+        return ""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._child is not None:
+            self._child.kill()
+
+
+class SingleRabbit:
+    """One RabbitMQ node."""
+
+    kind = "rabbitmq"
+    queue_arguments: Mapping[str, str] = {}
+    longest_pause = math.inf
+
+    def __init__(self, directory: Path) -> None:
+        self._node = RabbitNode(directory, name="fm-soak")
+
+    @property
+    def urls(self) -> Sequence[str]:
+        return [self._node.url]
+
+    @property
+    def nodes(self) -> Sequence[Node]:
+        return [self._node]
+
+    def close_connections(self) -> None:
+        """Close all, as an administrator may."""
+        self._node.ctl("close_all_connections", "soak")
+
+    def await_whole(self) -> None:
+        pass
+
+    def describe_queues(self) -> str:
+        return self._node.ctl("list_queues", *_COLUMNS)
+
+    def __enter__(self) -> Self:
+        self._node.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._node.__exit__(*exception)
+
+
+class Cluster:
+    """Three RabbitMQ nodes with quorum queues."""
+
+    kind = "cluster"
+    queue_arguments: Mapping[str, str] = {"x-queue-type": "quorum"}
+    # After six seconds the others begin to give it up; it does not always join them again by itself.
+    longest_pause = 5.0
+
+    def __init__(self, directory: Path) -> None:
+        self._cluster = RabbitCluster(directory)
+
+    @property
+    def urls(self) -> Sequence[str]:
+        return self._cluster.urls
+
+    @property
+    def nodes(self) -> Sequence[Node]:
+        return self._cluster.nodes
+
+    def close_connections(self) -> None:
+        """Close all, as an administrator may."""
+        self._cluster.ctl("close_all_connections", "soak")
+
+    def await_whole(self) -> None:
+        self._cluster.await_whole()
+
+    def describe_queues(self) -> str:
+        return self._cluster.ctl("list_queues", *_COLUMNS) + self._cluster.ctl("eval", _DISCARDED)
+
+    def __enter__(self) -> Self:
+        self._cluster.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._cluster.__exit__(*exception)
+
+
+#: By the names that the command line knows.
+BROKERS: Final[dict[str, Callable[[Path], Broker]]] = {
+    kind.kind: kind for kind in (EmbeddedBroker, SingleRabbit, Cluster)
+}

@@ -1,0 +1,108 @@
+"""Processes that the soak starts, and that do not outlive it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+_POLL: Final = 0.05
+_TAIL: Final = 15
+
+
+class SoakError(Exception):
+    """Something that the soak needs did not happen, so that it cannot go on."""
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Wait for a condition; returns whether it came true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL)
+    return True
+
+
+class Child:
+    """A process in a session of its own, killed at the latest when this process ends, however it ends.
+
+    Args:
+        command: Program and arguments.
+        directory: Where it runs.
+        environment: All its environment variables.
+        output: File that its standard output and error are appended to.
+    """
+
+    def __init__(
+        self, command: Sequence[str], *, directory: Path, environment: Mapping[str, str], output: Path
+    ) -> None:
+        self._output = output
+        self._begin = output.stat().st_size if output.exists() else 0
+        with output.open("ab") as file:
+            self._process = subprocess.Popen(
+                command,
+                cwd=directory,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                # A Ctrl-C at the terminal is for the soak alone, which then ends its children.
+                start_new_session=True,
+            )
+        # Exit handlers do not run when the soak is killed, or pytest-timeout ends it. The end of a pipe
+        # always arrives. The child leads its process group, hence the minus sign.
+        self._guard = subprocess.Popen(
+            ["sh", "-c", 'read -r _; kill -s KILL -- "-$0"', str(self.pid)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status, minus the number of the signal that killed it; ``None`` while it runs."""
+        return self._process.poll()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, unless it has ended."""
+        self._process.send_signal(number)
+
+    def end(self, patience: float) -> int | None:
+        """Send SIGTERM and wait; ``None`` if it has not ended in time."""
+        self.signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            return self._process.wait(patience)
+        return None
+
+    def kill(self) -> None:
+        """End it at once, and what it has started. Harmless when it has ended."""
+        if self.status is None:
+            os.killpg(self.pid, signal.SIGKILL)
+            self._process.wait()
+        with self._guard:
+            self._guard.kill()
+
+    def has_said(self, text: str) -> bool:
+        """Whether something is in its output."""
+        return text.encode() in self._said()
+
+    def last_words(self) -> str:
+        """The end of its output."""
+        return "\n".join(self._said().decode(errors="replace").splitlines()[-_TAIL:])
+
+    def _said(self) -> bytes:
+        with self._output.open("rb") as file:
+            file.seek(self._begin)
+            return file.read()
