@@ -256,6 +256,8 @@ def test_queue_deleted_while_away_is_declared_again(
     worker = Worker()
     with consuming(worker.callback(kind), **plan(name)):
         eventually(lambda: proxy.count(BASIC_CONSUME) == 1)
+        publish(admin, name, 0)
+        eventually(lambda: worker.ended == [0])
         proxy.refuse()
         proxy.cut()
         admin.delete(name)
@@ -263,7 +265,7 @@ def test_queue_deleted_while_away_is_declared_again(
         eventually(lambda: proxy.count(BASIC_CONSUME) == 2)
         eventually(lambda: admin.consumers(name) == 1)
         publish(admin, name, 5)
-        eventually(lambda: worker.ended == [5])
+        eventually(lambda: worker.ended == [0, 5])
 
 
 @pytest.mark.parametrize("kind", ["function"], indirect=True)
@@ -467,8 +469,9 @@ def test_passive_queue_that_comes_back_late(
     """COMPAT 14: tried again, with pauses, until the queue is there."""
     worker = Worker()
     passive = {**queue_settings(), "passive": True}
+    publish(admin, queue, 0)
     with consuming(worker.callback(kind), bindings=[], queues={queue: passive}) as run_:
-        eventually(lambda: proxy.count(BASIC_CONSUME) == 1)
+        eventually(lambda: worker.ended == [0])
         proxy.refuse()
         proxy.cut()
         admin.delete(queue)
@@ -480,7 +483,7 @@ def test_passive_queue_that_comes_back_late(
         admin.declare(queue)
         eventually(lambda: admin.consumers(queue) == 1)
         publish(admin, queue, 5)
-        eventually(lambda: worker.ended == [5])
+        eventually(lambda: worker.ended == [0, 5])
         assert run_.is_alive
 
 
@@ -494,6 +497,9 @@ def test_binding_that_fails_while_registering_again(
     bindings = {"exchange": name, "queue": name, "routing_keys": ["#"]}
     with consuming(worker.callback(kind), bindings=bindings, queues={name: queue_settings()}) as run_:
         eventually(lambda: proxy.count(BASIC_CONSUME) == 1)
+        # One that has been delivered shows that consuming has begun: until then a missing exchange ends it.
+        admin.channel.basic_publish(name, "any", b'{"number": 0}')
+        eventually(lambda: worker.ended == [0])
         proxy.refuse()
         proxy.cut()
         admin.channel.exchange_delete(name)
@@ -502,7 +508,7 @@ def test_binding_that_fails_while_registering_again(
         admin.channel.exchange_declare(name, "topic")
         eventually(lambda: admin.consumers(name) == 1)
         admin.channel.basic_publish(name, "any", b'{"number": 5}')
-        eventually(lambda: worker.ended == [5])
+        eventually(lambda: 5 in worker.ended)
         assert run_.is_alive
 
 

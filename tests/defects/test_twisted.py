@@ -78,6 +78,9 @@ def test_binding_that_fails_while_registering_again(
     try:
         process = start(processes, PRINT, reactor, proxy.url(), name, exchange)
         eventually(lambda: proxy.count(BASIC_CONSUME) == 1)
+        # One that has been delivered shows that consuming has begun: until then a missing exchange ends it.
+        admin.channel.basic_publish(exchange, "any", b'{"number": 0}')
+        process.wait_for("^got 0$")
         proxy.refuse()
         proxy.cut()
         admin.channel.exchange_delete(exchange)

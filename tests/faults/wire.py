@@ -1,4 +1,4 @@
-"""A wire between client and broker that ends after a given byte, in the event loop of the test."""
+"""A wire between client and broker that misbehaves at a given byte, in the event loop of the test."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ class Wire:
 
     Attributes:
         passed: How many bytes have passed in each direction, for each connection, in order.
+        delay: Seconds that whatever is read waits before it goes on.
     """
 
     def __init__(self, broker_url: str) -> None:
         self._target = urlsplit(broker_url)
         self._limits: dict[Direction, int] = {}
+        self._flaws: dict[Direction, int] = {}
         self._open: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}
         self._server: asyncio.Server
         self.passed: list[dict[Direction, int]] = []
+        self.delay = 0.0
 
     @property
     def url(self) -> str:
@@ -39,6 +42,10 @@ class Wire:
     def cut_next(self, direction: Direction, count: int) -> None:
         """End the next connection that is made when so many bytes have passed in a direction."""
         self._limits = {direction: count}
+
+    def corrupt_next(self, direction: Direction, at: int) -> None:
+        """Turn all bits of a byte of the next connection that is made."""
+        self._flaws = {direction: at}
 
     def cut(self) -> None:
         """Break all connections."""
@@ -59,10 +66,11 @@ class Wire:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         limits, self._limits = self._limits, {}
+        flaws, self._flaws = self._flaws, {}
         passed = dict.fromkeys(Direction, 0)
         self.passed.append(passed)
         writers = [writer]
-        task = asyncio.create_task(self._forward(reader, writers, limits, passed))
+        task = asyncio.create_task(self._forward(reader, writers, limits, flaws, passed))
         self._open[task] = writers
         task.add_done_callback(self._open.pop)
 
@@ -71,12 +79,13 @@ class Wire:
         client: asyncio.StreamReader,
         writers: list[asyncio.StreamWriter],
         limits: dict[Direction, int],
+        flaws: dict[Direction, int],
         passed: dict[Direction, int],
     ) -> None:
         broker, to_broker = await asyncio.open_connection(self._target.hostname, self._target.port)
         writers.append(to_broker)
         ways = [(client, to_broker, UP), (broker, writers[0], DOWN)]
-        pumps = [asyncio.create_task(_pump(*way, limits, passed)) for way in ways]
+        pumps = [asyncio.create_task(self._pump(*way, limits, flaws, passed)) for way in ways]
         await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         for pump in pumps:
             pump.cancel()
@@ -84,18 +93,25 @@ class Wire:
             writer.close()
         await asyncio.gather(*pumps, *(writer.wait_closed() for writer in writers), return_exceptions=True)
 
-
-async def _pump(
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    direction: Direction,
-    limits: dict[Direction, int],
-    passed: dict[Direction, int],
-) -> None:
-    limit = limits.get(direction)
-    while passed[direction] != limit:
-        data = await reader.read(_PIECE if limit is None else limit - passed[direction])
-        if not data:
-            return
-        passed[direction] += len(data)
-        writer.write(data)
+    async def _pump(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        direction: Direction,
+        limits: dict[Direction, int],
+        flaws: dict[Direction, int],
+        passed: dict[Direction, int],
+    ) -> None:
+        limit, flaw = limits.get(direction), flaws.get(direction)
+        while passed[direction] != limit:
+            data = await reader.read(_PIECE if limit is None else limit - passed[direction])
+            if not data:
+                return
+            if flaw is not None and passed[direction] <= flaw < passed[direction] + len(data):
+                spoilt = bytearray(data)
+                spoilt[flaw - passed[direction]] ^= 0xFF
+                data = bytes(spoilt)
+            passed[direction] += len(data)
+            if self.delay:
+                await asyncio.sleep(self.delay)
+            writer.write(data)

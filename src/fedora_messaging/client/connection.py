@@ -63,6 +63,7 @@ class Connection:
         self.options = options
         self.closed: asyncio.Future[Exception] = loop.create_future()
         self.blocked: str | None = None
+        self._unblocked_at = loop.time()
         self._loop = loop
         self._opened: asyncio.Future[None] = loop.create_future()
         self._lost: asyncio.Future[None] = loop.create_future()
@@ -211,6 +212,7 @@ class Connection:
                 self._block_timer = self._loop.call_later(timeout, self._blocked_too_long)
         elif isinstance(event.method, ConnectionUnblocked):
             self.blocked = None
+            self._unblocked_at = self._loop.time()
             self._stop_block_timer()
             _log.info("The broker takes publishes again")
             self._resume()
@@ -278,19 +280,23 @@ class Connection:
     async def answer(self, future: "asyncio.Future[Result]", what: str) -> Result:
         """Wait for the answer to a method; a broker that sends heartbeats and nothing else is given up.
 
+        While the broker blocks us the time does not count: RabbitMQ then reads nothing.
+
         Raises:
             ConnectionException: No answer came in time. The connection is closed then.
         """
-        try:
-            async with asyncio.timeout(self.options.answer_timeout) as limit:
-                return await future
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            text = f"the broker has not answered {what} within {self.options.answer_timeout:g} s"
-            _log.error("Giving up the connection to %s: %s", self.options.address, text)
-            await self._abort_and_wait()
-            raise ConnectionException(text, reason=text) from error
+        timeout = self.options.answer_timeout
+        begin = self._loop.time()
+        while not future.done():
+            if self.blocked is not None:
+                left = timeout
+            elif (left := max(begin, self._unblocked_at) + timeout - self._loop.time()) <= 0:
+                text = f"the broker has not answered {what} within {timeout:g} s"
+                _log.error("Giving up the connection to %s: %s", self.options.address, text)
+                await self._abort_and_wait()
+                raise ConnectionException(text, reason=text)
+            await asyncio.wait([future], timeout=left)
+        return future.result()
 
     def flush_soon(self) -> None:
         """Write what has been sent, at the end of this turn of the loop."""

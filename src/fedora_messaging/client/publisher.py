@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -180,6 +181,7 @@ class Publisher:
         self._opened_at = 0.0
         self._retired: _Retired | None = None
         self._opening: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
         self._settled: asyncio.Future[None] | None = None
 
     # The supervisor calls these
@@ -274,10 +276,42 @@ class Publisher:
                 channel.listener = self
                 self._unsettled = Unsettled()
                 self._opened_at = asyncio.get_running_loop().time()
+                self._watch(channel)
                 return channel
         if connection.closed.done() and connection is self._connection:
             self._connection = None
         return None
+
+    def _watch(self, channel: "Channel") -> None:
+        """Ask from time to time whether the broker still reads, as long as the same publish is the oldest.
+
+        Heartbeats do not show it: they come, too, when a frame was damaged and what follows is taken for its
+        rest, and when nobody in the broker handles the channel any more.
+        """
+        asyncio.get_running_loop().call_later(
+            channel.connection.options.answer_timeout, self._look, channel, self._oldest()
+        )
+
+    def _look(self, channel: "Channel", before: Outgoing | None) -> None:
+        if channel is not self._channel:
+            return
+        if before is not None and before is self._oldest() and self._asking is None:
+            self._asking = asyncio.create_task(self._ask(channel))
+        self._watch(channel)
+
+    def _oldest(self) -> Outgoing | None:
+        return next(iter(self._unsettled), None)
+
+    async def _ask(self, channel: "Channel") -> None:
+        """Have the broker answer something on the channel, or lose the connection."""
+        try:
+            # A broker that blocks publishers need not read.
+            if channel.connection.blocked is None:
+                with suppress(ConnectionException, ChannelClosed):
+                    # The channel is in confirm mode already; this changes nothing.
+                    await channel.call(m.ConfirmSelect(), m.ConfirmSelectOk)
+        finally:
+            self._asking = None
 
     def _send(self) -> None:
         """Send what may be sent now."""
