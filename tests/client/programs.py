@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import multiprocessing
 import os
+import sqlite3
 import sys
 import threading
 import warnings
 from typing import Any
 
 from fedora_messaging import api, config
-from fedora_messaging.exceptions import HaltConsumer
+from fedora_messaging.exceptions import ConfigurationException, HaltConsumer
 from fedora_messaging.message import Message
 
 
@@ -120,6 +122,72 @@ def pool(url: str, queue: str) -> None:
     say("processes", len(set(pids)), os.getpid() in pids)
 
 
+def outbox_outlives_parent(url: str, queue: str, path: str, end: str) -> None:
+    """Publish to an outbox in a parent, and in its child before and after the parent's end."""
+    use(url)
+    config.conf["outbox"] = {"path": path}
+    publish(queue, 1)
+    parent_alive, parent = os.pipe()
+    stored, child = os.pipe()
+    if os.fork() == 0:
+        os.close(parent)
+        publish(queue, 2)
+        os.write(child, b"x")
+        os.read(parent_alive, 1)
+        for number in (3, 4, 5):
+            publish(queue, number)
+        say("stored")
+        sys.stdin.readline()
+        api.close()
+        os._exit(0)
+    os.read(stored, 1)
+    if end == "closed":
+        api.close()
+    os._exit(0)
+
+
+def outbox_is_busy_at_fork(url: str, queue: str, path: str) -> None:
+    """Fork while somebody else's transaction is under way, and another thread waits for its end."""
+    use(url)
+    config.conf["outbox"] = {"path": path}
+    publish(queue, 1)
+    say("ready")
+    sys.stdin.readline()
+    waiting = threading.Thread(target=publish, args=(queue, 2))
+    waiting.start()
+    child = os.fork()
+    if child == 0:
+        say("forked")
+        publish(queue, 3)
+        os._exit(0)
+    waiting.join()
+    _, status = os.waitpid(child, 0)
+    publish(queue, 4)
+    say("child", os.waitstatus_to_exitcode(status))
+
+
+def outbox_is_open_at_fork(url: str, queue: str, path: str) -> None:
+    """Fork while the application has a connection of its own to the file."""
+    use(url)
+    config.conf["outbox"] = {"path": path}
+    publish(queue, 1)
+    application = sqlite3.connect(path)
+    application.execute("PRAGMA user_version").fetchone()
+    child = os.fork()
+    if child == 0:
+        try:
+            publish(queue, 2)
+        except ConfigurationException as error:
+            say(error)
+        application.close()
+        publish(queue, 3)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    application.close()
+    publish(queue, 4)
+    say("child", os.waitstatus_to_exitcode(status))
+
+
 def fork_in_callback(url: str, queue: str) -> None:
     """A callback forks a process that publishes, as one that starts a job does."""
     use(url)
@@ -167,6 +235,28 @@ def publish_at_exit(url: str, queue: str) -> None:
     use(url)
     publish(queue, 1)
     say("done")
+
+
+def reconnect_at_exit(url: str, queue: str) -> None:
+    """Publish in an exit handler, having lost the connection since the interpreter began to end."""
+    use(url)
+    publish(queue, 0)
+
+    def at_exit() -> None:
+        say("leaving")
+        sys.stdin.readline()
+        publish(queue, 1)
+        say("done")
+
+    atexit.register(at_exit)
+
+
+def names_are_resolved() -> None:
+    """Say whether resolving names has nothing left to import."""
+    use("amqp://127.0.0.1:9")
+    api._twisted_publish_wrapper(Message(topic="test"), None)
+    say("encodings.idna" in sys.modules)
+    os._exit(0)
 
 
 def publish_without_waiting(url: str, queue: str) -> None:

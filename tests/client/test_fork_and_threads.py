@@ -96,6 +96,26 @@ def test_process_that_ends_while_publishes_wait(broker: Broker, admin: Admin, qu
     assert sorted(admin.take(queue)) == bodies(*range(100))
 
 
+def test_process_that_reconnects_while_it_ends(broker: Broker, admin: Admin, queue: str) -> None:
+    """By the name of the host, though the interpreter gives threads no more work."""
+    with Proxy(broker.url) as proxy:
+        url = proxy.url().replace("127.0.0.1", "localhost")
+        with Program("reconnect_at_exit", url, queue) as program:
+            assert program.line() == "leaving"
+            proxy.cut()
+            program.tell()
+            assert program.line() == "done", program.errors
+            assert program.status() == 0
+            assert "Traceback" not in program.errors
+    assert sorted(admin.take(queue)) == bodies(0, 1)
+
+
+def test_p11_nothing_is_imported_when_a_name_is_resolved() -> None:
+    """A child that is forked meanwhile would wait for the import for ever."""
+    with Program("names_are_resolved") as program:
+        assert program.line() == "True"
+
+
 def test_process_that_ends_while_confirms_do_not_come(
     broker: Broker, proxy: Proxy, admin: Admin, queue: str
 ) -> None:

@@ -1,14 +1,19 @@
 """Opening network connections."""
 
 import asyncio
+import encodings.idna  # noqa: F401 - see `fedora_messaging.forking`: resolving would import it, in a thread
 import random
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from ..options import ConnectionOptions
 from .link import Link
 from .tls import client_context
+
+#: Family, type, protocol, canonical name, and what to connect to.
+Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]
 
 
 async def dial(options: ConnectionOptions, make_link: Callable[[], Link]) -> Link:
@@ -30,10 +35,9 @@ async def dial(options: ConnectionOptions, make_link: Callable[[], Link]) -> Lin
     if options.tls is not None:
         context = client_context(options.tls)
         server_hostname = options.tls.server_hostname or options.host
-    addresses = await loop.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)
-    random.shuffle(addresses)
+    addresses = await _resolve(loop, options.host, options.port)
     last_error: OSError = OSError(f"the host {options.host} has no address")
-    for family, _type, protocol, _name, address in addresses:
+    for family, _type, protocol, _name, address in random.sample(addresses, len(addresses)):
         try:
             async with asyncio.timeout(options.connect_timeout / len(addresses)):
                 _, link = await loop.create_connection(
@@ -51,3 +55,16 @@ async def dial(options: ConnectionOptions, make_link: Callable[[], Link]) -> Lin
         except OSError as error:
             last_error = error
     raise last_error
+
+
+async def _resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> Sequence[Address]:
+    try:
+        # An address needs no thread.
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        pass
+    try:
+        return await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except RuntimeError:
+        # While the interpreter ends no thread takes work any more, and nobody else is kept waiting.
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)

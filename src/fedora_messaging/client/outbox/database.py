@@ -1,15 +1,11 @@
-"""A connection to the database that has the table, used by one thread."""
+"""The database that has the table, as the store uses it from its one thread."""
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
-#: Seconds to wait for somebody else's transaction.
-_PATIENCE: Final = 30.0
-
-Values = Mapping[str, Any]
+from ..files import FileLock, SqliteFile, Values
 
 
 class DatabaseError(Exception):
@@ -66,18 +62,9 @@ class SqliteDatabase:
 
     def __init__(self, path: str) -> None:
         self.name = path
-        self._lock: sqlite3.Connection | None = None
+        self._sender = FileLock(f"{path}.sender")
         with self._errors():
-            file = Path(path)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            is_new = not file.exists()
-            self._connection = sqlite3.connect(
-                path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
-            )
-            if is_new:
-                # An application's own file is left as it is.
-                self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
+            self._file = SqliteFile(path, _prepare)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -89,57 +76,36 @@ class SqliteDatabase:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Commit what is run inside, all or nothing; on disk when this returns."""
-        with self._errors():
-            self._connection.execute("BEGIN IMMEDIATE")
-        try:
+        with self._errors(), self._file.transaction():
             yield
-            with self._errors():
-                self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
 
     def run(self, statement: str, values: Values | None = None) -> list[tuple[Any, ...]]:
         """Run a statement and return its rows."""
         with self._errors():
-            return self._connection.execute(statement, values or {}).fetchall()
+            return self._file.run(statement, values)
 
     def run_many(self, statement: str, values: list[dict[str, Any]]) -> None:
-        """Run a statement for each of several values."""
+        """Run a statement for each of several values, in a transaction."""
         with self._errors():
-            self._connection.executemany(statement, values)
+            self._file.run_many(statement, values)
 
     def lock(self) -> bool:
-        """Become the only one that sends, or see that one still is; returns whether that is so.
-
-        The lock is a transaction on a file beside the other: SQLite lets no second one begin, in this process
-        or another, and it ends with the process, however that ends.
-        """
-        if self._lock is not None:
-            return True
-        lock = None
-        try:
-            lock = sqlite3.connect(
-                f"{self.name}.sender", timeout=0, isolation_level=None, check_same_thread=False
-            )
-            lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
-            if lock is not None:
-                lock.close()
-            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
-                return False
-            raise DatabaseError(f"{self.name}.sender: {error}") from error
-        self._lock = lock
-        return True
+        """Become the only one that sends, or see that one still is; returns whether that is so."""
+        with self._errors():
+            return self._sender.acquire()
 
     def unlock(self) -> None:
         """Let somebody else send."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        self._sender.release()
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the file."""
         self.unlock()
-        self._connection.close()
+        self._file.close()
+
+
+def _prepare(connection: sqlite3.Connection, is_new: bool) -> None:
+    if is_new:
+        # An application's own file is left as it is.
+        connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")

@@ -7,7 +7,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from .database import DatabaseError, Values
+from ..files import Values
+from .database import DatabaseError
 
 #: Key of the advisory lock of whoever sends: "fmoutbox" as a number.
 _LOCK: Final = 0x666D6F7574626F78

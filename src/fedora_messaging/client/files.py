@@ -1,0 +1,248 @@
+"""Files that processes share, and that a process may have in use when it forks."""
+
+import fcntl
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+Result = TypeVar("Result")
+Values = Mapping[str, Any]
+
+#: Seconds to wait for somebody else's transaction.
+_PATIENCE: Final = 30.0
+#: Seconds between two looks whether it is over.
+_PAUSE: Final = 0.002
+#: File descriptors of this process.
+_DESCRIPTORS: Final = Path("/dev/fd")
+
+
+class SqliteFile:
+    """An SQLite file, closed while the process forks and opened again when it is next used.
+
+    SQLite remembers in the process which files it has locked, but the locks are not inherited: a child that
+    went on with its parent's connection, or with another one beside it, would believe in locks that it does
+    not have, and what it wrote would be overwritten, or be gone with its parent ("How To Corrupt An SQLite
+    Database File", section 2.6). So a fork waits for the end of a transaction, and finds nothing open.
+
+    Args:
+        path: Path of the file; it and its directory are made if they are missing.
+        prepare: Called with each connection that is opened, and whether the file is new.
+
+    Raises:
+        sqlite3.Error: SQLite cannot use the file.
+        OSError: It cannot be made.
+    """
+
+    def __init__(self, path: str, prepare: Callable[[sqlite3.Connection, bool], None]) -> None:
+        self._path = path
+        self._prepare = prepare
+        self._is_new = not Path(path).exists()
+        self._connection: sqlite3.Connection | None = None
+        # Held while the connection is used, but not while somebody else is waited for.
+        self._in_use = threading.RLock()
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with _forks:
+            _files.add(self)
+        self._patiently(lambda _connection: None)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit what is run inside, all or nothing; on disk when this returns.
+
+        Raises:
+            sqlite3.Error: SQLite refuses, or somebody else's transaction takes more than 30 seconds.
+        """
+        connection = self._patiently(self._begin)
+        try:
+            try:
+                yield
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            finally:
+                connection.execute("PRAGMA busy_timeout=0")
+        finally:
+            self._in_use.release()
+
+    def _begin(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        connection.execute("BEGIN IMMEDIATE")
+        # What waits from here on has to keep the connection.
+        connection.execute(f"PRAGMA busy_timeout={_PATIENCE * 1000:.0f}")
+        self._in_use.acquire()
+        return connection
+
+    def run(self, statement: str, values: Values | None = None) -> list[tuple[Any, ...]]:
+        """Run a statement, in a transaction or by itself, and return its rows; raises as above."""
+        return self._patiently(lambda connection: connection.execute(statement, values or {}).fetchall())
+
+    def run_many(self, statement: str, values: list[dict[str, Any]]) -> None:
+        """Run a statement for each of several values, in a transaction; raises as above."""
+        self._patiently(lambda connection: connection.executemany(statement, values))
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._in_use:
+            self._disconnect()
+        with _forks:
+            _files.discard(self)
+
+    def _patiently(self, call: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Call again while others have the file, letting forks happen meanwhile."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            with self._in_use:
+                try:
+                    return call(self._connection or self._connect())
+                except sqlite3.OperationalError as error:
+                    if not _is_busy(error) or time.monotonic() >= deadline:
+                        raise
+            time.sleep(_PAUSE)
+
+    def _connect(self) -> sqlite3.Connection:
+        if _is_inherited(self._path):
+            raise sqlite3.ProgrammingError(
+                f"{self._path} was open when this process was forked, and an SQLite file cannot be used by "
+                "parent and child: close all connections to it before forking"
+            )
+        connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+        try:
+            self._prepare(connection, self._is_new)
+        except BaseException:
+            connection.close()
+            raise
+        self._is_new = False
+        self._connection = connection
+        return connection
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+class FileLock:
+    """A lock that ends with the process that holds it, however that ends; a child does not inherit it.
+
+    Args:
+        path: Path of the file to be locked; it is made if it is missing.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def acquire(self) -> bool:
+        """Become the only one in all processes, or see that one still is; returns whether that is so.
+
+        Raises:
+            OSError: The file cannot be made, or locked.
+        """
+        with _forks:
+            if self._descriptor is not None:
+                return True
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                return False
+            except BaseException:
+                os.close(descriptor)
+                raise
+            self._descriptor = descriptor
+            _locks.add(self)
+            return True
+
+    def release(self) -> None:
+        """Let somebody else have it."""
+        with _forks:
+            _locks.discard(self)
+            descriptor, self._descriptor = self._descriptor, None
+            if descriptor is not None:
+                os.close(descriptor)
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    # The low byte of an extended code is the code.
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+
+
+# Forks
+
+#: Held while one happens, and while the sets below change.
+_forks: Final = threading.RLock()
+_files: Final[weakref.WeakSet[SqliteFile]] = weakref.WeakSet()
+_locks: Final[weakref.WeakSet[FileLock]] = weakref.WeakSet()
+_parked: Final[list[SqliteFile]] = []
+_is_forking = False
+#: What others in the process had open when it was forked: device and inode of each descriptor.
+_inherited: Final[dict[int, tuple[int, int]]] = {}
+
+
+def _before_fork() -> None:
+    global _is_forking
+    _forks.acquire()
+    _is_forking = True
+    for file in _files:
+        file._in_use.acquire()
+        _parked.append(file)
+        with suppress(sqlite3.Error):
+            file._disconnect()
+
+
+def _after_fork() -> None:
+    global _is_forking
+    if not _is_forking:
+        # Another thread has imported this module since the fork began.
+        return
+    _is_forking = False
+    for file in _parked:
+        file._in_use.release()
+    _parked.clear()
+    _forks.release()
+
+
+def _after_fork_in_child() -> None:
+    ours = {identity for file in _parked if (identity := _identity(file._path)) is not None}
+    for descriptor in _descriptors() if ours else ():
+        identity = _identity(descriptor)
+        if identity in ours:
+            _inherited[descriptor] = identity
+    for lock in list(_locks):
+        # Closed, and not unlocked, which would unlock it for the parent.
+        lock.release()
+    _after_fork()
+
+
+def _descriptors() -> list[int]:
+    try:
+        return [int(entry.name) for entry in _DESCRIPTORS.iterdir()]
+    except OSError:
+        return []
+
+
+def _identity(file: int | str) -> tuple[int, int] | None:
+    try:
+        status = os.fstat(file) if isinstance(file, int) else Path(file).stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _is_inherited(path: str) -> bool:
+    """Whether a connection to a file that was open at a fork is still open in the child."""
+    for descriptor, identity in list(_inherited.items()):
+        if _identity(descriptor) != identity:
+            del _inherited[descriptor]
+    return _identity(path) in _inherited.values()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
