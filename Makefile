@@ -5,13 +5,15 @@ BIN := $(VENV)/bin
 ARGS ?=
 TESTS ?= tests
 MINUTES ?= 10
+KILLS ?= 100
 
-.PHONY: help demo test test-core soak check bench docs requirements clean
+.PHONY: help demo test test-core soak outbox-kills check bench docs requirements clean
 
 help:
 	@echo "make demo   see a bus at work         (ARGS=\"--once\" ends by itself)"
 	@echo "make test   checks and the whole suite (TESTS=tests/unit for a part)"
 	@echo "make soak   break everything at random (MINUTES=10 BROKER=embedded|rabbitmq|cluster SEED=1)"
+	@echo "make outbox-kills  kill publishers that share an outbox, and the broker (KILLS=100 BROKER=embedded|rabbitmq SEED=1)"
 	@echo "make check  style, types, layers"
 	@echo "make bench  measure speed"
 	@echo "make docs   build the documentation"
@@ -38,6 +40,11 @@ test-core: $(VENV)/.installed
 # The embedded broker, then a cluster of RabbitMQ nodes if that is installed, unless BROKER names one.
 soak: $(VENV)/.installed
 	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) \
+	  $(if $(BROKER),--broker $(BROKER)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+# Publishers that share an outbox, and their broker: every message that was accepted must arrive.
+outbox-kills: $(VENV)/.installed
+	$(BIN)/python -m tests.faults.outbox --kills $(KILLS) \
 	  $(if $(BROKER),--broker $(BROKER)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 check: $(VENV)/.installed

@@ -146,6 +146,33 @@ def outbox_outlives_parent(url: str, queue: str, path: str, end: str) -> None:
     os._exit(0)
 
 
+def outbox_fork_while_publishing(url: str, queue: str, path: str) -> None:
+    """Fork children that publish to the outbox, while other threads do."""
+    use(url)
+    config.conf["outbox"] = {"path": path}
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            publish(queue, 0)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    children = []
+    for number in range(1, 31):
+        child = os.fork()
+        if child == 0:
+            publish(queue, number)
+            os._exit(0)
+        children.append(child)
+    statuses = {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children}
+    stop.set()
+    for thread in threads:
+        thread.join()
+    say("children", statuses)
+
+
 def outbox_is_busy_at_fork(url: str, queue: str, path: str) -> None:
     """Fork while somebody else's transaction is under way, and another thread waits for its end."""
     use(url)

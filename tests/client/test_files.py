@@ -34,9 +34,9 @@ def stored(path: str) -> list[int]:
 
 
 @pytest.mark.parametrize("end", ["closed", "at once"])
-def test_p17_a_child_outlives_its_parent(queue: str, path: str, end: str) -> None:
+def test_p17_a_child_outlives_its_parent(path: str, end: str) -> None:
     """What it was told is stored is there, though SQLite in it once had the parent's locks in mind."""
-    with Program("outbox_outlives_parent", NOWHERE, queue, path, end) as program:
+    with Program("outbox_outlives_parent", NOWHERE, "q", path, end) as program:
         assert program.line() == "stored"
         assert program.status() == 0, program.errors
         assert stored(path) == [1, 2, 3, 4, 5]
@@ -56,8 +56,15 @@ def test_p17_a_child_sends_when_its_parent_has_ended(
     assert list(dict.fromkeys(json.loads(body)["number"] for body in admin.take(queue))) == [1, 2, 3, 4, 5]
 
 
-def test_p17_fork_during_a_transaction_of_somebody_else(queue: str, path: str) -> None:
-    with Program("outbox_is_busy_at_fork", NOWHERE, queue, path) as program:
+def test_p17_fork_while_other_threads_publish(path: str) -> None:
+    with Program("outbox_fork_while_publishing", NOWHERE, "q", path) as program:
+        assert program.line() == "children {0}"
+        assert program.status() == 0, program.errors
+    assert set(stored(path)) == set(range(31))
+
+
+def test_p17_fork_during_a_transaction_of_somebody_else(path: str) -> None:
+    with Program("outbox_is_busy_at_fork", NOWHERE, "q", path) as program:
         assert program.line() == "ready"
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -70,9 +77,9 @@ def test_p17_fork_during_a_transaction_of_somebody_else(queue: str, path: str) -
     assert sorted(stored(path)) == [1, 2, 3, 4]
 
 
-def test_p17_fork_with_a_connection_of_the_application(queue: str, path: str) -> None:
+def test_p17_fork_with_a_connection_of_the_application(path: str) -> None:
     """SQLite cannot be used then, and who would not be told would lose messages."""
-    with Program("outbox_is_open_at_fork", NOWHERE, queue, path) as program:
+    with Program("outbox_is_open_at_fork", NOWHERE, "q", path) as program:
         why = program.line()
         assert f"{path} was open when this process was forked" in why
         assert "close all connections to it before forking" in why

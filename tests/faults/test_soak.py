@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.faults.brokers import BROKERS, EmbeddedBroker
 from tests.faults.soak import chaos
-from tests.faults.soak.brokers import BROKERS, EmbeddedBroker
 from tests.faults.soak.run import Settings, soak
 from tests.support.rabbitmq import find_rabbitmq
 from tests.support.servers import require
@@ -14,7 +14,7 @@ from tests.support.servers import require
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.faults.soak.brokers import Broker
+    from tests.faults.brokers import Broker
     from tests.faults.soak.report import Report
 
 #: With these two there is something of nearly everything, whatever the broker supports.

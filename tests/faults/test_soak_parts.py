@@ -6,10 +6,11 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.faults.journal import Journal, JournalError, read
 from tests.faults.soak import chaos
 from tests.faults.soak import journal as j
 from tests.faults.soak.checker import Findings, Watcher, check
-from tests.faults.soak.journal import Journal, JournalError, Key
+from tests.faults.soak.journal import Key
 from tests.faults.soak.publisher import last_numbers
 
 if TYPE_CHECKING:
@@ -159,12 +160,12 @@ def test_half_a_line_is_not_taken_for_a_whole_one_after_a_restart(path: Path) ->
     path.write_text("10.0 intent r/p/t/12\n10.1 confirmed r/p/t/1", encoding="utf-8")
     with Journal(path) as journal:
         journal.write(j.STARTED, 1)
-    assert [event.name for event in j.read(path)] == [j.INTENT, j.STARTED]
+    assert [event.name for event in read(path, j.EVENTS)] == [j.INTENT, j.STARTED]
     # The same once more: the mark itself may be torn.
     path.write_bytes(path.read_bytes() + b"12.0 acked r/p/t/1~")
     with Journal(path) as journal:
         journal.write(j.READY)
-    assert [event.name for event in j.read(path)] == [j.INTENT, j.STARTED, j.READY]
+    assert [event.name for event in read(path, j.EVENTS)] == [j.INTENT, j.STARTED, j.READY]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from .. import forking
+
 Result = TypeVar("Result")
 Values = Mapping[str, Any]
 
@@ -182,15 +184,12 @@ _forks: Final = threading.RLock()
 _files: Final[weakref.WeakSet[SqliteFile]] = weakref.WeakSet()
 _locks: Final[weakref.WeakSet[FileLock]] = weakref.WeakSet()
 _parked: Final[list[SqliteFile]] = []
-_is_forking = False
 #: What others in the process had open when it was forked: device and inode of each descriptor.
 _inherited: Final[dict[int, tuple[int, int]]] = {}
 
 
 def _before_fork() -> None:
-    global _is_forking
     _forks.acquire()
-    _is_forking = True
     for file in _files:
         file._in_use.acquire()
         _parked.append(file)
@@ -199,11 +198,6 @@ def _before_fork() -> None:
 
 
 def _after_fork() -> None:
-    global _is_forking
-    if not _is_forking:
-        # Another thread has imported this module since the fork began.
-        return
-    _is_forking = False
     for file in _parked:
         file._in_use.release()
     _parked.clear()
@@ -245,4 +239,4 @@ def _is_inherited(path: str) -> bool:
     return _identity(path) in _inherited.values()
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
+forking.register(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

@@ -12,8 +12,8 @@ from pathlib import Path
 from random import SystemRandom
 from typing import TYPE_CHECKING, NoReturn
 
-from tests.faults.soak.brokers import BROKERS
-from tests.faults.soak.children import SoakError
+from tests.faults.brokers import BROKERS
+from tests.faults.children import HarnessError
 from tests.faults.soak.run import Settings, soak
 from tests.support.rabbitmq import RabbitNodeError, find_rabbitmq
 
@@ -59,7 +59,7 @@ def _chosen(broker: str | None) -> list[str]:
 def _run(kind: str, settings: Settings, directory: Path) -> Report | None:
     try:
         report = soak(settings, BROKERS[kind](directory / "broker"), directory, _say)
-    except (SoakError, RabbitNodeError) as error:
+    except (HarnessError, RabbitNodeError) as error:
         _say(f"soak {kind} has failed: {error}")
         return None
     _say(str(report))

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
-from tests.faults.soak.children import wait_until
+from tests.faults.children import wait_until
 from tests.faults.soak.network import heal
 from tests.support.proxy import DOWN, UP, Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from tests.faults.soak.brokers import Broker, Node
+    from tests.faults.brokers import Broker, Node
     from tests.faults.soak.network import Network
     from tests.faults.soak.workers import Worker, Workforce
 

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from tests.faults.journal import Event, JournalReader
 from tests.faults.soak import journal as j
-from tests.faults.soak.journal import Event, JournalReader, Key
+from tests.faults.soak.journal import Key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -187,7 +188,7 @@ class Watcher:
     """
 
     def __init__(self, paths: Iterable[Path]) -> None:
-        self._readers = [JournalReader(path) for path in paths]
+        self._readers = [JournalReader(path, j.EVENTS) for path in paths]
         self.ledger = Ledger()
 
     def read(self) -> None:

@@ -16,9 +16,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.faults.journal import Journal
 from tests.faults.soak import journal as j
 from tests.faults.soak import load
-from tests.faults.soak.journal import Journal, Key
+from tests.faults.soak.journal import Key
 
 from fedora_messaging import aio, api, config
 from fedora_messaging.exceptions import ConnectionException, Nack

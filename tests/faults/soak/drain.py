@@ -14,9 +14,9 @@ from tests.faults.soak import load
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.faults.soak.brokers import Broker
+    from tests.faults.brokers import Broker
+    from tests.faults.journal import Journal
     from tests.faults.soak.checker import Watcher
-    from tests.faults.soak.journal import Journal
 
 #: Seconds without a delivery after which nothing waits in a delay queue any longer.
 _QUIET: Final = load.LONGEST_DELAY + 3.0

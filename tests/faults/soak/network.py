@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Self
 
-from tests.faults.soak.children import SoakError, wait_until
+from tests.faults.children import HarnessError, wait_until
 from tests.support.proxy import Direction, Method, Proxy
 
 if TYPE_CHECKING:
@@ -54,11 +54,11 @@ def heal(proxies: Sequence[Proxy]) -> None:
     """Have proxies forward and listen again.
 
     Raises:
-        SoakError: Somebody else has taken the port meanwhile, and keeps it.
+        HarnessError: Somebody else has taken the port meanwhile, and keeps it.
     """
     for proxy in proxies:
         if not wait_until(lambda proxy=proxy: _resumes(proxy), _PORT_PATIENCE):  # type: ignore[misc]
-            raise SoakError(f"the proxy cannot listen on port {proxy.port} again")
+            raise HarnessError(f"the proxy cannot listen on port {proxy.port} again")
 
 
 def _resumes(proxy: Proxy) -> bool:

@@ -16,9 +16,10 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.faults.journal import Journal, read
 from tests.faults.soak import journal as j
 from tests.faults.soak import load
-from tests.faults.soak.journal import Journal, Key
+from tests.faults.soak.journal import Key
 
 from fedora_messaging import api
 
@@ -70,7 +71,7 @@ class Publisher:
 def last_numbers(path: Path) -> dict[str, int]:
     """The highest number that was used with each topic."""
     numbers: dict[str, int] = {}
-    for event in j.read(path) if path.exists() else ():
+    for event in read(path, j.EVENTS):
         if event.name == j.INTENT:
             key = Key.parse(event.arguments[0])
             numbers[key.topic] = max(key.number, numbers.get(key.topic, 0))

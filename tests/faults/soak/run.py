@@ -7,12 +7,12 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from tests.faults.children import HarnessError
+from tests.faults.journal import Journal
 from tests.faults.soak import chaos as c
 from tests.faults.soak import workers as w
 from tests.faults.soak.checker import Watcher
-from tests.faults.soak.children import SoakError
 from tests.faults.soak.drain import Drain
-from tests.faults.soak.journal import Journal
 from tests.faults.soak.network import Network
 from tests.faults.soak.report import Report
 from tests.faults.soak.workers import Workforce
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
 
-    from tests.faults.soak.brokers import Broker
+    from tests.faults.brokers import Broker
     from tests.faults.soak.checker import Findings
 
 _START_PATIENCE: Final = 60.0
@@ -75,7 +75,7 @@ class Soak:
         """Run it.
 
         Raises:
-            SoakError: It could not come to its end.
+            HarnessError: It could not come to its end.
         """
         settings = self._settings
         with (
@@ -101,7 +101,7 @@ class Soak:
         idle = w.start(workers.consumers, _START_PATIENCE) or w.start(workers.publishers, _START_PATIENCE)
         if idle:
             words = "\n".join(f"{worker.name}: {worker.child.last_words()}" for worker in idle)
-            raise SoakError(f"not all workers come to work\n{words}")
+            raise HarnessError(f"not all workers come to work\n{words}")
         self._say(f"{len(workers.all)} workers are at work")
 
     def _torment(self, chaos: c.Chaos, workers: Workforce) -> None:
@@ -164,7 +164,7 @@ def soak(settings: Settings, broker: Broker, directory: Path, say: Callable[[str
     """Start a broker, run a soak on it, and end everything.
 
     Raises:
-        SoakError: It could not come to its end.
+        HarnessError: It could not come to its end.
     """
     directory.mkdir(parents=True, exist_ok=True)
     with broker:

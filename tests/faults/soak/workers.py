@@ -13,9 +13,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from tests.faults.children import Child, wait_until
 from tests.faults.soak import journal as j
 from tests.faults.soak import load
-from tests.faults.soak.children import Child, wait_until
 from tests.support.processes import environment
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Processes that the soak starts, and that do not outlive it."""
+"""Processes that a test starts, and that do not outlive it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _POLL: Final = 0.05
 _TAIL: Final = 15
 
 
-class SoakError(Exception):
-    """Something that the soak needs did not happen, so that it cannot go on."""
+class HarnessError(Exception):
+    """Something that a test needs did not happen, so that it cannot go on."""
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
@@ -31,6 +31,16 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
+def await_that(condition: Callable[[], bool], seconds: float, what: Callable[[], str]) -> None:
+    """Wait for a condition; ``what`` tells which.
+
+    Raises:
+        HarnessError: It did not come true.
+    """
+    if not wait_until(condition, seconds):
+        raise HarnessError(f"not within {seconds:g} s: {what()}")
+
+
 class Child:
     """A process in a session of its own, killed at the latest when this process ends, however it ends.
 
@@ -39,10 +49,17 @@ class Child:
         directory: Where it runs.
         environment: All its environment variables.
         output: File that its standard output and error are appended to.
+        inherited: A file descriptor that it and its children hold.
     """
 
     def __init__(
-        self, command: Sequence[str], *, directory: Path, environment: Mapping[str, str], output: Path
+        self,
+        command: Sequence[str],
+        *,
+        directory: Path,
+        environment: Mapping[str, str],
+        output: Path,
+        inherited: int | None = None,
     ) -> None:
         self._output = output
         self._begin = output.stat().st_size if output.exists() else 0
@@ -51,13 +68,14 @@ class Child:
                 command,
                 cwd=directory,
                 env=environment,
+                pass_fds=[] if inherited is None else [inherited],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                # A Ctrl-C at the terminal is for the soak alone, which then ends its children.
+                # A Ctrl-C at the terminal is for the test alone, which then ends its children.
                 start_new_session=True,
             )
-        # Exit handlers do not run when the soak is killed, or pytest-timeout ends it. The end of a pipe
+        # Exit handlers do not run when the test is killed, or pytest-timeout ends it. The end of a pipe
         # always arrives. The child leads its process group, hence the minus sign.
         self._guard = subprocess.Popen(
             ["sh", "-c", 'read -r _; kill -s KILL -- "-$0"', str(self.pid)],
@@ -82,6 +100,10 @@ class Child:
     def end(self, patience: float) -> int | None:
         """Send SIGTERM and wait; ``None`` if it has not ended in time."""
         self.signal(signal.SIGTERM)
+        return self.await_end(patience)
+
+    def await_end(self, patience: float) -> int | None:
+        """Wait; returns its exit status, or ``None`` if it has not ended in time."""
         with suppress(subprocess.TimeoutExpired):
             return self._process.wait(patience)
         return None
@@ -90,7 +112,12 @@ class Child:
         """End it at once, and what it has started. Harmless when it has ended."""
         if self.status is None:
             os.killpg(self.pid, signal.SIGKILL)
-            self._process.wait()
+        self.kill_alone()
+
+    def kill_alone(self) -> None:
+        """End it at once, and not what it has forked. Harmless when it has ended."""
+        self._process.kill()
+        self._process.wait()
         with self._guard:
             self._guard.kill()
 

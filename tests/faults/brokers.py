@@ -1,4 +1,4 @@
-"""The brokers that a soak can run on, each behind the same small interface."""
+"""The brokers that are broken, each behind the same small interface."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import signal
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
-from tests.faults.soak.children import Child, SoakError, wait_until
+from tests.faults.children import Child, HarnessError, wait_until
 from tests.support.processes import FEDORA_MESSAGING, environment
 from tests.support.rabbitmq import RabbitCluster, RabbitNode, free_ports
 
@@ -84,7 +84,7 @@ class EmbeddedBroker:
     Args:
         directory: For everything it writes.
         remembers: Whether it has a data directory. One without forgets everything when it ends: it shows that
-            the soak can fail.
+            a test can fail.
     """
 
     kind = "embedded"
@@ -111,7 +111,7 @@ class EmbeddedBroker:
         """Start it and wait until it is ready.
 
         Raises:
-            SoakError: It does not start.
+            HarnessError: It does not start.
         """
         self._directory.mkdir(exist_ok=True)
         self._child = child = Child(
@@ -122,25 +122,25 @@ class EmbeddedBroker:
         )
         wait_until(lambda: child.has_said("AMQP ready") or child.status is not None, _PATIENCE)
         if child.status is not None or not child.has_said("AMQP ready"):
-            raise SoakError(f"the broker does not start\n{child.last_words()}")
+            raise HarnessError(f"the broker does not start\n{child.last_words()}")
 
     def stop(self) -> None:
         """End it in good order.
 
         Raises:
-            SoakError: It does not end so.
+            HarnessError: It does not end so.
         """
         child = self._running()
         status = child.end(_PATIENCE)
         child.kill()
         if status != 0:
-            raise SoakError(f"the broker ended with status {status} after SIGTERM\n{child.last_words()}")
+            raise HarnessError(f"the broker ended with status {status} after SIGTERM\n{child.last_words()}")
 
     def kill(self) -> None:
         """End it by SIGKILL.
 
         Raises:
-            SoakError: It has ended by itself.
+            HarnessError: It has ended by itself.
         """
         self._running().kill()
 
@@ -153,13 +153,13 @@ class EmbeddedBroker:
     def _running(self) -> Child:
         assert self._child is not None
         if self._child.status is not None:
-            raise SoakError(
+            raise HarnessError(
                 f"the broker ended by itself with status {self._child.status}\n{self._child.last_words()}"
             )
         return self._child
 
     def await_whole(self) -> None:
-        """Raises SoakError if it has ended by itself; else there is nothing to wait for."""
+        """Raises HarnessError if it has ended by itself; else there is nothing to wait for."""
         self._running()
 
     def describe_queues(self) -> str:
@@ -182,7 +182,7 @@ class SingleRabbit:
     longest_pause = math.inf
 
     def __init__(self, directory: Path) -> None:
-        self._node = RabbitNode(directory, name="fm-soak")
+        self._node = RabbitNode(directory, name="fm-faults")
 
     @property
     def urls(self) -> Sequence[str]:
@@ -194,7 +194,7 @@ class SingleRabbit:
 
     def close_connections(self) -> None:
         """Close all, as an administrator may."""
-        self._node.ctl("close_all_connections", "soak")
+        self._node.ctl("close_all_connections", "a test")
 
     def await_whole(self) -> None:
         pass
@@ -231,7 +231,7 @@ class Cluster:
 
     def close_connections(self) -> None:
         """Close all, as an administrator may."""
-        self._cluster.ctl("close_all_connections", "soak")
+        self._cluster.ctl("close_all_connections", "a test")
 
     def await_whole(self) -> None:
         self._cluster.await_whole()
