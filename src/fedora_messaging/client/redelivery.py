@@ -18,7 +18,7 @@ from ..wire.errors import WireError
 from ..wire.properties import PERSISTENT, BasicProperties, decode_properties, encode_properties
 from .history import HEADER, History, without_traces
 from .publisher import Outgoing
-from .topology import declare
+from .topology import declare, declare_alone
 
 if TYPE_CHECKING:
     from .delivery import Raw
@@ -31,7 +31,8 @@ _log = logging.getLogger(__name__)
 _JITTER: Final = (1.0, 0.9, 0.8, 0.7)
 #: How long a delay queue outlives its last use, beyond its delay, in milliseconds.
 _LINGER: Final = 60_000
-_NAME_MAX: Final = 255
+#: Bytes, with room for what :func:`declare_alone` adds.
+_NAME_MAX: Final = 250
 
 
 class Redelivery:
@@ -52,6 +53,7 @@ class Redelivery:
         self._supervisor = supervisor
         self._quorum = quorum
         self._choose = choose
+        self._made: set[str] = set()
 
     async def retry(self, raw: "Raw", history: History, options: RetryOptions) -> None:
         """Have the message come again after the delay that follows from its history.
@@ -79,15 +81,17 @@ class Redelivery:
             "x-message-ttl": milliseconds,
             "x-dead-letter-exchange": "",
             "x-dead-letter-routing-key": queue,
-            "x-expires": 2 * milliseconds + _LINGER,
         }
         if self._quorum:
-            # A node that dies while it moves a message must not lose it.
+            # A node that dies while it moves a message must not lose it. Such a queue stays for ever: one
+            # that expires is ended by RabbitMQ although it is used, with the messages that are in it.
             arguments |= {
                 "x-queue-type": "quorum",
                 "x-dead-letter-strategy": "at-least-once",
                 "x-overflow": "reject-publish",
             }
+        else:
+            arguments["x-expires"] = 2 * milliseconds + _LINGER
         return QueueOptions(_delay_queue_name(queue, milliseconds), durable=True, arguments=arguments)
 
     async def _publish(self, raw: "Raw", history: History, queue: QueueOptions) -> None:
@@ -98,12 +102,23 @@ class Redelivery:
             if not isinstance(error.reason, Unroutable):
                 raise
             _log.info("The queue %s was gone: %s", queue.name, error)
+            self._made.discard(queue.name)
             await self._declare_and_publish(raw, history, queue)
 
     async def _declare_and_publish(self, raw: "Raw", history: History, queue: QueueOptions) -> None:
-        # Declared each time: that also makes an unused queue live on.
-        await self._supervisor.with_connection(lambda connection: declare(connection, queue, []))
+        if "x-dead-letter-strategy" in queue.arguments:
+            await self._make(queue)
+        else:
+            # Declared each time: that also makes an unused queue live on.
+            await self._supervisor.with_connection(lambda connection: declare(connection, queue, []))
         await self._confirmed(raw, history, queue.name)
+
+    async def _make(self, queue: QueueOptions) -> None:
+        """Declare a delay queue of a quorum queue, once."""
+        async with self._supervisor.declaring:
+            if queue.name not in self._made:
+                await self._supervisor.with_connection(lambda connection: declare_alone(connection, queue))
+                self._made.add(queue.name)
 
     async def _confirmed(self, raw: "Raw", history: History, queue: str) -> None:
         loop = asyncio.get_running_loop()

@@ -65,6 +65,7 @@ class Supervisor:
         reconnects: How often a connection replaced one that was lost.
         trouble: Why the last attempt to connect failed; empty if it did not.
         ended_by: What ended the last consumer that failed; ``None`` once another one is started.
+        declaring: Held by who declares a queue that must not be declared twice at the same time.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Supervisor:
         backoff: Backoff | None = None,
     ) -> None:
         self.publisher = Publisher()
+        self.declaring = asyncio.Lock()
         self.consumers: list[Consumer] = []
         self.ended_stats = ConsumerStats()
         self.backoff = backoff or Backoff()

@@ -1,19 +1,23 @@
 """Declaring exchanges, queues and bindings."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from ..exceptions import BadDeclaration, ChannelClosed
 from ..options import BindingOptions, ExchangeOptions, QueueOptions
-from ..protocol.errors import ACCESS_REFUSED
+from ..protocol.errors import ACCESS_REFUSED, RESOURCE_LOCKED
 from ..wire import methods as m
 from .channel import Channel
 from .connection import Connection
 from .permissions import BIND, DECLARE_EXCHANGE, DECLARE_QUEUE, name_permission
 
 _log = logging.getLogger(__name__)
+
+#: Seconds between two attempts to declare what another client is declaring.
+_LOCKED: Final = 0.1
 
 
 async def declare(connection: Connection, queue: QueueOptions, bindings: Sequence[BindingOptions]) -> str:
@@ -33,7 +37,7 @@ async def declare(connection: Connection, queue: QueueOptions, bindings: Sequenc
             await _bind_all(channel, name, bindings)
         return name
     except BadDeclaration as error:
-        if not (queue.passive and error.obj_type == "queue" and _is_refused(error)):
+        if not (queue.passive and error.obj_type == "queue" and _is_code(error, ACCESS_REFUSED)):
             raise
     # Some brokers do not even let us ask (RabbitMQ 4.2.6 and 4.3.0, without the permission to configure).
     # Whether the queue is there, binding and consuming tell.
@@ -41,6 +45,40 @@ async def declare(connection: Connection, queue: QueueOptions, bindings: Sequenc
     async with _own_channel(connection) as channel:
         await _bind_all(channel, queue.name, bindings)
     return queue.name
+
+
+async def declare_alone(connection: Connection, queue: QueueOptions) -> None:
+    """Declare a queue while nobody else does by this function; raises what :func:`declare` does.
+
+    RabbitMQ tells a client that a quorum queue is there as soon as another client has begun to create it,
+    when it does not have all its arguments yet: what is published to it then never expires, nor does what
+    follows. So an exclusive queue is held meanwhile, as a lock; it ends with the connection at the latest.
+    """
+    lock = f"{queue.name}.lock"
+    channel = await _take(connection, lock)
+    try:
+        await declare(connection, queue, [])
+    finally:
+        if channel.is_open:
+            # Not waited for, as in :func:`_own_channel`.
+            channel.send(m.QueueDelete(lock, no_wait=True))
+            channel.close_soon()
+
+
+async def _take(connection: Connection, lock: str) -> Channel:
+    while True:
+        channel = await connection.open_channel()
+        try:
+            await _declare_queue(channel, QueueOptions(lock, exclusive=True))
+        except BadDeclaration as error:
+            if not _is_code(error, RESOURCE_LOCKED):
+                raise
+        except BaseException:
+            channel.close_soon()
+            raise
+        else:
+            return channel
+        await asyncio.sleep(_LOCKED)
 
 
 async def count(connection: Connection, queue: str) -> int:
@@ -90,8 +128,8 @@ async def _own_channel(connection: Connection) -> AsyncIterator[Channel]:
         raise
 
 
-def _is_refused(error: BadDeclaration) -> bool:
-    return isinstance(error.reason, ChannelClosed) and error.reason.reply_code == ACCESS_REFUSED
+def _is_code(error: BadDeclaration, reply_code: int) -> bool:
+    return isinstance(error.reason, ChannelClosed) and error.reason.reply_code == reply_code
 
 
 async def _declare_queue(channel: Channel, queue: QueueOptions) -> m.QueueDeclareOk:

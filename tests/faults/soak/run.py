@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 _START_PATIENCE: Final = 60.0
 _POLL: Final = 0.1
-#: A client that is told to back off waits for up to 30 seconds between two attempts to connect.
-_PATIENCE: Final = 90.0
+#: A client that is told to back off waits for up to 30 seconds between two attempts to connect, and a quorum
+#: queue for up to three minutes for another that was to take a message and had no leader.
+_PATIENCE: Final = 240.0
 _DRAIN_LIMIT: Final = 900.0
 #: How a publish may fail while the broker is away, or does not know what it can promise.
 _EXPECTED_FAILURES: Final = {"ConnectionException", "HandshakeCut", "PublishNacked", "PublishTimeout"}
