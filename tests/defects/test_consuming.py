@@ -59,7 +59,7 @@ def impatient(rabbitmq: RabbitNode) -> Iterator[RabbitNode]:
     rabbitmq.ctl("eval", change.format(",".join(f"{{{k},{v}}}" for k, v in pairs)))
 
 
-def test_acknowledgement_timeout(impatient: RabbitNode, settings: config.LazyConfig) -> None:
+def test_p04_acknowledgement_timeout(impatient: RabbitNode, settings: config.LazyConfig) -> None:
     """COMPAT 24.3: whatever the callback does in the end counts, although its channel was closed meanwhile.
 
     On RabbitMQ only, whose timeout it is.

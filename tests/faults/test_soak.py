@@ -31,7 +31,7 @@ def run(settings: Settings, broker: Broker, directory: Path) -> Report:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", ["embedded", "cluster"])
-def test_nothing_is_lost(kind: str, tmp_path: Path) -> None:
+def test_p14_nothing_is_lost(kind: str, tmp_path: Path) -> None:
     """P02, P10, P14: whatever breaks, confirmed messages are processed, and everybody goes on afterwards."""
     require(
         kind == "embedded" or find_rabbitmq() is not None, "RabbitMQ", "install the package rabbitmq-server"
