@@ -1,4 +1,4 @@
-"""Nodes of a RabbitMQ cluster die, stall and come back, and the client goes on (P02, P03, P14)."""
+"""Nodes of a RabbitMQ cluster die, stall and come back, and the client goes on (P02, P03, P07, P14)."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from pika.exceptions import NackError
 from tests.behaviour.support import Names
-from tests.client.support import WAIT, Admin, Consuming, eventually, message, plan
+from tests.client.support import WAIT, Admin, AioConsuming, Consuming, eventually, message, plan
 
 from fedora_messaging import aio, api
 from fedora_messaging.exceptions import (
     ConnectionException,
     ConsumerCanceled,
+    Nack,
     PublishReturned,
     PublishTimeout,
 )
@@ -177,6 +178,33 @@ def reconnects() -> int:
 
 
 # A node is killed
+
+
+# The first one: RabbitMQ takes longest to create the first queue of that kind.
+def test_p07_consumers_on_all_nodes_begin_to_retry(
+    cluster: RabbitCluster, names: Names, settings: LazyConfig
+) -> None:
+    """Whoever creates a delay queue is not the only one that wants to use it."""
+    name = names()
+    for milliseconds in (300, 270, 240, 210):
+        names.keep(f"{name}.retry.{milliseconds}")
+    settings["consumer"] = {"concurrency": 4, "retry": {"attempts": 3, "delay": 0.3}}
+    seen: Counter[int] = Counter()
+
+    def callback(received: Message) -> None:
+        number = received.body["number"]
+        seen[number] += 1
+        if seen[number] == 1:
+            raise Nack
+
+    with at(cluster.nodes[0]) as admin, ExitStack() as stack:
+        admin.declare(name, **QUORUM)
+        for url in cluster.urls:
+            stack.enter_context(AioConsuming(url, callback, **plan(name, **QUORUM)))
+        eventually(lambda: admin.consumers(name) == len(cluster.urls))
+        for number in range(40):
+            admin.publish(name, message(name, number)._encoded_body)
+        eventually(lambda: len(seen) == 40 and min(seen.values()) == 2)
 
 
 @leads
