@@ -107,7 +107,7 @@ class RemoteRunner(CallbackRunner):
     async def finish(self) -> None:
         """Begin nothing more, and let the running callback end."""
         try:
-            await asyncio.wrap_future(self._portal.begin(self._runner.finish()))
+            await asyncio.wrap_future(self._portal.begin(self._runner.finish))
         except asyncio.CancelledError:
             if is_torn_down():
                 raise

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -32,6 +32,7 @@ class Portal:
         self._wake_pending = False
         self._stopping = False
         self._stop_lock = threading.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -69,8 +70,8 @@ class Portal:
             call, argument = self._inbox.popleft()
             call(argument)
 
-    def run(self, work: Coroutine[Any, Any, Result], timeout: float | None = None) -> Result:
-        """Run a coroutine in the loop and return its result, or raise its error.
+    def run(self, work: Callable[[], Awaitable[Result]], timeout: float | None = None) -> Result:
+        """Await what a function returns in the loop, and return its result, or raise its error.
 
         Raises:
             TimeoutError: It took longer than ``timeout`` seconds; it has been cancelled.
@@ -82,15 +83,32 @@ class Portal:
             future.cancel()
             raise
 
-    def begin(self, work: Coroutine[Any, Any, Result]) -> Future[Result]:
-        """Run a coroutine in the loop, for a caller that does not wait; cancelled once the portal stops."""
-        with self._stop_lock:
-            if not self._stopping:
-                return asyncio.run_coroutine_threadsafe(work, self.loop)
-        work.close()
+    def begin(self, work: Callable[[], Awaitable[Result]]) -> Future[Result]:
+        """Await what a function returns in the loop, for a caller that does not wait.
+
+        It is cancelled with the future, and once the portal stops. The function is called in the loop, for a
+        signal that interrupts the caller at this moment must not leave a coroutine behind.
+        """
         future: Future[Result] = Future()
-        future.cancel()
+        with self._stop_lock:
+            if self._stopping:
+                future.cancel()
+            else:
+                self.loop.call_soon_threadsafe(self._begin, work, future)
         return future
+
+    def _begin(self, work: Callable[[], Awaitable[Result]], future: Future[Result]) -> None:
+        task = self.loop.create_task(_fulfil(work, future))
+        # The loop itself keeps no task.
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+        def cancel_too(ended: Future[Result]) -> None:
+            if ended.cancelled() and not self.loop.is_closed():
+                with suppress(RuntimeError):  # as in `post`
+                    self.loop.call_soon_threadsafe(task.cancel)
+
+        future.add_done_callback(cancel_too)
 
     async def _settle(self) -> None:
         """Let what is under way end, so that nobody waits for ever for a loop that is gone."""
@@ -111,3 +129,19 @@ class Portal:
         if not self.is_current_thread:
             # A callback that blocks its loop for ever must not keep the program from ending.
             self._thread.join(_GIVE_UP)
+
+
+async def _fulfil(work: Callable[[], Awaitable[Result]], future: Future[Result]) -> None:
+    try:
+        result = await work()
+    except asyncio.CancelledError:
+        future.cancel()
+        raise
+    except BaseException as error:
+        if future.set_running_or_notify_cancel():
+            future.set_exception(error)
+        if not isinstance(error, Exception):
+            raise
+    else:
+        if future.set_running_or_notify_cancel():
+            future.set_result(result)

@@ -6,7 +6,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError
 from functools import cached_property
 from inspect import isawaitable
@@ -300,7 +300,7 @@ class Service:
         """
         if self._closed:
             raise ConnectionException("the service is closed", reason="the service is closed")
-        return self._portal.begin(work(self._supervisor))
+        return self._portal.begin(lambda: work(self._supervisor))
 
     def consumers(
         self,
@@ -335,7 +335,7 @@ class Service:
             return
         self._closing = True
         try:
-            self._portal.run(self._supervisor.close(), timeout)
+            self._portal.run(self._supervisor.close, timeout)
         except TimeoutError:
             _log.warning(
                 "A callback did not end within %s seconds; its message will be delivered again", timeout
@@ -379,7 +379,7 @@ class Consumers:
         self._started = True
         try:
             try:
-                self._waiting.result(self._portal.begin(self._start()))
+                self._waiting.result(self._portal.begin(self._start))
             except CancelledError:
                 raise _closed_meanwhile() from None
         except Exception as error:
@@ -390,7 +390,7 @@ class Consumers:
         """Call a hook in this thread, or await it in the event loop of coroutine callbacks."""
         result = hook()
         if isawaitable(result):
-            self._waiting.result(self._callback_loop.portal.begin(_await(result)))
+            self._waiting.result(self._callback_loop.portal.begin(lambda: result))
 
     def _call_stop(self, error: BaseException | None) -> BaseException | None:
         """Call the callback's ``stop``, once; returns its error if there is no other one."""
@@ -423,7 +423,7 @@ class Consumers:
         """Return when all have ended: the error of the first that failed, or ``None``."""
         error: BaseException | None
         try:
-            error = self._waiting.result(self._portal.begin(self._wait()))
+            error = self._waiting.result(self._portal.begin(self._wait))
         except CancelledError:
             error = _closed_meanwhile()
         return self._call_stop(error)
@@ -466,10 +466,6 @@ def _open_outbox(options: OutboxOptions) -> "Outbox":
     from ..client.outbox.sender import Outbox
 
     return Outbox(options)
-
-
-async def _await(result: Awaitable[Any]) -> None:
-    await result
 
 
 def _closed_meanwhile() -> ConnectionException:
