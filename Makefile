@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 TESTS ?= tests
+WORKERS ?= 2
 MINUTES ?= 10
 KILLS ?= 100
 
@@ -11,7 +12,7 @@ KILLS ?= 100
 
 help:
 	@echo "make demo   see a bus at work         (ARGS=\"--once\" ends by itself)"
-	@echo "make test   checks and the whole suite (TESTS=tests/unit for a part)"
+	@echo "make test   checks and the whole suite (TESTS=tests/unit for a part, WORKERS=0 in one process)"
 	@echo "make soak   break everything at random (MINUTES=10 BROKER=embedded|rabbitmq|cluster SEED=1)"
 	@echo "make outbox-kills  kill publishers that share an outbox, and the broker (KILLS=100 BROKER=embedded|rabbitmq SEED=1)"
 	@echo "make check  style, types, layers"
@@ -29,7 +30,7 @@ demo: $(VENV)/.installed
 	@$(BIN)/fedora-messaging demo $(ARGS)
 
 test: check
-	$(BIN)/python -m pytest $(TESTS) --cov --cov-report= $(ARGS)
+	$(BIN)/python -m pytest $(TESTS) -n $(WORKERS) --dist loadfile --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report --skip-covered --fail-under=100 \
 	  --include='src/fedora_messaging/wire/*,src/fedora_messaging/protocol/*,src/fedora_messaging/broker/core/*'
 

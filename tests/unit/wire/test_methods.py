@@ -357,7 +357,14 @@ def test_arbitrary_arguments_are_read_or_refused(method: type[Method], data: byt
         m.QueueDeclare(arguments={"n": object()}),
         m.ConnectionTuneOk(heartbeat=70000),
     ],
-    ids=repr,
+    ids=[
+        "short too large",
+        "short negative",
+        "longlong too large",
+        "shortstr too long",
+        "table",
+        "heartbeat",
+    ],
 )
 def test_values_that_do_not_fit_their_field(method: Method) -> None:
     with pytest.raises(EncodingError):
