@@ -12,7 +12,7 @@ from tests.support.rabbitmq import RabbitNode, find_rabbitmq
 from tests.support.servers import require
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from fedora_messaging.broker import Broker
 
@@ -32,6 +32,16 @@ class BrokerUnderTest:
     url: str
     management_url: str | None
     embedded: Broker | None = None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Have all that was captured sent by a worker: what strangers write is not always valid Unicode."""
+    report = yield
+    report.sections = [
+        (title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections
+    ]
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)
