@@ -117,7 +117,7 @@ def eventually(check: Callable[[], ResultT | None], timeout: float = WAIT) -> Re
         if result:
             return result
         assert time.monotonic() < deadline, "the awaited state did not come"
-        time.sleep(0.002)
+        time.sleep(0.01)
 
 
 def roundtrip(channel: BlockingChannel) -> None:

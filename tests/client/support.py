@@ -31,7 +31,7 @@ Result = TypeVar("Result")
 
 #: Seconds within which anything must have happened; nothing waits for all of it.
 WAIT = 15.0
-POLL = 0.002
+POLL = 0.01
 
 _ROOT = Path(__file__).parents[2]
 

@@ -102,10 +102,17 @@ def test_cancelling_before_the_broker_answers(broker: Broker, proxy: Proxy, admi
 
 
 def test_closing_the_bus_ends_consuming(broker: Broker, admin: Admin, queue: str) -> None:
+    received: list[Message] = []
+
+    async def callback(message: Message) -> None:
+        received.append(message)
+
     async def main() -> None:
         async with aio.connect(broker.url) as bus:
-            task = asyncio.create_task(bus.consume(nothing, **plan(queue)))
-            await soon(lambda: admin.consumers(queue) == 1)
+            task = asyncio.create_task(bus.consume(callback, **plan(queue)))
+            # That the broker has a consumer does not mean that it has told us.
+            admin.publish(queue, b"{}")
+            await soon(lambda: received)
         await task
 
     run(main())

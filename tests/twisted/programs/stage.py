@@ -32,7 +32,7 @@ ErrorT = TypeVar("ErrorT", bound=BaseException)
 NOBODY: Final = "amqp://user:canary-password@127.0.0.1:1"
 #: Where a scenario listens: below the ephemeral ports.
 _PORTS: Final = range(20_000, 32_000)
-_POLL: Final = 0.002
+_POLL: Final = 0.01
 
 
 def the_reactor() -> Any:
