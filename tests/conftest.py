@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from tests.support.postgresql import PostgresServer, find_postgresql
@@ -17,21 +17,41 @@ if TYPE_CHECKING:
     from fedora_messaging.broker import Broker
 
 
+#: Fixtures, and values of parameters, that stand for a RabbitMQ.
+_RABBITMQ: Final = frozenset({"rabbitmq", "cluster", "shared_cluster", "shared_node", "rabbitmq_tls"})
+#: The version of RabbitMQ that the embedded broker imitates.
+_IMITATED: Final = (3, 10)
+
+
 @dataclass(frozen=True)
 class BrokerUnderTest:
     """A running broker that a behaviour test talks to.
 
     Attributes:
         kind: "embedded" or "rabbitmq".
+        version: Major and minor version of the RabbitMQ, or of the one that the embedded broker imitates.
+            A test whose expectation depends on it says what each version does.
         url: AMQP URL with user and password.
         management_url: Base URL of the management HTTP API with user and password, or None without one.
         embedded: The broker itself if it is the embedded one.
     """
 
     kind: str
+    version: tuple[int, int]
     url: str
     management_url: str | None
     embedded: Broker | None = None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a RabbitMQ, so that `-m rabbitmq` runs it alone, on another version."""
+    for item in items:
+        if isinstance(item, pytest.Function):
+            values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+            names = {*item.fixturenames, *(value for value in values if isinstance(value, str))}
+            if names & _RABBITMQ:
+                item.add_marker("rabbitmq")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -96,6 +116,6 @@ def broker(request: pytest.FixtureRequest) -> BrokerUnderTest:
     # Asked for by name, so that the embedded tests run on a machine without RabbitMQ.
     if request.param == "embedded":
         embedded: Broker = request.getfixturevalue("embedded_broker")
-        return BrokerUnderTest("embedded", embedded.amqp_url, None, embedded)
+        return BrokerUnderTest("embedded", _IMITATED, embedded.amqp_url, None, embedded)
     node: RabbitNode = request.getfixturevalue("rabbitmq")
-    return BrokerUnderTest("rabbitmq", node.url, node.management_url)
+    return BrokerUnderTest("rabbitmq", node.version, node.url, node.management_url)

@@ -78,6 +78,7 @@ def test_settings_of_programs(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.rabbitmq
 def test_settings_of_nodes(tmp_path: Path) -> None:
     """A node starts with them, but for its peers and its certificates, which are not here."""
     require(find_rabbitmq() is not None, "RabbitMQ", "install the package rabbitmq-server")

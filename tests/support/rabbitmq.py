@@ -7,10 +7,12 @@ import secrets
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from random import SystemRandom
 from typing import Self
@@ -57,11 +59,12 @@ def find_rabbitmq() -> Path | None:
 
     Returns:
         The ``sbin`` directory of the newest release found, or None without RabbitMQ or without Erlang.
+        Scripts that are named may bring an Erlang of their own, as those of ``tools/debian-root`` do.
     """
-    if shutil.which("erl") is None:
-        return None
     if named := os.environ.get(SBIN_VARIABLE):
         return _if_release(Path(named))
+    if shutil.which("erl") is None:
+        return None
     # Distributions install into sbin, which is often not on the path of an ordinary user.
     path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"))
     command = shutil.which("rabbitmq-server", path=path)
@@ -203,6 +206,13 @@ def _tails(logs: Sequence[Path]) -> str:
     return "\n".join(tails)
 
 
+def _find_epmd() -> Path | None:
+    if (named := os.environ.get(SBIN_VARIABLE)) and (beside := Path(named) / "epmd").is_file():
+        return beside
+    erl = shutil.which("erl")
+    return None if erl is None else Path(erl).resolve().with_name("epmd")
+
+
 class Epmd:
     """An Erlang port mapper of our own: one that Erlang starts is a daemon whose pid nobody tells.
 
@@ -223,13 +233,12 @@ class Epmd:
         """
         if self._child is not None and self._child.status is None:
             return
-        erl = shutil.which("erl")
-        if erl is None:
+        epmd = _find_epmd()
+        if epmd is None:
             raise RabbitNodeError("Erlang is not installed")
-        epmd = str(Path(erl).resolve().with_name("epmd"))
         self.kill()
         self._child = _Child(
-            [epmd, "-port", str(self.port), "-address", _HOST],
+            [str(epmd), "-port", str(self.port), "-address", _HOST],
             environment={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
             output=self._log,
         )
@@ -316,6 +325,26 @@ class RabbitNode:
     def management_url(self) -> str:
         """Base URL of the management HTTP API (without ``/api``), with user and password."""
         return f"http://guest:guest@{_HOST}:{self.management_port}"
+
+    @cached_property
+    def version(self) -> tuple[int, int]:
+        """Major and minor version, as the running node tells each client that connects.
+
+        Raises:
+            RabbitNodeError: When the node does not run.
+        """
+        try:
+            with socket.create_connection((_HOST, self.port), _PROBE_TIMEOUT) as connection:
+                connection.sendall(_AMQP_HEADER)
+                stream = connection.makefile("rb")
+                (size,) = struct.unpack(">3xL", stream.read(7))
+                start = stream.read(size)
+        except (OSError, struct.error) as error:
+            raise RabbitNodeError(f"{self.nodename} does not tell its version: {error}") from error
+        found = re.search(rb"\x07versionS....(\d+)\.(\d+)", start, re.DOTALL)
+        if found is None:
+            raise RabbitNodeError(f"{self.nodename} does not tell its version: it sent {start!r}")
+        return int(found[1]), int(found[2])
 
     @property
     def is_running(self) -> bool:
