@@ -20,7 +20,7 @@ from .client.delivery import Action, Raw, receive_aside
 from .client.group import ConsumerGroup
 from .client.hooks import Hooks
 from .client.inbox import Inbox
-from .client.publisher import Encoded, encode, outgoing
+from .client.outgoing import Encoded, encode, outgoing
 from .client.supervisor import Supervisor
 from .consumer_settings import consumer_options
 from .exceptions import BaseException as LibraryException

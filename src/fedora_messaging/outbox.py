@@ -13,7 +13,7 @@ from typing import Any
 
 from . import config
 from .client.outbox import table
-from .client.publisher import encode
+from .client.outgoing import encode
 from .faces import publish_failed, publish_started, recorded
 from .message import Message
 from .publisher_settings import is_mandatory

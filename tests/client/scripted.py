@@ -161,6 +161,11 @@ class ScriptedLink(asyncio.Protocol):
         if self.machine.is_closed and self._transport is not None:
             self._transport.close()
 
+    def close(self) -> None:
+        """End the connection without a word, after what was sent has left."""
+        if self._transport is not None:
+            self._transport.close()
+
     def abort(self) -> None:
         """Break the connection."""
         if self._transport is not None:

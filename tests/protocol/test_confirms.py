@@ -90,6 +90,29 @@ def test_take_all() -> None:
     assert unsettled.settle(4, True) == ["next"]
 
 
+def test_finds_in_the_order_of_sending() -> None:
+    """To find all of them takes one walk."""
+    unsettled = of(5)
+    unsettled.settle(1, False)
+    looked_at: list[str] = []
+
+    def is_odd(item: str) -> bool:
+        looked_at.append(item)
+        return item in ("m1", "m3", "m5")
+
+    assert [unsettled.find(is_odd), unsettled.find(is_odd)] == ["m3", "m5"]
+    assert looked_at == ["m2", "m3", "m4", "m5"]
+
+
+def test_finds_what_was_passed_over() -> None:
+    unsettled = of(3)
+    assert unsettled.find(lambda item: item == "m3") == "m3"
+    assert unsettled.find(lambda item: item == "m1") == "m1"
+    assert unsettled.find(lambda item: item == "m4") is None
+    unsettled.take_all()
+    assert unsettled.find(lambda _item: True) is None
+
+
 def test_an_item_may_be_anything() -> None:
     unsettled: Unsettled[None] = Unsettled()
     unsettled.sent(None)

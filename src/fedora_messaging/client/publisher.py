@@ -3,11 +3,12 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from ..display import printable
 from ..exceptions import (
     AMQPError,
     ChannelClosed,
@@ -20,17 +21,15 @@ from ..exceptions import (
     PublishForbidden,
     PublishNacked,
     PublishReturned,
-    PublishTimeout,
     Unroutable,
 )
-from ..message import Message
 from ..protocol import events as ev
 from ..protocol.confirms import Unsettled
 from ..protocol.errors import ACCESS_REFUSED, NOT_FOUND, REPLY_SUCCESS
 from ..wire import methods as m
 from ..wire.methods import Method
-from ..wire.properties import encode_properties
 from .connection import Connection
+from .outgoing import Outgoing
 from .permissions import PUBLISH, name_permission
 
 if TYPE_CHECKING:
@@ -40,124 +39,6 @@ _log = logging.getLogger(__name__)
 
 #: Seconds before a channel that the broker keeps refusing is opened again.
 _REOPEN_DELAY: Final = 1.0
-
-Settled = Callable[[Exception | None], None]
-
-
-class Outgoing:
-    """One publish on its way.
-
-    Attributes:
-        settled: Called exactly once, in the event loop, with ``None`` when the broker has confirmed,
-            or else with the reason.
-        abandoned: Nobody waits any longer: it is not sent (again).
-        attempts: How often it was sent.
-    """
-
-    __slots__ = (
-        "abandoned",
-        "attempts",
-        "body",
-        "error",
-        "exchange",
-        "mandatory",
-        "method",
-        "properties",
-        "settled",
-    )
-
-    def __init__(
-        self,
-        exchange: str,
-        method: bytes,
-        properties: bytes,
-        body: bytes,
-        settled: Settled,
-        mandatory: bool = False,
-    ) -> None:
-        self.exchange = exchange
-        self.mandatory = mandatory
-        self.method = method
-        self.properties = properties
-        self.body = body
-        self.settled = settled
-        self.abandoned = False
-        self.attempts = 0
-        # Set by basic.return, which comes before the confirm.
-        self.error: Exception | None = None
-
-    def abandon(self) -> None:
-        """Nobody waits any longer. Callable from any thread."""
-        self.abandoned = True
-
-    def release(self) -> None:
-        """Take no more memory, having been abandoned; to be called in the event loop."""
-        self.properties = self.body = b""
-
-    def expire(self, timeout: float, blocked: str | None) -> PublishTimeout:
-        """Abandon it because nobody waits longer than some seconds; returns what to tell them.
-
-        Callable from any thread.
-
-        Args:
-            timeout: The seconds.
-            blocked: Why the broker takes no publishes, or ``None`` if it does.
-        """
-        self.abandon()
-        # After the line above: see :meth:`begin`.
-        error = PublishTimeout(f"Publishing timed out after waiting {timeout} seconds.")
-        error.sent = self.attempts > 0
-        if blocked is not None:
-            error.add_note(f"The broker blocks publishing: {blocked}")
-        return error
-
-    def begin(self) -> bool:
-        """Count an attempt, unless it is abandoned; returns whether to send it."""
-        # In this order, and in the opposite one where it is abandoned, perhaps at this moment by another
-        # thread: so either that thread learns of the attempt, or there is none.
-        self.attempts += 1
-        return not self.abandoned
-
-
-class Encoded(NamedTuple):
-    """A message as it is sent.
-
-    Attributes:
-        exchange: Exchange to publish to.
-        routing_key: Topic with its prefix.
-        method: ``basic.publish``, encoded.
-        properties: Encoded.
-        body: The body.
-        mandatory: Whether a queue must be bound for it.
-    """
-
-    exchange: str
-    routing_key: str
-    method: bytes
-    properties: bytes
-    body: bytes
-    mandatory: bool
-
-
-def encode(message: Message, exchange: Any, mandatory: bool) -> Encoded:
-    """Encode a message once, however often it has to be sent.
-
-    Raises:
-        EncodingError: The topic is too long, or a header has a type that AMQP lacks.
-        TypeError: The body holds something that JSON lacks, or the exchange is no text.
-    """
-    if not isinstance(exchange, str):
-        raise TypeError(f"the exchange must be text, but is a {type(exchange).__name__}")
-    routing_key = message._encoded_routing_key
-    method = m.BasicPublish(exchange, routing_key, mandatory).encode()
-    properties = encode_properties(message._properties)
-    return Encoded(exchange, routing_key, method, properties, message._encoded_body, mandatory)
-
-
-def outgoing(encoded: Encoded, settled: Settled) -> Outgoing:
-    """Make a publish of a message."""
-    exchange, _routing_key, method, properties, body, mandatory = encoded
-    return Outgoing(exchange, method, properties, body, settled, mandatory)
 
 
 class Publisher:
@@ -349,6 +230,38 @@ class Publisher:
             for out in unsettled.settle(method.delivery_tag, method.multiple):
                 self._settle(out, PublishNacked(error))
 
+    def _returned(self, unsettled: Unsettled[Outgoing], content: ev.ContentReceived) -> bool:
+        """Note which publish the broker returned; returns False if it may be any of those in flight."""
+        method = content.method
+        if not isinstance(method, m.BasicReturn):
+            return True
+        out = unsettled.find(lambda one: one.may_be(content, method))
+        if out is None:
+            _log.error(
+                "The broker returned a message (%s) that equals none in flight: exchange %r, routing key %r",
+                printable(method.reply_text),
+                printable(method.exchange),
+                printable(method.routing_key),
+            )
+            suspects = [one for one in unsettled if one.mandatory and one.error is None]
+            if not suspects:
+                return True
+            if len(suspects) > 1:
+                return False
+            out = suspects[0]
+        out.error = PublishReturned(Unroutable(method.reply_code, method.reply_text))
+        return True
+
+    def _leave(self, channel: "Channel", unsettled: Unsettled[Outgoing]) -> None:
+        """Send what is in flight on a channel again, over another one, one by one.
+
+        The broker returned one of these messages and changed it beyond recognition. Alone, it is recognised.
+        """
+        channel.listener = None
+        channel.close_soon()
+        self._suspects.extendleft(reversed(unsettled.take_all()))
+        self._open_soon()
+
     def _retire_channel(self) -> None:
         """Publish on another channel from now on, at most once in a while, having been refused on this one.
 
@@ -375,7 +288,9 @@ class Publisher:
 
     def on_content(self, content: ev.ContentReceived) -> None:
         """A returned message."""
-        _note_return(self._unsettled, content)
+        if not self._returned(self._unsettled, content) and self._channel is not None:
+            channel, self._channel = self._channel, None
+            self._leave(channel, self._unsettled)
 
     def on_writable(self) -> None:
         """The socket has room again."""
@@ -444,7 +359,9 @@ class _Retired:
 
     def on_content(self, content: ev.ContentReceived) -> None:
         """A returned message."""
-        _note_return(self.unsettled, content)
+        if not self._publisher._returned(self.unsettled, content):
+            self._publisher._retired = None
+            self._publisher._leave(self._channel, self.unsettled)
 
     def on_writable(self) -> None:
         """Nothing is sent here any more."""
@@ -457,21 +374,3 @@ class _Retired:
         else:
             publisher._try_again(self.unsettled.take_all(), error)
         publisher._retired = None
-
-
-def _note_return(unsettled: Unsettled[Outgoing], content: ev.ContentReceived) -> None:
-    """Remember a returned message: the oldest one in flight that equals it."""
-    method = content.method
-    if not isinstance(method, m.BasicReturn):
-        return
-    for out in unsettled:
-        if out.mandatory and out.error is None and _is_of(out, method, content):
-            out.error = PublishReturned(Unroutable(method.reply_code, method.reply_text))
-            return
-
-
-def _is_of(out: Outgoing, method: m.BasicReturn, content: ev.ContentReceived) -> bool:
-    """Whether a returned message may be this one; equal ones are told apart by their order."""
-    return (
-        out.exchange == method.exchange and out.properties == content.properties and out.body == content.body
-    )

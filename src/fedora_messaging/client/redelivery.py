@@ -17,7 +17,7 @@ from ..wire import methods as m
 from ..wire.errors import WireError
 from ..wire.properties import PERSISTENT, BasicProperties, decode_properties, encode_properties
 from .history import HEADER, History, without_traces
-from .publisher import Outgoing
+from .outgoing import Outgoing
 from .topology import declare, declare_alone
 
 if TYPE_CHECKING:
@@ -134,6 +134,7 @@ class Redelivery:
 
         out = Outgoing(
             "",
+            queue,
             m.BasicPublish("", queue, True).encode(),
             encode_properties(_properties(raw, history)),
             raw.body or b"",

@@ -19,7 +19,8 @@ from ..protocol.errors import CONNECTION_FORCED, INTERNAL_ERROR, REPLY_SUCCESS, 
 from .backoff import Backoff
 from .connection import Connection, HandshakeCut, Unreachable
 from .consumer import Consumer
-from .publisher import Outgoing, Publisher
+from .outgoing import Outgoing
+from .publisher import Publisher
 from .stats import ConsumerStats
 
 _log = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """Publisher confirms (RabbitMQ extension): both ends count the publishes of a channel from 1."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from .errors import COMMAND_INVALID, ConnectionError
@@ -14,11 +14,12 @@ class Unsettled(Generic[Item]):
     A ``multiple`` answer costs as much as what it settles, not as much as what is outstanding.
     """
 
-    __slots__ = ("_items", "_last", "_low")
+    __slots__ = ("_found", "_items", "_last", "_low")
 
     def __init__(self) -> None:
         self._items: dict[int, Item] = {}
         self._last = 0
+        self._found = 0
         # No tag below this one is outstanding. (Asking the dictionary for its first key would cost as
         # much as has been removed before it.)
         self._low = 1
@@ -55,6 +56,21 @@ class Unsettled(Generic[Item]):
         settled = [items.pop(tag) for tag in range(self._low, delivery_tag + 1) if tag in items]
         self._low = max(self._low, delivery_tag + 1)
         return settled
+
+    def find(self, matches: Callable[[Item], bool]) -> Item | None:
+        """Find the next item that matches: behind the one that was found last, or else before it.
+
+        A broker handles the publishes of a channel in order, and so returns messages in order: to find all of
+        them costs one walk, however many are outstanding. One that returns them in another order costs more.
+        """
+        behind = self._found + 1
+        for tags in (range(max(behind, self._low), self._last + 1), range(self._low, behind)):
+            for tag in tags:
+                item = self._items.get(tag)
+                if item is not None and matches(item):
+                    self._found = tag
+                    return item
+        return None
 
     def take_all(self) -> list[Item]:
         """Take out everything, in order of sending."""

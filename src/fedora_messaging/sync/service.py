@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from ..client.backoff import Backoff
 from ..client.group import ConsumerGroup
 from ..client.hooks import Hooks
-from ..client.publisher import Encoded, Outgoing, encode, outgoing
+from ..client.outgoing import Encoded, Outgoing, encode, outgoing
 from ..client.runners import is_coroutine_callback
 from ..client.supervisor import Supervisor
 from ..exceptions import ConnectionException, OutboxError, PublishTimeout

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
 from ..client.backoff import Backoff
-from ..client.publisher import encode, outgoing
+from ..client.outgoing import encode, outgoing
 from ..client.runners import in_other_loop
 from ..client.supervisor import Supervisor
 from ..exceptions import ConnectionException

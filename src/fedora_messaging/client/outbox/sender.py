@@ -11,7 +11,7 @@ from ...exceptions import ConnectionException, OutboxError
 from ...options import BackoffOptions, OutboxOptions
 from ...wire import methods as m
 from ..backoff import Backoff
-from ..publisher import Encoded, outgoing
+from ..outgoing import Encoded, outgoing
 from . import table
 from .store import OutboxStore
 from .table import Row, Topic, Usage

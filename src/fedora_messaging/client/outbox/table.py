@@ -4,7 +4,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from ..publisher import Encoded
+    from ..outgoing import Encoded
 
 NAME: Final = "fedora_messaging_outbox"
 
