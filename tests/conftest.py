@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -72,6 +74,19 @@ def private_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         for kind in ("CACHE", "CONFIG", "DATA", "STATE"):
             patch.delenv(f"XDG_{kind}_HOME", raising=False)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def event_loop_implementation() -> Iterator[None]:
+    """Run everything of this process on uvloop if `FM_TEST_LOOP=uvloop` says so."""
+    if os.environ.get("FM_TEST_LOOP") != "uvloop":
+        yield
+        return
+    import uvloop
+
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    yield
+    asyncio.set_event_loop_policy(None)
 
 
 @pytest.fixture(scope="session", autouse=True)

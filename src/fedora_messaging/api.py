@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import config, exceptions
 from .consumer_settings import consumer_options
+from .display import explained
 from .faces import check_callback as _check_callback
 from .faces import (
     consume_arguments,
@@ -291,7 +292,9 @@ class _Consumption:
         if error is None:
             return
         if not isinstance(error, exceptions.HaltConsumer):
-            _log.error("Consuming ended", exc_info=error)
+            # What a callback raised was logged with its traceback where it was caught.
+            traceback = error if isinstance(error, exceptions.BaseException) else None
+            _log.error("Consuming ended: %s: %s", type(error).__name__, explained(error), exc_info=traceback)
         raise error
 
 

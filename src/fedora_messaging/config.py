@@ -182,7 +182,7 @@ DEFAULTS: dict[str, Any] = {
 }
 
 #: Settings beyond version 3.9's.
-_EXTENSIONS = frozenset({"amqp_url_file", "consumer", "outbox", "publisher"})
+_EXTENSIONS = frozenset({"amqp_url_file", "consumer", "log_timestamps", "outbox", "publisher"})
 _RESERVED_PROPERTIES = ("version", "information", "product")
 _QUEUE_KEYS = ("durable", "auto_delete", "exclusive", "arguments")
 _BINDING_KEYS = ("exchange", "routing_keys")
@@ -285,8 +285,11 @@ class LazyConfig(dict[str, Any]):
         return self
 
     def setup_logging(self) -> None:
-        """Configure :mod:`logging` from ``log_config``."""
-        logging.config.dictConfig(self["log_config"])
+        """Configure :mod:`logging` from ``log_config``; ``log_timestamps`` puts the time before each line."""
+        settings = self["log_config"]
+        if self.get("log_timestamps", False):
+            settings = _with_timestamps(settings)
+        logging.config.dictConfig(settings)
 
     def copy(self) -> dict[str, Any]:
         """Return a shallow copy as a plain dictionary."""
@@ -402,6 +405,16 @@ class LazyConfig(dict[str, Any]):
         _validate(self)
 
 
+def _with_timestamps(log_config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy whose formatters begin with the time, if they do not show it anyway."""
+    changed = copy.deepcopy(dict(log_config))
+    for formatter in changed.get("formatters", {}).values():
+        text = formatter.get("format")
+        if isinstance(text, str) and "asctime" not in text:
+            formatter["format"] = f"%(asctime)s {text}"
+    return changed
+
+
 def _read(config_path: str | None) -> dict[str, Any]:
     path = config_path if config_path is not None else os.environ.get(PATH_VARIABLE, DEFAULT_PATH)
     if not os.path.exists(path):  # noqa: PTH110 - a seam that tests of applications replace
@@ -473,6 +486,8 @@ def _validate(settings: dict[str, Any]) -> None:
     validate_client_properties(settings["client_properties"])
     validate_monitoring(settings["monitoring"])
     check_number("monitoring", settings["monitoring"], "stuck_after", 1, 1e9)
+    if not isinstance(settings.get("log_timestamps", False), bool):
+        raise ConfigurationException('"log_timestamps" must be true or false')
     if "consumer" in settings:
         validate_consumer(settings["consumer"])
     if "publisher" in settings:
@@ -511,6 +526,10 @@ def _options_of(url: Any, settings: Mapping[str, Any]) -> ConnectionOptions:
         raise ConfigurationException(
             f'"amqp_url" must be text such as "amqp://localhost", or a list of such, but was a {type(url)}'
         )
+    scheme = url.partition("://")[0].lower()
+    if scheme in ("http", "https"):
+        # Version 3.9 took it so, and so do we.
+        _log.warning('"amqp_url" begins with %s://, which is read as amqp%s://', scheme, scheme[4:])
     try:
         options = amqp_url.parse(url)
     except ValueError as error:

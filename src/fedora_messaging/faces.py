@@ -4,7 +4,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from inspect import isclass
+from inspect import isclass, signature
 from typing import Any
 
 from . import config, signals
@@ -52,7 +52,13 @@ def _sender() -> Any:
 
 
 def publish_started(message: Message) -> None:
-    """Let receivers see, and change, a message; what they raise stops the publish."""
+    """Let receivers see, and change, a message; what they raise stops the publish.
+
+    Raises:
+        TypeError: It is not a message.
+    """
+    if not isinstance(message, Message):
+        raise TypeError(f"publish() takes a fedora_messaging.message.Message, not a {type(message).__name__}")
     if signals.pre_publish_signal.receivers:
         signals.pre_publish_signal.send(_sender(), message=message)
 
@@ -112,7 +118,22 @@ def check_callback(callback: Any) -> Callable[[Message], Any]:
     candidate = callback() if isclass(callback) else callback
     if not callable(candidate):
         raise ValueError("Callback must be a class that implements __call__ or a function.")
+    if not _takes_a_message(candidate):
+        raise ValueError(
+            f"The callback {printable(candidate)} cannot be called with one argument, the message: "
+            f"its signature is {signature(candidate)}"
+        )
     return candidate  # type: ignore[no-any-return]
+
+
+def _takes_a_message(candidate: Callable[..., Any]) -> bool:
+    try:
+        signature(candidate).bind(None)
+    except TypeError:
+        return False
+    except ValueError:
+        return True  # built-in functions do not always tell what they take
+    return True
 
 
 def hooks_of(callback: Any, checked: Callable[[Message], Any]) -> Hooks:
@@ -162,6 +183,13 @@ def queue_plan(bindings: Any, queues: Any) -> tuple[QueuePlan, QosOptions]:
         TypeError: A table has a key that is unknown.
     """
     bindings, queues = consume_arguments(bindings, queues)
+    for name in sorted({binding.get("queue", "") for binding in bindings} - set(queues)):
+        _log.warning(
+            "A binding is for the queue %s, which is not consumed and so not bound: "
+            "add [queues.%s] to the configuration, or correct the name",
+            printable(repr(name)),
+            printable(name) or '""',
+        )
     passive = config.conf["passive_declares"]
     plan = [
         (config.queue_options(name, settings, passive), config.binding_options(bindings, name))

@@ -8,8 +8,8 @@ import datetime
 import json
 import logging
 import uuid
-from collections.abc import Iterable, Mapping
-from typing import Any, Union
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar, Union
 
 from . import config, jsoncodec, schema_utils
 from .display import LIMIT, printable
@@ -43,6 +43,8 @@ _FILTERS = (
     ("flatpaks", "flatpak"),
 )
 _DRAFT_4 = "http://json-schema.org/draft-04/schema#"
+
+MessageClass = TypeVar("MessageClass", bound="Message")
 
 _registry_loaded = False
 _schema_name_to_class: dict[str, type["Message"]] = {}
@@ -332,6 +334,46 @@ def load_message_classes() -> None:
                 "The schema %r (%s) cannot be loaded and is left out", entry_point.name, entry_point.value
             )
     _registry_loaded = True
+
+
+def register(schema_name: str) -> Callable[[type[MessageClass]], type[MessageClass]]:
+    """Register a message class without an installed package that announces it.
+
+    For scripts, tests and a first try: every process that imports the module publishes such messages with
+    the schema's name, and receives them as this class. Other programs need a schema package, which
+    ``fedora-messaging schema new`` writes.
+
+    >>> @register("tutorial.greeting")
+    ... class Greeting(Message):
+    ...     body_schema = {"type": "object", "required": ["name"]}
+
+    Args:
+        schema_name: What messages of this class are called on the bus, as in "tutorial.greeting".
+
+    Raises:
+        TypeError: The decorated object is not a subclass of :class:`Message`.
+        ValueError: Another class of an installed package has this name.
+    """
+
+    def registered(cls: type[MessageClass]) -> type[MessageClass]:
+        if not (isinstance(cls, type) and issubclass(cls, Message)):
+            raise TypeError(f"register() decorates subclasses of Message, and {cls!r} is none")
+        _ensure_registry()
+        known = _schema_name_to_class.get(schema_name, cls)
+        # A notebook cell that is run again, or a module that is reloaded, defines its class again.
+        if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise ValueError(f"the schema name {schema_name!r} belongs to {known!r}: choose another one")
+        _schema_name_to_class[schema_name] = cls
+        _class_to_schema_name[cls] = schema_name
+        return cls
+
+    return registered
+
+
+def schema_names() -> list[str]:
+    """Return the names of all registered schemas, in alphabetical order."""
+    _ensure_registry()
+    return sorted(_schema_name_to_class)
 
 
 def _register(name: str, cls: type[Message], module: str) -> None:

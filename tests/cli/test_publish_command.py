@@ -113,12 +113,103 @@ def test_no_such_file(processes: Processes) -> None:
     ],
 )
 def test_invalid_line(processes: Processes, embedded_queues: Queues, line: str) -> None:
-    """What stands before it is published, nothing after."""
+    """The line is told first; what stands before it is published, as ever, and nothing after it."""
     queue = embedded_queues.make("cli.publish")
     file = write(processes, MESSAGE, line, MESSAGE)
     ended = publish(processes, embedded_queues.url, file)
-    assert "Unable to validate message: " in ended.usage_error()
+    assert ended.status == 2
+    told, *usage, error = ended.stderr
+    assert told.startswith("Unable to validate message: ")
+    assert told.endswith(f"(line 2 of {file}); what stands before is published")
+    assert usage[0].startswith("Usage: ")
+    assert error.startswith("Error: Unable to validate message: ")
     assert embedded_queues.ready(queue) == 1
+
+
+def test_all_or_nothing(processes: Processes, embedded_queues: Queues) -> None:
+    queue = embedded_queues.make("cli.publish")
+    file = write(processes, MESSAGE, "{", MESSAGE)
+    ended = publish(processes, embedded_queues.url, "--all-or-nothing", file)
+    assert f"(line 2 of {file})" in ended.usage_error()
+    assert embedded_queues.ready(queue) == 0
+    assert publish(processes, embedded_queues.url, "--all-or-nothing", write(processes, MESSAGE)).status == 0
+    assert embedded_queues.ready(queue) == 1
+
+
+def test_all_or_nothing_from_a_pipe(processes: Processes, embedded_queues: Queues) -> None:
+    ended = publish(processes, embedded_queues.url, "--all-or-nothing", "-")
+    assert "a pipe can be read only once" in ended.usage_error()
+
+
+def test_one_message_from_options(processes: Processes, embedded_queues: Queues) -> None:
+    queue = embedded_queues.make("cli.publish")
+    options = (
+        "--topic",
+        "cli.publish",
+        "--body",
+        '{"n": [1, "ü"]}',
+        "--header",
+        "zone=eu=1",
+        "--header",
+        "x=",
+    )
+    ended = publish(processes, embedded_queues.url, *options)
+    assert (ended.status, ended.stderr) == (0, [])
+    _method, properties, body = embedded_queues.channel.basic_get(queue, auto_ack=True)
+    assert json.loads(body) == {"n": [1, "ü"]}
+    assert (properties.headers["zone"], properties.headers["x"]) == ("eu=1", "")
+    assert properties.headers["fedora_messaging_schema"] == "base.message"
+
+
+def test_one_message_without_a_body(processes: Processes, embedded_queues: Queues) -> None:
+    queue = embedded_queues.make("cli.publish")
+    assert publish(processes, embedded_queues.url, "--topic", "cli.publish", "--timeout", "20").status == 0
+    assert [json.loads(body) for body in embedded_queues.take(queue)] == [{}]
+
+
+def test_one_message_with_a_schema(processes: Processes, embedded_queues: Queues) -> None:
+    queue = embedded_queues.make("bodhi.update")
+    body = '{"update": {}}'
+    arguments = ("--topic", "bodhi.update", "--schema", "bodhi.update.comment.v1", "--body", body)
+    ended = publish(processes, embedded_queues.url, *arguments)
+    assert ended.status == 1
+    assert "is not valid: 'comment' is a required property" in ended.one_error()
+    assert embedded_queues.ready(queue) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ((), "Missing argument 'FILE', or the option --topic"),
+        (("--body", "{}"), "give its --topic, too"),
+        (("--header", "a=b"), "give its --topic, too"),
+        (("--topic", "t", "messages"), "Give either FILE or --topic, not both"),
+        (("--topic", "t", "--body", "{"), "it is not JSON"),
+        (("--topic", "t", "--body", "[" * 100_000), "it is not JSON"),
+        (("--topic", "t", "--body", "[]"), "it is JSON, but not an object in {}"),
+        (("--topic", "t", "--header", "zone"), "'zone' is not of the form KEY=VALUE"),
+        (("--topic", "t", "--header", "=x"), "'' is not of the form KEY=VALUE"),
+        (
+            ("--topic", "t", "--schema", "base.mesage"),
+            "'base.mesage': did you mean base.message?",
+        ),
+        (
+            ("--topic", "t", "--schema", "quite.other"),
+            "'quite.other': install the package",
+        ),
+        (("--topic", "t", "--timeout", "0"), "0.0 is not in the range x>0.0"),
+    ],
+)
+def test_mistakes(processes: Processes, silent_port: int, arguments: tuple[str, ...], complaint: str) -> None:
+    write(processes, MESSAGE)
+    ended = publish(processes, f"amqp://127.0.0.1:{silent_port}", *arguments)
+    assert complaint in ended.usage_error()
+
+
+def test_timeout(processes: Processes, silent_port: int) -> None:
+    ended = publish(processes, f"amqp://127.0.0.1:{silent_port}", "--topic", "t", "--timeout", "0.1")
+    assert ended.status == 111
+    assert "timed out after waiting 0.1 seconds" in ended.one_error()
 
 
 def test_file_that_is_not_utf_8(processes: Processes, embedded_queues: Queues) -> None:
@@ -172,7 +263,7 @@ def test_queue_that_is_full(processes: Processes, queues: Queues) -> None:
     queue = queues.make("cli.publish", {"x-max-length": 1, "x-overflow": "reject-publish"})
     ended = publish(processes, queues.url, write(processes, MESSAGE, MESSAGE))
     assert ended.status == errno.EREMOTEIO == 121
-    assert ended.stdout[-1].startswith("Unable to publish message: ")
+    assert ended.stderr[-1].startswith("Unable to publish message: ")
     assert queues.ready(queue) == 1
 
 
@@ -183,15 +274,15 @@ def test_exchange_that_is_internal(processes: Processes, queues: Queues) -> None
     ended = publish(processes, queues.url, "--exchange", name, write(processes, MESSAGE))
     queues.channel.exchange_delete(name)
     assert ended.status == 121
-    assert ended.stdout[-1].startswith("Unable to publish message: (403) ")
+    assert ended.stderr[-1].startswith("Unable to publish message: (403) ")
 
 
 def test_exchange_that_does_not_exist(processes: Processes, queues: Queues) -> None:
     """It fails at once, not after a timeout."""
     ended = publish(processes, queues.url, "--exchange", "no.such", write(processes, MESSAGE))
     assert ended.status == 1
-    assert ended.stdout[-1].startswith("A general publish exception occurred: (404) ")
-    assert "no.such" in ended.stdout[-1]
+    assert ended.stderr[-1].startswith("A general publish exception occurred: (404) ")
+    assert "no.such" in ended.one_error()
 
 
 def test_wrong_password(processes: Processes, queues: Queues) -> None:
@@ -213,7 +304,7 @@ def test_no_broker(hopeless: Process) -> None:
     ended = hopeless.end(PUBLISH_TIMEOUT + DEADLINE)
     assert ended.status == errno.ECONNREFUSED == 111
     assert "Traceback" not in ended.output
-    assert ended.stdout[-1].startswith(
+    assert ended.stderr[-1].startswith(
         "Unable to connect to the message broker: Publishing timed out after waiting 30 seconds."
     )
     assert "pAssw0rd" not in ended.output

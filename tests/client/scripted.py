@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 from fedora_messaging.protocol.connection import Connection, Limits
 from fedora_messaging.protocol.events import (
@@ -96,8 +96,7 @@ class ScriptedLink(asyncio.Protocol):
         self.ended: ConnectionClosed | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         self._broker.links.append(self)
 
     def data_received(self, data: bytes) -> None:

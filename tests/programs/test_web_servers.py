@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from contextlib import ExitStack, closing, contextmanager
-from http.client import HTTPResponse
+from http.client import HTTPConnection, HTTPResponse
 from typing import TYPE_CHECKING
 
 import pytest
@@ -188,3 +188,23 @@ def test_p12_server_with_a_thread_for_each_request(
     assert values(take(admin, published), "number") == [*range(100)]
     assert proxy.accepted == 1
     eventually(lambda: proxy.connections == 0)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_p33_uvicorn(programs: Programs, admin: Admin, published: str, loop: str) -> None:
+    """P33: an ASGI application on the loop that its server brings; `uvicorn[standard]` brings uvloop."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    uvicorn = programs.start(
+        sys.executable,
+        *("-m", "uvicorn", "--host=127.0.0.1", f"--port={port}", f"--loop={loop}", "asgi:application"),
+    )
+    uvicorn.wait_for("Uvicorn running on")
+    for number in range(3):
+        connection = HTTPConnection("127.0.0.1", port, timeout=WAIT)
+        with closing(connection):
+            connection.request("POST", "/", str(number))
+            assert connection.getresponse().read().decode() == loop
+    ended = uvicorn.terminate()
+    assert "Traceback" not in ended.output, ended.output
+    assert values(take(admin, published), "number") == [0, 1, 2]

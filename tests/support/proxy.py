@@ -9,7 +9,7 @@ import struct
 import threading
 from enum import Enum
 from random import SystemRandom
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 if TYPE_CHECKING:
@@ -127,10 +127,9 @@ class _End(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)
         if self._pair.is_over:
-            transport.abort()
+            self.transport.abort()
         self._pair.update_reading()
 
     def data_received(self, data: bytes) -> None:
@@ -233,7 +232,12 @@ class Proxy:
         self._dialling: set[asyncio.Task[Any]] = set()
         self._started = threading.Event()
         self._stop: asyncio.Event
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), name="proxy", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
+
+    def _run(self) -> None:
+        # On asyncio's own loop whatever the programs under test use: how it pauses reading is relied on here.
+        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+            runner.run(self._main())
 
     def url(self, **parameters: object) -> str:
         """The broker's URL by way of the proxy, with parameters added, as in heartbeat=1."""

@@ -4,7 +4,6 @@ import asyncio
 import base64
 import datetime
 import json
-import logging
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -18,7 +17,10 @@ from ..client.history import History
 from ..display import explained, printable
 from ..exceptions import BadDeclaration, ConfigurationException, ConnectionException, PermissionException
 from ..exceptions import BaseException as LibraryException
+from .terminal import log_errors_only, table
 
+#: Titles of what `list` and `purge` show of a message.
+_COLUMNS: Final = ("id", "topic", "reason", "attempts", "time", "error")
 #: Seconds for the broker to let us in.
 _TIMEOUT: Final = 30.0
 
@@ -69,19 +71,18 @@ def _dry_run(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.group()
 def dlq() -> None:
     """Look after dead-letter queues: what could not be processed."""
-    # Logs go to standard output, where only messages are to be.
-    logging.getLogger("fedora_messaging").setLevel(logging.ERROR)
 
 
 @dlq.command("list")
 @_filtered
 def list_(queue: str, **filters: Any) -> None:
     """Show one line for each message in QUEUE: id, topic, reason, attempts, time, error."""
+    with table(*_COLUMNS) as show_row:
 
-    async def work(_letters: DeadLetters, letter: Letter) -> None:
-        click.echo(_line(letter))
+        async def work(_letters: DeadLetters, letter: Letter) -> None:
+            show_row(_cells(letter))
 
-    number = _for_each(queue, Filter(**filters), work)
+        number = _for_each(queue, Filter(**filters), work)
     click.echo(f"{number} messages", err=True)
 
 
@@ -122,21 +123,36 @@ def replay(queue: str, dry_run: bool, target: str | None, **filters: Any) -> Non
 @dlq.command()
 @_filtered
 @_dry_run
-@click.confirmation_option(prompt="Messages that are removed are gone. Go on?")
-def purge(queue: str, dry_run: bool, **filters: Any) -> None:
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def purge(queue: str, dry_run: bool, yes: bool, **filters: Any) -> None:
     """Remove messages from QUEUE for good."""
+    chosen = Filter(**filters)
+    if not yes and not dry_run:
+        _confirm_purge(queue, chosen)
+    with table(*_COLUMNS) as show_row:
 
-    async def work(letters: DeadLetters, letter: Letter) -> None:
-        if not dry_run:
-            letters.remove(letter)
-        click.echo(_line(letter))
+        async def work(letters: DeadLetters, letter: Letter) -> None:
+            if not dry_run:
+                letters.remove(letter)
+            show_row(_cells(letter))
 
-    number = _for_each(queue, Filter(**filters), work)
+        number = _for_each(queue, chosen, work)
     click.echo(f"{number} messages {'would be ' if dry_run else ''}removed", err=True)
+
+
+def _confirm_purge(queue: str, chosen: Filter) -> None:
+    """Ask, naming how much would be gone."""
+
+    async def count_only(_letters: DeadLetters, _letter: Letter) -> None:
+        """Leave the message where it is."""
+
+    number = _for_each(queue, chosen, count_only)
+    click.confirm(f"Remove {number} messages from the queue {printable(queue)} for good?", abort=True)
 
 
 def _for_each(queue: str, filter_: Filter, work: Callable[[DeadLetters, Letter], Awaitable[None]]) -> int:
     """Do something with each message that is meant; returns how many there were."""
+    log_errors_only()
     try:
         options = config.connection_options(config.conf)
         return asyncio.run(_walk(options, queue, filter_, work))
@@ -174,13 +190,12 @@ def _id(letter: Letter) -> str:
     return printable(letter.properties.message_id or "(without id)")
 
 
-def _line(letter: Letter) -> str:
+def _cells(letter: Letter) -> tuple[str, ...]:
     history = letter.history
     if history is None:
-        return "\t".join((_id(letter), printable(letter.raw.routing_key), "", "", "", ""))
+        return (_id(letter), letter.raw.routing_key, "", "", "", "")
     when = datetime.datetime.fromtimestamp(history.last, tz=datetime.UTC).isoformat() if history.last else ""
-    cells = (history.topic, history.reason, str(history.attempts), when, history.error)
-    return "\t".join((_id(letter), *(printable(cell) for cell in cells)))
+    return (_id(letter), history.topic, history.reason, str(history.attempts), when, history.error)
 
 
 def _in_full(letter: Letter) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """The command group: finds the configuration and sets up logging."""
 
+import functools
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -8,19 +10,64 @@ from .. import config
 from .._version import __version__
 from ..exceptions import ConfigurationException
 
+_CONF_HELP = f"Configuration file to use instead of {config.DEFAULT_PATH}."
 
-@click.group()
+
+class _Group(click.Group):
+    """Has each command read the configuration before it runs: ``--conf`` may stand behind its name."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add a command that reads the configuration."""
+        _read_configuration_first(cmd)
+        super().add_command(cmd, name)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="fedora-messaging")
-@click.option(
-    "--conf",
-    envvar=config.PATH_VARIABLE,
-    help=f"Configuration file to use instead of {config.DEFAULT_PATH}.",
-)
-def cli(conf: str | None) -> None:
+@click.option("--conf", envvar=config.PATH_VARIABLE, help=_CONF_HELP)
+@click.option("--log-timestamps", is_flag=True, help="Begin each log line with the time.")
+@click.pass_context
+def cli(context: click.Context, conf: str | None, log_timestamps: bool) -> None:
     """Publish, consume and look after messages on an AMQP topic bus."""
-    if conf:
-        _load(conf)
+    context.obj = _Options(conf, log_timestamps)
+
+
+class _Options:
+    """What was given before the name of the command; ``--conf`` behind the name wins."""
+
+    def __init__(self, conf: str | None, log_timestamps: bool) -> None:
+        self.conf = conf
+        self.log_timestamps = log_timestamps
+
+
+def _read_configuration_first(command: click.Command) -> None:
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            _read_configuration_first(each)
+        return
+    callback = command.callback
+    assert callback is not None  # noqa: S101 - all our commands have one
+
+    @functools.wraps(callback)
+    def configured(*args: Any, conf: str | None = None, **kwargs: Any) -> Any:
+        _configure(click.get_current_context(), conf)
+        return callback(*args, **kwargs)
+
+    command.callback = configured
+    command.params.append(click.Option(["--conf"], help=_CONF_HELP))
+
+
+def _configure(context: click.Context, conf: str | None) -> None:
+    """Load the configuration and set up logging."""
+    options = context.find_object(_Options)
+    path = conf or (options.conf if options else None)
+    if path:
+        _load(path)
+    if options is None:
+        return  # the command runs alone, in a test
     try:
+        if options.log_timestamps:
+            config.conf["log_timestamps"] = True
         config.conf.setup_logging()
     except ConfigurationException as error:
         raise click.ClickException(f"{error} (in {config.DEFAULT_PATH})") from error

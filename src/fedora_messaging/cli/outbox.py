@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import time
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from ..display import printable
 from ..exceptions import ConfigurationException, OutboxError
 from ..options import OutboxOptions
 from ..publisher_settings import outbox_options
+from .terminal import log_errors_only, table
 
 #: Failures that `status` shows.
 _SHOWN: Final = 20
@@ -25,8 +25,6 @@ _SHOWN: Final = 20
 @click.group()
 def outbox() -> None:
     """Look after the outbox: messages that wait for the broker."""
-    # Logs go to standard output, where only the answer is to be.
-    logging.getLogger("fedora_messaging").setLevel(logging.ERROR)
 
 
 @outbox.command()
@@ -88,6 +86,7 @@ async def _flush(options: OutboxOptions, timeout: float) -> tuple[int, str]:
 
 
 def _options() -> OutboxOptions:
+    log_errors_only()
     options = outbox_options(config.conf)
     if options is None:
         raise ConfigurationException('there is no outbox: write [outbox] with the "path" of a file')
@@ -114,8 +113,9 @@ def _show(found: dict[str, Any]) -> None:
     if found["oldest"] is not None:
         click.echo(f"oldest    {found['oldest']:.1f} s")
     click.echo(f"sender    {'a process sends' if found['sending'] else 'no process sends'}")
-    for failure in found["failures"]:
-        topic = f"{failure['exchange'] or '(default exchange)'} {failure['routing_key']}"
-        click.echo(
-            f"refused   {printable(topic)}: {failure['attempts']} times, {printable(failure['error'])}"
-        )
+    if not found["failures"]:
+        return
+    with table("", "exchange and topic", "attempts", "error") as show_row:
+        for failure in found["failures"]:
+            topic = f"{failure['exchange'] or '(default exchange)'} {failure['routing_key']}"
+            show_row(("refused", topic, f"{failure['attempts']} times", failure["error"]))

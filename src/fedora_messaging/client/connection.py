@@ -9,7 +9,13 @@ import ssl
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
-from ..exceptions import ConfigurationException, ConnectionClosed, ConnectionException, NoFreeChannels
+from ..exceptions import (
+    ConfigurationException,
+    ConnectionClosed,
+    ConnectionException,
+    EncodingError,
+    NoFreeChannels,
+)
 from ..options import ConnectionOptions, TLSOptions
 from ..protocol import events as ev
 from ..protocol import sasl
@@ -17,7 +23,7 @@ from ..protocol.connection import Connection as Machine
 from ..protocol.connection import Limits
 from ..protocol.errors import PeerError
 from ..transport.dial import dial
-from ..transport.link import Link
+from ..transport.link import Link, fault_text
 from ..transport.tls import certificate_hint, explain
 from ..wire.methods import ChannelOpen, ConnectionBlocked, ConnectionUnblocked
 from .channel import Channel
@@ -87,13 +93,18 @@ class Connection:
         """Dial and log in.
 
         Raises:
-            ConfigurationException: The TLS settings are wrong.
+            ConfigurationException: The TLS settings are wrong, or AMQP cannot carry a client property.
             Unreachable: There is no broker at that address.
             HandshakeCut: The network connection ended too early.
             ConnectionException: There is one, but it refuses us; ``reason`` says why.
         """
         loop = asyncio.get_running_loop()
-        self = cls(options, loop)
+        try:
+            self = cls(options, loop)
+        except EncodingError as error:
+            raise ConfigurationException(
+                f'"client_properties" or "amqp_url" cannot be sent: {error}'
+            ) from error
         try:
             await self._open(loop)
         except BaseException:
@@ -242,6 +253,9 @@ class Connection:
             self.closed.set_result(error)
 
     def _why_not_opened(self, event: ev.ConnectionClosed) -> ConnectionException:
+        if self._link is not None and self._link.fault is not None:
+            text = fault_text(self._link.fault)
+            return ConnectionException(text, reason=text)
         if event.reply_code == 0 and not event.by_peer:
             return self._cut(event.reply_text + self._hint())
         why = event.reply_text or "the broker hung up"

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 
+from ..display import printable
 from ..exceptions import (
     AMQPError,
     BadDeclaration,
@@ -36,6 +37,8 @@ _log = logging.getLogger("fedora_messaging.twisted.consumer")
 
 #: Seconds for the broker to answer that a channel is closed.
 _CLOSE_TIMEOUT = 5.0
+#: Seconds for callbacks to end before it is said that they are waited for.
+_SILENCE = 0.5
 
 
 class Consumer:
@@ -426,7 +429,16 @@ class Consumer:
 
     async def _let_callbacks_end(self) -> None:
         finishing = asyncio.ensure_future(self.runner.finish())
-        done, _pending = await asyncio.wait([finishing], timeout=self._options.stop_timeout)
+        patience = self._options.stop_timeout
+        silence = _SILENCE if patience is None else min(_SILENCE, patience)
+        done, _pending = await asyncio.wait([finishing], timeout=silence)
+        if not done:
+            _log.info(
+                "Stopping waits for the callback that processes a message of the queue %s",
+                printable(self.queue_name),
+            )
+            rest = None if patience is None else patience - silence
+            done, _pending = await asyncio.wait([finishing], timeout=rest)
         if not done:
             _log.error(
                 "A callback of %r has not ended within %g s; its message goes back to the queue",

@@ -1,12 +1,16 @@
 """A network connection joined to a protocol machine."""
 
 import asyncio
+import logging
 import ssl
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Final, Protocol, cast
 
 from ..protocol.connection import Connection
 from ..protocol.events import Event
 from .tls import alert_name
+
+_log = logging.getLogger(__name__)
 
 #: Seconds for the last bytes to leave before the socket is cut.
 CLOSE_GRACE: Final = 3.0
@@ -38,15 +42,29 @@ def _why(exc: Exception | None) -> str:
     return str(exc or "closed by the peer")
 
 
+def fault_text(error: Exception) -> str:
+    """Return how an exception of our own code is told."""
+    return (
+        f"a fault in fedora-messaging ended the connection, please report it: {type(error).__name__}: {error}"
+    )
+
+
 class Link(asyncio.Protocol):
     """Feeds a machine from its socket, writes what it wants sent, and watches its clock.
 
     Everything that is sent in one turn of the event loop leaves in one write.
+
+    Attributes:
+        machine: The protocol machine.
+        writable: Whether the socket has room.
+        fault: The exception of machine or owner that ended the connection, or ``None``. Event loops differ in
+            what they do with exceptions of their protocols, and none of them knows whose fault it is.
     """
 
     def __init__(self, machine: Connection, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
         self.machine = machine
         self.writable = True
+        self.fault: Exception | None = None
         self._owner = owner
         self._loop = loop
         self._transport: asyncio.Transport | None = None
@@ -58,15 +76,17 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; a client's protocol header leaves at once."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - asyncio gives stream protocols these
-        self._transport = transport
-        self._owner.on_connected(self)
-        self._write()
+        # Whatever its class is: that of uvloop, for one, does not derive from asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
+        self._guarded(self._begin)
 
     def data_received(self, data: bytes) -> None:
         """Pass bytes to the machine and its events to the owner."""
-        self.machine.receive_data(data, self._loop.time())
-        self._dispatch()
+        try:
+            self.machine.receive_data(data, self._loop.time())
+            self._dispatch()
+        except Exception as error:
+            self._fail(error)
 
     def eof_received(self) -> bool:
         """Let asyncio close the transport."""
@@ -78,7 +98,10 @@ class Link(asyncio.Protocol):
         for timer in (self._timer, self._abort_timer):
             if timer is not None:
                 timer.cancel()
-        self.machine.peer_vanished(f"the network connection was lost: {_why(exc)}")
+        if self.fault is not None:
+            self.machine.peer_vanished(fault_text(self.fault))
+        else:
+            self.machine.peer_vanished(f"the network connection was lost: {_why(exc)}")
         events = self.machine.events()
         if events:
             self._owner.on_events(events)
@@ -139,9 +162,24 @@ class Link(asyncio.Protocol):
             self._owner.on_events(events)
         self._write()
 
+    def _begin(self) -> None:
+        self._owner.on_connected(self)
+        self._write()
+
     def _flush(self) -> None:
         self._flush_due = False
-        self._write()
+        self._guarded(self._write)
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        _log.error("%s", fault_text(error), exc_info=error)
+        self.fault = error
+        self.abort()
 
     def _write(self) -> None:
         transport = self._transport
@@ -165,5 +203,8 @@ class Link(asyncio.Protocol):
 
     def _on_timer(self) -> None:
         self._timer = None
+        self._guarded(self._act_on_time)
+
+    def _act_on_time(self) -> None:
         self.machine.handle_timeout(self._loop.time())
         self._dispatch()
