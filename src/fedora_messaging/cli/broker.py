@@ -3,7 +3,7 @@
 import asyncio
 import re
 import signal
-from typing import Any, Final
+from typing import Final
 
 import click
 
@@ -12,16 +12,15 @@ from ..exceptions import ConfigurationException
 _UNITS: Final = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3}
 
 
-class _Size(click.ParamType[int]):
-    name = "size"
-
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        found = re.fullmatch(r"(\d+)\s*([KMG]?)B?", str(value).strip().upper())
-        if found is None:
-            self.fail(f"{value!r} is no size; write a number of bytes, or one with a unit as in 500MB")
-        return int(found[1]) * _UNITS[found[2]]
+def _size(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d+)\s*([KMG]?)B?", value.strip().upper())
+    if found is None:
+        raise click.BadParameter(
+            f"{value!r} is no size; write a number of bytes, or one with a unit as in 500MB"
+        )
+    return int(found[1]) * _UNITS[found[2]]
 
 
 def _not_empty(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
@@ -47,13 +46,15 @@ def _not_empty(_context: click.Context, _parameter: click.Parameter, value: str 
 )
 @click.option(
     "--memory-limit",
-    type=_Size(),
+    metavar="SIZE",
+    callback=_size,
     help="Block publishers while messages take more memory, as in 500MB; 0 never does. "
     "By default 40 % of the machine's memory.",
 )
 @click.option(
     "--disk-limit",
-    type=_Size(),
+    metavar="SIZE",
+    callback=_size,
     default="50MB",
     show_default=True,
     help="Block publishers while less is free where --data is; 0 never does.",
