@@ -5,12 +5,13 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import REGISTRY, CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from .endpoints import Snapshot
 
-CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
+#: What `generate_latest` writes; prometheus-client has a name for it only since version 0.23.
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 _HELP: Final = {
     "received": "Valid messages handed to a callback.",
