@@ -296,6 +296,7 @@ def in_arrays(depth: int) -> Any:
         pytest.param({"maximum": 0}, math.inf, "ValidationError", id="infinity above maximum"),
         pytest.param({"multipleOf": 2}, math.inf, "ValidationError", id="infinity as multiple"),
         pytest.param({"multipleOf": 2}, math.nan, "ValidationError", id="NaN as multiple"),
+        # jsonschema-rs before 0.49 calls these two valid.
         pytest.param({"type": "null"}, math.nan, "ValidationError", id="NaN is not null"),
         pytest.param({"enum": [None]}, math.nan, "ValidationError", id="NaN is not null in enum"),
         pytest.param({"type": "number", "minimum": 0}, math.nan, "valid", id="NaN is a number"),
@@ -360,6 +361,13 @@ def in_arrays(depth: int) -> Any:
         pytest.param({"maxLength": 1}, "\ud800", "valid", id="lone surrogate"),
         pytest.param(
             {"additionalProperties": False}, {"\ud800": 1}, "ValidationError", id="lone surrogate as name"
+        ),
+        # jsonschema-rs before 0.44 ends the process here.
+        pytest.param(
+            {"properties": {"b": {"type": "string"}}, "additionalProperties": False},
+            {"a": 1, "\ud800": 2},
+            "ValidationError",
+            id="lone surrogate among names",
         ),
         pytest.param({"pattern": "^.$"}, "\ud800", "valid", id="lone surrogate and pattern"),
         pytest.param(
