@@ -40,7 +40,9 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
 
 def run(processes: Processes, *parts: str, arguments: tuple[str, ...] = ()) -> Ended:
     """Run a program to its end, which is a good one."""
-    ended = processes.python("-Werror", "-c", "\n".join(parts), *arguments).end()
+    # The oldest supported Twisted imports cgi.
+    warnings = ("-Werror", "-Wignore:'cgi' is deprecated:DeprecationWarning")
+    ended = processes.python(*warnings, "-c", "\n".join(parts), *arguments).end()
     assert (ended.status, ended.stderr) == (0, []), ended.output
     return ended
 
