@@ -1,6 +1,7 @@
 # Everything happens in .venv; `make test` and `make demo` need Python 3.11 or newer and make.
 PYTHON ?= python3
 VENV ?= .venv
+REQUIREMENTS ?= requirements/dev.txt
 BIN := $(VENV)/bin
 ARGS ?=
 TESTS ?= tests
@@ -8,7 +9,7 @@ WORKERS ?= 2
 MINUTES ?= 10
 KILLS ?= 100
 
-.PHONY: help demo test test-core soak outbox-kills check bench docs requirements clean
+.PHONY: help demo test test-core test-lowest soak outbox-kills check bench docs requirements clean
 
 help:
 	@echo "make demo   see a bus at work         (ARGS=\"--once\" ends by itself)"
@@ -19,11 +20,11 @@ help:
 	@echo "make bench  measure speed"
 	@echo "make docs   build the documentation"
 
-$(VENV)/.installed: pyproject.toml requirements/dev.txt
+$(VENV)/.installed: pyproject.toml $(REQUIREMENTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(REQUIREMENTS) -e .
 	@touch $@
 
 demo: $(VENV)/.installed
@@ -37,6 +38,14 @@ test: check
 # Unit and protocol tests only: what runs on every Python version.
 test-core: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/unit tests/protocol $(ARGS)
+
+# With the lowest versions that pyproject.toml declares, and without RabbitMQ. Twisted 22.4 imports cgi.
+LOWEST_TESTS ?= tests/unit tests/protocol tests/behaviour tests/compat tests/cli tests/twisted \
+  tests/client/test_monitoring.py tests/client/test_outbox_record.py
+test-lowest:
+	$(MAKE) .venv-lowest/.installed VENV=.venv-lowest REQUIREMENTS=requirements/lowest.txt
+	.venv-lowest/bin/python -m pytest $(LOWEST_TESTS) -m "not rabbitmq" \
+	  -W "ignore:'cgi' is deprecated:DeprecationWarning" $(ARGS)
 
 # The embedded broker, then a cluster of RabbitMQ nodes if that is installed, unless BROKER names one.
 soak: $(VENV)/.installed
@@ -62,12 +71,24 @@ docs: $(VENV)/.installed
 	$(BIN)/sphinx-build -W -q -b html docs docs/_build/html
 	@echo "The documentation is in docs/_build/html/index.html"
 
-# Pins what requirements/dev.in names, in an environment of its own.
+# Pins what requirements/dev.in names, in an environment of its own: dev.txt has the newest versions, lowest.txt
+# the lowest that pyproject.toml declares, and of everything else the newest that agree with them.
+EXTRAS := demo,metrics,speed,sql,twisted
 requirements:
 	$(PYTHON) -m venv .venv-requirements
 	.venv-requirements/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.in -e .
 	{ echo "# Pinned by \`make requirements\` from dev.in."; \
 	  .venv-requirements/bin/python -m pip freeze --exclude-editable; } > requirements/dev.txt
+	rm -rf .venv-requirements
+	$(PYTHON) -m venv .venv-requirements
+	.venv-requirements/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.venv-requirements/bin/uv pip compile --quiet --no-deps --resolution lowest-direct --all-extras \
+	  --output-file .venv-requirements/floors.txt pyproject.toml
+	.venv-requirements/bin/python -m pip uninstall --quiet --yes uv
+	.venv-requirements/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -c .venv-requirements/floors.txt -r requirements/dev.in -e '.[$(EXTRAS)]'
+	{ echo "# Pinned by \`make requirements\` from dev.in and the lower bounds in pyproject.toml."; \
+	  .venv-requirements/bin/python -m pip freeze --exclude-editable; } > requirements/lowest.txt
 	rm -rf .venv-requirements
 
 clean:
