@@ -16,6 +16,7 @@ help:
 	@echo "make test   checks and the whole suite (TESTS=tests/unit for a part, WORKERS=0 in one process)"
 	@echo "make soak   break everything at random (MINUTES=10 BROKER=embedded|rabbitmq|cluster SEED=1)"
 	@echo "make outbox-kills  kill publishers that share an outbox, and the broker (KILLS=100 BROKER=embedded|rabbitmq SEED=1)"
+	@echo "make test-lowest  the tests that use a dependency, with the lowest declared versions"
 	@echo "make check  style, types, layers"
 	@echo "make bench  measure speed"
 	@echo "make docs   build the documentation"
@@ -39,8 +40,9 @@ test: check
 test-core: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/unit tests/protocol $(ARGS)
 
-# With the lowest versions that pyproject.toml declares, and without RabbitMQ. Twisted 22.4 imports cgi.
-LOWEST_TESTS ?= tests/unit tests/protocol tests/behaviour tests/compat tests/cli tests/twisted \
+# The tests that use a dependency, with the lowest versions that pyproject.toml declares, on the embedded broker.
+# Twisted 22.4 imports cgi.
+LOWEST_TESTS ?= tests/unit tests/protocol tests/behaviour tests/compat tests/cli tests/twisted tests/transport \
   tests/client/test_monitoring.py tests/client/test_outbox_record.py
 test-lowest:
 	$(MAKE) .venv-lowest/.installed VENV=.venv-lowest REQUIREMENTS=requirements/lowest.txt
@@ -73,7 +75,7 @@ docs: $(VENV)/.installed
 
 # Pins what requirements/dev.in names, in an environment of its own: dev.txt has the newest versions, lowest.txt
 # the lowest that pyproject.toml declares, and of everything else the newest that agree with them.
-EXTRAS := demo,metrics,speed,sql,twisted
+EXTRAS := demo,metrics,sql,twisted
 requirements:
 	$(PYTHON) -m venv .venv-requirements
 	.venv-requirements/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.in -e .

@@ -8,6 +8,10 @@ try:
     import orjson
 except ImportError:  # a distribution that does not package it yet
     orjson = None  # type: ignore[assignment]
+else:
+    # Distributions that do package it may have one whose process one message of 200 000 brackets ends.
+    if tuple(int(part) for part in orjson.__version__.split(".")[:3] if part.isdecimal()) < (3, 9, 15):
+        orjson = None  # type: ignore[assignment]
 
 #: Deeper bodies are refused. How deep the standard library reads depends on the Python version and on
 #: the stack in use; no schema in Fedora comes near (PITFALLS P20).

@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from typing import Any
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedora_messaging.jsoncodec import MAX_DEPTH, TooDeep, decode
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=150)
 ENCODINGS = ["utf-8", "UTF-8", "utf8", "utf_8", "ascii", "utf-16", "utf-32-le", "cp037"]
@@ -242,3 +248,16 @@ def test_any_body_is_read_or_refused(body: bytes, encoding: str) -> None:
 
 def test_both_ways_are_tested_here() -> None:
     assert importlib.util.find_spec("orjson"), "install orjson, so that the tests see both ways"
+
+
+@pytest.mark.parametrize(
+    ("version", "is_used"), [("3.8.3", False), ("3.9.14", False), ("3.9.15", True), ("3.10.0rc1", True)]
+)
+def test_p34_orjson_that_a_message_can_crash_is_not_used(tmp_path: Path, version: str, is_used: bool) -> None:
+    (tmp_path / "orjson.py").write_text(f'__version__ = "{version}"')
+    code = "from fedora_messaging import jsoncodec; print(jsoncodec.orjson is not None)"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert told.stdout == f"{is_used}\n"
