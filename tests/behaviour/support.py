@@ -6,6 +6,7 @@ import time
 import uuid
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pika
@@ -30,6 +31,9 @@ class Broker(Protocol):
     def kind(self) -> str: ...
 
     @property
+    def version(self) -> tuple[int, int]: ...
+
+    @property
     def url(self) -> str: ...
 
     @property
@@ -37,6 +41,24 @@ class Broker(Protocol):
 
     @property
     def embedded(self) -> EmbeddedBroker | None: ...
+
+
+def since(broker: Broker, start: tuple[int, int], new: ResultT, old: ResultT) -> ResultT:
+    """Choose what a broker of this version is expected to do.
+
+    Args:
+        broker: The broker under test.
+        start: First version that does the new thing, as far as known: the suite has seen 3.10, 4.0 and 4.3,
+            so a change that came between two of them bears the number of the later one.
+        new: Expectation from that version on.
+        old: Expectation before, which is also that for the embedded broker.
+    """
+    return new if broker.version >= start else old
+
+
+def smallest_frame(broker: Broker) -> int:
+    """The smallest frame-max that a client may ask for."""
+    return since(broker, (4, 1), 8192, 4096)
 
 
 CHANNEL_CODES = frozenset({311, 313, 403, 404, 405, 406})
@@ -140,6 +162,28 @@ def consumers(channel: BlockingChannel, queue: str) -> int:
 def exists(connection: BlockingConnection, queue: str) -> bool:
     """Whether a queue exists, seen from a channel of its own."""
     return _declares(connection, lambda channel: channel.queue_declare(queue, passive=True))
+
+
+def vanished(connection: BlockingConnection, queue: str) -> bool:
+    """Whether a queue is gone; while it is the exclusive queue of another connection, the answer is 405."""
+    channel = connection.channel()
+    try:
+        channel.queue_declare(queue, passive=True)
+    except ChannelClosed as error:
+        assert error.reply_code in {404, 405}
+        return bool(error.reply_code == 404)
+    channel.close()
+    return False
+
+
+def let_exclusive_queues_go(broker: Broker, connection: BlockingConnection, *queues: str) -> None:
+    """Give the exclusive queues of a closed connection the time they need to vanish.
+
+    Others delete them before their close-ok, and get no time; RabbitMQ 4.3 does so a moment after it.
+    """
+    if broker.version >= (4, 3):
+        for queue in queues:
+            eventually(partial(vanished, connection, queue))
 
 
 def exchange_exists(connection: BlockingConnection, exchange: str) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pika
 import pytest
 from tests.behaviour.support import (
+    Broker,
     Inbox,
     Names,
     bodies,
@@ -14,6 +15,7 @@ from tests.behaviour.support import (
     eventually,
     exists,
     get,
+    let_exclusive_queues_go,
     roundtrip,
     send,
 )
@@ -98,6 +100,7 @@ def test_other_connections_may_unbind_what_is_not_bound(stranger: BlockingChanne
 
 @pytest.mark.parametrize("durable", [False, True])
 def test_exclusive_queue_goes_with_its_connection(
+    broker: Broker,
     connections: Callable[..., BlockingConnection],
     connection: BlockingConnection,
     name: str,
@@ -107,6 +110,7 @@ def test_exclusive_queue_goes_with_its_connection(
     owner = connections()
     owner.channel().queue_declare(name, exclusive=True, durable=durable)
     owner.close()
+    let_exclusive_queues_go(broker, connection, name)
     assert not exists(connection, name)
 
 
@@ -133,7 +137,7 @@ def test_failed_use_does_not_free_it(stranger: BlockingChannel, exclusive: str) 
 
 
 def test_bindings_go_with_an_exclusive_queue(
-    connections: Callable[..., BlockingConnection], channel: BlockingChannel, name: str
+    broker: Broker, connections: Callable[..., BlockingConnection], channel: BlockingChannel, name: str
 ) -> None:
     """Section 3, exclusive queue."""
     owner = connections()
@@ -141,6 +145,7 @@ def test_bindings_go_with_an_exclusive_queue(
     declaring.queue_declare(name, exclusive=True)
     declaring.queue_bind(name, "amq.direct", name + ".k")
     owner.close()
+    let_exclusive_queues_go(broker, channel.connection, name)
     channel.queue_declare(name)
     channel.basic_publish("amq.direct", name + ".k", b"lost")
     assert bodies(channel, name) == []
