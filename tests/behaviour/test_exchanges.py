@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pamqp import commands
-from tests.behaviour.support import Broker, bodies, closes, exchange_exists
+from tests.behaviour.support import Broker, bodies, closes, exchange_exists, since
 
 if TYPE_CHECKING:
     from pamqp import base
@@ -169,7 +169,8 @@ def test_redeclare_differs_in_unknown_arguments(
 def test_unknown_type(broker: Broker, peer: Peer, name: str, kind: str) -> None:
     """Section 2, unknown type: ours is 406 as in RabbitMQ 4, 3.10 closes the connection."""
     declare = commands.Exchange.Declare(exchange=name, exchange_type=kind)
-    with closes(406 if broker.kind == "embedded" else 503, f"unknown exchange type '{kind}'"):
+    code = 406 if broker.kind == "embedded" else since(broker, (4, 0), 406, 503)
+    with closes(code, f"unknown exchange type '{kind}'"):
         peer.call(declare, commands.Exchange.DeclareOk)
 
 
