@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pika
@@ -12,6 +13,7 @@ from pamqp import commands
 from pika.exceptions import NackError, UnroutableError
 from tests.behaviour.peer import shortstr, table
 from tests.behaviour.support import (
+    Broker,
     Delivery,
     Inbox,
     Names,
@@ -22,10 +24,13 @@ from tests.behaviour.support import (
     ready,
     roundtrip,
     send,
+    since,
     take,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
     from tests.behaviour.peer import Peer
 
@@ -54,9 +59,7 @@ ACCEPTED: list[dict[str, Any]] = [
     {"x-queue-mode": "default"},
     {"x-queue-mode": "lazy"},
     {"x-queue-type": "classic"},
-    {"x-queue-version": 1},
     {"x-queue-version": 2},
-    {"x-consumer-timeout": 5000},
     {"x-behaviour": 1},
     {"x-behaviour": None},
     {"x-behaviour": {"nested": ["x", 1]}},
@@ -88,13 +91,21 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"x-max-priority": "5"}, "expected integer, got longstr"),
     ({"x-single-active-consumer": "true"}, "{unacceptable_type,longstr}"),
     ({"x-single-active-consumer": 1}, "{unacceptable_type,signedint}"),
-    ({"x-queue-mode": "foo"}, "unsupported queue mode 'foo'"),
-    ({"x-queue-mode": 5}, "{unacceptable_type,signedint}"),
     ({"x-queue-type": "foo"}, "unsupported queue type 'foo'"),
-    ({"x-queue-type": ""}, "unsupported queue type ''"),
     ({"x-queue-type": 5}, "{unacceptable_type,signedint}"),
     ({"x-queue-version": 3}, "unsupported queue version '3'"),
     ({"x-queue-version": "1"}, "expected integer, got longstr"),
+]
+
+ACCEPTED_UNTIL_4_3: list[tuple[dict[str, Any], str]] = [
+    ({"x-queue-version": 1}, ": \"unsupported queue version '1'\""),
+    ({"x-consumer-timeout": 5000}, " of queue type rabbit_classic_queue"),
+]
+
+REFUSED_UNTIL_4_3: list[tuple[dict[str, Any], str]] = [
+    ({"x-queue-mode": "foo"}, "unsupported queue mode 'foo'"),
+    ({"x-queue-mode": 5}, "{unacceptable_type,signedint}"),
+    ({"x-queue-type": ""}, "unsupported queue type ''"),
 ]
 
 REDECLARED: list[tuple[str, Any, Any]] = [
@@ -131,6 +142,30 @@ def test_refused(channel: BlockingChannel, name: str, arguments: dict[str, Any],
     assert text in caught.text
 
 
+@pytest.mark.parametrize(("arguments", "text"), ACCEPTED_UNTIL_4_3, ids=describe)
+def test_accepted_until_4_3(
+    broker: Broker, channel: BlockingChannel, name: str, arguments: dict[str, Any], text: str
+) -> None:
+    """Section 3.1, column accepts: classic queues of RabbitMQ 4.3 have one version, and no timeout."""
+    if broker.version < (4, 3):
+        test_accepted(channel, name, arguments)
+        return
+    (argument,) = arguments
+    with closes(406, f"invalid arg '{argument}' for queue '{name}' in vhost '/'{text}"):
+        channel.queue_declare(name, arguments=arguments)
+
+
+@pytest.mark.parametrize(("arguments", "text"), REFUSED_UNTIL_4_3, ids=describe)
+def test_refused_until_4_3(
+    broker: Broker, channel: BlockingChannel, name: str, arguments: dict[str, Any], text: str
+) -> None:
+    """Section 3.1, column refused: RabbitMQ 4.3 ignores the mode, and takes no type for the default."""
+    if broker.version < (4, 3):
+        test_refused(channel, name, arguments, text)
+    else:
+        test_accepted(channel, name, arguments)
+
+
 @pytest.mark.parametrize(("value", "kind"), [(5, "signedint"), (None, "void"), (True, "bool")])
 def test_dead_letter_exchange_must_be_text(
     channel: BlockingChannel, name: str, value: object, kind: str
@@ -145,7 +180,6 @@ def test_dead_letter_exchange_must_be_text(
     "argument",
     [
         "x-delivery-limit",
-        "x-queue-leader-locator",
         "x-max-in-memory-length",
         "x-max-in-memory-bytes",
         "x-quorum-initial-group-size",
@@ -156,6 +190,17 @@ def test_quorum_arguments_on_a_classic_queue(channel: BlockingChannel, name: str
     """Section 3.1, x-delivery-limit and others: only where the type allows them."""
     with closes(406, f"invalid arg '{argument}' for queue '{name}' in vhost '/' of queue type "):
         channel.queue_declare(name, arguments={argument: 5})
+
+
+@pytest.mark.parametrize(("value", "reason"), [(5, "{unacceptable_type,signedint}"), ("client-local", None)])
+def test_leader_locator_of_a_classic_queue(
+    broker: Broker, channel: BlockingChannel, name: str, value: object, reason: str | None
+) -> None:
+    """Section 3.1, x-delivery-limit and others: RabbitMQ 4 lets classic queues choose their node by it."""
+    told = since(broker, (4, 0), f": {reason}" if reason else None, " of queue type ")
+    refusal = closes(406, f"invalid arg 'x-queue-leader-locator' for queue '{name}' in vhost '/'{told}")
+    with nullcontext() if told is None else refusal:
+        channel.queue_declare(name, arguments={"x-queue-leader-locator": value})
 
 
 def test_refused_declare_makes_no_queue(connection: BlockingConnection, name: str) -> None:
@@ -356,38 +401,46 @@ def test_good_expiration(channel: BlockingChannel, queue: str, expiration: str) 
 # --- x-expires
 
 
-def gone(confirming: BlockingChannel, queue: str) -> bool:
-    """Whether a queue is gone, found out without using it: publishing is no use."""
-    try:
-        confirming.basic_publish("", queue, b"", mandatory=True)
-    except UnroutableError:
-        return True
-    return False
+@pytest.fixture
+def gone(broker: Broker, confirming: BlockingChannel) -> Callable[[str], bool]:
+    """Tells whether a queue is gone, found out without using it: publishing is no use."""
+
+    def is_gone(queue: str) -> bool:
+        try:
+            confirming.basic_publish("", queue, b"", mandatory=True)
+        except UnroutableError:
+            return True
+        except NackError:
+            # RabbitMQ 4.3 says so if the queue goes before it has taken the message.
+            assert broker.version >= (4, 3)
+        return False
+
+    return is_gone
 
 
-def test_unused_queue_expires(confirming: BlockingChannel, name: str) -> None:
+def test_unused_queue_expires(confirming: BlockingChannel, gone: Callable[[str], bool], name: str) -> None:
     """Section 3.1, x-expires: with its messages."""
     make(confirming, name, x_expires=50)
-    eventually(lambda: gone(confirming, name))
+    eventually(lambda: gone(name))
 
 
 def test_queue_with_a_consumer_does_not_expire(
-    channel: BlockingChannel, confirming: BlockingChannel, names: Names
+    channel: BlockingChannel, gone: Callable[[str], bool], names: Names
 ) -> None:
     """Section 3.1, x-expires: a consumer is use; the time begins when it leaves."""
     used, unused = names("used"), names("unused")
     make(channel, used, x_expires=1000)
     inbox = Inbox.on(channel, used)
     make(channel, unused, x_expires=1000)
-    eventually(lambda: gone(confirming, unused))
-    assert not gone(confirming, used)
+    eventually(lambda: gone(unused))
+    assert not gone(used)
     channel.basic_cancel(inbox.tag)
-    eventually(lambda: gone(confirming, used))
+    eventually(lambda: gone(used))
 
 
 @pytest.mark.parametrize("use", ["get", "redeclare"])
 def test_use_prolongs_the_life_of_a_queue(
-    channel: BlockingChannel, confirming: BlockingChannel, names: Names, use: str
+    channel: BlockingChannel, gone: Callable[[str], bool], names: Names, use: str
 ) -> None:
     """Section 3.1, x-expires: get and redeclare are use."""
     used, unused = names("used"), names("unused")
@@ -399,18 +452,20 @@ def test_use_prolongs_the_life_of_a_queue(
             channel.basic_get(used, auto_ack=True)
         else:
             make(channel, used, x_expires=2000)
-        return gone(confirming, unused)
+        return gone(unused)
 
     eventually(unused_gone)
-    assert not gone(confirming, used)
+    assert not gone(used)
 
 
-def test_expired_queue_does_not_dead_letter(confirming: BlockingChannel, queue: str, names: Names) -> None:
+def test_expired_queue_does_not_dead_letter(
+    confirming: BlockingChannel, gone: Callable[[str], bool], queue: str, names: Names
+) -> None:
     """Section 3.2: a queue that goes takes its messages along."""
     name = names("expiring")
     make(confirming, name, x_expires=50, x_dead_letter_exchange="", x_dead_letter_routing_key=queue)
     send(confirming, name, b"lost")
-    eventually(lambda: gone(confirming, name))
+    eventually(lambda: gone(name))
     assert ready(confirming, queue) == 0
 
 
@@ -670,8 +725,14 @@ def test_quorum_queue_behaves_as_a_durable_queue(confirming: BlockingChannel, na
     assert (first.body, second.body, again.body, again.redelivered) == (b"a", b"b", b"b", True)
 
 
-def test_delivery_limit(confirming: BlockingChannel, queue: str, names: Names) -> None:
-    """Section 3.1, x-delivery-limit (tier 2): counted in a header, then dead-lettered."""
+@pytest.mark.parametrize("how", ["nack", "reject"])
+def test_delivery_limit(
+    broker: Broker, confirming: BlockingChannel, queue: str, names: Names, how: str
+) -> None:
+    """Section 3.1, x-delivery-limit (tier 2): counted in a header, then dead-lettered.
+
+    In RabbitMQ 4.3 a nack counts no longer.
+    """
     limited = names("limited")
     arguments = {
         **QUORUM,
@@ -685,7 +746,11 @@ def test_delivery_limit(confirming: BlockingChannel, queue: str, names: Names) -
     for _ in range(3):
         message = take(confirming, limited)
         counts.append(message.headers.get("x-delivery-count", 0))
-        confirming.basic_nack(message.tag)
+        getattr(confirming, f"basic_{how}")(message.tag)
+    if how == "nack" and broker.version >= (4, 3):
+        assert counts == [0, 0, 0]
+        assert take(confirming, limited).redelivered
+        return
     assert counts == [0, 1, 2]
     assert take(confirming, queue).headers["x-death"][0]["reason"] == "delivery_limit"
 
@@ -851,12 +916,22 @@ def test_dead_letter_through_the_default_exchange(channel: BlockingChannel, name
     assert take(channel, dead).body == b"x"
 
 
-def test_dead_letter_is_not_redelivered(channel: BlockingChannel, name: str, dead: str) -> None:
-    """Section 3.2: redelivered flag false, although it was."""
+def test_dead_letter_is_not_redelivered(
+    broker: Broker, channel: BlockingChannel, name: str, dead: str
+) -> None:
+    """Section 3.2: redelivered flag false, although it was; true in RabbitMQ 4.3 after a rejection."""
     make(channel, name, x_dead_letter_exchange=dead)
     send(channel, name, b"x")
     channel.basic_nack(take(channel, name).tag)
     reject(channel, name)
+    assert take(channel, dead).redelivered is since(broker, (4, 3), True, False)
+
+
+def test_expired_dead_letter_is_not_redelivered(channel: BlockingChannel, name: str, dead: str) -> None:
+    """Section 3.2: redelivered flag false, although it was."""
+    make(channel, name, x_dead_letter_exchange=dead)
+    send(channel, name, b"x", expiration="500")
+    channel.basic_nack(take(channel, name).tag)
     assert take(channel, dead).redelivered is False
 
 
@@ -988,25 +1063,18 @@ def test_ttl_of_the_target_queue_applies_anew(channel: BlockingChannel, names: N
     assert [death["queue"] for death in deaths] == [second, first]
 
 
-@pytest.mark.parametrize(
-    ("configured", "routing_keys", "carbon"), [(None, True, True), ("configured", True, False)]
-)
+@pytest.mark.parametrize("configured", [None, "configured"])
 def test_dead_letter_with_cc(
-    channel: BlockingChannel,
-    name: str,
-    dead: str,
-    configured: str | None,
-    routing_keys: bool,
-    carbon: bool,
+    broker: Broker, channel: BlockingChannel, name: str, dead: str, configured: str | None
 ) -> None:
-    """Section 3.2: routing-keys includes CC; with a set dead-letter key, CC is removed."""
+    """Section 3.2: routing-keys includes CC; with a set dead-letter key, CC is removed until RabbitMQ 4."""
     key = {"x_dead_letter_routing_key": configured} if configured else {}
     make(channel, name, x_dead_letter_exchange=dead, **key)
     send(channel, name, b"x", headers={"CC": ["copy"]})
     reject(channel, name)
     headers = take(channel, dead).headers
-    assert (headers["x-death"][0]["routing-keys"] == [name, "copy"]) is routing_keys
-    assert ("CC" in headers) is carbon
+    assert headers["x-death"][0]["routing-keys"] == [name, "copy"]
+    assert ("CC" in headers) is since(broker, (4, 0), True, configured is None)
 
 
 def test_dead_letter_with_bcc(channel: BlockingChannel, name: str, dead: str) -> None:
