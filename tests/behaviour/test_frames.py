@@ -386,7 +386,7 @@ def test_field_in_arguments(peer: Peer, field: str) -> None:
 
 @pytest.mark.parametrize("field", ["unsigned byte", "double", "decimal", "timestamp", "void", "bytes"])
 def test_field_in_binding_arguments(broker: Broker, peer: Peer, field: str) -> None:
-    """Section 1.2, field tables: a message with the same header is routed, except for timestamps in 4.0."""
+    """Section 1.2, field tables: a message with the same header is routed, save for a timestamp since 4.0."""
     queue = declare(peer)
     arguments = table((b"k", FIELDS[field]))
     binding = b"\x00\x00" + shortstr(queue) + shortstr("amq.headers") + b"\x00\x00" + arguments

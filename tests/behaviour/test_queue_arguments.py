@@ -159,7 +159,7 @@ def test_accepted_until_4_3(
 def test_refused_until_4_3(
     broker: Broker, channel: BlockingChannel, name: str, arguments: dict[str, Any], text: str
 ) -> None:
-    """Section 3.1, column refused: RabbitMQ 4.3 ignores the mode, and takes no type for the default."""
+    """Section 3.1, column refused: RabbitMQ 4.3 ignores the mode, and '' is its default type."""
     if broker.version < (4, 3):
         test_refused(channel, name, arguments, text)
     else:
