@@ -9,14 +9,15 @@ WORKERS ?= 2
 MINUTES ?= 10
 KILLS ?= 100
 
-.PHONY: help demo test test-core test-lowest soak outbox-kills check bench docs requirements clean
+.PHONY: help demo test test-core test-embedded test-lowest test-rabbitmq test-uvloop soak outbox-kills check bench docs requirements clean
 
 help:
 	@echo "make demo   see a bus at work         (ARGS=\"--once\" ends by itself)"
 	@echo "make test   checks and the whole suite (TESTS=tests/unit for a part, WORKERS=0 in one process)"
 	@echo "make soak   break everything at random (MINUTES=10 BROKER=embedded|rabbitmq|cluster SEED=1)"
 	@echo "make outbox-kills  kill publishers that share an outbox, and the broker (KILLS=100 BROKER=embedded|rabbitmq SEED=1)"
-	@echo "make test-lowest  the tests that use a dependency, with the lowest declared versions"
+	@echo "make test-rabbitmq  what needs a RabbitMQ, on another one (FM_TEST_RABBITMQ_SBIN=...)"
+	@echo "make test-lowest    what uses a dependency, with the lowest declared versions"
 	@echo "make check  style, types, layers"
 	@echo "make bench  measure speed"
 	@echo "make docs   build the documentation"
@@ -39,6 +40,17 @@ test: check
 # Unit and protocol tests only: what runs on every Python version.
 test-core: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/unit tests/protocol $(ARGS)
+
+# Unit, protocol and client tests on the embedded broker: what a new Python may break.
+test-embedded: $(VENV)/.installed
+	$(BIN)/python -m pytest tests/unit tests/protocol tests/client tests/transport -m "not rabbitmq" $(ARGS)
+
+# What needs a RabbitMQ, on the one whose scripts are in FM_TEST_RABBITMQ_SBIN.
+test-rabbitmq: $(VENV)/.installed
+	$(BIN)/python -m pytest $(TESTS) -m rabbitmq $(ARGS)
+
+test-uvloop: $(VENV)/.installed
+	FM_TEST_LOOP=uvloop $(BIN)/python -m pytest tests/client tests/transport -m "not rabbitmq" $(ARGS)
 
 # The tests that use a dependency, with the lowest versions that pyproject.toml declares, on the embedded broker.
 # Twisted 22.4 imports cgi.

@@ -54,6 +54,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             names = {*item.fixturenames, *(value for value in values if isinstance(value, str))}
             if names & _RABBITMQ:
                 item.add_marker("rabbitmq")
+                # For tools/test_table.py.
+                kind = "cluster" if names & {"cluster", "shared_cluster"} else "RabbitMQ"
+                item.user_properties.append(("broker", kind))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import socket
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
+from tests.behaviour.test_access_control import SECRET, EmbeddedAdmin, ManagementAdmin
+from tests.tls.pki import Authority
+
+from fedora_messaging.broker import Broker
+from fedora_messaging.transport.tls import ServerTLSOptions
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.cli.conftest import Queues
+    from tests.conftest import BrokerUnderTest
     from tests.support.processes import Ended, Processes
 
 
@@ -60,10 +72,11 @@ def test_p30_what_newer_rabbitmqs_refuse(processes: Processes, embedded_queues: 
     warnings = found(ended, "warning")
     assert len(warnings) == 2
     assert warnings[0].startswith(
-        "the queue 'old' is neither durable nor exclusive, which RabbitMQ 4.3 refuses: "
+        "the queue 'old' is neither durable nor exclusive, which RabbitMQ 4 deprecates"
     )
     assert (
-        warnings[1] == "the queue 'lazy' has the argument x-queue-mode, which RabbitMQ 4.3 refuses: remove it"
+        warnings[1]
+        == "the queue 'lazy' has the argument x-queue-mode, which RabbitMQ 4 ignores or refuses: remove it"
     )
 
 
@@ -126,3 +139,177 @@ def test_bindings_of_no_queue(processes: Processes, embedded_queues: Queues) -> 
     assert found(ended, "warning") == [
         "a binding names the queue 'other', which [queues] does not: it has no effect"
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("publish_exchange = 5", '"publish_exchange" must be the name of an exchange, but is 5'),
+        ("topic_prefix = 5", '"topic_prefix" must be a text, but is 5'),
+        ("publish_priority = 256", '"publish_priority" must be a number from 0 to 255, but is 256'),
+        ("publish_priority = true", '"publish_priority" must be a number from 0 to 255, but is True'),
+        ('passive_declares = "no"', "\"passive_declares\" must be true or false, but is 'no'"),
+        ("callback = 5", '"callback" must be a text'),
+        ('exchanges = "amq.topic"', '"exchanges" must be a table'),
+        (queue("q", durable='"yes"'), "\"durable\" in [queues.q] must be true or false, but is 'yes'"),
+        (queue("q").replace("{}", "[]"), "\"arguments\" of the queue 'q' must be a table"),
+        (
+            '[[bindings]]\nexchange = "amq.topic"\nrouting_keys = [5]',
+            "exchange, queue and routing_keys in [[bindings]] must be texts, but 5 is none",
+        ),
+        (
+            '[monitoring]\nport = "80"',
+            "\"port\" in [monitoring] must be a number from 0 to 65535, but is '80'",
+        ),
+        (
+            queue("q", exclusive="true").replace("{}", '{ x-queue-type = "quorum" }'),
+            "the queue 'q' is exclusive, which a quorum queue cannot be",
+        ),
+        ('[outbox]\npath = "no/such/outbox.db"', "cannot be written: there is no directory no/such"),
+        ('[outbox]\npath = "."', "cannot be written: it is a directory; name a file in it"),
+        ('amqp_url = "localhost:5672"', 'the amqp_url does not begin with "amqp://" or "amqps://"'),
+    ],
+)
+def test_wrong_settings(processes: Processes, embedded_queues: Queues, text: str, complaint: str) -> None:
+    url = "" if "amqp_url" in text else f'amqp_url = "{embedded_queues.url}"\n'
+    ended = examine(processes, url + text)
+    assert ended.status == 1, ended.output
+    assert any(complaint in failure for failure in found(ended, "failure")), ended.output
+    assert "Traceback" not in ended.output
+
+
+def test_durable_and_exclusive(processes: Processes, embedded_queues: Queues) -> None:
+    ended = examine(processes, f'amqp_url = "{embedded_queues.url}"\n{queue("q", exclusive="true")}')
+    assert any("the queue 'q' is durable and exclusive" in text for text in found(ended, "warning"))
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_http(processes: Processes, embedded_queues: Queues, scheme: str) -> None:
+    ended = examine(processes, f'amqp_url = "{embedded_queues.url.replace("amqp", scheme)}"\n')
+    assert f'the amqp_url begins with "{scheme}://"' in "".join(found(ended, "warning"))
+
+
+def test_monitoring_port_in_use(processes: Processes, embedded_queues: Queues) -> None:
+    text = f'amqp_url = "{embedded_queues.url}"\n[monitoring]\naddress = "127.0.0.1"\nport = '
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        (failure,) = found(examine(processes, f"{text}{port}"), "failure")
+    assert f"the monitoring address 127.0.0.1:{port} cannot be used: Address already in use" in failure
+    assert f"the monitoring address 127.0.0.1:{port} is free" in found(
+        examine(processes, f"{text}{port}"), "ok"
+    )
+
+
+def test_exchanges(processes: Processes, queues: Queues) -> None:
+    ended = examine(
+        processes,
+        f'''amqp_url = "{queues.url}"
+publish_exchange = "no.such.one"
+{queue(queues.make())}
+[[bindings]]
+queue = "{queues.name()}"
+exchange = "never.used"
+routing_keys = []
+[queues.""]
+durable = false
+auto_delete = true
+exclusive = true
+arguments = {{}}
+[[bindings]]
+exchange = "no.such.other"
+routing_keys = ["#"]
+''',
+    )
+    assert ended.status == 1
+    assert found(ended, "failure") == [
+        "the exchange 'no.such.other' of a binding is not there: declare it, or correct its name",
+        "\"publish_exchange\", 'no.such.one', is not there: declare it, or correct its name",
+    ]
+
+
+def test_queue_with_other_properties(processes: Processes, queues: Queues) -> None:
+    name = queues.make(arguments={"x-max-length": 5})
+    queues.put(name, "{}")
+    ended = examine(processes, f'amqp_url = "{queues.url}"\nbindings = []\n{queue(name)}')
+    assert ended.status == 1
+    (failure,) = found(ended, "failure")
+    assert failure.startswith(f"the queue {name} is there with other properties: ")
+    assert "PRECONDITION_FAILED" in failure
+    assert "x-max-length" in failure
+    # Nobody who may not declare it is asked to.
+    passive = f'amqp_url = "{queues.url}"\nbindings = []\npassive_declares = true\n{queue(name)}'
+    assert examine(processes, passive).status == 0
+    assert queues.ready(name) == 1
+
+
+def test_missing_permission_to_declare(processes: Processes, broker: BrokerUnderTest, queues: Queues) -> None:
+    if broker.embedded is not None:
+        users: EmbeddedAdmin | ManagementAdmin = EmbeddedAdmin(broker.embedded)
+    else:
+        assert broker.management_url is not None
+        users = ManagementAdmin(broker.management_url)
+    name = queues.name()
+    try:
+        login = users.user("", ".*", ".*")
+        url = f"amqp://{login}:{SECRET}@127.0.0.1:{urlsplit(broker.url).port}/%2F"
+        ended = examine(processes, f'amqp_url = "{url}"\nbindings = []\n{queue(name)}')
+    finally:
+        users.close()
+    assert ended.status == 1
+    (failure,) = found(ended, "failure")
+    # RabbitMQ 4.3 does not even tell such a user whether the queue is there.
+    assert "permission" in failure or "403" in failure
+    assert name in failure
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [("app:nothing", "cannot be called with one argument"), ("app:missing", "Unable to import app:missing")],
+)
+def test_callback_option(processes: Processes, embedded_queues: Queues, name: str, complaint: str) -> None:
+    (processes.directory / "app.py").write_text("def good(message): pass\ndef nothing(): pass\n")
+    url = {"FEDORA_MESSAGING_AMQP_URL": embedded_queues.url}
+    ended = processes.run("doctor", "--callback", name, **url)
+    assert ended.status == 1
+    assert complaint in "".join(found(ended, "failure"))
+    ended = processes.run("doctor", "--callback", "app:good", **url)
+    assert ended.status == 0
+    assert "the callback app:good can be imported" in found(ended, "ok")
+
+
+def test_json(processes: Processes, embedded_queues: Queues, silent_port: int) -> None:
+    ended = processes.run("doctor", "--json", FEDORA_MESSAGING_AMQP_URL=embedded_queues.url)
+    assert ended.status == 0
+    told = json.loads(ended.stdout[0])
+    assert told["result"] == "ok"
+    assert {finding["result"] for finding in told["findings"]} == {"ok"}
+    ended = processes.run("doctor", "--json", FEDORA_MESSAGING_AMQP_URL=f"amqp://127.0.0.1:{silent_port}")
+    assert ended.status == 1
+    told = json.loads(ended.stdout[0])
+    assert told["result"] == "failure"
+    assert "Connection refused" in told["findings"][-1]["text"]
+
+
+@pytest.mark.parametrize(
+    ("days", "kind", "words"),
+    [(-1, "failure", "ended on"), (20, "warning", "ends on"), (100, "ok", "is good until")],
+)
+def test_ends_of_certificates(processes: Processes, tmp_path: Path, days: int, kind: str, words: str) -> None:
+    authority = Authority(tmp_path / "authority")
+    end = datetime.now(UTC) + timedelta(days=days, hours=1)
+    client = authority.issue("client", common_name="app", not_before=end - timedelta(days=200), not_after=end)
+    server = authority.issue("server", "127.0.0.1")
+    with Broker(tls=ServerTLSOptions(server.certfile, server.keyfile)) as broker:
+        ended = examine(
+            processes,
+            f'''amqp_url = "{broker.amqp_url.replace("amqps://", "amqps://guest:guest@")}"
+[tls]
+ca_cert = "{authority.ca_cert}"
+certfile = "{client.certfile}"
+keyfile = "{client.keyfile}"
+''',
+        )
+    told = found(ended, kind)
+    assert any(text.startswith(f"the client certificate {client.certfile} {words}") for text in told)
+    fine = found(ended, "ok")
+    assert any(text.startswith(f"a certificate in {authority.ca_cert} is good until") for text in fine)

@@ -24,15 +24,19 @@ def log_errors_only() -> None:
 
 
 @contextmanager
-def table(*columns: str) -> Iterator[Callable[[Sequence[str]], None]]:
+def table(*columns: str, between: str = "\t") -> Iterator[Callable[[Sequence[str]], None]]:
     """Show a table; yields what adds a row to it.
 
     A terminal gets the table at the end, as wide as the terminal is, in colours. A pipe or a file gets each
-    row at once as a line with tabs between its cells, and no titles, so that other programs can read it.
+    row at once as a line, and no titles, so that other programs can read it.
+
+    Args:
+        *columns: Titles.
+        between: What stands between the cells of such a line.
     """
     console = Console()
     if not console.is_terminal:
-        yield lambda row: click.echo("\t".join(printable(cell, _LONGEST) for cell in row))
+        yield lambda row: click.echo(between.join(printable(cell, _LONGEST) for cell in row))
         return
     shown = Table(*columns, box=None, pad_edge=False, header_style="bold")
     try:
@@ -43,4 +47,4 @@ def table(*columns: str) -> Iterator[Callable[[Sequence[str]], None]]:
 
 
 def _cell(text: str) -> Text:
-    return Text(printable(text, _LONGEST), _STYLES.get(text, ""))
+    return Text(printable(text, _LONGEST), _STYLES.get(text.strip(), ""))

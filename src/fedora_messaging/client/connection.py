@@ -273,6 +273,14 @@ class Connection:
         """Whether contents may be sent now: the socket has room and the broker takes them."""
         return self._link is not None and self._link.writable and self.blocked is None
 
+    @property
+    def certificate_end(self) -> float | None:
+        """When the broker's certificate ends, in seconds since 1970; ``None`` without TLS."""
+        certificate = self._link.peer_info("peercert") if self._link is not None else None
+        if not isinstance(certificate, dict) or "notAfter" not in certificate:
+            return None
+        return ssl.cert_time_to_seconds(certificate["notAfter"])
+
     async def open_channel(self) -> Channel:
         """Open a channel.
 

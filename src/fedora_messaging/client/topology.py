@@ -105,6 +105,23 @@ async def declare_exchange(connection: Connection, exchange: ExchangeOptions) ->
             raise name_permission(refusal, error, DECLARE_EXCHANGE) from error
 
 
+async def may_configure(connection: Connection, queue: str) -> bool:
+    """Whether we may declare a queue of this name, which does not exist; nothing is declared.
+
+    Asks for a queue that no broker makes. Brokers look at permissions before they look at arguments.
+
+    Raises:
+        ConnectionException: The connection was lost meanwhile.
+        NoFreeChannels: There is no channel left.
+    """
+    try:
+        async with _own_channel(connection) as channel:
+            await _declare_queue(channel, QueueOptions(queue, durable=True, arguments={"x-expires": -1}))
+    except BadDeclaration as error:
+        return not _is_code(error, ACCESS_REFUSED)
+    return True
+
+
 def missing(queue: QueueOptions, reason: ChannelClosed) -> BadDeclaration:
     """Make the error for a queue that turned out not to exist when it was consumed."""
     return BadDeclaration("queue", _describe_queue(queue), reason)

@@ -1,6 +1,7 @@
 """TLS contexts: TLS 1.2 or newer, certificates always required of servers, host names always checked."""
 
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ _NOT_YET_VALID = 9
 _EXPIRED = 10
 _HOSTNAME_MISMATCH = 62
 _ADDRESS_MISMATCH = 64
+#: X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which the module ssl has no name for.
+_NO_CHECK_TIME = 0x200000
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,44 @@ def certificate_hint(options: TLSOptions) -> str:
     if options.certfile is None:
         return "if it wants a client certificate, set certfile and keyfile in [tls]"
     return f"does it take the client certificate {options.certfile}? Its log may tell"
+
+
+def authority_ends(ca_cert: str) -> list[float]:
+    """Return when the certificates of authorities in a file end, in seconds since 1970.
+
+    Raises:
+        OSError: The file cannot be read, or is not what it should be.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cafile=ca_cert)
+    return [ssl.cert_time_to_seconds(str(found["notAfter"])) for found in context.get_ca_certs()]
+
+
+def identity_end(certfile: str, keyfile: str) -> float:
+    """Return when our own certificate ends, in seconds since 1970.
+
+    Python's ``ssl`` shows nobody's certificate but that of the peer in a handshake. So two ends of ours shake
+    hands in memory.
+
+    Raises:
+        OSError: A file cannot be read, or is not what it should be.
+    """
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.verify_mode = ssl.CERT_REQUIRED
+    server.load_verify_locations(cafile=certfile)
+    server.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | _NO_CHECK_TIME
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.verify_mode = ssl.CERT_NONE
+    for context in (server, client):
+        context.load_cert_chain(certfile, keyfile, password=_no_password)
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    served = server.wrap_bio(to_server, to_client, server_side=True)
+    dialled = client.wrap_bio(to_client, to_server)
+    for end in (dialled, served, dialled, served):
+        with suppress(ssl.SSLWantReadError):
+            end.do_handshake()
+    return ssl.cert_time_to_seconds(str((served.getpeercert() or {})["notAfter"]))
 
 
 def _explain_verification(error: ssl.SSLCertVerificationError, options: TLSOptions, host: str) -> str:

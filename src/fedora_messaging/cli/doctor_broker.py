@@ -1,0 +1,114 @@
+"""What ``fedora-messaging doctor`` finds by asking each broker of ``amqp_url``."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from .. import config
+from ..client.connection import Connection
+from ..client.topology import count, declare, declare_exchange, may_configure
+from ..display import explained
+from ..exceptions import BadDeclaration, ChannelClosed, ConfigurationException
+from ..exceptions import BaseException as LibraryException
+from ..options import ConnectionOptions, ExchangeOptions, QueueOptions
+from ..protocol.errors import NOT_FOUND, PRECONDITION_FAILED
+from .doctor_settings import FAILURE, OK, WARNING, Finding, certificate_end
+
+#: Seconds for a node to let us in.
+_TIMEOUT: Final = 10.0
+
+
+async def ask_brokers(conf: Mapping[str, Any]) -> list[Finding]:
+    """Connect to each node, and look whether what the configuration names is there; nothing is changed."""
+    try:
+        options = config.connection_options(conf)
+    except ConfigurationException as error:
+        return [Finding(FAILURE, str(error))]
+    findings = []
+    for node in (options, *options.alternatives):
+        findings += [finding async for finding in _node(conf, replace(node, connect_timeout=_TIMEOUT))]
+    return findings
+
+
+async def _node(conf: Mapping[str, Any], options: ConnectionOptions) -> AsyncIterator[Finding]:
+    try:
+        connection = await Connection.open(options)
+    except (LibraryException, OSError) as error:
+        yield Finding(FAILURE, str(error))
+        return
+    try:
+        server = connection.machine.server_properties
+        version = f"{server.get('product', 'a broker')} {server.get('version', '')}"
+        yield Finding(OK, f"{options.address} is {version.strip()} and lets us in")
+        if (end := connection.certificate_end) is not None:
+            yield certificate_end(f"the certificate of {options.address}", end)
+        async for finding in _topology(conf, connection):
+            yield finding
+    except LibraryException as error:
+        yield Finding(FAILURE, f"{options.address}: {error}")
+    finally:
+        await connection.close()
+
+
+async def _topology(conf: Mapping[str, Any], connection: Connection) -> AsyncIterator[Finding]:
+    consumed = [
+        binding["exchange"] for binding in conf["bindings"] if binding.get("queue", "") in conf["queues"]
+    ]
+    uses = {exchange: f"the exchange {exchange!r} of a binding" for exchange in consumed}
+    uses[conf["publish_exchange"]] = f'"publish_exchange", {conf["publish_exchange"]!r},'
+    for exchange, what in uses.items():
+        # The default exchange, whose name is empty, is always there, and brokers let nobody ask for it.
+        if exchange:
+            yield await _exchange(connection, exchange, what)
+    for name, settings in conf["queues"].items():
+        try:
+            queue = config.queue_options(name, settings, conf["passive_declares"])
+        except TypeError:
+            continue  # told with the settings
+        if name:
+            yield await _queue(connection, queue)
+
+
+async def _exchange(connection: Connection, name: str, what: str) -> Finding:
+    try:
+        await declare_exchange(connection, ExchangeOptions(name, "topic", passive=True))
+    except BadDeclaration as error:
+        if _is_code(error, NOT_FOUND):
+            return Finding(FAILURE, f"{what} is not there: declare it, or correct its name")
+        return Finding(WARNING, f"{what} cannot be looked at: {explained(error)}")
+    return Finding(OK, f"{what} is there")
+
+
+async def _queue(connection: Connection, queue: QueueOptions) -> Finding:
+    name = queue.name
+    try:
+        number = await count(connection, name)
+    except BadDeclaration as error:
+        if not _is_code(error, NOT_FOUND):
+            return Finding(WARNING, f"the queue {name} cannot be looked at: {explained(error)}")
+        if queue.passive:
+            return Finding(FAILURE, f"the queue {name} is not there, and is not to be declared (passive)")
+        if not await may_configure(connection, name):
+            return Finding(
+                FAILURE,
+                f"the queue {name} is not there, and we may not declare it: have somebody declare it, "
+                'or give this user the permission "configure" for it',
+            )
+        return Finding(OK, f"the queue {name} is not there, and will be declared")
+    if not queue.passive:
+        try:
+            # It is there, so this compares its properties, and changes nothing.
+            await declare(connection, queue, [])
+        except BadDeclaration as error:
+            if _is_code(error, PRECONDITION_FAILED):
+                return Finding(
+                    FAILURE,
+                    f"the queue {name} is there with other properties: {explained(error.reason)}. "
+                    "Write those it has into the configuration, or delete it",
+                )
+            return Finding(FAILURE, f"the queue {name} is there, but cannot be used: {explained(error)}")
+    return Finding(OK, f"the queue {name} is there, with {number} messages")
+
+
+def _is_code(error: BadDeclaration, reply_code: int) -> bool:
+    return isinstance(error.reason, ChannelClosed) and error.reason.reply_code == reply_code

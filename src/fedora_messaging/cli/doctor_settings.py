@@ -1,0 +1,269 @@
+"""What ``fedora-messaging doctor`` finds without asking a broker."""
+
+import errno
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import click
+
+from .. import config
+from ..consumer_settings import consumer_options
+from ..exceptions import ConfigurationException
+from ..faces import check_callback
+from ..publisher_settings import outbox_options
+from ..transport.tls import authority_ends, identity_end
+from .callbacks import load_callback
+
+OK: Final = "ok"
+WARNING: Final = "warning"
+FAILURE: Final = "failure"
+
+_DAY: Final = 86400
+#: Days before its end from which a certificate is warned of.
+_SOON: Final = 30
+#: What the values of plain settings must be, and how that is said.
+_TYPES: Final[Mapping[str, tuple[type | tuple[type, ...], str]]] = {
+    "publish_exchange": (str, "the name of an exchange"),
+    "topic_prefix": (str, "a text"),
+    "publish_priority": ((int, type(None)), "a number from 0 to 255"),
+    "passive_declares": (bool, "true or false"),
+    "callback": ((str, type(None)), 'a text such as "my_package.module:callable_object"'),
+    "exchanges": (dict, "a table; write it as [exchanges.NAME]"),
+    "log_config": (dict, "a table; write it as [log_config]"),
+}
+_SCHEMES: Final = ("amqp", "amqps")
+
+
+class Finding(NamedTuple):
+    """A line of the answer: ``ok``, ``warning`` or ``failure``, and a text."""
+
+    kind: str
+    text: str
+
+
+def check_settings(conf: Mapping[str, Any], callback: str | None) -> Iterator[Finding]:
+    """Look at what is in the configuration, and at the files and ports that it names.
+
+    Args:
+        conf: The configuration.
+        callback: A callback to look at besides the configured one.
+    """
+    yield from _types(conf)
+    yield from _tables(conf)
+    yield from _urls(conf["amqp_url"])
+    for name, settings in conf["queues"].items():
+        yield from _queue(name, settings)
+    yield from _bindings(conf)
+    yield from _callbacks(conf, callback)
+    yield from _outbox(conf)
+    yield from _monitoring(conf["monitoring"])
+    yield from _certificates(conf)
+
+
+def _types(conf: Mapping[str, Any]) -> Iterator[Finding]:
+    wrong = False
+    for key, (kind, wanted) in _TYPES.items():
+        value = conf[key]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            wrong = True
+            yield Finding(FAILURE, f'"{key}" must be {wanted}, but is {value!r}')
+    priority = conf["publish_priority"]
+    if isinstance(priority, int) and not 0 <= priority <= 255:
+        wrong = True
+        yield Finding(FAILURE, f'"publish_priority" must be a number from 0 to 255, but is {priority}')
+    for name, settings in conf["queues"].items():
+        for key in ("durable", "auto_delete", "exclusive", "passive"):
+            if not isinstance(settings.get(key, False), bool):
+                wrong = True
+                where = f"[queues.{name}]" if name else '[queues.""]'
+                yield Finding(FAILURE, f'"{key}" in {where} must be true or false, but is {settings[key]!r}')
+        if not isinstance(settings["arguments"], dict | None):
+            wrong = True
+            yield Finding(
+                FAILURE, f'"arguments" of the queue {name!r} must be a table, as in {{x-expires = 1}}'
+            )
+    for binding in conf["bindings"]:
+        named = [binding["exchange"], binding.get("queue", ""), *binding["routing_keys"]]
+        for value in named:
+            if not isinstance(value, str):
+                wrong = True
+                yield Finding(
+                    FAILURE,
+                    f"exchange, queue and routing_keys in [[bindings]] must be texts, but {value!r} is none",
+                )
+    if not wrong:
+        yield Finding(OK, "the settings have the right types")
+
+
+def _tables(conf: Mapping[str, Any]) -> Iterator[Finding]:
+    """Look at what is otherwise read only when it is used."""
+    checks: dict[str, Callable[[], object]] = {
+        "qos": lambda: config.qos_options(conf),
+        "consumer": lambda: consumer_options(conf),
+        "queues": lambda: [config.queue_options(name, one, False) for name, one in conf["queues"].items()],
+        "bindings": lambda: [config.binding_options(conf["bindings"], name) for name in conf["queues"]],
+    }
+    for name, check in checks.items():
+        try:
+            check()
+        except (ConfigurationException, TypeError) as error:
+            yield Finding(FAILURE, str(error))
+        else:
+            yield Finding(OK, f"[{name}] has only keys and values that are known")
+
+
+def _urls(urls: Any) -> Iterator[Finding]:
+    for url in urls if isinstance(urls, list) else [urls]:
+        if not isinstance(url, str):
+            continue  # reading the options tells
+        scheme, separator, _rest = url.partition("://")
+        if not separator:
+            yield Finding(
+                FAILURE,
+                'the amqp_url does not begin with "amqp://" or "amqps://": so what else is in it is ignored, '
+                "and the broker on this machine is used",
+            )
+        elif scheme.lower() not in _SCHEMES:
+            yield Finding(
+                WARNING,
+                f'the amqp_url begins with "{scheme}://": write "amqp://", or "amqps://" for TLS',
+            )
+
+
+def _queue(name: str, settings: Mapping[str, Any]) -> Iterator[Finding]:
+    what = f"the queue {name!r}" if name else "the queue that the broker names"
+    arguments = settings["arguments"] or {}
+    durable, exclusive = settings["durable"], settings["exclusive"]
+    if not durable and not exclusive:
+        yield Finding(
+            WARNING,
+            f"{what} is neither durable nor exclusive, which RabbitMQ 4 deprecates and a later one refuses: "
+            "set durable = true, and x-expires in its arguments if it is to go when nobody uses it",
+        )
+    if durable and exclusive:
+        yield Finding(
+            WARNING,
+            f"{what} is durable and exclusive: it ends with its connection, as do the messages in it; "
+            "set exclusive = false if it is to survive, or else durable = false",
+        )
+    if exclusive and arguments.get("x-queue-type", "classic") != "classic":
+        yield Finding(FAILURE, f"{what} is exclusive, which a {arguments['x-queue-type']} queue cannot be")
+    for argument in ("x-queue-mode", "x-queue-master-locator"):
+        if argument in arguments:
+            yield Finding(
+                WARNING, f"{what} has the argument {argument}, which RabbitMQ 4 ignores or refuses: remove it"
+            )
+
+
+def _bindings(conf: Mapping[str, Any]) -> Iterator[Finding]:
+    bound = {binding.get("queue", "") for binding in conf["bindings"]}
+    for name in sorted(bound - set(conf["queues"]), key=str):
+        yield Finding(
+            WARNING, f"a binding names the queue {name!r}, which [queues] does not: it has no effect"
+        )
+
+
+def _callbacks(conf: Mapping[str, Any], callback: str | None) -> Iterator[Finding]:
+    paths = (callback, "--callback"), (conf["callback"], "the configuration")
+    for path, source in paths:
+        if not path or not isinstance(path, str):
+            continue
+        try:
+            loaded = load_callback(path, None)
+            if not isinstance(loaded, type):  # making an object of a class may do anything
+                check_callback(loaded)
+        except click.ClickException as error:
+            yield Finding(FAILURE, error.message)
+        except ValueError as error:
+            yield Finding(FAILURE, f"{path} of {source}: {error}")
+        else:
+            yield Finding(OK, f"the callback {path} can be imported")
+
+
+def _outbox(conf: Mapping[str, Any]) -> Iterator[Finding]:
+    try:
+        options = outbox_options(conf)
+    except ConfigurationException as error:
+        yield Finding(FAILURE, str(error))
+        return
+    if options is None or options.path is None:
+        return
+    path = Path(options.path)
+    trouble = _why_not_writable(path)
+    if trouble is not None:
+        yield Finding(FAILURE, f'"path" in [outbox], {path}, cannot be written: {trouble}')
+    else:
+        yield Finding(
+            OK, f"the outbox {path} can be written, {'and is there' if path.exists() else 'or made'}"
+        )
+
+
+def _why_not_writable(path: Path) -> str | None:
+    if path.is_dir():
+        return "it is a directory; name a file in it"
+    if not path.parent.is_dir():
+        return f"there is no directory {path.parent}"
+    # SQLite writes files beside it, too.
+    for one in (path, path.parent) if path.exists() else (path.parent,):
+        if not os.access(one, os.W_OK):
+            return f"this user may not write {one}"
+    return None
+
+
+def _monitoring(monitoring: Mapping[str, Any]) -> Iterator[Finding]:
+    if not monitoring:
+        return
+    address, port = monitoring.get("address", ""), monitoring["port"]
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65535:
+        yield Finding(FAILURE, f'"port" in [monitoring] must be a number from 0 to 65535, but is {port!r}')
+        return
+    where = f"{address or '*'}:{port}"
+    try:
+        family = socket.AF_INET6 if ":" in str(address) else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address, port))
+    except OSError as error:
+        hint = ": a consumer that runs already, perhaps" if error.errno == errno.EADDRINUSE else ""
+        yield Finding(
+            FAILURE, f"the monitoring address {where} cannot be used: {error.strerror or error}{hint}"
+        )
+    except TypeError:
+        yield Finding(FAILURE, f'"address" in [monitoring] must be a text, but is {address!r}')
+    else:
+        yield Finding(OK, f"the monitoring address {where} is free")
+
+
+def _certificates(conf: Mapping[str, Any]) -> Iterator[Finding]:
+    """Tell when the certificates of [tls] end; what else may be wrong with them connecting tells."""
+    table = conf["tls"]
+    ca_cert, certfile, keyfile = (table.get(key) for key in ("ca_cert", "certfile", "keyfile"))
+    # What the files have wrong is told where they are used.
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        if ca_cert:
+            for end in authority_ends(ca_cert):
+                yield certificate_end(f"a certificate in {ca_cert}", end)
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        if certfile and keyfile:
+            yield certificate_end(f"the client certificate {certfile}", identity_end(certfile, keyfile))
+
+
+def certificate_end(what: str, end: float) -> Finding:
+    """Tell when a certificate ends.
+
+    Args:
+        what: Which one.
+        end: In seconds since 1970.
+    """
+    days = (end - time.time()) / _DAY
+    date = time.strftime("%Y-%m-%d", time.gmtime(end))
+    if days < 0:
+        return Finding(FAILURE, f"{what} ended on {date}: get a new one")
+    if days < _SOON:
+        return Finding(WARNING, f"{what} ends on {date}, in {days:.0f} days: get a new one")
+    return Finding(OK, f"{what} is good until {date}")
