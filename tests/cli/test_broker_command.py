@@ -138,7 +138,7 @@ def test_no_port(processes: Processes, port: str) -> None:
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid"])
 def test_host_that_is_not_here(processes: Processes, host: str) -> None:
-    ended = processes.run("broker", "--host", host, "--port", "0")
+    ended = processes.run("broker", "--user", "a:b", "--host", host, "--port", "0")
     assert ended.status == 1
     assert ended.one_error().startswith(f"Error: Cannot listen on {host}")
 

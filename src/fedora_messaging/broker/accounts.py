@@ -41,6 +41,10 @@ class User:
     permissions: dict[str, Permissions] = field(default_factory=dict)
 
 
+class LoginRefused(Exception):
+    """Nobody is let in so; the text says why."""
+
+
 @lru_cache(maxsize=4096)
 def _matches(pattern: str, name: str) -> bool:
     return bool(pattern) and re.search(pattern, name) is not None
@@ -84,7 +88,7 @@ class Accounts:
         """Return a user."""
         return self._users.get(name)
 
-    def login(self, name: str, password: str, peer: str | None) -> User | None:
+    def login(self, name: str, password: str, peer: str | None) -> User:
         """Check a password.
 
         Args:
@@ -92,17 +96,21 @@ class Accounts:
             password: Password as given.
             peer: Address of the client; ``None`` for a Unix socket.
 
-        Returns:
-            The user, or ``None`` when the login is refused.
+        Raises:
+            LoginRefused: The reason is for the log of the broker, not for the client.
         """
         user = self._users.get(name)
         expected = user.password_hash if user is not None else None
         # An unknown user costs the same time as a wrong password.
         actual = _hash(user.salt if user is not None else b"\0" * 16, password)
-        if expected is None or not hmac.compare_digest(expected, actual):
-            return None
+        if user is None:
+            raise LoginRefused("there is no such user")
+        if expected is None:
+            raise LoginRefused("the user has no password, and may only log in with a certificate")
+        if not hmac.compare_digest(expected, actual):
+            raise LoginRefused("the password is wrong")
         if name in self.loopback_users and not _is_loopback(peer):
-            return None
+            raise LoginRefused("the user may only log in from the machine of the broker")
         return user
 
     def allows(self, user: User, vhost: str, permission: str, resource: str) -> bool:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
+from ..display import printable
 from ..protocol import sasl
 from ..protocol.connection import Connection
 from ..protocol.errors import (
@@ -29,7 +30,7 @@ from ..transport.link import CLOSE_GRACE, Link
 from ..wire import methods as m
 from ..wire.errors import WireError
 from ..wire.methods import Method
-from .accounts import DEFAULT_RESOURCE, User
+from .accounts import DEFAULT_RESOURCE, LoginRefused, User
 from .channel import Channel
 from .commands import HANDLERS
 from .core.vhost import VirtualHost
@@ -163,12 +164,12 @@ class Session:
         if isinstance(capabilities, dict):
             self.client_wants_cancel = capabilities.get("consumer_cancel_notify") is True
             self._client_wants_blocked = capabilities.get("connection.blocked") is True
-        user = self._authenticate(event)
-        if user is None:
-            _log.warning("Login from %s by %s refused", self.peer, event.mechanism)
+        try:
+            self.user = self._authenticate(event)
+        except LoginRefused as error:
+            _log.warning("Login from %s by %s refused: %s", self.peer, printable(event.mechanism), error)
             self._refuse(event.mechanism)
         else:
-            self.user = user
             self.machine.accept_login()
 
     def _refuse(self, mechanism: str) -> None:
@@ -178,14 +179,31 @@ class Session:
             self._timeout.cancel()
             self._timeout = self._server.loop.call_later(_REFUSAL_DELAY, self.abort)
 
-    def _authenticate(self, event: LoginRequested) -> User | None:
+    def _authenticate(self, event: LoginRequested) -> User:
         accounts = self._server.accounts
         if event.mechanism == sasl.EXTERNAL:
-            return accounts.user(self._certificate_name() or "")
+            return self._user_of_certificate()
         if event.mechanism == sasl.ANONYMOUS:
             return accounts.login("guest", "guest", self._peer_host)
         login = sasl.parse_response(event.mechanism, event.response)
-        return None if login is None else accounts.login(*login, self._peer_host)
+        if login is None:
+            raise LoginRefused("the client sent no name and password")
+        name, password = login
+        try:
+            return accounts.login(name, password, self._peer_host)
+        except LoginRefused as error:
+            raise LoginRefused(f"user {printable(name)}: {error}") from None
+
+    def _user_of_certificate(self) -> User:
+        name = self._certificate_name()
+        if name is None:
+            raise LoginRefused("the client has no certificate, or one without a common name")
+        user = self._server.accounts.user(name)
+        if user is None:
+            raise LoginRefused(
+                f"user {printable(name)}, the common name of the certificate: there is no such user"
+            )
+        return user
 
     def _certificate_name(self) -> str | None:
         certificate = self._link.peer_info("peercert") if self._link is not None else None

@@ -3,11 +3,13 @@
 import asyncio
 import re
 import signal
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import click
 
 from ..exceptions import ConfigurationException
+from . import broker_settings
 
 _UNITS: Final = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3}
 
@@ -30,6 +32,14 @@ def _not_empty(_context: click.Context, _parameter: click.Parameter, value: str 
 
 
 @click.command()
+@click.option(
+    "--settings",
+    "file",
+    is_eager=True,
+    type=click.Path(dir_okay=False),
+    callback=broker_settings.read_file,
+    help="TOML file with users, permissions, TLS and defaults of these options.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
@@ -60,15 +70,54 @@ def _not_empty(_context: click.Context, _parameter: click.Parameter, value: str 
     help="Block publishers while less is free where --data is; 0 never does.",
 )
 @click.option("--strict", is_flag=True, help="Refuse what RabbitMQ 4.3 refuses and older ones take.")
+@click.option(
+    "--user",
+    "users",
+    multiple=True,
+    metavar="NAME:PASSWORD",
+    help="Who may log in, from everywhere, instead of guest; may be repeated. Others on this machine can "
+    "read "
+    "command lines: a password that matters belongs into the file of --settings.",
+)
+@click.option(
+    "--permissions",
+    nargs=4,
+    multiple=True,
+    metavar="NAME CONFIGURE WRITE READ",
+    help="What a user may do, by regular expressions that names of queues and exchanges are searched for; "
+    "by default everything.",
+)
+@click.option("--tls-cert", type=click.Path(), help="Speak TLS, with this certificate chain (PEM).")
+@click.option("--tls-key", type=click.Path(), help="The key of its first certificate (PEM).")
+@click.option(
+    "--tls-ca", type=click.Path(), help="Let in only clients with a certificate signed by one of these."
+)
 def broker(
-    host: str, port: int, data: str | None, memory_limit: int | None, disk_limit: int, strict: bool
+    file: Mapping[str, Any],
+    host: str,
+    port: int,
+    data: str | None,
+    memory_limit: int | None,
+    disk_limit: int,
+    strict: bool,
+    users: tuple[str, ...],
+    permissions: tuple[tuple[str, str, str, str], ...],
+    tls_cert: str | None,
+    tls_key: str | None,
+    tls_ca: str | None,
 ) -> None:
     """Run the embedded AMQP broker, for laptops and tests.
 
-    The user guest with password guest may log in from this machine.
+    Unless users are given, the user guest with password guest may log in from this machine.
     """
     from ..broker import AsyncBroker, BrokerError, ResourceLimits
 
+    try:
+        accounts = broker_settings.accounts_of(file.get("users", {}), users, permissions)
+        broker_settings.refuse_open_door(host, accounts)
+        tls = broker_settings.tls_options(file.get("tls", {}), tls_cert, tls_key, tls_ca)
+    except ConfigurationException as error:
+        raise click.UsageError(error.message) from error
     resources = ResourceLimits(memory_limit, disk_limit)
 
     async def serve() -> None:
@@ -76,7 +125,9 @@ def broker(
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        async with AsyncBroker(host, port, data=data, resources=resources, strict=strict) as running:
+        async with AsyncBroker(
+            host, port, data=data, accounts=accounts, tls=tls, resources=resources, strict=strict
+        ) as running:
             click.echo(f"AMQP ready on {running.amqp_url}")
             if data is None:
                 click.echo("Everything is in memory: give --data DIR to keep durable queues over a restart.")

@@ -1,0 +1,160 @@
+"""Who may log in to ``fedora-messaging broker``, and what its configuration file says."""
+
+import ipaddress
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from ..exceptions import ConfigurationException
+from ..tables import check_keys, check_text
+from ..transport.tls import ServerTLSOptions
+
+if TYPE_CHECKING:
+    from ..broker import Accounts
+
+#: Keys of the file that options of the same name override.
+_OPTIONS: Final = {"host", "port", "data", "memory_limit", "disk_limit", "strict"}
+_PERMISSIONS: Final = ("configure", "write", "read")
+#: The only virtual host there is.
+_VHOST: Final = "/"
+
+
+def read_file(context: click.Context, _parameter: click.Parameter, path: str | None) -> Mapping[str, Any]:
+    """Read the file that ``--settings`` names; what options may override becomes their default."""
+    if path is None:
+        return {}
+    try:
+        settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        check_keys("the file", settings, {*_OPTIONS, "tls", "users"})
+    except OSError as error:
+        raise click.BadParameter(f"{path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{path} is not TOML: {error}") from None
+    except ConfigurationException as error:
+        raise click.BadParameter(f"{path}: {error.message}") from error
+    context.default_map = {key: value for key, value in settings.items() if key in _OPTIONS}
+    return settings
+
+
+def tls_options(
+    table: Any, certfile: str | None, keyfile: str | None, ca_cert: str | None
+) -> ServerTLSOptions | None:
+    """Put together the TLS of the listener; options win over the table ``tls`` of the file.
+
+    Raises:
+        ConfigurationException: One of certificate and key is missing.
+    """
+    check_keys("tls", table, {"certfile", "keyfile", "ca_cert"})
+    for key in table:
+        check_text("tls", table, key)
+    certfile, keyfile = certfile or table.get("certfile"), keyfile or table.get("keyfile")
+    ca_cert = ca_cert or table.get("ca_cert")
+    if certfile is None and keyfile is None and ca_cert is None:
+        return None
+    if certfile is None or keyfile is None:
+        raise ConfigurationException(
+            "TLS needs a certificate and its key: give both --tls-cert and --tls-key, or certfile and "
+            "keyfile in [tls]"
+        )
+    return ServerTLSOptions(certfile, keyfile, ca_cert)
+
+
+def accounts_of(
+    table: Any, users: Sequence[str], permissions: Sequence[tuple[str, str, str, str]]
+) -> "Accounts | None":
+    """Put together who may log in; ``None`` without any user, which leaves guest.
+
+    Args:
+        table: The table ``users`` of the file.
+        users: Values of ``--user``, "NAME:PASSWORD".
+        permissions: Values of ``--permissions``.
+
+    Raises:
+        ConfigurationException: Something is wrong with a user.
+    """
+    check_keys("users", table, set(table) if isinstance(table, dict) else set())
+    if not table and not users:
+        if permissions:
+            raise ConfigurationException("--permissions is for a user: add it with --user NAME:PASSWORD")
+        return None
+    # The other commands do not need the broker.
+    from ..broker import Accounts
+
+    accounts = Accounts(guest=False)
+    # A guest who was named has a password of the operator's choice.
+    accounts.loopback_users.clear()
+    for name, settings in table.items():
+        _add_from_file(accounts, name, settings)
+    for user in users:
+        name, colon, password = user.partition(":")
+        if not name or not colon or not password:
+            raise ConfigurationException("--user must be of the form NAME:PASSWORD")
+        _add(accounts, name, password, ())
+    for name, *patterns in permissions:
+        _permit(accounts, name, dict(zip(_PERMISSIONS, patterns, strict=True)))
+    return accounts
+
+
+def _add_from_file(accounts: "Accounts", name: str, settings: Any) -> None:
+    where = f"users.{name}"
+    check_keys(where, settings, {"password", "tags", *_PERMISSIONS})
+    for key in ("password", *_PERMISSIONS):
+        if key in settings and (key == "password" or settings[key] != ""):
+            check_text(where, settings, key)
+    tags = settings.get("tags", [])
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise ConfigurationException(
+            f'"tags" in [{where}] must be a list of texts, such as ["administrator"]'
+        )
+    _add(accounts, name, settings.get("password"), tuple(tags))
+    _permit(accounts, name, {key: settings[key] for key in _PERMISSIONS if key in settings})
+
+
+def _add(accounts: "Accounts", name: str, password: str | None, tags: tuple[str, ...]) -> None:
+    accounts.add_user(name, password, tags)
+    _permit(accounts, name, {})
+
+
+def _permit(accounts: "Accounts", name: str, patterns: Mapping[str, str]) -> None:
+    from ..broker import Permissions
+
+    for kind, pattern in patterns.items():
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ConfigurationException(
+                f"what user {name} may {kind} is no regular expression, {pattern!r}: {error}"
+            ) from error
+    try:
+        accounts.set_permissions(name, _VHOST, Permissions(**patterns))
+    except KeyError:
+        raise ConfigurationException(
+            f"--permissions names the user {name}, who is not there: add --user {name}:PASSWORD"
+        ) from None
+
+
+def refuse_open_door(host: str, accounts: "Accounts | None") -> None:
+    """Refuse an address that other machines reach while nobody but guest may log in.
+
+    Raises:
+        ConfigurationException: It is one.
+    """
+    if accounts is None and not _is_loopback(host):
+        raise ConfigurationException(
+            f"--host {host} lets other machines connect, but nobody may log in from them: the user guest, "
+            "whose "
+            "password everybody knows, may only do so from this machine. Add users with --user "
+            "NAME:PASSWORD or in "
+            "the file that --settings names, or listen on 127.0.0.1"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
