@@ -26,6 +26,7 @@ from .consumer_settings import consumer_options
 from .exceptions import BaseException as LibraryException
 from .exceptions import ConnectionException, PublishTimeout
 from .faces import (
+    Callback,
     check_callback,
     hooks_of,
     is_recording,
@@ -266,7 +267,7 @@ class Bus:
 
     async def consume(
         self,
-        callback: Callable[[Message], Any],
+        callback: Callback,
         bindings: config.BindingsType | None = None,
         queues: dict[str, Any] | None = None,
     ) -> None:

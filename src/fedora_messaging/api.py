@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from . import config, exceptions
 from .consumer_settings import consumer_options
 from .display import explained
-from .faces import check_callback as _check_callback
 from .faces import (
+    Callback,
     consume_arguments,
     hooks_of,
     publish_failed,
@@ -28,6 +28,7 @@ from .faces import (
     recorded,
     refuse_event_loop,
 )
+from .faces import check_callback as _check_callback
 from .forking import setting_up
 from .message import SERIALIZED_MESSAGE_SCHEMA, SEVERITIES, Message, dumps, loads
 from .publisher_settings import is_mandatory, outbox_options
@@ -231,7 +232,7 @@ def publish(message: Message, exchange: str | None = None, timeout: float | None
 
 
 def consume(
-    callback: Any,
+    callback: Callback,
     bindings: config.BindingsType | None = None,
     queues: dict[str, config.QueueConfig] | None = None,
 ) -> None:
@@ -348,7 +349,7 @@ def twisted_publish(message: Message, exchange: str | None = None) -> "Deferred[
 
 
 def twisted_consume(
-    callback: Any,
+    callback: Callback,
     bindings: config.BindingsType | None = None,
     queues: dict[str, config.QueueConfig] | None = None,
 ) -> "Deferred[list[Consumer]]":

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from inspect import isclass, signature
-from typing import Any
+from typing import Any, Protocol
 
 from . import config, signals
 from .client.hooks import Hooks
@@ -15,6 +15,19 @@ from .message import Message
 from .options import BindingOptions, QosOptions, QueueOptions
 
 _log = logging.getLogger("fedora_messaging.api")
+
+
+class CallbackObject(Protocol):
+    """An object that is called with each message."""
+
+    def __call__(self, message: Message, /) -> object:
+        """Process a message."""
+        ...
+
+
+#: What programs give to the consume functions: a function, a coroutine function, an object that is called, or
+#: the class of one, of which an object is made then.
+Callback = Callable[[Message], object] | type[CallbackObject]
 
 
 #: What takes messages instead of a broker while a test watches; the innermost is the last.
@@ -109,7 +122,7 @@ def refuse_event_loop(what: str, instead: str) -> None:
         )
 
 
-def check_callback(callback: Any) -> Callable[[Message], Any]:
+def check_callback(callback: Callback) -> Callable[[Message], Any]:
     """Return a callable for what a program gave as its callback; a class is instantiated.
 
     Raises:
@@ -123,7 +136,7 @@ def check_callback(callback: Any) -> Callable[[Message], Any]:
             f"The callback {printable(candidate)} cannot be called with one argument, the message: "
             f"its signature is {signature(candidate)}"
         )
-    return candidate  # type: ignore[no-any-return]
+    return candidate
 
 
 def _takes_a_message(candidate: Callable[..., Any]) -> bool:

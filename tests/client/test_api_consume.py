@@ -102,7 +102,7 @@ def test_wrong_callbacks(offline: None) -> None:
         with pytest.raises(
             ValueError, match="Callback must be a class that implements __call__ or a function"
         ):
-            api.consume(wrong, queues={})
+            api.consume(wrong, queues={})  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="argument"):
         api.consume(NeedsArguments, queues={})
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+import jsonschema
 import pytest
 
 from fedora_messaging import config, message
@@ -185,3 +186,52 @@ def test_every_installed_schema_package_is_known() -> None:
         cls = message.get_class(entry_point.name)
         assert cls is entry_point.load()
         assert issubclass(cls, Message)
+
+
+# Classes without an installed package
+
+
+def test_registered_class_is_built_and_received() -> None:
+    @message.register("unit.greeting")
+    class Greeting(Message):
+        body_schema = {"type": "object", "required": ["name"]}
+
+    sent = Greeting(topic="t", body={"name": "world"})
+    assert sent._headers["fedora_messaging_schema"] == "unit.greeting"
+    assert message.get_class("unit.greeting") is Greeting
+    received = message.get_message("t", sent._properties, sent._encoded_body)
+    assert type(received) is Greeting
+    assert received == sent
+    with pytest.raises(jsonschema.ValidationError, match="'name' is a required property"):
+        Greeting(topic="t").validate()
+    assert "unit.greeting" in message.schema_names()
+
+
+def test_class_that_is_defined_again_is_registered_again() -> None:
+    """As in a notebook cell that runs twice."""
+
+    def define() -> type[Message]:
+        @message.register("unit.again")
+        class Again(Message):
+            pass
+
+        return Again
+
+    first, second = define(), define()
+    assert first is not second
+    assert message.get_class("unit.again") is second
+    assert message.get_name(first) == message.get_name(second) == "unit.again"
+
+
+def test_name_of_another_class_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"the schema name 'base.message' belongs to .*: choose"):
+
+        @message.register("base.message")
+        class Mine(Message):
+            pass
+
+
+@pytest.mark.parametrize("wrong", [int, Message(), None])
+def test_what_cannot_be_registered(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"register\(\) decorates subclasses of Message"):
+        message.register("unit.wrong")(wrong)
