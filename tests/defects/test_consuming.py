@@ -84,7 +84,6 @@ def test_p04_acknowledgement_timeout(impatient: RabbitNode, settings: config.Laz
     if impatient.version >= (4, 3):
         # There quorum queues have the timeout, classic ones none, and it cancels the consumer.
         kind_of_queue = {"x-queue-type": "quorum"}
-        settings["consumer"] = {"resubscribe": True}
     queues = {kind: f"timeout.{kind}.{time.monotonic_ns()}" for kind in outcomes}
     try:
         with Proxy(impatient.url) as proxy:

@@ -102,6 +102,7 @@ class Consumer:
         self._ack_due = 0
         self._stopping: asyncio.Task[None] | None = None
         self._reopening: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
         self._backoff = Backoff()
         self.runner = make_runner(self)
         self._runner_started = False
@@ -259,9 +260,29 @@ class Consumer:
             return
         if self._options.resubscribe:
             self.resubscribe("it was canceled by the broker")
+        elif self._in_flight:
+            self._asking = self._loop.create_task(self._find_out_why_canceled())
         else:
-            _log.error("%r was canceled by the AMQP broker!", self)
-            self._end(ConsumerCanceled(f"the broker canceled the consumer of queue {self.queue_name!r}"))
+            self._end_canceled()
+
+    async def _find_out_why_canceled(self) -> None:
+        """Go on if it was for a slow callback, and end if it was because the queue is gone.
+
+        RabbitMQ 4.3 cancels the consumer of a quorum queue whose message is not acknowledged in time
+        (``consumer_timeout``). Older ones close the channel for that, which ends no consumer of ours either.
+        """
+        try:
+            await self.count_waiting()
+        except ConnectionException:
+            return  # the next connection subscribes again
+        except (BadDeclaration, NoFreeChannels):
+            self._end_canceled()
+        else:
+            self.resubscribe("the broker canceled it, perhaps because a callback takes longer than it allows")
+
+    def _end_canceled(self) -> None:
+        _log.error("%r was canceled by the AMQP broker!", self)
+        self._end(ConsumerCanceled(f"the broker canceled the consumer of queue {self.queue_name!r}"))
 
     def on_writable(self) -> None:
         """Acknowledgements are small: they never wait."""
@@ -406,7 +427,7 @@ class Consumer:
 
     async def _shut_down(self) -> None:
         self.running = False
-        for task in (self._watching, self._reopening):
+        for task in (self._watching, self._reopening, self._asking):
             if task is not None:
                 task.cancel()
         await self._let_callbacks_end()
