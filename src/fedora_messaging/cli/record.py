@@ -1,7 +1,7 @@
 """``fedora-messaging record``."""
 
 from collections.abc import Sequence
-from typing import Any, TextIO
+from typing import TextIO
 
 import click
 
@@ -9,6 +9,7 @@ from ..exceptions import HaltConsumer, ValidationError
 from ..message import Message, dumps
 from .consume import queue_options
 from .seams import seam
+from .terminal import Progress
 
 
 class Recorder:
@@ -26,9 +27,7 @@ class Recorder:
         self.counter = 0
         self._limit = limit
         self._file = file
-        self._bar: Any = None
-        if limit is not None:
-            self._bar = click.progressbar(length=limit, label="Recording messages")
+        self._progress = Progress("Recording messages", limit)
 
     def collect_message(self, message: Message) -> None:
         """Write one message; it is in the file before it is acknowledged.
@@ -44,11 +43,9 @@ class Recorder:
         self._file.write(line)
         self._file.flush()
         self.counter += 1
-        if self._limit is None:
-            return
-        self._bar.update(1)
-        if self.counter >= self._limit:
-            self._bar.render_finish()
+        self._progress.advance()
+        if self._limit is not None and self.counter >= self._limit:
+            self._progress.finish()
             raise HaltConsumer(exit_code=0, requeue=False)
 
 

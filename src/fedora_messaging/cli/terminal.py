@@ -3,14 +3,14 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from ..display import printable
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 #: Longest cell, in characters.
 _LONGEST: Final = 1000
@@ -34,6 +34,9 @@ def table(*columns: str, between: str = "\t") -> Iterator[Callable[[Sequence[str
         *columns: Titles.
         between: What stands between the cells of such a line.
     """
+    from rich.console import Console
+    from rich.table import Table
+
     console = Console()
     if not console.is_terminal:
         yield lambda row: click.echo(between.join(printable(cell, _LONGEST) for cell in row))
@@ -46,5 +49,45 @@ def table(*columns: str, between: str = "\t") -> Iterator[Callable[[Sequence[str
         console.print(shown)
 
 
-def _cell(text: str) -> Text:
+class Progress:
+    """Shows how many of a number of things are done, on standard error if that is a terminal.
+
+    Args:
+        what: What is being done.
+        total: How many there will be; ``None`` if nobody knows.
+    """
+
+    def __init__(self, what: str, total: int | None) -> None:
+        import rich.progress
+        from rich.console import Console
+
+        console = Console(stderr=True)
+        self._bar: rich.progress.Progress | None = None
+        if console.is_terminal:
+            columns = [
+                rich.progress.TextColumn("{task.description}"),
+                rich.progress.BarColumn(),
+                rich.progress.MofNCompleteColumn(),
+                rich.progress.TimeElapsedColumn(),
+            ]
+            # Drawn when something was done: a thread that draws would outlive an interrupt.
+            self._bar = rich.progress.Progress(*columns, console=console, auto_refresh=False)
+            self._task = self._bar.add_task(what, total=total)
+
+    def advance(self) -> None:
+        """One more is done."""
+        if self._bar is not None:
+            self._bar.start()
+            self._bar.advance(self._task)
+            self._bar.refresh()
+
+    def finish(self) -> None:
+        """Leave the last state on the screen."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def _cell(text: str) -> "Text":
+    from rich.text import Text
+
     return Text(printable(text, _LONGEST), _STYLES.get(text.strip(), ""))
