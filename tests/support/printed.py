@@ -9,6 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 _BLOCK = re.compile(r"^( *)```([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+#: Other ways to write code in Markdown, and fences without their counterpart.
+_OTHER_CODE = re.compile(r"^(?: *(?:```|~~~|:::)| {4,}\S|\t).*", re.MULTILINE)
 _FILE_NAME = re.compile(r"`([\w.-]+\.(?:py|toml))`")
 
 
@@ -67,8 +69,9 @@ class Page:
         for found in _BLOCK.finditer(text):
             paragraph = text[: found.start()].rstrip().rpartition("\n\n")[2]
             self.blocks.append(Block(found[2], found[3], paragraph))
-        # An odd number of fences, or one that is indented in a strange way, would hide a block.
-        assert 2 * len(self.blocks) == len(re.findall(r"^ *```", text, re.MULTILINE))
+        prose = _BLOCK.sub("", text)
+        hidden = _OTHER_CODE.search(prose)
+        assert not hidden, f"{path} has code that is not between lines of three backticks: {hidden}"
         self._left = list(self.blocks)
 
     def console(self, *commands: str) -> list[Command]:

@@ -45,7 +45,7 @@ def pattern_of(printed: str) -> str:
 
 
 class Terminal:
-    """A shell on a terminal of 120 columns. Use it as a context manager.
+    """A shell on a terminal of 80 columns. Use it as a context manager.
 
     Args:
         directory: Where the shell starts.
@@ -61,7 +61,7 @@ class Terminal:
         attributes = termios.tcgetattr(slave)
         attributes[3] &= ~termios.ECHO
         termios.tcsetattr(slave, termios.TCSANOW, attributes)
-        termios.tcsetwinsize(slave, (50, 120))
+        termios.tcsetwinsize(slave, (24, 80))
         self._shell = subprocess.Popen(
             [sys.executable, "-S", "-E", "-c", _SHELL],
             cwd=directory,
