@@ -1,8 +1,8 @@
 """Publish and consume in asyncio programs.
 
->>> async with aio.connect() as bus:
+>>> async with aio.connect() as bus, bus.subscribe("bodhi.#") as deliveries:
 ...     await bus.publish(Message(topic="bodhi.update.comment", body={"karma": 1}))
-...     async for delivery in bus.subscribe("bodhi.#", queue="my_queue"):
+...     async for delivery in deliveries:
 ...         print(delivery.message.summary)
 """
 
@@ -193,7 +193,10 @@ class Bus:
         if timeout is not None:
             if timeout <= 0:
                 raise out.expire(timeout, None)
-            timer = loop.call_later(timeout, lambda: settled(out.expire(timeout, self._supervisor.blocked)))
+            supervisor = self._supervisor
+            timer = loop.call_later(
+                timeout, lambda: settled(out.expire(timeout, supervisor.blocked, supervisor.trouble))
+            )
         try:
             self._supervisor.submit(out)
             await confirmed

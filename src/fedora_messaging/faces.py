@@ -133,10 +133,16 @@ def check_callback(callback: Callback) -> Callable[[Message], Any]:
         raise ValueError("Callback must be a class that implements __call__ or a function.")
     if not _takes_a_message(candidate):
         raise ValueError(
-            f"The callback {printable(candidate)} cannot be called with one argument, the message: "
-            f"its signature is {signature(candidate)}"
+            f"The callback {_name_of(candidate)}{signature(candidate)} cannot be called with one argument, "
+            "the "
+            "message: define it as in `def callback(message):`"
         )
     return candidate
+
+
+def _name_of(candidate: Callable[..., Any]) -> str:
+    kind = candidate if hasattr(candidate, "__qualname__") else type(candidate)
+    return printable(f"{kind.__module__}.{kind.__qualname__}")
 
 
 def _takes_a_message(candidate: Callable[..., Any]) -> bool:

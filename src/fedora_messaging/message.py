@@ -452,7 +452,8 @@ def get_name(cls: type[Message]) -> str:
         raise TypeError(
             f"The class {cls!r} is not in the message registry, which indicates it is not in the current "
             'list of entry points for "fedora.messages". Please check that the class has been added to your '
-            "package's entry points, and that the package is installed."
+            "package's entry points, and that the package is installed, or decorate the class with "
+            'fedora_messaging.message.register("name.of.the.schema").'
         ) from None
 
 

@@ -160,10 +160,10 @@ def test_filters(letters: Letters, options: tuple[str, ...], expected: list[int]
 
 def test_purge_asks(letters: Letters) -> None:
     letters.add(1)
-    assert letters.run("purge", "--yes", "--dry-run").stderr == ["1 messages would be removed"]
+    assert letters.run("purge", "--yes", "--dry-run").stderr == ["1 message would be removed"]
     refused = letters.run("purge")
     assert refused.status == 1
-    assert f"Remove 1 messages from the queue {letters.dead} for good?" in refused.output
+    assert f"Remove 1 message from the queue {letters.dead} for good?" in refused.output
     assert letters.ready(letters.dead) == 1
     assert letters.run("purge", "--yes").status == 0
     assert letters.ready(letters.dead) == 0

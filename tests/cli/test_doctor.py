@@ -51,7 +51,7 @@ def test_nothing_is_wrong(processes: Processes, queues: Queues) -> None:
     assert ended.status == 0, ended.output
     assert found(ended, "warning") == found(ended, "failure") == []
     fine = found(ended, "ok")
-    assert f"the queue {there} is there, with 1 messages" in fine
+    assert f"the queue {there} is there, with 1 message" in fine
     assert f"the queue {later} is not there, and will be declared" in fine
     assert any(line.endswith("and lets us in") for line in fine)
     # It has changed nothing.

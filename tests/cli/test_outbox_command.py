@@ -73,7 +73,7 @@ def test_status_and_flush(processes: Processes, queues: Queues, silent_port: int
     assert [line.split()[0] for line in shown] == ["outbox", "messages", "bytes", "oldest", "sender"]
     refused = processes.run("--conf", "config.toml", "outbox", "flush", "--timeout", "0.5")
     assert refused.status == 1
-    assert refused.one_error().startswith("Error: 2 messages are still in the outbox after 0.5 s: ")
+    assert refused.one_error().startswith("Error: 2 messages still in the outbox after 0.5 s: ")
     configure(processes, queues.url)
     flushed = processes.run("--conf", "config.toml", "outbox", "flush")
     assert (flushed.status, flushed.stdout, flushed.stderr) == (0, ["The outbox is empty."], [])

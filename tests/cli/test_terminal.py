@@ -53,7 +53,7 @@ def test_dead_letters(tmp_path: Path, embedded_queues: Queues) -> None:
     text, status = on_terminal(tmp_path, "dlq", "list", queue, FEDORA_MESSAGING_AMQP_URL=embedded_queues.url)
     assert status == 0
     assert titles(text) == ["id", "topic", "reason", "attempts", "time", "error"]
-    assert "1 messages" in text
+    assert "1 message" in text
 
 
 def test_record(tmp_path: Path, embedded_queues: Queues) -> None:

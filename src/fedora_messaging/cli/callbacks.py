@@ -58,6 +58,7 @@ def callback_from_path(path: str, provider: str) -> Any:
     except (ImportError, ValueError) as error:
         raise click.ClickException(
             f"Failed to import the callback module ({error}) provided in the {provider}"
+            f"{_hint(module_name, name)}"
         ) from error
     except (Exception, SystemExit) as error:
         raise click.ClickException(
@@ -70,6 +71,14 @@ def callback_from_path(path: str, provider: str) -> Any:
             f"Unable to import {path} ({error}); is the package installed? The python path should be in the "
             f"format {_PATH_FORMAT}"
         ) from error
+
+
+def _hint(module_name: str, name: str) -> str:
+    """Say what may have been meant."""
+    if module_name.endswith(".py"):
+        meant = module_name.removesuffix(".py").replace("/", ".")
+        return f'; write "{meant}:{name}", or --callback-file "{module_name}:{name}"'
+    return f"; it was looked for among installed packages and in {Path.cwd()}"
 
 
 def callback_from_file(path: str) -> Any:

@@ -17,7 +17,7 @@ from ..client.history import History
 from ..display import explained, printable
 from ..exceptions import BadDeclaration, ConfigurationException, ConnectionException, PermissionException
 from ..exceptions import BaseException as LibraryException
-from .terminal import log_errors_only, table
+from .terminal import counted, log_to_stderr, table
 
 #: Titles of what `list` and `purge` show of a message.
 _COLUMNS: Final = ("id", "topic", "reason", "attempts", "time", "error")
@@ -83,7 +83,7 @@ def list_(queue: str, **filters: Any) -> None:
             show_row(_cells(letter))
 
         number = _for_each(queue, Filter(**filters), work)
-    click.echo(f"{number} messages", err=True)
+    click.echo(counted(number), err=True)
 
 
 @dlq.command()
@@ -117,7 +117,7 @@ def replay(queue: str, dry_run: bool, target: str | None, **filters: Any) -> Non
         click.echo(f"{'would put' if dry_run else 'put'} {_id(letter)} into {printable(history.queue)}")
 
     number = _for_each(queue, Filter(**filters), work)
-    click.echo(f"{number} messages {'would be ' if dry_run else ''}replayed", err=True)
+    click.echo(f"{counted(number)} {'would be ' if dry_run else ''}replayed", err=True)
 
 
 @dlq.command()
@@ -137,7 +137,7 @@ def purge(queue: str, dry_run: bool, yes: bool, **filters: Any) -> None:
             show_row(_cells(letter))
 
         number = _for_each(queue, chosen, work)
-    click.echo(f"{number} messages {'would be ' if dry_run else ''}removed", err=True)
+    click.echo(f"{counted(number)} {'would be ' if dry_run else ''}removed", err=True)
 
 
 def _confirm_purge(queue: str, chosen: Filter) -> None:
@@ -147,12 +147,12 @@ def _confirm_purge(queue: str, chosen: Filter) -> None:
         """Leave the message where it is."""
 
     number = _for_each(queue, chosen, count_only)
-    click.confirm(f"Remove {number} messages from the queue {printable(queue)} for good?", abort=True)
+    click.confirm(f"Remove {counted(number)} from the queue {printable(queue)} for good?", abort=True)
 
 
 def _for_each(queue: str, filter_: Filter, work: Callable[[DeadLetters, Letter], Awaitable[None]]) -> int:
     """Do something with each message that is meant; returns how many there were."""
-    log_errors_only()
+    log_to_stderr()
     try:
         options = config.connection_options(config.conf)
         return asyncio.run(_walk(options, queue, filter_, work))

@@ -13,6 +13,7 @@ from ..exceptions import BaseException as LibraryException
 from ..options import ConnectionOptions, ExchangeOptions, QueueOptions
 from ..protocol.errors import NOT_FOUND, PRECONDITION_FAILED
 from .doctor_settings import FAILURE, OK, WARNING, Finding, certificate_end
+from .terminal import counted
 
 #: Seconds for a node to let us in.
 _TIMEOUT: Final = 10.0
@@ -107,7 +108,7 @@ async def _queue(connection: Connection, queue: QueueOptions) -> Finding:
                     "Write those it has into the configuration, or delete it",
                 )
             return Finding(FAILURE, f"the queue {name} is there, but cannot be used: {explained(error)}")
-    return Finding(OK, f"the queue {name} is there, with {number} messages")
+    return Finding(OK, f"the queue {name} is there, with {counted(number)}")
 
 
 def _is_code(error: BadDeclaration, reply_code: int) -> bool:

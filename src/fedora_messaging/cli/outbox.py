@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import time
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from ..display import printable
 from ..exceptions import ConfigurationException, OutboxError
 from ..options import OutboxOptions
 from ..publisher_settings import outbox_options
-from .terminal import log_errors_only, table
+from .terminal import counted, log_to_stderr, table
 
 #: Failures that `status` shows.
 _SHOWN: Final = 20
@@ -63,7 +64,7 @@ def flush(timeout: float) -> None:
         raise click.ClickException(str(error)) from error
     if left:
         raise click.ClickException(
-            f"{left} messages are still in the outbox after {timeout:g} s: {printable(trouble)}"
+            f"{counted(left)} still in the outbox after {timeout:g} s: {printable(trouble)}"
         )
     click.echo("The outbox is empty.")
 
@@ -86,7 +87,7 @@ async def _flush(options: OutboxOptions, timeout: float) -> tuple[int, str]:
 
 
 def _options() -> OutboxOptions:
-    log_errors_only()
+    log_to_stderr(logging.ERROR)
     options = outbox_options(config.conf)
     if options is None:
         raise ConfigurationException('there is no outbox: write [outbox] with the "path" of a file')

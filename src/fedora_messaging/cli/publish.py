@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
-from typing import NoReturn, TextIO
+from typing import NoReturn, TextIO, cast
 
 import click
 
@@ -29,7 +29,7 @@ from ..message import get_class, schema_names
     help="Seconds to wait for the broker, for each message; by default 30.",
 )
 @click.option("--all-or-nothing", is_flag=True, help="Publish nothing if a line of FILE is broken.")
-@click.argument("file", type=click.File("r", encoding="utf-8"), required=False)
+@click.argument("file", required=False)
 def publish(
     exchange: str | None,
     topic: str | None,
@@ -38,7 +38,7 @@ def publish(
     schema: str | None,
     timeout: float | None,
     all_or_nothing: bool,
-    file: TextIO | None,
+    file: str | None,
 ) -> None:
     """Publish the messages in FILE, one JSON object per line, or the one that --topic and --body describe.
 
@@ -47,17 +47,28 @@ def publish(
     """
     if topic is not None:
         if file is not None:
-            raise click.UsageError("Give either FILE or --topic, not both")
+            raise click.UsageError(
+                f"Give either FILE or --topic, not both ({printable(file)!r} is taken for FILE; "
+                "if it belongs to the body, quote that: --body '{...}')"
+            )
+        if "*" in topic or "#" in topic:
+            click.echo("Warning: * and # mean something in bindings only, not in a topic", err=True)
         messages = iter([_described(topic, body, headers, schema)])
     elif body is not None or headers or schema is not None:
         raise click.UsageError("--body, --header and --schema describe a message: give its --topic, too")
     elif file is None:
         raise click.UsageError("Missing argument 'FILE', or the option --topic for a single message")
     else:
-        messages = _messages(file, all_or_nothing)
+        messages = _messages(_opened(file), all_or_nothing)
     for message in messages:
         click.echo(f"Publishing message with topic {printable(message.topic)}")
         publish_or_exit(message, exchange, timeout)
+
+
+def _opened(path: str) -> TextIO:
+    context = click.get_current_context()
+    (argument,) = (one for one in context.command.params if one.name == "file")
+    return cast("TextIO", click.File("r", encoding="utf-8").convert(path, argument, context))
 
 
 def _described(topic: str, body: str | None, headers: tuple[str, ...], schema: str | None) -> api.Message:

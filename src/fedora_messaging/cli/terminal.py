@@ -1,6 +1,7 @@
 """What commands show to people: tables, and no log lines between them."""
 
 import logging
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -18,9 +19,18 @@ _LONGEST: Final = 1000
 _STYLES: Final = {"ok": "green", "warning": "yellow", "failure": "bold red"}
 
 
-def log_errors_only() -> None:
-    """Keep log lines out of the answer: both go to standard output."""
-    logging.getLogger("fedora_messaging").setLevel(logging.ERROR)
+def log_to_stderr(level: int = logging.WARNING) -> None:
+    """Keep log lines out of the answer, which is on standard output, and show those that matter only."""
+    logger = logging.getLogger("fedora_messaging")
+    logger.setLevel(level)
+    for handler in logger.handlers:
+        if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout:
+            handler.setStream(sys.stderr)
+
+
+def counted(number: int, what: str = "message") -> str:
+    """Return a number with its noun: "1 message", "2 messages"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 @contextmanager
@@ -41,12 +51,16 @@ def table(*columns: str, between: str = "\t") -> Iterator[Callable[[Sequence[str
     if not console.is_terminal:
         yield lambda row: click.echo(between.join(printable(cell, _LONGEST) for cell in row))
         return
-    shown = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for title in columns:
+        # Nothing is cut: an identifier is there to be copied.
+        shown.add_column(title, overflow="fold")
     try:
         yield lambda row: shown.add_row(*(_cell(text) for text in row))
     finally:
         # What was found before something went wrong is of use, too.
-        console.print(shown)
+        if shown.row_count:
+            console.print(shown)
 
 
 class Progress:

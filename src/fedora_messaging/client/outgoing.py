@@ -71,7 +71,7 @@ class Outgoing:
         """
         self.body = b""
 
-    def expire(self, timeout: float, blocked: str | None) -> PublishTimeout:
+    def expire(self, timeout: float, blocked: str | None, trouble: str = "") -> PublishTimeout:
         """Abandon it because nobody waits longer than some seconds; returns what to tell them.
 
         Callable from any thread.
@@ -79,6 +79,7 @@ class Outgoing:
         Args:
             timeout: The seconds.
             blocked: Why the broker takes no publishes, or ``None`` if it does.
+            trouble: Why there is no connection; empty if there is one.
         """
         self.abandon()
         # After the line above: see :meth:`begin`.
@@ -86,6 +87,8 @@ class Outgoing:
         error.sent = self.attempts > 0
         if blocked is not None:
             error.add_note(f"The broker blocks publishing: {blocked}")
+        if trouble:
+            error.add_note(trouble)
         return error
 
     def begin(self) -> bool:

@@ -226,9 +226,10 @@ class PolicyRunner(CallbackRunner):
         assert retry is not None  # noqa: S101 - the caller has looked
         history = job.raw.history.failed("retry", error)
         _log.warning(
-            "The callback failed on message id %r for the %s. time, which will be tried again: %s",
+            "The callback failed on message id %r (attempt %s of %s), which will be tried again: %s",
             message.id,
             history.attempts,
+            retry.attempts,
             history.error,
         )
         try:

@@ -73,6 +73,11 @@ class Publisher:
         if self._waiting or self._suspects:
             self._open_soon()
 
+    @property
+    def has_waiting(self) -> bool:
+        """Whether a publish waits for a connection."""
+        return any(not out.abandoned for out in chain(self._suspects, self._waiting))
+
     def fail_waiting(self, error: Exception) -> None:
         """Give everything up that waits for a connection."""
         doomed = [*self._suspects, *self._waiting]
@@ -250,6 +255,10 @@ class Publisher:
                 return False
             out = suspects[0]
         out.error = PublishReturned(Unroutable(method.reply_code, method.reply_text))
+        out.error.add_note(
+            f"no queue is bound to the exchange {printable(method.exchange)!r} "
+            f"for the routing key {printable(method.routing_key)!r}"
+        )
         return True
 
     def _leave(self, channel: "Channel", unsettled: Unsettled[Outgoing]) -> None:

@@ -324,8 +324,9 @@ class Supervisor:
                 self._tell_of_refusal(error)
         except (ConnectionException, ConfigurationException) as error:
             self.trouble = str(error)
-            _log.error("%s", error)  # noqa: TRY400 - a traceback would only show our own code
-            self._tell_of_refusal(error)
+            # Whoever waits tells; to log it as well would tell it twice.
+            if not self._tell_of_refusal(error):
+                _log.error("%s", error)  # noqa: TRY400 - a traceback would only show our own code
         except Exception as error:
             # A mistake of ours must not leave a process deaf.
             self.trouble = str(error)
@@ -336,11 +337,14 @@ class Supervisor:
             return connection
         return None
 
-    def _tell_of_refusal(self, error: Exception) -> None:
-        """Fail what waits, unless another node of the cluster may still let us in."""
-        if (self.backoff.attempts + 1) % len(self._nodes) == 0:
-            self._fail_waiters(error)
-            self.publisher.fail_waiting(error)
+    def _tell_of_refusal(self, error: Exception) -> bool:
+        """Fail what waits, unless another node may still let us in; returns whether anything did."""
+        if (self.backoff.attempts + 1) % len(self._nodes) != 0:
+            return False
+        somebody_waits = bool(self._waiters) or self.publisher.has_waiting
+        self._fail_waiters(error)
+        self.publisher.fail_waiting(error)
+        return somebody_waits
 
     async def _resume_consumers(self, connection: Connection) -> None:
         """Subscribe again, before anybody publishes what is meant for a queue that has to be made again.

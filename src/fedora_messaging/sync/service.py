@@ -280,7 +280,7 @@ class Service:
 
     def expire(self, out: Outgoing, timeout: float) -> PublishTimeout:
         """Give up a publish because nobody waits longer; returns what to tell them."""
-        error = out.expire(timeout, self._supervisor.blocked)
+        error = out.expire(timeout, self._supervisor.blocked, self._supervisor.trouble)
         self._portal.post(Outgoing.release, out)
         return error
 
