@@ -43,6 +43,10 @@ RECOVERY: Final = 4 * WAIT
 #: Seconds between two messages of one publisher, so that a small machine has time for its nodes.
 PACE: Final = 0.02
 
+#: From this release on, a queue that loses a consumer's node waits before it hands out again what the
+#: consumer has not settled.
+WAITS_FOR_CONSUMERS: Final = (4, 3)
+
 leads = pytest.mark.parametrize("leads", [True, False], ids=["leader", "follower"])
 
 
@@ -267,7 +271,13 @@ def test_p03_node_is_killed_during_a_callback(
         worker.released.set()
         publish_by(admin, name, 2)
         worker.await_done(0, 1, 2)
-    assert worker.ended == [0, 0, 1, 2]
+    if cluster.version < WAITS_FOR_CONSUMERS:
+        assert worker.ended == [0, 0, 1, 2]
+    else:
+        # What the killed node had handed out comes late; the third message does not wait for it.
+        assert worker.ended[0] == 0
+        assert [number for number in worker.ended if number != 2] == [0, 0, 1]
+        assert worker.ended.count(2) == 1
 
 
 def test_p02_all_nodes_are_killed(cluster: RabbitCluster, service: None, name: str) -> None:

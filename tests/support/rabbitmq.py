@@ -15,7 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from random import SystemRandom
-from typing import Self
+from typing import Final, Self
+
+from tests.support.erlang import ErlangNetwork
 
 SBIN_VARIABLE = "FM_TEST_RABBITMQ_SBIN"
 
@@ -34,12 +36,26 @@ _HEAL_PATIENCE = 20.0
 
 _LOG_TAIL_LINES = 40
 
+#: The strategy with which a node that cannot see most of the others stops to serve clients.
+PAUSE_MINORITY: Final = "pause_minority"
+#: From this release on, nodes have no such strategy.
+NO_PARTITION_HANDLING: Final = (4, 3)
+
+#: Seconds; Erlang's default.
+_TICK: Final = 60
+# When RabbitMQ 4.3 loses the node of a consumer, it waits until it gives what that consumer has not settled
+# to another one: by default a minute. Older releases do not wait, and ignore the setting.
+_CLUSTER_SETTINGS: Final = (
+    "[{{kernel, [{{net_ticktime, {tick}}}]}}, {{rabbit, [{{consumer_disconnected_timeout, 5000}}]}}]."
+)
+
 # Counts the members that serve clients, and know all the others as members that run. A node that goes on
-# after the others have given it up is not among theirs until it has joined them again.
+# after the others have given it up is not among theirs until it has joined them again. It calls nothing of
+# Mnesia, which RabbitMQ 4.3 does not have.
 _IS_WHOLE = """
-length([Node || Members <- [lists:sort(rabbit_mnesia:cluster_nodes(all))], Node <- Members,
+length([Node || Members <- [lists:sort(rabbit_nodes:all())], Node <- Members,
     rabbit:is_running(Node),
-    lists:sort(rpc:call(Node, rabbit_mnesia, cluster_nodes, [running], 5000)) =:= Members]).
+    lists:sort(rpc:call(Node, rabbit_nodes, all_running, [], 5000)) =:= Members]).
 """
 
 # Below the ephemeral ports (32768 and up on Linux, 49152 and up elsewhere): while the node is down, a client
@@ -274,7 +290,8 @@ class RabbitNode:
         extra_config: str = "",
         plugins: Sequence[str] = (),
         management: bool = True,
-        epmd: Epmd | None = None,
+        advanced_config: str = "[].",
+        port_mapper: int | None = None,
         cookie: str | None = None,
     ) -> None:
         """Choose names and ports; nothing is written or started yet.
@@ -285,7 +302,9 @@ class RabbitNode:
             extra_config: Lines for rabbitmq.conf; they win over the lines written here.
             plugins: Plugins to enable besides rabbitmq_management.
             management: Enable rabbitmq_management.
-            epmd: A port mapper that somebody else starts and ends; by default the node has its own.
+            advanced_config: All of advanced.config, a list of Erlang settings.
+            port_mapper: Port of a port mapper that somebody else starts and ends; by default the node has
+                its own.
             cookie: What the nodes of a cluster have in common; by default a secret of the node's own.
 
         Raises:
@@ -307,13 +326,14 @@ class RabbitNode:
         self._console = directory / "console.log"
         self._crash_dump = directory / "erl_crash.dump"
         self._extra_config = extra_config
+        self._advanced_config_text = advanced_config
         self._has_management = management
         self._plugins = (*(("rabbitmq_management",) if management else ()), *plugins)
         self.nodename = f"{name}@localhost"
         self.port, self.management_port, self._distribution_port = free_ports(3)
         self._cookie = cookie or secrets.token_hex(16)
-        self._epmd = epmd or Epmd(self._console)
-        self._owns_epmd = epmd is None
+        self._epmd = None if port_mapper else Epmd(self._console)
+        self._port_mapper = self._epmd.port if self._epmd else port_mapper
         self._node: _Child | None = None
 
     @property
@@ -366,7 +386,7 @@ class RabbitNode:
         self.kill()
         try:
             self._write_files()
-            if self._owns_epmd:
+            if self._epmd is not None:
                 self._epmd.start()
             self._start_node()
         except BaseException:
@@ -453,7 +473,7 @@ class RabbitNode:
         # Erlang refuses to boot with a cookie that others may read, and RabbitMQ widens it again.
         cookie.chmod(0o400)
         self._config.write_text(self._config_text(), encoding="utf-8")
-        self._advanced_config.write_text("[].\n", encoding="ascii")
+        self._advanced_config.write_text(f"{self._advanced_config_text}\n", encoding="ascii")
         self._enabled_plugins.write_text(f"[{','.join(self._plugins)}].\n", encoding="ascii")
 
     def _config_text(self) -> str:
@@ -483,7 +503,7 @@ class RabbitNode:
                 self._node.stop(patience)
                 self._node = None
         finally:
-            if self._owns_epmd:
+            if self._epmd is not None:
                 self._epmd.kill()
 
     def _environment(self) -> dict[str, str]:
@@ -494,7 +514,7 @@ class RabbitNode:
             "HOME": str(self._home),
             # Erlang would leave it in the current directory, which is the source tree.
             "ERL_CRASH_DUMP": str(self._crash_dump),
-            "ERL_EPMD_PORT": str(self._epmd.port),
+            "ERL_EPMD_PORT": str(self._port_mapper),
             "ERL_EPMD_ADDRESS": _HOST,
             "RABBITMQ_NODENAME": self.nodename,
             "RABBITMQ_DIST_PORT": str(self._distribution_port),
@@ -518,10 +538,9 @@ class RabbitNode:
 class RabbitCluster:
     """Nodes on this machine that form one cluster, without the management plugin.
 
-    User and virtual host are those of :class:`RabbitNode`. A node that can no longer see most of the others
-    stops to serve clients until it does. The nodes may be killed, started, paused and resumed in any order.
-    Those that are paused for more than a minute are given up by the others; then they may stay apart, until
-    they are killed or the cluster is repaired.
+    User and virtual host are those of :class:`RabbitNode`. The nodes may be killed, started, paused and
+    resumed in any order, and separated from each other. Those that are paused for more than a minute are
+    given up by the others; then they may stay apart, until they are killed or the cluster is repaired.
 
     As a context manager, starts the cluster (12 seconds on two idle cores), and ends it by force.
 
@@ -529,32 +548,54 @@ class RabbitCluster:
         nodes: All nodes, whether they run or not.
     """
 
-    def __init__(self, directory: Path, *, size: int = 3, extra_config: str = "") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        size: int = 3,
+        extra_config: str = "",
+        partition_handling: str = PAUSE_MINORITY,
+        tick: int = _TICK,
+    ) -> None:
         """Choose names and ports; nothing is started yet.
 
         Args:
             directory: Where all files of the nodes go; made when it is missing.
             size: How many nodes.
             extra_config: Lines for the rabbitmq.conf of each node; they win over the lines written here.
+            partition_handling: What a node does that can no longer see most of the others. By default it
+                stops to serve clients until it does. RabbitMQ 4.3 ignores the setting: the node goes on, and
+                what needs a majority waits or fails.
+            tick: Seconds after which a node gives up another one that does not answer, or a little later.
 
         Raises:
             RabbitNodeError: When RabbitMQ is not installed, or there are no free ports.
         """
         self._directory = directory.absolute()
-        self._epmd = Epmd(self._directory / "epmd.log")
+        names = [f"fm{number}" for number in range(1, size + 1)]
+        self._network = ErlangNetwork(names, free_ports)
+        self._started = contextlib.ExitStack()
+        self._splits = partition_handling != PAUSE_MINORITY
+        self._isolated: RabbitNode | None = None
         cookie = secrets.token_hex(16)
         self.nodes = [
             RabbitNode(
                 self._directory / name,
                 name=name,
-                extra_config=f"cluster_partition_handling = pause_minority\n{extra_config}",
+                extra_config=f"cluster_partition_handling = {partition_handling}\n{extra_config}",
                 # With it, each stop of the application takes five seconds more.
                 management=False,
-                epmd=self._epmd,
+                advanced_config=_CLUSTER_SETTINGS.format(tick=tick),
+                port_mapper=self._network.ports[name],
                 cookie=cookie,
             )
-            for name in (f"fm{number}" for number in range(1, size + 1))
+            for name in names
         ]
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Major and minor version of all nodes."""
+        return self.nodes[0].version
 
     @property
     def urls(self) -> list[str]:
@@ -593,12 +634,37 @@ class RabbitCluster:
                 raise RabbitNodeError(f"the cluster is not whole after {timeout} s\n{_tails(logs)}")
             time.sleep(_POLL_INTERVAL)
 
+    def isolate(self, node: RabbitNode, *, silently: bool = False) -> None:
+        """Separate a node from all others, until :meth:`heal`. Clients reach it as before.
+
+        Args:
+            node: Which one; the others still see each other.
+            silently: Have the nodes notice only when they get no answer. By default their connections break.
+        """
+        self._isolated = node
+        self._network.isolate(_short_name(node), silently=silently)
+
+    def heal(self) -> None:
+        """Let all nodes see each other again; returns before the cluster is whole, see :meth:`await_whole`.
+
+        RabbitMQ before 4.3 keeps users, queues and bindings in Mnesia, whose two sides do not join again by
+        themselves when both have gone on. Then an operator has to choose a side and restart the other one. So
+        does this method, with the node that was alone.
+        """
+        self._network.heal()
+        node, self._isolated = self._isolated, None
+        if node is not None and self._splits and self.version < NO_PARTITION_HANDLING:
+            node.kill()
+            node.start()
+
     def repair(self) -> None:
         """Make the cluster whole, whatever became of its nodes.
 
         Raises:
             RabbitNodeError: When it does not come to that in time.
         """
+        self._network.heal()
+        self._isolated = None
         for node in self.nodes:
             node.resume()
         if self._is_whole():
@@ -617,23 +683,19 @@ class RabbitCluster:
     def __enter__(self) -> Self:
         """Start the nodes and join them."""
         self._directory.mkdir(parents=True, exist_ok=True)
-        try:
-            self._epmd.start()
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._network)
+            for node in self.nodes:
+                stack.callback(node.kill)
             _on_all(self.nodes, RabbitNode.start)
             self._join()
             self.await_whole()
-        except BaseException:
-            self.__exit__()
-            raise
+            self._started = stack.pop_all()
         return self
 
     def __exit__(self, *exception: object) -> None:
         """End the nodes by force: whoever leaves is done with them."""
-        try:
-            for node in self.nodes:
-                node.kill()
-        finally:
-            self._epmd.kill()
+        self._started.close()
 
     def _join(self) -> None:
         first, *others = self.nodes
@@ -650,6 +712,10 @@ class RabbitCluster:
             return self.ctl("eval", _IS_WHOLE).strip() == str(len(self.nodes))
         except RabbitNodeError:
             return False  # it went away at this very moment
+
+
+def _short_name(node: RabbitNode) -> str:
+    return node.nodename.partition("@")[0]
 
 
 def _on_all(nodes: Sequence[RabbitNode], work: Callable[[RabbitNode], None]) -> None:
