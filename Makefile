@@ -14,7 +14,7 @@ KILLS ?= 100
 help:
 	@echo "make demo   see a bus at work         (ARGS=\"--once\" ends by itself)"
 	@echo "make test   checks and the whole suite (TESTS=tests/unit for a part, WORKERS=0 in one process)"
-	@echo "make soak   break everything at random (MINUTES=10 BROKER=embedded|rabbitmq|cluster SEED=1)"
+	@echo "make soak   break everything at random (MINUTES=10 BROKER=embedded|rabbitmq|cluster|cluster-ignore SEED=1)"
 	@echo "make outbox-kills  kill publishers that share an outbox, and the broker (KILLS=100 BROKER=embedded|rabbitmq SEED=1)"
 	@echo "make test-rabbitmq  what needs a RabbitMQ, on another one (FM_TEST_RABBITMQ_SBIN=...)"
 	@echo "make test-lowest    what uses a dependency, with the lowest declared versions"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from tests.faults.children import Child, HarnessError, wait_until
 from tests.support.processes import FEDORA_MESSAGING, environment
-from tests.support.rabbitmq import RabbitCluster, RabbitNode, free_ports
+from tests.support.rabbitmq import PAUSE_MINORITY, RabbitCluster, RabbitNode, free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +39,16 @@ class Node(Protocol):
     def resume(self) -> None: ...
 
 
+class Partition(Protocol):
+    """What the network between the nodes of a broker may do."""
+
+    def isolate(self, number: int, *, silently: bool) -> None:
+        """Separate a node from all others; the nodes are told by their network, or are not."""
+
+    def heal(self) -> None:
+        """Connect all nodes again, and do what an operator has to do then."""
+
+
 class Broker(Protocol):
     """A broker; a context manager that starts it, and ends all of it on leaving.
 
@@ -47,6 +57,8 @@ class Broker(Protocol):
         queue_arguments: What queues are declared with.
         longest_pause: Seconds for which a node may stall and go on as if nothing had been.
         close_connections: Has it close all connections, if it can be asked to.
+        partition: Separates nodes from each other, if there is more than one.
+        wants_queues_first: Whether a quorum queue has to be declared while all nodes are there.
     """
 
     @property
@@ -60,6 +72,12 @@ class Broker(Protocol):
 
     @property
     def close_connections(self) -> Callable[[], None] | None: ...
+
+    @property
+    def partition(self) -> Partition | None: ...
+
+    @property
+    def wants_queues_first(self) -> bool: ...
 
     @property
     def urls(self) -> Sequence[str]: ...
@@ -91,6 +109,8 @@ class EmbeddedBroker:
     queue_arguments: Mapping[str, str] = {}
     longest_pause = math.inf
     close_connections = None
+    partition = None
+    wants_queues_first = False
 
     def __init__(self, directory: Path, *, remembers: bool = True) -> None:
         self._directory = directory
@@ -180,6 +200,8 @@ class SingleRabbit:
     kind = "rabbitmq"
     queue_arguments: Mapping[str, str] = {}
     longest_pause = math.inf
+    partition = None
+    wants_queues_first = False
 
     def __init__(self, directory: Path) -> None:
         self._node = RabbitNode(directory, name="fm-faults")
@@ -211,15 +233,38 @@ class SingleRabbit:
 
 
 class Cluster:
-    """Three RabbitMQ nodes with quorum queues."""
+    """Three RabbitMQ nodes with quorum queues; a node that is alone stops, if the release knows how to."""
 
     kind = "cluster"
     queue_arguments: Mapping[str, str] = {"x-queue-type": "quorum"}
     # After six seconds the others begin to give it up; it does not always join them again by itself.
     longest_pause = 5.0
+    _partition_handling = PAUSE_MINORITY
 
     def __init__(self, directory: Path) -> None:
-        self._cluster = RabbitCluster(directory)
+        self._cluster = RabbitCluster(directory, partition_handling=self._partition_handling)
+
+    @property
+    def wants_queues_first(self) -> bool:
+        """Whether the release is older than RabbitMQ 4.0.
+
+        In RabbitMQ 3.10 a node that was away when a quorum queue was declared starts its copy later in
+        another way. When that copy leads, the dead letters of the queue, and so the messages in a delay queue,
+        stay where they are until another copy leads.
+        """
+        return self._cluster.version < (4, 0)
+
+    @property
+    def partition(self) -> Partition:
+        return self
+
+    def isolate(self, number: int, *, silently: bool) -> None:
+        """Separate a node from all others."""
+        self._cluster.isolate(self._cluster.nodes[number], silently=silently)
+
+    def heal(self) -> None:
+        """Connect all nodes again; one that has gone on alone is restarted if it has to be."""
+        self._cluster.heal()
 
     @property
     def urls(self) -> Sequence[str]:
@@ -247,7 +292,14 @@ class Cluster:
         self._cluster.__exit__(*exception)
 
 
+class IgnoringCluster(Cluster):
+    """The same, with nodes that always go on."""
+
+    kind = "cluster-ignore"
+    _partition_handling = "ignore"
+
+
 #: By the names that the command line knows.
 BROKERS: Final[dict[str, Callable[[Path], Broker]]] = {
-    kind.kind: kind for kind in (EmbeddedBroker, SingleRabbit, Cluster)
+    kind.kind: kind for kind in (EmbeddedBroker, SingleRabbit, Cluster, IgnoringCluster)
 }

@@ -43,11 +43,16 @@ NO_PARTITION_HANDLING: Final = (4, 3)
 
 #: Seconds; Erlang's default.
 _TICK: Final = 60
-# When RabbitMQ 4.3 loses the node of a consumer, it waits until it gives what that consumer has not settled
-# to another one: by default a minute. Older releases do not wait, and ignore the setting.
-_CLUSTER_SETTINGS: Final = (
-    "[{{kernel, [{{net_ticktime, {tick}}}]}}, {{rabbit, [{{consumer_disconnected_timeout, 5000}}]}}]."
-)
+# Waits of RabbitMQ, in milliseconds, shortened so that tests need not take as long:
+# - When 4.3 loses the node of a consumer, it waits a minute until it gives what that consumer has not settled
+#   to another one. Older releases do not wait, and ignore the setting.
+# - When a queue that is to get dead letters of a quorum queue has no leader, the next attempt is after three
+#   minutes.
+_CLUSTER_SETTINGS: Final = """
+[{{kernel, [{{net_ticktime, {tick}}}]}},
+ {{rabbit, [{{consumer_disconnected_timeout, 5000}},
+            {{dead_letter_worker_publisher_confirm_timeout, 20000}}]}}].
+"""
 
 # Counts the members that serve clients, and know all the others as members that run. A node that goes on
 # after the others have given it up is not among theirs until it has joined them again. It calls nothing of

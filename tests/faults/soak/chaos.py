@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
@@ -17,13 +18,15 @@ from tests.support.proxy import DOWN, UP, Proxy
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from tests.faults.brokers import Broker, Node
+    from tests.faults.brokers import Broker, Node, Partition
     from tests.faults.soak.network import Network
     from tests.faults.soak.workers import Worker, Workforce
 
 BROKER_KILLED: Final = "broker killed"
 BROKER_RESTARTED: Final = "broker restarted"
 BROKER_PAUSED: Final = "broker paused"
+NODE_ISOLATED: Final = "node isolated"
+NODE_ISOLATED_SILENTLY: Final = "node isolated silently"
 CONNECTIONS_CLOSED: Final = "connections closed by the broker"
 CONNECTIONS_CUT: Final = "connections cut"
 CONNECTIONS_CUT_MIDWAY: Final = "connections cut midway"
@@ -49,6 +52,8 @@ _KINDS: Final = {
     BROKER_KILLED: _Kind(4, 0.0, 6.0),
     BROKER_RESTARTED: _Kind(1, 0.0, 3.0),
     BROKER_PAUSED: _Kind(2, 1.0, 14.0),
+    NODE_ISOLATED: _Kind(3, 1.0, 14.0),
+    NODE_ISOLATED_SILENTLY: _Kind(2, 1.0, 14.0),
     CONNECTIONS_CLOSED: _Kind(2, 0.0, 0.0),
     CONNECTIONS_CUT: _Kind(4, 0.0, 0.0),
     CONNECTIONS_CUT_MIDWAY: _Kind(4, 0.0, 0.0),
@@ -166,6 +171,10 @@ class Chaos:
         if close_connections := self._broker.close_connections:
             whole = [_Target("broker", close_connections, of_broker)]
             table[CONNECTIONS_CLOSED] = (whole, lambda close, _fault: close())
+        if partition := self._broker.partition:
+            sides = [_Target(node.name, number, of_broker) for number, node in enumerate(nodes)]
+            table[NODE_ISOLATED] = (sides, partial(self._isolate, partition))
+            table[NODE_ISOLATED_SILENTLY] = (sides, partial(self._isolate_silently, partition))
         return table
 
     @property
@@ -237,6 +246,19 @@ class Chaos:
         node.pause()
         self._rest(min(fault.seconds, self._broker.longest_pause))
         node.resume()
+        self._broker.await_whole()
+
+    def _isolate(self, partition: Partition, number: int, fault: Fault) -> None:
+        partition.isolate(number, silently=False)
+        self._rest(fault.seconds)
+        partition.heal()
+        self._broker.await_whole()
+
+    def _isolate_silently(self, partition: Partition, number: int, fault: Fault) -> None:
+        partition.isolate(number, silently=True)
+        # For the others this is like a pause.
+        self._rest(min(fault.seconds, self._broker.longest_pause))
+        partition.heal()
         self._broker.await_whole()
 
     def _cut(self, proxies: Sequence[Proxy], _fault: Fault) -> None:

@@ -38,6 +38,21 @@ queue = "soak.dead"
 #: Seconds after which a message that waits to be tried again has come.
 LONGEST_DELAY: Final = 2.0
 
+#: The delays of the policy in milliseconds, each also shortened as the library does at random.
+_DELAYS: Final = [delay * tenths // 10 for delay in (500, 1000, 2000) for tenths in (10, 9, 8, 7)]
+
+
+def delay_queues() -> dict[str, dict[str, Any]]:
+    """Names and arguments of all queues in which messages of a quorum queue wait to be tried again."""
+    arguments = {
+        "x-queue-type": "quorum",
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": POLICY,
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }
+    return {f"{POLICY}.retry.{delay}": {**arguments, "x-message-ttl": delay} for delay in _DELAYS}
+
 
 def text_of(key: Key) -> str:
     """The text that a message carries, which tells whether it has come whole."""

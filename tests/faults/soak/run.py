@@ -7,9 +7,11 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from tests.behaviour.support import connect
 from tests.faults.children import HarnessError
 from tests.faults.journal import Journal
 from tests.faults.soak import chaos as c
+from tests.faults.soak import load
 from tests.faults.soak import workers as w
 from tests.faults.soak.checker import Watcher
 from tests.faults.soak.drain import Drain
@@ -99,11 +101,19 @@ class Soak:
 
     def _start(self, workers: Workforce) -> None:
         # The queues are to be there before anything is published: nothing else is promised.
+        if self._broker.wants_queues_first:
+            self._declare_delay_queues()
         idle = w.start(workers.consumers, _START_PATIENCE) or w.start(workers.publishers, _START_PATIENCE)
         if idle:
             words = "\n".join(f"{worker.name}: {worker.child.last_words()}" for worker in idle)
             raise HarnessError(f"not all workers come to work\n{words}")
         self._say(f"{len(workers.all)} workers are at work")
+
+    def _declare_delay_queues(self) -> None:
+        with connect(self._broker.urls[0]) as connection:
+            channel = connection.channel()
+            for name, arguments in load.delay_queues().items():
+                channel.queue_declare(name, durable=True, arguments=arguments)
 
     def _torment(self, chaos: c.Chaos, workers: Workforce) -> None:
         seconds = 60 * self._settings.minutes
