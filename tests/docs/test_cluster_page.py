@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import re
 import shlex
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import pytest
-from tests.behaviour.support import closes, connect, eventually
+from tests.behaviour.support import Names, closes, connect, eventually
+from tests.client.conftest import name, settings
+from tests.client.support import Admin, AioConsuming, message, plan
 from tests.support.rabbitmq import RabbitNode, find_rabbitmq
 from tests.support.servers import require
 
-from fedora_messaging import config
+from fedora_messaging import aio, config
+from fedora_messaging.exceptions import Nack, PublishException
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from pika.adapters.blocking_connection import BlockingChannel
+
+    from fedora_messaging.message import Message
+
+__all__ = ["name", "settings"]
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "cluster.md").read_text(encoding="utf-8")
+
+#: The delivery limit that RabbitMQ 4 gives a quorum queue.
+LIMIT: Final = 20
+#: More deliveries than the limit allows.
+ENOUGH: Final = 40
+MIB: Final = 2**20
+QUORUM: Final = {"x-queue-type": "quorum"}
 
 
 def blocks(language: str) -> list[str]:
@@ -97,3 +115,167 @@ def test_settings_of_nodes(tmp_path: Path) -> None:
         with connect(node.url) as connection:
             assert connection.is_open
         assert "pause_minority" in node.ctl("environment")
+
+
+# The table of releases
+
+
+@pytest.fixture
+def names(rabbitmq: RabbitNode) -> Iterator[Names]:
+    """Makes as many unique names as a test needs."""
+    made = Names(rabbitmq.url)
+    yield made
+    made.delete_all()
+
+
+@pytest.fixture
+def refused(rabbitmq: RabbitNode, names: Names) -> str:
+    """A queue that gets dead letters."""
+    queue = names("refused")
+    with connect(rabbitmq.url) as connection:
+        connection.channel().queue_declare(queue, durable=True, arguments=QUORUM)
+    return queue
+
+
+def with_dead_letters(refused: str) -> dict[str, Any]:
+    return {**QUORUM, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": refused}
+
+
+def give_back(channel: BlockingChannel, tag: int) -> None:
+    channel.basic_nack(tag, requeue=True)
+
+
+def lose_connection(channel: BlockingChannel, tag: int) -> None:
+    channel.connection.close()
+
+
+@pytest.mark.parametrize(
+    ("fail", "first_to_limit", "last_to_limit"),
+    [(give_back, (4, 0), (4, 2)), (lose_connection, (4, 0), (9, 9))],
+)
+@pytest.mark.rabbitmq
+def test_what_counts_towards_the_limit(
+    rabbitmq: RabbitNode,
+    name: str,
+    refused: str,
+    fail: Callable[[BlockingChannel, int], None],
+    first_to_limit: tuple[int, int],
+    last_to_limit: tuple[int, int],
+) -> None:
+    """Deliveries until the message is a dead letter: its first one, and as many again as the limit says."""
+    limited = first_to_limit <= rabbitmq.version <= last_to_limit
+    admin, watcher = Admin(rabbitmq.url), Admin(rabbitmq.url)
+    admin.declare(name, **with_dead_letters(refused))
+    admin.publish(name, b"x")
+    deliveries = 0
+    try:
+        while deliveries < ENOUGH:
+            # It is back, or refused.
+            eventually(lambda: watcher.ready(name) or watcher.ready(refused))
+            if watcher.ready(refused):
+                break
+            method, _, _ = admin.channel.basic_get(name)
+            if method is not None:
+                deliveries += 1
+                fail(admin.channel, method.delivery_tag)
+    finally:
+        admin.close()
+        watcher.close()
+    assert deliveries == (LIMIT + 1 if limited else ENOUGH)
+
+
+@pytest.mark.parametrize("has_policy", [False, True])
+@pytest.mark.rabbitmq
+def test_nack(
+    rabbitmq: RabbitNode,
+    settings: config.LazyConfig,
+    names: Names,
+    name: str,
+    refused: str,
+    has_policy: bool,
+) -> None:
+    """With a policy no attempt counts; without one each does, in RabbitMQ 4.0."""
+    if has_policy:
+        for milliseconds in (20, 18, 16, 14):
+            names.keep(f"{name}.retry.{milliseconds}")
+        settings["consumer"] = {"retry": {"attempts": ENOUGH + 1, "delay": 0.02, "max_delay": 0.02}}
+    calls = itertools.count(1)
+    called = 0
+
+    def callback(_received: Message) -> None:
+        nonlocal called
+        called = next(calls)
+        if called < ENOUGH:
+            raise Nack
+
+    limited = (4, 0) <= rabbitmq.version < (4, 3) and not has_policy
+    arguments = plan(name, **with_dead_letters(refused))
+    admin = Admin(rabbitmq.url)
+    try:
+        admin.declare(name, **with_dead_letters(refused))
+        with AioConsuming(rabbitmq.url, callback, **arguments):
+            admin.publish(name, message(name)._encoded_body)
+            if limited:
+                eventually(lambda: admin.ready(refused))
+            else:
+                eventually(lambda: called == ENOUGH)
+        assert called == (LIMIT + 1 if limited else ENOUGH)
+    finally:
+        admin.close()
+
+
+@pytest.mark.rabbitmq
+def test_largest_message(rabbitmq: RabbitNode, name: str) -> None:
+    """The publisher is told the limit, and may go on."""
+    limit = (128 if rabbitmq.version < (4, 0) else 16) * MIB
+
+    async def main() -> None:
+        async with aio.connect(rabbitmq.url) as bus:
+            await bus.publish(message(name, text="x" * (limit - MIB)), timeout=60)
+            with pytest.raises(PublishException, match=rf"larger than configured max size {limit}"):
+                await bus.publish(message(name, text="x" * limit), timeout=60)
+            await bus.publish(message(name), timeout=60)
+
+    admin = Admin(rabbitmq.url)
+    try:
+        admin.declare(name)
+        asyncio.run(main())
+        assert admin.ready(name) == 2
+    finally:
+        admin.close()
+    assert "configured max size 16777216" in PAGE
+
+
+@pytest.mark.rabbitmq
+def test_global_prefetch(rabbitmq: RabbitNode, name: str) -> None:
+    """What two consumers of one channel get, if three messages are asked for."""
+    got: list[str] = []
+    with connect(rabbitmq.url) as connection:
+        channel = connection.channel()
+        channel.queue_declare(name, durable=True)
+        channel.confirm_delivery()
+        for _ in range(10):
+            channel.basic_publish("", name, b"x")
+        channel.basic_qos(prefetch_count=3, global_qos=True)
+        for _ in range(2):
+            channel.basic_consume(name, lambda *delivery: got.append(delivery[1].consumer_tag))
+        expected = 3 if rabbitmq.version < (4, 3) else 6
+        with connect(rabbitmq.url) as watcher:
+            passive = watcher.channel()
+            eventually(
+                lambda: passive.queue_declare(name, passive=True).method.message_count == 10 - expected
+            )
+        connection.process_data_events(0)
+    assert len(got) <= expected
+
+
+@pytest.mark.rabbitmq
+def test_kinds_of_queues(rabbitmq: RabbitNode, names: Names) -> None:
+    """A queue that names no type is classic; a transient one that is not exclusive is allowed."""
+    durable, transient = names("durable"), names("transient")
+    with connect(rabbitmq.url) as connection:
+        channel = connection.channel()
+        channel.queue_declare(durable, durable=True)
+        channel.queue_declare(transient, durable=False)
+        listed = rabbitmq.ctl("list_queues", "--no-table-headers", "name", "type", "durable").splitlines()
+    assert {f"{durable}\tclassic\ttrue", f"{transient}\tclassic\tfalse"} <= {*listed}
