@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 #: Fixtures, and values of parameters, that stand for a RabbitMQ.
-_RABBITMQ: Final = frozenset({"rabbitmq", "cluster", "shared_cluster", "shared_node", "rabbitmq_tls"})
+_RABBITMQ: Final = frozenset(
+    {"rabbitmq", "cluster", "shared_cluster", "shared_parting_cluster", "shared_node", "rabbitmq_tls"}
+)
 #: The version of RabbitMQ that the embedded broker imitates.
 _IMITATED: Final = (3, 10)
 

@@ -249,8 +249,8 @@ class Cluster:
         """Whether the release is older than RabbitMQ 4.0.
 
         In RabbitMQ 3.10 a node that was away when a quorum queue was declared starts its copy later in
-        another way. When that copy leads, the dead letters of the queue, and so the messages in a delay queue,
-        stay where they are until another copy leads.
+        another way. When that copy leads, the dead letters of the queue, and so the messages in a delay
+        queue, stay where they are until another copy leads.
         """
         return self._cluster.version < (4, 0)
 

@@ -15,14 +15,18 @@ if TYPE_CHECKING:
 __all__ = ["admin", "light_heap", "name", "names", "nothing_left", "queue", "settings"]
 
 
-@pytest.fixture(scope="session")
-def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitCluster]:
-    """Three RabbitMQ nodes that form a cluster, one for the whole session."""
+def _require_rabbitmq() -> None:
     require(
         find_rabbitmq() is not None,
         "RabbitMQ",
         "install the package rabbitmq-server (its service need not run) with Erlang's erl on the path",
     )
+
+
+@pytest.fixture(scope="session")
+def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitCluster]:
+    """Three RabbitMQ nodes that form a cluster, one for the whole session."""
+    _require_rabbitmq()
     with RabbitCluster(tmp_path_factory.mktemp("cluster")) as started:
         yield started
 
@@ -32,3 +36,21 @@ def cluster(shared_cluster: RabbitCluster) -> Iterator[RabbitCluster]:
     """The cluster, whole; a test may do to its nodes what it likes."""
     yield shared_cluster
     shared_cluster.repair()
+
+
+@pytest.fixture(scope="module", params=["pause_minority", "ignore"])
+def shared_parting_cluster(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RabbitCluster]:
+    """The same with each way to handle partitions; its nodes soon give up one that does not answer."""
+    _require_rabbitmq()
+    directory = tmp_path_factory.mktemp("parting")
+    with RabbitCluster(directory, partition_handling=request.param, tick=8) as started:
+        yield started
+
+
+@pytest.fixture
+def parting_cluster(shared_parting_cluster: RabbitCluster) -> Iterator[RabbitCluster]:
+    """The cluster, whole; a test may do to its nodes what it likes."""
+    yield shared_parting_cluster
+    shared_parting_cluster.repair()

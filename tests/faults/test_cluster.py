@@ -565,3 +565,116 @@ def test_p02_home_of_one_of_two_queues_is_killed(
         api.publish(message(classic, 2), timeout=RECOVERY)
         worker.await_done(1, 2)
         assert run_.is_alive
+
+
+# A node is separated from the others
+
+silently = pytest.mark.parametrize("silently", [False, True], ids=["noticed", "silent"])
+
+
+@pytest.fixture
+def parted_names(parting_cluster: RabbitCluster) -> Iterator[Names]:
+    """Makes names of queues, which are deleted when the cluster can do that again."""
+    made = Names(parting_cluster.urls[0])
+    yield made
+    parting_cluster.repair()
+    made.delete_all()
+
+
+@pytest.fixture
+def parted_service(
+    parting_cluster: RabbitCluster, settings: LazyConfig, parted_names: Names
+) -> Iterator[None]:
+    """`api` is set up for all nodes, and closed afterwards."""
+    settings["amqp_url"] = parting_cluster.urls
+    yield
+    api.close()
+
+
+@silently
+@leads
+def test_p14_publishers_on_both_sides(
+    parting_cluster: RabbitCluster,
+    settings: LazyConfig,
+    parted_service: None,
+    parted_names: Names,
+    leads: bool,
+    silently: bool,
+) -> None:
+    """A confirm is true on either side, so the smaller one gets none; the larger one goes on."""
+    cluster, name = parting_cluster, parted_names()
+    alone, other, third = cluster.nodes
+    settings["amqp_url"] = [alone.url]
+    declare(cluster, name, alone if leads else third)
+    outcomes = Outcomes(name)
+
+    def publish_some() -> None:
+        for _ in range(3):
+            with outcomes.next() as one:
+                api.publish(one, timeout=2)
+
+    publish_some()
+    assert outcomes.confirmed == {0, 1, 2}
+    cluster.isolate(alone, silently=silently)
+    publish_some()
+    assert outcomes.confirmed == {0, 1, 2}
+    with at(other) as admin:
+        publish_by(admin, name, 100)
+        eventually(lambda: admin.ready(name) >= 4)
+    cluster.heal()
+    cluster.await_whole()
+
+    def takes_part() -> bool:
+        publish_some()
+        return len(outcomes.confirmed) > 3
+
+    eventually(takes_part, RECOVERY)
+    found = drain(third, name)
+    assert not (outcomes.confirmed | {100}) - {*found}
+    assert not {*found} - outcomes.confirmed - outcomes.refused - outcomes.unknown - {100}
+
+
+@silently
+def test_p02_consumer_on_the_smaller_side(
+    parting_cluster: RabbitCluster, parted_service: None, parted_names: Names, silently: bool
+) -> None:
+    """It moves to the larger side if its node stops; if the node goes on, it waits for the network."""
+    cluster, name = parting_cluster, parted_names()
+    worker = Worker()
+    alone = used_node(cluster)
+    other, third = others(cluster, alone)
+    declare(cluster, name, third)
+    with at(other) as admin, consuming(cluster, worker, plan(name, **QUORUM)):
+        publish_by(admin, name, 1)
+        worker.await_done(1)
+        cluster.isolate(alone, silently=silently)
+        publish_by(admin, name, 2)
+        if cluster.pauses_minority:
+            worker.await_done(1, 2)
+            assert reconnects() == 1
+        cluster.heal()
+        cluster.await_whole()
+        publish_by(admin, name, 3)
+        worker.await_done(1, 2, 3)
+
+
+@silently
+def test_p02_consumer_on_the_larger_side(
+    parting_cluster: RabbitCluster, parted_service: None, parted_names: Names, silently: bool
+) -> None:
+    """It goes on, even if the node that led its queue is on the other side."""
+    cluster, name = parting_cluster, parted_names()
+    worker = Worker()
+    other, alone = others(cluster, used_node(cluster))
+    declare(cluster, name, alone)
+    with at(other) as admin, consuming(cluster, worker, plan(name, **QUORUM)):
+        publish_by(admin, name, 1)
+        worker.await_done(1)
+        cluster.isolate(alone, silently=silently)
+        publish_by(admin, name, 2)
+        worker.await_done(1, 2)
+        cluster.heal()
+        cluster.await_whole()
+        publish_by(admin, name, 3)
+        worker.await_done(1, 2, 3)
+        assert reconnects() == 0

@@ -14,10 +14,10 @@ import socket
 import struct
 import threading
 from random import SystemRandom
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Sequence
 
 Result = TypeVar("Result")
 
@@ -201,6 +201,7 @@ class ErlangNetwork:
         self._relays = {(source, target): _Relay(self._finder(target)) for source, target in pairs}
         # The nodes that run, and each rabbitmqctl while it runs.
         self._registered: dict[str, _Registration] = {}
+        self._asking: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop
         self._stop: asyncio.Event
         self._started: concurrent.futures.Future[None] = concurrent.futures.Future()
@@ -254,7 +255,7 @@ class ErlangNetwork:
         servers: list[asyncio.Server] = []
         try:
             for name, port in self.ports.items():
-                servers.append(await asyncio.start_server(self._mapper(name), _HOST, port))
+                servers.append(await self._loop.create_server(self._mapper(name), _HOST, port))
             for pair, port in self._relay_ports.items():
                 servers.append(await self._loop.create_server(self._relays[pair].accept, _HOST, port))
         except OSError as error:
@@ -266,28 +267,39 @@ class ErlangNetwork:
             server.close()
         for relay in self._relays.values():
             await relay.close()
+        for task in (asking := list(self._asking)):
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
 
-    def _mapper(
-        self, viewer: str
-    ) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]:
-        """The port mapper of one node."""
+    def _mapper(self, viewer: str) -> Callable[[], asyncio.Protocol]:
+        """Make the port mapper of one node."""
 
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            try:
-                (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
-                request = await reader.readexactly(length)
-                if request[0] == _ALIVE2_REQ:
-                    await self._register(request, reader, writer)
-                elif request[0] == _PORT_PLEASE2_REQ:
-                    writer.write(self._port_please(viewer, request[1:].decode()))
-                elif request[0] == _NAMES_REQ:
-                    writer.write(self._names(viewer))
-            except (OSError, asyncio.IncompleteReadError):
-                pass  # it went away, or was killed
-            finally:
-                writer.close()
+        def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            # A task of our own, so that it can be ended.
+            task = self._loop.create_task(self._answer(viewer, reader, writer))
+            self._asking.add(task)
+            task.add_done_callback(self._asking.discard)
 
-        return serve
+        def make() -> asyncio.Protocol:
+            return asyncio.StreamReaderProtocol(asyncio.StreamReader(), begin)
+
+        return make
+
+    async def _answer(self, viewer: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request to the port mapper of a node."""
+        try:
+            (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+            request = await reader.readexactly(length)
+            if request[0] == _ALIVE2_REQ:
+                await self._register(request, reader, writer)
+            elif request[0] == _PORT_PLEASE2_REQ:
+                writer.write(self._port_please(viewer, request[1:].decode()))
+            elif request[0] == _NAMES_REQ:
+                writer.write(self._names(viewer))
+        except (OSError, asyncio.IncompleteReadError):
+            pass  # it went away, or was killed
+        finally:
+            writer.close()
 
     async def _register(
         self, request: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

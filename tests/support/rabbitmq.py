@@ -551,6 +551,7 @@ class RabbitCluster:
 
     Attributes:
         nodes: All nodes, whether they run or not.
+        version: Major and minor version of all nodes, once they have been started.
     """
 
     def __init__(
@@ -580,8 +581,9 @@ class RabbitCluster:
         names = [f"fm{number}" for number in range(1, size + 1)]
         self._network = ErlangNetwork(names, free_ports)
         self._started = contextlib.ExitStack()
-        self._splits = partition_handling != PAUSE_MINORITY
+        self._pauses = partition_handling == PAUSE_MINORITY
         self._isolated: RabbitNode | None = None
+        self.version = (0, 0)
         cookie = secrets.token_hex(16)
         self.nodes = [
             RabbitNode(
@@ -596,11 +598,6 @@ class RabbitCluster:
             )
             for name in names
         ]
-
-    @property
-    def version(self) -> tuple[int, int]:
-        """Major and minor version of all nodes."""
-        return self.nodes[0].version
 
     @property
     def urls(self) -> list[str]:
@@ -639,6 +636,11 @@ class RabbitCluster:
                 raise RabbitNodeError(f"the cluster is not whole after {timeout} s\n{_tails(logs)}")
             time.sleep(_POLL_INTERVAL)
 
+    @property
+    def pauses_minority(self) -> bool:
+        """Whether a node that is alone stops to serve clients, which the release has to support."""
+        return self._pauses and self.version < NO_PARTITION_HANDLING
+
     def isolate(self, node: RabbitNode, *, silently: bool = False) -> None:
         """Separate a node from all others, until :meth:`heal`. Clients reach it as before.
 
@@ -658,7 +660,7 @@ class RabbitCluster:
         """
         self._network.heal()
         node, self._isolated = self._isolated, None
-        if node is not None and self._splits and self.version < NO_PARTITION_HANDLING:
+        if node is not None and self.version < NO_PARTITION_HANDLING and not self._pauses:
             node.kill()
             node.start()
 
@@ -693,6 +695,7 @@ class RabbitCluster:
             for node in self.nodes:
                 stack.callback(node.kill)
             _on_all(self.nodes, RabbitNode.start)
+            self.version = self.nodes[0].version
             self._join()
             self.await_whole()
             self._started = stack.pop_all()
