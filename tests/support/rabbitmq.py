@@ -154,9 +154,11 @@ class _Child:
     """A process in a session of its own, killed at the latest when this process ends, however it ends."""
 
     def __init__(self, command: Sequence[str], *, environment: Mapping[str, str], output: Path) -> None:
+        """Start it in the directory of its output: Mnesia leaves its dumps where it was started."""
         with output.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
+                cwd=output.parent,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
