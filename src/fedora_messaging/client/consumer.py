@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from ..display import printable
 from ..exceptions import (
@@ -64,6 +64,8 @@ class Consumer:
         deliveries: How many deliveries have come.
         last_delivery: When the last one came, in seconds since 1970; ``None`` if none has.
         resubscriptions: How often it was subscribed again over the same connection.
+        ask_elsewhere: Asks another node of the cluster how many messages wait in a queue; ``None`` if there
+            is none.
         result: Done when consuming has ended: with the consumer after :meth:`stop`, or with the error
             that ended it.
     """
@@ -85,6 +87,7 @@ class Consumer:
         self.deliveries = 0
         self.last_delivery: float | None = None
         self.resubscriptions = 0
+        self.ask_elsewhere: Callable[[str], Awaitable[int]] | None = None
         loop = asyncio.get_running_loop()
         self.result: asyncio.Future[Consumer] = loop.create_future()
         self._loop = loop
@@ -345,6 +348,12 @@ class Consumer:
         if self._connection is None:
             raise ConnectionException("there is no connection")
         return await count(self._connection, self.queue_name)
+
+    async def count_elsewhere(self) -> int:
+        """Ask another node of the cluster the same; 0 if nobody can be asked."""
+        if self.ask_elsewhere is None or self.queue.exclusive:
+            return 0
+        return await self.ask_elsewhere(self.queue_name)
 
     def resubscribe(self, why: str) -> None:
         """Subscribe again, on another channel."""

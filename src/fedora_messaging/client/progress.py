@@ -38,6 +38,10 @@ class Watched(Protocol):
         """Ask the broker how many messages wait in the queue."""
         ...
 
+    async def count_elsewhere(self) -> int:
+        """Ask another node of the cluster the same; 0 if there is none."""
+        ...
+
     def resubscribe(self, why: str) -> None:
         """Subscribe again, on another channel."""
         ...
@@ -53,6 +57,10 @@ class ProgressWatch:
     If there is, and it still gets nothing, it is subscribed again; if that does not help, the connection is
     given up; and so on in turn, ever more seldom.
 
+    A node of a cluster that is separated from the others may go on, and believe that nothing waits. So
+    another
+    node is asked, too, if the configuration names one.
+
     Args:
         consumer: Who is watched.
         interval: Seconds without a delivery after which to ask.
@@ -63,6 +71,7 @@ class ProgressWatch:
         self._interval = interval
         self._seen = consumer.deliveries
         self._suspicion = 0
+        self._is_separated = False
 
     @property
     def stalled(self) -> bool:
@@ -99,6 +108,7 @@ class ProgressWatch:
             return None
         try:
             waiting = await consumer.count_waiting()
+            self._is_separated = not waiting and await consumer.count_elsewhere() > 0
         except BadDeclaration as error:
             if isinstance(error.reason, ChannelClosed) and error.reason.reply_code == ACCESS_REFUSED:
                 raise error.reason from error
@@ -106,7 +116,7 @@ class ProgressWatch:
         except (ConnectionException, NoFreeChannels):
             return None
         # The answer came behind whatever the broker had sent before.
-        return waiting > 0 and not self._has_progressed()
+        return (waiting > 0 or self._is_separated) and not self._has_progressed()
 
     def _has_progressed(self) -> bool:
         seen, self._seen = self._seen, self._consumer.deliveries
@@ -115,7 +125,10 @@ class ProgressWatch:
     def _help(self) -> None:
         if self._suspicion == 1:
             return  # they may have come at this very moment
-        if self._suspicion % 2 == 0:
+        if self._is_separated:
+            # To subscribe again here would only take a minute to fail.
+            self._consumer.reconnect("another node says that messages wait in the queue, and none arrives")
+        elif self._suspicion % 2 == 0:
             self._consumer.resubscribe("messages wait in the queue, and none arrives")
         else:
             self._consumer.reconnect("messages wait in the queue, and to subscribe again has not helped")

@@ -48,12 +48,17 @@ class Publisher:
     the guilty one is found: it fails with the broker's words, and the innocent are not lost. What was
     in flight when the connection ended is sent again on the next one; so a message may arrive twice.
 
+    Args:
+        has_other_nodes: There are other nodes of a cluster to go to, if one answers, and confirms nothing.
+
     Attributes:
         published: How many were confirmed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, has_other_nodes: bool = False) -> None:
         self.published = 0
+        self._has_other_nodes = has_other_nodes
+        self._answered_for: Outgoing | None = None
         self._channel: Channel | None = None
         self._connection: Connection | None = None
         self._waiting: deque[Outgoing] = deque()
@@ -181,21 +186,35 @@ class Publisher:
     def _look(self, channel: "Channel", before: Outgoing | None) -> None:
         if channel is not self._channel:
             return
-        if before is not None and before is self._oldest() and self._asking is None:
-            self._asking = asyncio.create_task(self._ask(channel))
+        if before is not None and before is self._oldest() and channel.connection.blocked is None:
+            if before is self._answered_for and self._has_other_nodes:
+                self._leave_node(channel)
+            elif self._asking is None:
+                self._asking = asyncio.create_task(self._ask(channel, before))
         self._watch(channel)
+
+    def _leave_node(self, channel: "Channel") -> None:
+        """Publish over another node: this one answers, but cannot confirm what it was sent.
+
+        It may be separated from most others of its cluster, and go on all the same, as those of RabbitMQ
+        4.3 do.
+        """
+        _log.warning(
+            "The broker at %s answers, but has not confirmed a message for long: trying another node",
+            channel.connection.options.address,
+        )
+        channel.connection.abort()
 
     def _oldest(self) -> Outgoing | None:
         return next(iter(self._unsettled), None)
 
-    async def _ask(self, channel: "Channel") -> None:
+    async def _ask(self, channel: "Channel", oldest: Outgoing) -> None:
         """Have the broker answer something on the channel, or lose the connection."""
         try:
-            # A broker that blocks publishers need not read.
-            if channel.connection.blocked is None:
-                with suppress(ConnectionException, ChannelClosed):
-                    # The channel is in confirm mode already; this changes nothing.
-                    await channel.call(m.ConfirmSelect(), m.ConfirmSelectOk)
+            with suppress(ConnectionException, ChannelClosed):
+                # The channel is in confirm mode already; this changes nothing.
+                await channel.call(m.ConfirmSelect(), m.ConfirmSelectOk)
+                self._answered_for = oldest
         finally:
             self._asking = None
 

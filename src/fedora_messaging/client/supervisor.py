@@ -5,14 +5,17 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from itertools import cycle
 from typing import Final, Protocol, TypeVar
 
 from ..exceptions import (
+    BadDeclaration,
     ConfigurationException,
     ConnectionClosed,
     ConnectionException,
     HaltConsumer,
+    NoFreeChannels,
 )
 from ..options import ConnectionOptions
 from ..protocol.errors import CONNECTION_FORCED, INTERNAL_ERROR, REPLY_SUCCESS, RESOURCE_ERROR
@@ -22,6 +25,7 @@ from .consumer import Consumer
 from .outgoing import Outgoing
 from .publisher import Publisher
 from .stats import ConsumerStats
+from .topology import count
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +33,8 @@ Result = TypeVar("Result")
 
 #: Seconds that publishes get to be confirmed when the client is closed.
 _CONFIRM_GRACE: Final = 5.0
+#: Seconds for another node to tell how many messages wait.
+_ELSEWHERE: Final = 10.0
 
 #: Seconds that consumers get to subscribe again before publishing goes on without them.
 _RESUME_PATIENCE: Final = 5.0
@@ -74,7 +80,7 @@ class Supervisor:
         options: ConnectionOptions,
         backoff: Backoff | None = None,
     ) -> None:
-        self.publisher = Publisher()
+        self.publisher = Publisher(has_other_nodes=bool(options.alternatives))
         self.declaring = asyncio.Lock()
         self.consumers: list[Consumer] = []
         self.ended_stats = ConsumerStats()
@@ -160,6 +166,8 @@ class Supervisor:
             ConnectionException: The broker refuses us.
             NoFreeChannels: There is no channel left.
         """
+        if len(self._nodes) > 1:
+            consumer.ask_elsewhere = self._count_elsewhere
         await self.with_connection(consumer.attach)
         if self._closing:
             await consumer.stop()
@@ -182,6 +190,23 @@ class Supervisor:
         """Return the living consumer of a queue, if there is one."""
         living = (consumer for consumer in self.consumers if consumer.running)
         return next((consumer for consumer in living if consumer.queue_name == queue_name), None)
+
+    async def _count_elsewhere(self, queue: str) -> int:
+        """Return how many messages wait in a queue, as the first other node that answers knows it."""
+        for options in self._nodes:
+            if options is self._options:
+                continue
+            try:
+                connection = await Connection.open(replace(options, answer_timeout=_ELSEWHERE))
+            except (ConnectionException, ConfigurationException):
+                continue
+            try:
+                return await count(connection, queue)
+            except (BadDeclaration, ConnectionException, NoFreeChannels):
+                continue
+            finally:
+                await connection.close()
+        return 0
 
     def _consumer_ended(self, consumer: Consumer) -> None:
         self.consumers.remove(consumer)
