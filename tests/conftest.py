@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 
 
 #: Fixtures, and values of parameters, that stand for a RabbitMQ.
-_RABBITMQ: Final = frozenset(
-    {"rabbitmq", "cluster", "shared_cluster", "shared_parting_cluster", "shared_node", "rabbitmq_tls"}
-)
+_CLUSTERS: Final = frozenset({"cluster", "shared_cluster", "shared_parting_cluster"})
+_RABBITMQ: Final = _CLUSTERS | {"rabbitmq", "shared_node", "rabbitmq_tls"}
 #: The version of RabbitMQ that the embedded broker imitates.
 _IMITATED: Final = (3, 10)
 
@@ -57,7 +56,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if names & _RABBITMQ:
                 item.add_marker("rabbitmq")
                 # For tools/test_table.py.
-                kind = "cluster" if names & {"cluster", "shared_cluster"} else "RabbitMQ"
+                kind = "cluster" if names & _CLUSTERS else "RabbitMQ"
                 item.user_properties.append(("broker", kind))
 
 
