@@ -585,11 +585,13 @@ def queue_options(name: str, settings: Mapping[str, Any], passive: bool) -> Queu
     """Read one value of ``queues``.
 
     Raises:
-        TypeError: The settings have a key that queues do not know.
+        TypeError: The settings have a key that queues do not know, or the arguments are no table.
     """
     unknown = set(settings) - {*_QUEUE_KEYS, "passive"}
     if unknown:
         raise TypeError(f"the {name} queue has unknown settings: {', '.join(sorted(unknown))}")
+    if not isinstance(settings["arguments"] or {}, Mapping):
+        raise TypeError(f'"arguments" of the {name} queue must be a table, as in {{x-expires = 60000}}')
     return QueueOptions(
         name=name,
         durable=bool(settings["durable"]),

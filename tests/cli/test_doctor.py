@@ -152,7 +152,8 @@ def test_bindings_of_no_queue(processes: Processes, embedded_queues: Queues) -> 
         ("callback = 5", '"callback" must be a text'),
         ('exchanges = "amq.topic"', '"exchanges" must be a table'),
         (queue("q", durable='"yes"'), "\"durable\" in [queues.q] must be true or false, but is 'yes'"),
-        (queue("q").replace("{}", "[]"), "\"arguments\" of the queue 'q' must be a table"),
+        (queue("q").replace("{}", '"x"'), '"arguments" of the q queue must be a table'),
+        (queue("q").replace("{}", "[1]"), '"arguments" of the q queue must be a table'),
         (
             '[[bindings]]\nexchange = "amq.topic"\nrouting_keys = [5]',
             "exchange, queue and routing_keys in [[bindings]] must be texts, but 5 is none",

@@ -146,10 +146,9 @@ def refuse_open_door(host: str, accounts: "Accounts | None") -> None:
     if accounts is None and not _is_loopback(host):
         raise ConfigurationException(
             f"--host {host} lets other machines connect, but nobody may log in from them: the user guest, "
-            "whose "
-            "password everybody knows, may only do so from this machine. Add users with --user "
-            "NAME:PASSWORD or in "
-            "the file that --settings names, or listen on 127.0.0.1"
+            "whose password everybody knows, may only do so from this machine. Add users with --user "
+            "NAME:PASSWORD "
+            "or in the file that --settings names, or listen on 127.0.0.1"
         )
 
 

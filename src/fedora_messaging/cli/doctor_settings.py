@@ -82,11 +82,6 @@ def _types(conf: Mapping[str, Any]) -> Iterator[Finding]:
                 wrong = True
                 where = f"[queues.{name}]" if name else '[queues.""]'
                 yield Finding(FAILURE, f'"{key}" in {where} must be true or false, but is {settings[key]!r}')
-        if not isinstance(settings["arguments"], dict | None):
-            wrong = True
-            yield Finding(
-                FAILURE, f'"arguments" of the queue {name!r} must be a table, as in {{x-expires = 1}}'
-            )
     for binding in conf["bindings"]:
         named = [binding["exchange"], binding.get("queue", ""), *binding["routing_keys"]]
         for value in named:
@@ -137,7 +132,7 @@ def _urls(urls: Any) -> Iterator[Finding]:
 
 def _queue(name: str, settings: Mapping[str, Any]) -> Iterator[Finding]:
     what = f"the queue {name!r}" if name else "the queue that the broker names"
-    arguments = settings["arguments"] or {}
+    arguments = settings["arguments"] if isinstance(settings["arguments"], dict) else {}
     durable, exclusive = settings["durable"], settings["exclusive"]
     if not durable and not exclusive:
         yield Finding(
