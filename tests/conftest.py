@@ -53,7 +53,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if isinstance(item, pytest.Function):
             values = item.callspec.params.values() if hasattr(item, "callspec") else ()
             names = {*item.fixturenames, *(value for value in values if isinstance(value, str))}
-            if names & _RABBITMQ:
+            if names & _RABBITMQ or item.get_closest_marker("rabbitmq"):
                 item.add_marker("rabbitmq")
                 # For tools/test_table.py.
                 kind = "cluster" if names & _CLUSTERS else "RabbitMQ"
