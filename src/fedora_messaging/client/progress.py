@@ -57,9 +57,8 @@ class ProgressWatch:
     If there is, and it still gets nothing, it is subscribed again; if that does not help, the connection is
     given up; and so on in turn, ever more seldom.
 
-    A node of a cluster that is separated from the others may go on, and believe that nothing waits. So
-    another
-    node is asked, too, if the configuration names one.
+    A node of a cluster that is separated from the others may go on and believe that nothing waits. So the
+    watch asks another node, too, if there is one.
 
     Args:
         consumer: Who is watched.
@@ -102,6 +101,7 @@ class ProgressWatch:
     async def _look(self) -> bool | None:
         """Return whether the consumer is deaf; ``None`` if that cannot be told now."""
         consumer = self._consumer
+        self._is_separated = False
         if self._has_progressed() or consumer.unsettled:
             return False
         if not consumer.connected:
