@@ -418,7 +418,7 @@ def _with_timestamps(log_config: Mapping[str, Any]) -> dict[str, Any]:
 def _read(config_path: str | None) -> dict[str, Any]:
     path = config_path if config_path is not None else os.environ.get(PATH_VARIABLE, DEFAULT_PATH)
     if not os.path.exists(path):  # noqa: PTH110 - a seam that tests of applications replace
-        # Somebody who named a file takes it to be read. The default one need not be there.
+        # A file that somebody named is expected to be there. The default one need not be.
         tell = _log.info if path in ("", DEFAULT_PATH) else _log.warning
         tell(f"The configuration file, {path}, does not exist.")
         return {}

@@ -133,7 +133,7 @@ def _parsed(file: TextIO) -> Iterator[api.Message]:
 
 def publish_or_exit(message: api.Message, exchange: str | None = None, timeout: float | None = None) -> None:
     """Publish; a failure is explained, and ends the process with the status for it."""
-    # What it would log of a failure is what we say.
+    # This command tells the failure itself; the log line of `publish` would tell it twice.
     logging.getLogger("fedora_messaging.api").setLevel(logging.CRITICAL)
     try:
         if timeout is None:

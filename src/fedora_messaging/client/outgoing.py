@@ -21,7 +21,7 @@ class Outgoing:
         routing_key: With what routing key.
         settled: Called exactly once, in the event loop, with ``None`` when the broker has confirmed,
             or else with the reason.
-        abandoned: Nobody waits any longer: it is not sent (again).
+        abandoned: True if the caller gave up waiting; then the message is not sent (again).
         attempts: How often it was sent.
     """
 
@@ -61,7 +61,7 @@ class Outgoing:
         self.error: Exception | None = None
 
     def abandon(self) -> None:
-        """Nobody waits any longer. Callable from any thread."""
+        """Note that the caller gave up waiting. Callable from any thread."""
         self.abandoned = True
 
     def release(self) -> None:
@@ -72,7 +72,7 @@ class Outgoing:
         self.body = b""
 
     def expire(self, timeout: float, blocked: str | None, trouble: str = "") -> PublishTimeout:
-        """Abandon it because nobody waits longer than some seconds; returns what to tell them.
+        """Abandon it because its time is over; returns the exception for the caller.
 
         Callable from any thread.
 

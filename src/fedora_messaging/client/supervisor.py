@@ -349,7 +349,7 @@ class Supervisor:
                 self._tell_of_refusal(error)
         except (ConnectionException, ConfigurationException) as error:
             self.trouble = str(error)
-            # Whoever waits tells; to log it as well would tell it twice.
+            # A caller that waits gets the error and reports it; a log line would report it twice.
             if not self._tell_of_refusal(error):
                 _log.error("%s", error)  # noqa: TRY400 - a traceback would only show our own code
         except Exception as error:
