@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn, TextIO, cast
 
 import click
@@ -133,13 +134,12 @@ def _parsed(file: TextIO) -> Iterator[api.Message]:
 
 def publish_or_exit(message: api.Message, exchange: str | None = None, timeout: float | None = None) -> None:
     """Publish; a failure is explained, and ends the process with the status for it."""
-    # This command tells the failure itself; the log line of `publish` would tell it twice.
-    logging.getLogger("fedora_messaging.api").setLevel(logging.CRITICAL)
     try:
-        if timeout is None:
-            api.publish(message, exchange)
-        else:
-            api.publish(message, exchange, timeout)
+        with _failures_not_logged():
+            if timeout is None:
+                api.publish(message, exchange)
+            else:
+                api.publish(message, exchange, timeout)
     except (exceptions.PublishReturned, exceptions.PublishForbidden) as error:
         _fail(f"Unable to publish message: {explained(error)}", errno.EREMOTEIO)
     except exceptions.PublishTimeout as error:
@@ -159,6 +159,18 @@ def publish_or_exit(message: api.Message, exchange: str | None = None, timeout: 
         if not isinstance(error, ValidationError):
             raise
         raise click.ClickException(_refusal(message, "is not valid", error.message)) from error
+
+
+@contextmanager
+def _failures_not_logged() -> Iterator[None]:
+    """Silence the log line of a failed publish: the command tells the failure itself."""
+    logger = logging.getLogger("fedora_messaging.api")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _refusal(message: api.Message, verdict: str, reason: object) -> str:
