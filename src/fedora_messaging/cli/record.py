@@ -29,6 +29,10 @@ class Recorder:
         self._file = file
         self._progress = Progress("Recording messages", limit)
 
+    def finish_progress(self) -> None:
+        """Leave the terminal as it was, with the last state of the progress on it."""
+        self._progress.finish()
+
     def collect_message(self, message: Message) -> None:
         """Write one message; it is in the file before it is acknowledged.
 
@@ -45,7 +49,6 @@ class Recorder:
         self.counter += 1
         self._progress.advance()
         if self._limit is not None and self.counter >= self._limit:
-            self._progress.finish()
             raise HaltConsumer(exit_code=0, requeue=False)
 
 
@@ -64,4 +67,7 @@ def record(
 ) -> None:
     """Write the messages that come to FILE, one JSON object per line; "-" writes to standard output."""
     recorder = Recorder(limit, file)
-    seam("_consume")(exchange, queue_name, routing_key, recorder.collect_message, app_name)
+    try:
+        seam("_consume")(exchange, queue_name, routing_key, recorder.collect_message, app_name)
+    finally:
+        recorder.finish_progress()
