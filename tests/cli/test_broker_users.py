@@ -155,7 +155,7 @@ def test_mistakes(processes: Processes, arguments: tuple[str, ...], complaint: s
     ("text", "complaint"),
     [
         ("x", "broker.toml is not TOML"),
-        ("prot = 5", "[the file] does not know prot; it knows data, disk_limit, host"),
+        ("prot = 5", "broker.toml does not know prot; it knows data, disk_limit, host"),
         ("port = 70000", "70000 is not in the range 0<=x<=65535"),
         ("users = 5", '"users" must be a table'),
         ("[users]\nalice = 5", '"users.alice" must be a table'),
@@ -169,6 +169,8 @@ def test_mistakes(processes: Processes, arguments: tuple[str, ...], complaint: s
             "[users.alice]\npassword = 'canary'\nread = '['",
             "what user alice may read is no regular expression",
         ),
+        ("[users.alice]\nread = 5", '"read" in [users.alice] must be a regular expression'),
+        ("[users.alice]\n", "[users.alice] has no password, so nobody could log in as alice"),
         ("[tls]\ncertfile = 'x'", "TLS needs a certificate and its key"),
         ("[tls]\ncertificate = 'x'", "[tls] does not know certificate"),
     ],

@@ -42,7 +42,7 @@ class User:
 
 
 class LoginRefused(Exception):
-    """Nobody is let in so; the text says why."""
+    """The broker does not accept this login; the text says why, for the broker's log."""
 
 
 @lru_cache(maxsize=4096)

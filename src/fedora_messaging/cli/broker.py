@@ -113,9 +113,10 @@ def broker(
     from ..broker import AsyncBroker, BrokerError, ResourceLimits
 
     try:
-        accounts = broker_settings.accounts_of(file.get("users", {}), users, permissions)
-        broker_settings.refuse_open_door(host, accounts)
         tls = broker_settings.tls_options(file.get("tls", {}), tls_cert, tls_key, tls_ca)
+        takes_certificates = tls is not None and tls.ca_cert is not None
+        accounts = broker_settings.accounts_of(file.get("users", {}), users, permissions, takes_certificates)
+        broker_settings.refuse_open_door(host, accounts)
     except ConfigurationException as error:
         raise click.UsageError(error.message) from error
     resources = ResourceLimits(memory_limit, disk_limit)

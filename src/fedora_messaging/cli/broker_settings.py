@@ -29,13 +29,15 @@ def read_file(context: click.Context, _parameter: click.Parameter, path: str | N
         return {}
     try:
         settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        check_keys("the file", settings, {*_OPTIONS, "tls", "users"})
     except OSError as error:
         raise click.BadParameter(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise click.BadParameter(f"{path} is not TOML: {error}") from None
-    except ConfigurationException as error:
-        raise click.BadParameter(f"{path}: {error.message}") from error
+    known = {*_OPTIONS, "tls", "users"}
+    if unknown := sorted(set(settings) - known):
+        raise click.BadParameter(
+            f"{path} does not know {', '.join(unknown)}; it knows {', '.join(sorted(known))}"
+        )
     context.default_map = {key: value for key, value in settings.items() if key in _OPTIONS}
     return settings
 
@@ -64,7 +66,10 @@ def tls_options(
 
 
 def accounts_of(
-    table: Any, users: Sequence[str], permissions: Sequence[tuple[str, str, str, str]]
+    table: Any,
+    users: Sequence[str],
+    permissions: Sequence[tuple[str, str, str, str]],
+    takes_certificates: bool,
 ) -> "Accounts | None":
     """Put together who may log in; ``None`` without any user, which leaves guest.
 
@@ -72,11 +77,13 @@ def accounts_of(
         table: The table ``users`` of the file.
         users: Values of ``--user``, "NAME:PASSWORD".
         permissions: Values of ``--permissions``.
+        takes_certificates: A user may log in with a certificate, and so needs no password.
 
     Raises:
         ConfigurationException: Something is wrong with a user.
     """
-    check_keys("users", table, set(table) if isinstance(table, dict) else set())
+    if not isinstance(table, dict):
+        raise ConfigurationException('"users" must be a table; write it as [users.NAME]')
     if not table and not users:
         if permissions:
             raise ConfigurationException("--permissions is for a user: add it with --user NAME:PASSWORD")
@@ -89,6 +96,12 @@ def accounts_of(
     accounts.loopback_users.clear()
     for name, settings in table.items():
         _add_from_file(accounts, name, settings)
+        if "password" not in settings and not takes_certificates:
+            raise ConfigurationException(
+                f"[users.{name}] has no password, so nobody could log in as {name}: add one, or let "
+                "certificates "
+                "in with ca_cert in [tls]"
+            )
     for user in users:
         name, colon, password = user.partition(":")
         if not name or not colon or not password:
@@ -102,9 +115,11 @@ def accounts_of(
 def _add_from_file(accounts: "Accounts", name: str, settings: Any) -> None:
     where = f"users.{name}"
     check_keys(where, settings, {"password", "tags", *_PERMISSIONS})
-    for key in ("password", *_PERMISSIONS):
-        if key in settings and (key == "password" or settings[key] != ""):
-            check_text(where, settings, key)
+    check_text(where, settings, "password")
+    for kind in _PERMISSIONS:
+        # Empty allows nothing.
+        if not isinstance(settings.get(kind, ""), str):
+            raise ConfigurationException(f'"{kind}" in [{where}] must be a regular expression')
     tags = settings.get("tags", [])
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         raise ConfigurationException(
