@@ -201,3 +201,32 @@ except ValueError:
     assert ended.status == 7
     assert ended.output.count("Traceback") == 1
     assert "Consuming ended: ValueError: the callback's mistake" in ended.output
+
+
+def test_configuration_file_that_is_missing_is_warned_of(processes: Processes) -> None:
+    """A script in the wrong directory would otherwise run on the defaults, in silence."""
+    (processes.directory / "script.py").write_text("from fedora_messaging import config; config.conf['qos']")
+    ended = processes.python("script.py", FEDORA_MESSAGING_CONF="no-such.toml").end()
+    assert ended.one_error() == "The configuration file, no-such.toml, does not exist."
+    assert processes.python("script.py").end().stderr == []
+
+
+def test_refused_login_is_told_once(processes: Processes, embedded_queues: Queues) -> None:
+    write(processes, "callbacks.py", CALLBACKS)
+    url = embedded_queues.url.replace("amqp://", "amqp://guest:canary-wrong@")
+    ended = processes.run("consume", "--callback", "callbacks:show", FEDORA_MESSAGING_AMQP_URL=url)
+    assert ended.status == 14
+    assert ended.output.count("ACCESS_REFUSED") == 1
+    assert "canary-wrong" not in ended.output
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("callbacks.py:show", 'write "callbacks:show", or --callback-file "callbacks.py:show"'),
+        ("calbacks:show", "it was looked for among installed packages and in "),
+    ],
+)
+def test_callback_module_that_is_missing(processes: Processes, name: str, hint: str) -> None:
+    write(processes, "callbacks.py", CALLBACKS)
+    assert hint in processes.run("consume", "--callback", name).one_error()

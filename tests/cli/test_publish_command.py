@@ -318,3 +318,15 @@ def test_no_broker_is_told_at_once(processes: Processes, silent_port: int) -> No
     started = time.monotonic()
     process.wait_for(rf"127\.0\.0\.1:{silent_port}.*Connection refused")
     assert time.monotonic() - started < PUBLISH_TIMEOUT / 2
+
+
+def test_body_that_the_shell_has_taken_apart(processes: Processes, silent_port: int) -> None:
+    arguments = ("--topic", "t", "--body", "{text:", "hi}")
+    ended = publish(processes, f"amqp://127.0.0.1:{silent_port}", *arguments)
+    assert "'hi}' is taken for FILE; if it belongs to the body, quote that" in ended.usage_error()
+
+
+def test_pattern_instead_of_a_topic(processes: Processes, embedded_queues: Queues) -> None:
+    ended = publish(processes, embedded_queues.url, "--topic", "cli.#")
+    assert ended.status == 0
+    assert ended.one_error() == "Warning: * and # mean something in bindings only, not in a topic"

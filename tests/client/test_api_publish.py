@@ -367,6 +367,9 @@ def test_timeout_offline(offline: None, timeout: float, caplog: pytest.LogCaptur
         api.publish(message("nowhere"), timeout=timeout)
     assert str(caught.value.args[0] if caught.value.args else caught.value) or str(caught.value)
     assert f"Publishing timed out after waiting {timeout} seconds." in str(caught.value)
+    if timeout:
+        # Why there is no connection: a program without logs shows this alone.
+        assert any("Connection refused" in note for note in caught.value.__notes__)
     assert timeout - 0.05 < time.monotonic() - begin < WAIT
     assert "canary-password" not in caplog.text
 

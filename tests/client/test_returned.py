@@ -114,8 +114,11 @@ def test_p32_one_message_to_two_topics_at_once(broker: Broker, queue: str) -> No
 
 def test_p32_api(queue: str, name: str, service: None, settings: LazyConfig) -> None:
     settings["publisher"] = {"mandatory": True}
-    with pytest.raises(PublishReturned):
+    with pytest.raises(PublishReturned) as caught:
         api.publish(with_headers(f"{name}x", 0, HEADERS["a text"]))
+    # NO_ROUTE alone says little to most people.
+    [note] = caught.value.__notes__
+    assert note == f"no queue is bound to the exchange 'amq.topic' for the routing key '{name}x.test'"
     api.publish(with_headers(queue, 0, HEADERS["a text"]))
 
 

@@ -235,3 +235,11 @@ def test_name_of_another_class_is_refused() -> None:
 def test_what_cannot_be_registered(wrong: Any) -> None:
     with pytest.raises(TypeError, match=r"register\(\) decorates subclasses of Message"):
         message.register("unit.wrong")(wrong)
+
+
+def test_class_that_is_not_registered_is_told_how_to_be() -> None:
+    class Forgotten(Message):
+        pass
+
+    with pytest.raises(TypeError, match=r'decorate the class with fedora_messaging\.message\.register\("'):
+        Forgotten()
