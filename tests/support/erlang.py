@@ -14,7 +14,9 @@ import socket
 import struct
 import threading
 from random import SystemRandom
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar, cast
+
+from tests.support.loops import call_in, run_in_own_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,10 +50,9 @@ class _End(asyncio.Protocol):
         self.is_full = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)
         if self._link.is_over:
-            transport.abort()
+            self.transport.abort()
         self._link.update_reading()
 
     def data_received(self, data: bytes) -> None:
@@ -205,7 +206,9 @@ class ErlangNetwork:
         self._loop: asyncio.AbstractEventLoop
         self._stop: asyncio.Event
         self._started: concurrent.futures.Future[None] = concurrent.futures.Future()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), name="erlang", daemon=True)
+        self._thread = threading.Thread(
+            target=lambda: run_in_own_loop(self._main()), name="erlang", daemon=True
+        )
 
     def _finder(self, name: str) -> Callable[[], int | None]:
         return lambda: self._port_of(name)
@@ -336,13 +339,4 @@ class ErlangNetwork:
         return struct.pack(">L", self.ports[viewer]) + lines.encode()
 
     def _call(self, call: Callable[[], Result]) -> Result:
-        future: concurrent.futures.Future[Result] = concurrent.futures.Future()
-
-        def run() -> None:
-            try:
-                future.set_result(call())
-            except BaseException as error:
-                future.set_exception(error)
-
-        self._loop.call_soon_threadsafe(run)
-        return future.result(_PATIENCE)
+        return call_in(self._loop, call, _PATIENCE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import socket
 import struct
 import threading
@@ -11,6 +10,8 @@ from enum import Enum
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 from urllib.parse import urlencode, urlsplit, urlunsplit
+
+from tests.support.loops import call_in, run_in_own_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -232,12 +233,9 @@ class Proxy:
         self._dialling: set[asyncio.Task[Any]] = set()
         self._started = threading.Event()
         self._stop: asyncio.Event
-        self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
-
-    def _run(self) -> None:
-        # On asyncio's own loop whatever the programs under test use: how it pauses reading is relied on here.
-        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-            runner.run(self._main())
+        self._thread = threading.Thread(
+            target=lambda: run_in_own_loop(self._main()), name="proxy", daemon=True
+        )
 
     def url(self, **parameters: object) -> str:
         """The broker's URL by way of the proxy, with parameters added, as in heartbeat=1."""
@@ -434,16 +432,7 @@ class Proxy:
             await self._listen(self.port)
 
     def _call(self, call: Callable[[], Result]) -> Result:
-        future: concurrent.futures.Future[Result] = concurrent.futures.Future()
-
-        def run() -> None:
-            try:
-                future.set_result(call())
-            except BaseException as error:
-                future.set_exception(error)
-
-        self._loop.call_soon_threadsafe(run)
-        return future.result(_PATIENCE)
+        return call_in(self._loop, call, _PATIENCE)
 
     def _await(self, work: Coroutine[Any, Any, Result]) -> Result:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_PATIENCE)
