@@ -405,13 +405,17 @@ class LazyConfig(dict[str, Any]):
         _validate(self)
 
 
+#: The time of a log line, in each style that :mod:`logging` knows.
+_TIME = {"%": "%(asctime)s", "{": "{asctime}", "$": "${asctime}"}
+
+
 def _with_timestamps(log_config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy whose formatters begin with the time, if they do not show it anyway."""
     changed = copy.deepcopy(dict(log_config))
     for formatter in changed.get("formatters", {}).values():
         text = formatter.get("format")
         if isinstance(text, str) and "asctime" not in text:
-            formatter["format"] = f"%(asctime)s {text}"
+            formatter["format"] = f"{_TIME[formatter.get('style', '%')]} {text}"
     return changed
 
 

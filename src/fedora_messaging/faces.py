@@ -134,8 +134,7 @@ def check_callback(callback: Callback) -> Callable[[Message], Any]:
     if not _takes_a_message(candidate):
         raise ValueError(
             f"The callback {_name_of(candidate)}{signature(candidate)} cannot be called with one argument, "
-            "the "
-            "message: define it as in `def callback(message):`"
+            "the message: define it as in `def callback(message):`"
         )
     return candidate
 

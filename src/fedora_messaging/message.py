@@ -352,7 +352,7 @@ def register(schema_name: str) -> Callable[[type[MessageClass]], type[MessageCla
 
     Raises:
         TypeError: The decorated object is not a subclass of :class:`Message`.
-        ValueError: Another class of an installed package has this name.
+        ValueError: Another class has this name.
     """
 
     def registered(cls: type[MessageClass]) -> type[MessageClass]:

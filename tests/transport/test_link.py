@@ -57,7 +57,7 @@ class Faulty(Connection):
 
     def on_connected(self, link: Link) -> None:
         super().on_connected(link)
-        raise ZeroDivisionError("a fault")
+        raise ZeroDivisionError("a fault\x1b[31m")
 
 
 def test_p33_fault_while_connecting_is_told_as_ours(run: Run, caplog: pytest.LogCaptureFixture) -> None:
@@ -69,7 +69,7 @@ def test_p33_fault_while_connecting_is_told_as_ours(run: Run, caplog: pytest.Log
                 await Faulty.open(ConnectionOptions(port=broker.port))
             text = str(caught.value.reason)
             assert "a fault in fedora-messaging ended the connection" in text
-            assert "ZeroDivisionError: a fault" in text
+            assert r"ZeroDivisionError: a fault\x1b[31m" in text
             assert "broker running" not in text
 
     run(main())

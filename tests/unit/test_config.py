@@ -6,6 +6,7 @@ import copy
 import logging
 import os
 import pickle
+import re
 import traceback
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -677,3 +678,34 @@ def test_the_path_variable_is_read_at_load_time(lazy: LazyConfig, toml: Callable
     toml('publish_exchange = "later"')
     assert lazy["publish_exchange"] == "later"
     assert os.environ[config.PATH_VARIABLE]
+
+
+@pytest.mark.parametrize(
+    ("formatter", "expected"),
+    [
+        ({"format": "%(message)s"}, r"\d{4}-\d\d-\d\d .*hello"),
+        ({"format": "{message}", "style": "{"}, r"\d{4}-\d\d-\d\d .*hello"),
+        ({"format": "$message", "style": "$"}, r"\d{4}-\d\d-\d\d .*hello"),
+        ({"format": "at %(asctime)s %(message)s"}, r"at \d{4}-\d\d-\d\d .*hello"),
+    ],
+)
+def test_log_timestamps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], formatter: dict[str, str], expected: str
+) -> None:
+    log_config = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"mine": formatter},
+        "handlers": {
+            "out": {"class": "logging.StreamHandler", "formatter": "mine", "stream": "ext://sys.stdout"}
+        },
+        "loggers": {"timestamps": {"level": "INFO", "handlers": ["out"], "propagate": False}},
+    }
+    settings = config.LazyConfig()
+    settings["log_config"] = log_config
+    settings["log_timestamps"] = True
+    settings.setup_logging()
+    logging.getLogger("timestamps").info("hello")
+    assert re.fullmatch(expected, capsys.readouterr().out.strip())
+    # The configuration itself stays as it was written.
+    assert settings["log_config"]["formatters"]["mine"] == formatter

@@ -76,8 +76,7 @@ def _not_empty(_context: click.Context, _parameter: click.Parameter, value: str 
     multiple=True,
     metavar="NAME:PASSWORD",
     help="Who may log in, from everywhere, instead of guest; may be repeated. Others on this machine can "
-    "read "
-    "command lines: a password that matters belongs into the file of --settings.",
+    "read command lines: a password that matters belongs into the file of --settings.",
 )
 @click.option(
     "--permissions",

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
+from ..display import printable
 from ..protocol.connection import Connection
 from ..protocol.events import Event
 from .tls import alert_name
@@ -43,10 +44,9 @@ def _why(exc: Exception | None) -> str:
 
 
 def fault_text(error: Exception) -> str:
-    """Return how an exception of our own code is told."""
-    return (
-        f"a fault in fedora-messaging ended the connection, please report it: {type(error).__name__}: {error}"
-    )
+    """Return how an exception of our own code is told; its text may hold what the peer has sent."""
+    what = f"{type(error).__name__}: {printable(error)}"
+    return f"a fault in fedora-messaging ended the connection, please report it: {what}"
 
 
 class Link(asyncio.Protocol):
