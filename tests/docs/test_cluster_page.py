@@ -153,7 +153,6 @@ def lose_connection(channel: BlockingChannel, tag: int) -> None:
     ("fail", "first_to_limit", "last_to_limit"),
     [(give_back, (4, 0), (4, 2)), (lose_connection, (4, 0), (9, 9))],
 )
-@pytest.mark.rabbitmq
 def test_what_counts_towards_the_limit(
     rabbitmq: RabbitNode,
     name: str,
@@ -185,7 +184,6 @@ def test_what_counts_towards_the_limit(
 
 
 @pytest.mark.parametrize("has_policy", [False, True])
-@pytest.mark.rabbitmq
 def test_nack(
     rabbitmq: RabbitNode,
     settings: config.LazyConfig,
@@ -224,7 +222,6 @@ def test_nack(
         admin.close()
 
 
-@pytest.mark.rabbitmq
 def test_largest_message(rabbitmq: RabbitNode, name: str) -> None:
     """The publisher is told the limit, and may go on."""
     limit = (128 if rabbitmq.version < (4, 0) else 16) * MIB
@@ -246,7 +243,6 @@ def test_largest_message(rabbitmq: RabbitNode, name: str) -> None:
     assert "configured max size 16777216" in PAGE
 
 
-@pytest.mark.rabbitmq
 def test_global_prefetch(rabbitmq: RabbitNode, name: str) -> None:
     """What two consumers of one channel get, if three messages are asked for."""
     got: list[str] = []
@@ -269,7 +265,6 @@ def test_global_prefetch(rabbitmq: RabbitNode, name: str) -> None:
     assert len(got) <= expected
 
 
-@pytest.mark.rabbitmq
 def test_kinds_of_queues(rabbitmq: RabbitNode, names: Names) -> None:
     """A queue that names no type is classic; a transient one that is not exclusive is allowed."""
     durable, transient = names("durable"), names("transient")
