@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import BrokerUnderTest
+from tests.support.servers import require
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITE = Path(os.environ.get("FM_COMPAT_TESTS", ROOT.parent / "shared" / "compat_tests"))
@@ -18,8 +19,7 @@ SUITE = Path(os.environ.get("FM_COMPAT_TESTS", ROOT.parent / "shared" / "compat_
 
 @pytest.mark.timeout(600)
 def test_black_box(broker: BrokerUnderTest, tmp_path: Path) -> None:
-    if not SUITE.is_dir():
-        pytest.skip("the compatibility suite is not here: set FM_COMPAT_TESTS to its folder")
+    require(SUITE.is_dir(), "The compatibility suite", "set FM_COMPAT_TESTS to its folder")
     environment = {**os.environ, "FM_TEST_AMQP_URL": broker.url}
     if broker.management_url is not None:
         environment["FM_TEST_MGMT_URL"] = broker.management_url
