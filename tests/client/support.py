@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 #: Seconds within which anything must have happened; nothing waits for all of it.
-WAIT = 15.0
+WAIT = 30.0
 POLL = 0.01
 
 _ROOT = Path(__file__).parents[2]

@@ -186,7 +186,8 @@ def test_p02_reopening_that_is_overtaken_by_a_reconnect() -> None:
             broker.on_method = refuse
             async with bus.subscribe(queue="q") as subscription:
                 broker.link.close_channel(consuming_channel(), 406, "PRECONDITION_FAILED - too late")
-                await soon(lambda: len(refused) == 2)
+                # Some of the pauses between attempts are shorter than those between looks.
+                await soon(lambda: len(refused) >= 2)
                 broker.link.abort()
                 await soon(lambda: len(broker.links) == 2 and times_consumed() == 1)
                 # The attempt on the first connection has ended, one way or the other.

@@ -85,6 +85,9 @@ class Broker(Protocol):
     @property
     def nodes(self) -> Sequence[Node]: ...
 
+    def write_definitions(self) -> None:
+        """Have what was declared survive the death of all nodes."""
+
     def await_whole(self) -> None:
         """Wait until all nodes, which run, work together."""
 
@@ -178,6 +181,9 @@ class EmbeddedBroker:
             )
         return self._child
 
+    def write_definitions(self) -> None:
+        """It has written them before it answered."""
+
     def await_whole(self) -> None:
         """Raises HarnessError if it has ended by itself; else there is nothing to wait for."""
         self._running()
@@ -217,6 +223,9 @@ class SingleRabbit:
     def close_connections(self) -> None:
         """Close all, as an administrator may."""
         self._node.ctl("close_all_connections", "a test")
+
+    def write_definitions(self) -> None:
+        self._node.write_definitions()
 
     def await_whole(self) -> None:
         pass
@@ -277,6 +286,10 @@ class Cluster:
     def close_connections(self) -> None:
         """Close all, as an administrator may."""
         self._cluster.ctl("close_all_connections", "a test")
+
+    def write_definitions(self) -> None:
+        for node in self._cluster.nodes:
+            node.write_definitions()
 
     def await_whole(self) -> None:
         self._cluster.await_whole()

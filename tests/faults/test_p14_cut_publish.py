@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from fedora_messaging.message import Message
 
-#: How many cuts are tried at the same time; each waits for a part of a second before it dials again.
-AT_ONCE = 50
+#: How many cuts are tried at the same time; each waits for a part of a second before it dials again. RabbitMQ
+#: ends a handshake that takes more than ten seconds, as one of many may on a busy machine.
+AT_ONCE = {"embedded": 50, "rabbitmq": 10}
 #: A basic.ack in its frame.
 ACK_SIZE = 21
 #: Numbers of messages have six digits, so that all exchanges have the same length.
@@ -112,7 +113,7 @@ async def on_the_next_connection(wire: Wire, cut: Cut, those: list[Message]) -> 
 
 
 async def attempt(
-    url: str,
+    broker: Broker,
     queue: str,
     trials: Iterable[Trial],
     publish_over: Callable[[Wire, Cut, list[Message]], Awaitable[bool]],
@@ -121,11 +122,11 @@ async def attempt(
     waiting = iter(trials)
 
     async def work() -> None:
-        async with Wire(url) as wire:
+        async with Wire(broker.url) as wire:
             for trial in waiting:
                 trial.told = await publish_over(wire, trial.cut, messages(queue, trial.numbers))
 
-    await asyncio.gather(*[work() for _ in range(AT_ONCE)])
+    await asyncio.gather(*[work() for _ in range(AT_ONCE[broker.kind])])
 
 
 def prepare(exchanges: Exchanges, step: int, size: int = 1) -> list[Trial]:
@@ -170,7 +171,7 @@ def test_p14_first_connection_is_cut(broker: Broker, admin: Admin, queue: str, s
         exchanges = await measure(broker.url, messages(queue, [FIRST_NUMBER]))
         admin.take(queue)
         trials = prepare(exchanges, step)
-        await attempt(broker.url, queue, trials, on_the_first_connection)
+        await attempt(broker, queue, trials, on_the_first_connection)
         return exchanges, trials
 
     exchanges, trials = run(main(), within=6 * WAIT)
@@ -190,7 +191,7 @@ def test_p14_next_connection_is_cut(broker: Broker, admin: Admin, queue: str, st
         exchanges = await measure(broker.url, messages(queue, [FIRST_NUMBER]))
         admin.take(queue)
         trials = prepare(exchanges, step)
-        await attempt(broker.url, queue, trials, on_the_next_connection)
+        await attempt(broker, queue, trials, on_the_next_connection)
         return exchanges, trials
 
     exchanges, trials = run(main(), within=6 * WAIT)
@@ -205,7 +206,7 @@ def test_p14_several_publishes_are_cut(broker: Broker, admin: Admin, queue: str)
         exchanges = await measure(broker.url, messages(queue, numbers))
         admin.take(queue)
         trials = prepare(exchanges, step=LARGE // 50, size=len(numbers))
-        await attempt(broker.url, queue, trials, on_the_next_connection)
+        await attempt(broker, queue, trials, on_the_next_connection)
         return trials
 
     trials = run(main(), within=6 * WAIT)

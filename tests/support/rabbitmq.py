@@ -413,6 +413,14 @@ class RabbitNode:
             self._node.kill()
             self._node = None
 
+    def write_definitions(self) -> None:
+        """Have what was declared survive `kill`.
+
+        The Mnesia of RabbitMQ before 4.0 writes a new binding to its log only some time after it was made.
+        """
+        if self.version < (4, 0):
+            self.ctl("eval", "mnesia:sync_log().")
+
     def log_files(self) -> list[Path]:
         """Files that say why the node does not start."""
         return [self._console, *sorted(self._logs.glob("*.log"))]

@@ -163,9 +163,7 @@ class SharedNode:
 
     def kill(self) -> None:
         self._alive = False
-        if self._node.version < (4, 0):
-            # Mnesia writes a new binding to its log some time after it was made, on a busy machine seconds.
-            self._node.ctl("eval", "mnesia:sync_log().")
+        self._node.write_definitions()
         self._node.kill()
 
     def start(self) -> None:

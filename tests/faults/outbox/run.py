@@ -121,6 +121,7 @@ class Run:
             f'amqp_url = "{self._broker.urls[0]}"\n[outbox]\npath = "{self._outbox}"\n', encoding="utf-8"
         )
         declare(self._broker.urls[0])
+        self._broker.write_definitions()
 
     def _torment(self, publishers: Sequence[PublisherProgram]) -> dict[str, int]:
         for publisher in publishers:

@@ -107,6 +107,7 @@ class Soak:
         if idle:
             words = "\n".join(f"{worker.name}: {worker.child.last_words()}" for worker in idle)
             raise HarnessError(f"not all workers come to work\n{words}")
+        self._broker.write_definitions()
         self._say(f"{len(workers.all)} workers are at work")
 
     def _declare_delay_queues(self) -> None:

@@ -6,8 +6,8 @@ import multiprocessing
 import os
 import queue
 import signal
-import threading
 from contextlib import suppress
+from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
 from fedora_messaging import api
@@ -49,7 +49,7 @@ class Master:
         self.tasks: Tasks = context.Queue()
         self.results: Tasks = context.Queue()
         self.workers: list[BaseProcess] = []
-        self.stopping = threading.Event()
+        self.stopping = False
 
     def replenish(self) -> None:
         """Replace the workers that have ended."""
@@ -66,9 +66,14 @@ class Master:
             with suppress(queue.Empty):
                 return self.results.get(timeout=0.05)
 
+    def stop(self, *_: object) -> None:
+        """Handle SIGTERM."""
+        self.stopping = True
+
     def run(self) -> None:
         """Have all tasks done; on SIGTERM let the workers finish what they have."""
-        signal.signal(signal.SIGTERM, lambda *_: self.stopping.set())
+        # The handler takes no lock: it may interrupt whoever has it.
+        signal.signal(signal.SIGTERM, self.stop)
         publish("master.ready", 0)
         self.replenish()
         for task in TASKS:
@@ -77,7 +82,8 @@ class Master:
             self.next_result()
         publish("master.done", TASKS.stop)
         print("all done", flush=True)
-        while not self.stopping.wait(0.05):
+        while not self.stopping:
+            wait([worker.sentinel for worker in self.workers], timeout=0.05)
             self.replenish()
         for _ in self.workers:
             self.tasks.put(None)
