@@ -275,6 +275,15 @@ def wake_ups() -> dict[str, int]:
     return found
 
 
+def busy_threads() -> list[str]:
+    """Which of the library's threads wake up more than once in somewhat over two seconds."""
+    before = wake_ups()
+    # The time is what is measured: nothing is to happen in it.
+    time.sleep(2.2)
+    after = wake_ups()
+    return [name for name in before if after[name] > before[name] + 1]
+
+
 @pytest.mark.parametrize("kind", ["function", "coroutine function"])
 def test_idle_consumers_sleep(
     embedded_broker: EmbeddedBroker, settings: config.LazyConfig, kind: str
@@ -290,14 +299,9 @@ def test_idle_consumers_sleep(
     try:
         with Consuming(coroutine if kind == "coroutine function" else print, **plan(*queues)):
             eventually(lambda: [admin.consumers(queue) for queue in queues] == [1, 1, 1])
-            before = wake_ups()
-            assert len(before) == (1 if kind == "coroutine function" else 4)
-            # The time is what is measured: nothing is to happen in it.
-            time.sleep(2.2)
-            after = wake_ups()
-            assert {
-                name: after[name] - before[name] for name in before if after[name] > before[name] + 1
-            } == {}
+            assert len(wake_ups()) == (1 if kind == "coroutine function" else 4)
+            # They may still be about to fall asleep; who polls does so every time.
+            assert any(not busy_threads() for _ in range(3))
             api.close()
     finally:
         for queue in queues:
