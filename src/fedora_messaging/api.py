@@ -20,13 +20,13 @@ from .display import explained
 from .faces import (
     Callback,
     consume_arguments,
+    guard_event_loop,
     hooks_of,
     publish_failed,
     publish_started,
     publish_succeeded,
     queue_plan,
     recorded,
-    refuse_event_loop,
 )
 from .faces import check_callback as _check_callback
 from .forking import setting_up
@@ -189,7 +189,7 @@ def _twisted_publish_wrapper(message: Message, exchange: str | None) -> _Attempt
     publish_started(message)
     try:
         message.validate()
-        refuse_event_loop("publish()", "`await bus.publish()` of fedora_messaging.aio")
+        guard_event_loop("publish()", "`await bus.publish()` of fedora_messaging.aio")
         service = _blocking_service()
         target = config.conf["publish_exchange"] if exchange is None else exchange
         pending = service.publish(message, target, is_mandatory(config.conf))
@@ -226,7 +226,9 @@ def publish(message: Message, exchange: str | None = None, timeout: float | None
         OutboxError: The outbox cannot be written.
         ConnectionException: The broker refuses us.
         ConfigurationException: The URL, the TLS settings or the outbox are wrong.
-        RuntimeError: Called in a thread whose event loop it would block. Nothing was sent.
+        RuntimeError: Called in a thread of the library's own event loops, for example by a coroutine
+            callback, or in the running reactor's. Nothing was sent. Another event loop in this thread is
+            blocked until the call returns, and a warning says so once for each calling line.
     """
     _twisted_publish_wrapper(message, exchange).wait(timeout=timeout)
 
@@ -262,6 +264,8 @@ def consume(
         PermissionException: The broker refuses to let us read a queue.
         ConsumerCanceled: The broker ended a consumer.
         ConnectionException: The broker refuses us.
+        RuntimeError: Called in a thread of the library's own event loops, or in the running reactor's.
+            Another event loop in this thread is blocked until the call returns, and a warning says so.
         Exception: What the callback raised.
     """
     _twisted_consume_wrapper(callback, bindings, queues).wait()
@@ -311,7 +315,7 @@ def _run_idle_reactor() -> None:
 def _consumers(callback: Any, bindings: Any, queues: Any) -> "Consumers":
     plan, qos = queue_plan(bindings, queues)
     checked = _check_callback(callback)
-    refuse_event_loop("consume()", "`await bus.consume()` of fedora_messaging.aio")
+    guard_event_loop("consume()", "`await bus.consume()` of fedora_messaging.aio")
     options = consumer_options(config.conf)
     return _blocking_service().consumers(checked, plan, qos, options, hooks_of(callback, checked))
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from inspect import isclass, signature
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from . import config, signals
 from .client.hooks import Hooks
@@ -13,6 +13,9 @@ from .display import explained, printable
 from .exceptions import ConfigurationException
 from .message import Message
 from .options import BindingOptions, QosOptions, QueueOptions
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 _log = logging.getLogger("fedora_messaging.api")
 
@@ -101,25 +104,60 @@ def publish_failed(message: Message, error: Exception) -> None:
             _log.exception("A receiver of publish_failed_signal failed")
 
 
-def refuse_event_loop(what: str, instead: str) -> None:
-    """Raise if an event loop runs in this thread, which a blocking call would stop.
+#: Where the program has been told that it blocks its event loop: file and line.
+_told: dict[tuple[str, int], object] = {}
+
+
+def guard_event_loop(what: str, instead: str) -> None:
+    """Look for an event loop in this thread, which a blocking call stops: warn, once for each calling line.
+
+    Programs written for version 3.9 block their loops, and it serves them: our loops have their own threads.
 
     Raises:
-        RuntimeError: One does.
+        RuntimeError: It is one of our own loops, or the running reactor, where waiting might never end.
     """
-    # Neither is imported for this: without the module there is no loop.
+    # None is imported for this: without the module there is no loop.
     asyncio = sys.modules.get("asyncio")
     reactor = sys.modules.get("twisted.internet.reactor")
     threads = sys.modules.get("twisted.python.threadable")
-    # Another thread may be importing it at this moment.
+    portal = sys.modules.get("fedora_messaging.sync.portal")
+    # Another thread may be importing them at this moment.
     get_loop = getattr(asyncio, "_get_running_loop", None)
+    in_own_thread = getattr(portal, "in_own_thread", None)
     in_loop = get_loop is not None and get_loop() is not None
     in_reactor = getattr(reactor, "running", False) and threads is not None and threads.isInIOThread()
-    if in_loop or in_reactor:
-        raise RuntimeError(
-            f"{what} would block the event loop that runs in this thread: call {instead} there, or "
-            "`await asyncio.to_thread(...)`; a callback may also be a plain function"
+    advice = (
+        f"call {instead} there, or `await asyncio.to_thread(...)`; a callback may also be a plain function"
+    )
+    if in_reactor or (in_own_thread is not None and in_own_thread()):
+        raise RuntimeError(f"{what} would block the event loop that runs in this thread: {advice}")
+    if in_loop:
+        _warn_once(what, advice)
+
+
+def _warn_once(what: str, advice: str) -> None:
+    file, line = _calling_line()
+    first = object()
+    if _told.setdefault((file, line), first) is first:
+        _log.warning(
+            "%s, called in %s line %d, blocks the event loop that runs in this thread until it returns: %s",
+            what,
+            printable(file),
+            line,
+            advice,
         )
+
+
+def _calling_line() -> tuple[str, int]:
+    """Return file and line of the program's code that called us."""
+    frame: FrameType | None = sys._getframe()
+    file, line = "?", 0
+    while frame is not None:
+        file, line = frame.f_code.co_filename, frame.f_lineno
+        if frame.f_globals.get("__name__", "").partition(".")[0] != __package__:
+            break
+        frame = frame.f_back
+    return file, line
 
 
 def check_callback(callback: Callback) -> Callable[[Message], Any]:

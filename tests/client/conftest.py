@@ -12,7 +12,7 @@ from tests.behaviour.support import Names
 from tests.client.support import Admin, Broker, eventually
 from tests.support.proxy import Proxy
 
-from fedora_messaging import api, config
+from fedora_messaging import api, config, faces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,6 +64,12 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> config.LazyConfig:
     fresh = config.LazyConfig()
     monkeypatch.setattr(config, "conf", fresh)
     return fresh
+
+
+@pytest.fixture
+def nothing_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No calling line has been warned yet that it blocks its event loop."""
+    monkeypatch.setattr(faces, "_told", {})
 
 
 @pytest.fixture

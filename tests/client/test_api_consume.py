@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -428,6 +430,36 @@ def test_many_callbacks_publish_at_the_same_moment(
     ):
         eventually(lambda: admin.ready(answers) == len(queues))
         eventually(lambda: len(signalled) == len(queues))
+
+
+@pytest.mark.parametrize("in_main_thread", [True, False])
+def test_consume_in_the_thread_of_an_event_loop(
+    broker: Broker,
+    service: None,
+    admin: Admin,
+    queue: str,
+    nothing_told: None,
+    caplog: pytest.LogCaptureFixture,
+    in_main_thread: bool,
+) -> None:
+    """A cell of a notebook: it works, as in version 3.9, and the log says what would not block the loop."""
+    for number in range(3):
+        admin.publish(queue, f'{{"number": {number}}}'.encode())
+    collector = Collector(halt_at=2)
+
+    async def main() -> None:
+        with pytest.raises(HaltConsumer):
+            api.consume(lambda received: collector(received), **plan(queue))
+
+    if in_main_thread:
+        asyncio.run(main())
+    else:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(asyncio.run, main()).result(WAIT)
+    assert numbers(collector.received) == [0, 1, 2]
+    (told,) = (text for text in caplog.messages if "blocks the event loop" in text)
+    assert told.startswith(f"consume(), called in {__file__} line ")
+    assert "`await bus.consume()` of fedora_messaging.aio" in told
 
 
 @pytest.mark.parametrize("what", ["publish", "consume"])

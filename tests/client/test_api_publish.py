@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
-from tests.client.support import WAIT, Admin, Broker, eventually, message
+from tests.client.support import WAIT, Admin, Broker, eventually, message, plan
 from tests.support.proxy import CHANNEL_OPEN, CONFIRM_SELECT, DOWN, START_OK, UP, Proxy
 
 from fedora_messaging import aio, api
@@ -19,6 +19,7 @@ from fedora_messaging.exceptions import (
     ConnectionException,
     EncodingError,
     ExchangeNotFound,
+    HaltConsumer,
     PublishException,
     PublishForbidden,
     PublishNacked,
@@ -29,6 +30,8 @@ from fedora_messaging.message import Message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests.behaviour.support import Names
 
     from fedora_messaging import config
 
@@ -141,22 +144,61 @@ def test_client_properties_reach_the_broker(
 # P13
 
 
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.name == "fedora_messaging.api" and "blocks the event loop" in record.getMessage()
+    ]
+
+
 def test_p13_publish_in_the_thread_of_an_event_loop(
-    broker: Broker, proxy: Proxy, proxied_service: None, admin: Admin, queue: str
+    broker: Broker,
+    service: None,
+    admin: Admin,
+    queue: str,
+    nothing_told: None,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It says what to do instead, before anything is sent or even connected; and that works."""
+    """It works, as in version 3.9, and each calling line is told once what would not block the loop."""
 
     async def main() -> None:
-        with pytest.raises(RuntimeError, match="would block the event loop") as caught:
-            api.publish(message(queue, 1))
-        assert "`await bus.publish()` of fedora_messaging.aio" in str(caught.value)
-        assert proxy.accepted == 0
-        await asyncio.to_thread(api.publish, message(queue, 2))
+        for number in range(3):
+            api.publish(message(queue, number))
+        assert len(told(caplog)) == 1
+        api.publish(message(queue, 3))
+        await asyncio.to_thread(api.publish, message(queue, 4))
         async with aio.connect() as bus:
-            await bus.publish(message(queue, 3))
+            await bus.publish(message(queue, 5))
 
     asyncio.run(main())
-    assert admin.take(queue) == [b'{"number": 2}', b'{"number": 3}']
+    assert admin.take(queue) == [f'{{"number": {number}}}'.encode() for number in range(6)]
+    first, second = told(caplog)
+    line = main.__code__.co_firstlineno + 2
+    assert first.startswith(f"publish(), called in {__file__} line {line}, blocks the event loop")
+    assert "`await bus.publish()` of fedora_messaging.aio" in first
+    assert "`await asyncio.to_thread(...)`" in first
+    assert f"line {line + 2}," in second
+
+
+def test_publish_in_a_callback_of_the_asyncio_face(
+    broker: Broker, service: None, admin: Admin, queue: str, names: Names
+) -> None:
+    """The loop is the application's, and the blocking face has its own."""
+    answers = admin.declare(names())
+    admin.publish(queue, b'{"number": 1}')
+
+    async def callback(received: Message) -> None:
+        api.publish(message(answers, received.body["number"] + 1))
+        raise HaltConsumer
+
+    async def main() -> None:
+        async with aio.connect(broker.url) as bus:
+            with pytest.raises(HaltConsumer):
+                await bus.consume(callback, **plan(queue))
+
+    asyncio.run(main())
+    assert admin.take(answers) == [b'{"number": 2}']
 
 
 # P12

@@ -133,7 +133,7 @@ def test_publishing_while_another_thread_imports_asyncio() -> None:
     output = run(
         "import sys, types, fedora_messaging.api as api\n"
         "sys.modules['asyncio'] = types.ModuleType('asyncio')\n"
-        "api.refuse_event_loop('publish()', 'nothing')\n"
+        "api.guard_event_loop('publish()', 'nothing')\n"
         "print('no loop runs')"
     )
     assert output == "no loop runs"

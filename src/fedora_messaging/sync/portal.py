@@ -16,6 +16,15 @@ _SETTLE = 1.0
 _GIVE_UP = 5.0
 
 
+class _LoopThread(threading.Thread):
+    """A thread that runs one of our loops."""
+
+
+def in_own_thread() -> bool:
+    """Whether one of our loops runs in this thread, which a blocking call would stop."""
+    return isinstance(threading.current_thread(), _LoopThread)
+
+
 class Portal:
     """A running event loop; a burst of posted calls costs it one wake-up.
 
@@ -33,7 +42,7 @@ class Portal:
         self._stopping = False
         self._stop_lock = threading.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = _LoopThread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
