@@ -5,7 +5,29 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..message import Message
+
+
+@contextmanager
+def recording_instead(record: "Callable[[Message], None]") -> Iterator[None]:
+    """Have all published messages recorded, also if a test has replaced what ``api.publish`` calls.
+
+    The innermost wins: what is replaced inside the block gets the messages of ``api.publish`` instead.
+    """
+    from .. import api
+    from ..faces import recording
+
+    replaced = api._twisted_publish_wrapper
+    api._twisted_publish_wrapper = api._own_publish_wrapper
+    try:
+        with recording(record):
+            yield
+    finally:
+        # A replacement that was made inside the block and outlives it stays.
+        if api._twisted_publish_wrapper is api._own_publish_wrapper:
+            api._twisted_publish_wrapper = replaced
 
 
 @contextmanager
@@ -26,11 +48,9 @@ def mock_sends(*expected_messages: "type[Message] | Message") -> Iterator[list["
         AssertionError: Something else was published.
         jsonschema.ValidationError: A published message is invalid.
     """
-    from ..faces import recording
-
     recorded: list[Message] = []
     sent: list[Message] = []
-    with recording(recorded.append):
+    with recording_instead(recorded.append):
         yield sent
     sent.extend(recorded)
     _check(sent, expected_messages)

@@ -95,7 +95,8 @@ def published(request: pytest.FixtureRequest) -> "Iterator[list[Message]]":
     validated, signals are sent, and that is all.
     """
     from .. import signals
-    from ..faces import publish_failed, publish_started, publish_succeeded, recording
+    from ..faces import publish_failed, publish_started, publish_succeeded
+    from .mocking import recording_instead
 
     messages: list[Message] = []
 
@@ -117,5 +118,5 @@ def published(request: pytest.FixtureRequest) -> "Iterator[list[Message]]":
         with signals.publish_signal.connected_to(confirmed):
             yield messages
     else:
-        with recording(record):
+        with recording_instead(record):
             yield messages
