@@ -418,7 +418,7 @@ def test_p01_a_message_or_a_validation_error_and_nothing_else(
 
 def test_properties_of_other_libraries_are_kept() -> None:
     """Whatever has the fourteen attributes will do."""
-    names = BasicProperties.__slots__
+    names = vars(BasicProperties())
     foreign: Any = SimpleNamespace(**{name: getattr(properties(), name) for name in names})
     foreign.headers = headers(severity=ERROR)
     arrived = get_message("topic", foreign, b'{"a": 1}')

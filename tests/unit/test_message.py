@@ -304,3 +304,11 @@ def test_installed_schemas_accept_what_they_describe() -> None:
     [back] = loads(dumps(sent))
     assert type(back) is noggin.MemberSponsorV1
     assert back == sent
+
+
+def test_message_can_be_looked_into() -> None:
+    """A callback that writes messages with all that hangs on them."""
+    one = Message(topic="t", body={"a": 1})
+    written = json.loads(json.dumps(one, default=lambda part: part.__dict__))
+    assert written["topic"] == "t"
+    assert written["_properties"] == vars(one._properties)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 
-@dataclass(slots=True)
+@dataclass
 class ConsumerStats:
     """What became of the deliveries of a consumer.
 

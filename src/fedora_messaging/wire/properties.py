@@ -2,7 +2,7 @@
 
 import struct
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Self
 
 from ..exceptions import EncodingError
 from .errors import SYNTAX_ERROR, WireError, truncated
@@ -71,7 +71,8 @@ class Properties(Protocol):
 class BasicProperties:
     """The properties of one message; ``None`` means that a property is absent from the wire.
 
-    Mutable, compared by value, accepted and returned wherever properties are.
+    Mutable, compared by value, accepted and returned wherever properties are. It has a ``__dict__``, because
+    programs serialise messages with what hangs on them, and may be given further attributes.
 
     Attributes:
         headers: Table of application headers.
@@ -80,7 +81,6 @@ class BasicProperties:
         timestamp: Seconds since 1970 (``int``).
     """
 
-    __slots__ = _NAMES
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(
@@ -119,6 +119,25 @@ class BasicProperties:
         if not isinstance(other, BasicProperties):
             return NotImplemented
         return all(getattr(self, name) == getattr(other, name) for name in _NAMES)
+
+    def encode(self) -> list[bytes]:
+        """Return flags and values as they stand in a content header, in pieces to be joined.
+
+        Raises:
+            EncodingError: A value does not fit its property.
+        """
+        return [encode_properties(self)]
+
+    def decode(self, encoded: bytes, offset: int = 0) -> Self:
+        """Take the flags and values that stand from ``offset`` to the end of the bytes, and return itself.
+
+        Raises:
+            WireError: The bytes are not what the flags announce.
+        """
+        decoded = decode_properties(encoded, offset)
+        for name in _NAMES:
+            setattr(self, name, getattr(decoded, name))
+        return self
 
     def __repr__(self) -> str:
         given = ((name, getattr(self, name)) for name in _NAMES)

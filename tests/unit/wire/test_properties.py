@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import json
+import pickle
 import struct
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -282,3 +285,27 @@ def test_pamqp_reads_what_we_write(values: dict[str, Any]) -> None:
 def test_we_read_what_pamqp_writes(values: dict[str, Any]) -> None:
     data = pamqp_commands.Basic.Properties(**as_pamqp(values)).marshal()
     assert decode_properties(data) == BasicProperties(**values)
+
+
+def test_properties_can_be_looked_into() -> None:
+    """`vars`, a serialiser that knows no better, and attributes of the program's own."""
+    properties = BasicProperties(headers={"a": 1}, message_id="m")
+    theirs = pika.BasicProperties(headers={"a": 1}, message_id="m")
+    assert list(vars(properties).items()) == list(vars(theirs).items())
+    own: Any = properties
+    own.canary = 1
+    assert properties == BasicProperties(headers={"a": 1}, message_id="m")
+    assert json.loads(json.dumps(properties, default=lambda one: one.__dict__))["canary"] == 1
+    assert copy.deepcopy(own).canary == pickle.loads(pickle.dumps(own)).canary == 1
+
+
+def test_properties_encode_and_decode_themselves() -> None:
+    values = {name: value for name, (value, _) in EVERY.items()}
+    assert b"".join(BasicProperties(**values).encode()) == ALL
+    properties = BasicProperties(priority=1)
+    assert properties.decode(b"xx" + ALL, 2) is properties
+    assert properties == BasicProperties(**values)
+    assert properties.decode(b"\0\0") == BasicProperties()
+    with pytest.raises(WireError):
+        properties.decode(b"\x80")
+    assert properties == BasicProperties()
