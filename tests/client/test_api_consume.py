@@ -23,6 +23,7 @@ from tests.client.support import (
     plan,
     queue_settings,
 )
+from tests.support.descriptors import many_open
 from tests.support.proxy import BASIC_PUBLISH, START_OK, Proxy
 
 from fedora_messaging import api, config
@@ -430,6 +431,15 @@ def test_many_callbacks_publish_at_the_same_moment(
     ):
         eventually(lambda: admin.ready(answers) == len(queues))
         eventually(lambda: len(signalled) == len(queues))
+
+
+def test_p39_consume_with_many_open_files(broker: Broker, service: None, admin: Admin, queue: str) -> None:
+    """In the main thread, which waits in a way that signals interrupt."""
+    admin.publish(queue, b'{"number": 0}')
+    collector = Collector(halt_at=0)
+    with many_open(1100), pytest.raises(HaltConsumer):
+        api.consume(collector, **plan(queue))
+    assert numbers(collector.received) == [0]
 
 
 @pytest.mark.parametrize("in_main_thread", [True, False])

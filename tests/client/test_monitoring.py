@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import threading
 import time
+from contextlib import closing
+from http.server import ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.client.support import Consuming, eventually, message, plan
+from tests.client.support import POLL, WAIT, Consuming, eventually, message, plan
+from tests.support.descriptors import none_left
 from tests.support.rabbitmq import free_ports
 
 from fedora_messaging import api, exceptions
+from fedora_messaging.sync import endpoints
+from fedora_messaging.sync import monitoring as monitor_module
 
 if TYPE_CHECKING:
     from tests.client.support import Admin
@@ -25,11 +31,12 @@ if TYPE_CHECKING:
 class Monitoring:
     """Asks the endpoints."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self.host = host
         (self.port,) = free_ports(1)
 
     def ask(self, path: str, method: str = "GET") -> tuple[int, http.client.HTTPMessage, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=15)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=15)
         try:
             connection.request(method, path)
             answer = connection.getresponse()
@@ -170,3 +177,76 @@ def test_p06_live_fails_when_the_loop_is_stuck(monitoring: Monitoring, queue: st
         finally:
             release.set()
         eventually(lambda: monitoring.ask("/live")[0] == 200)
+
+
+@pytest.mark.parametrize("address", ["::", "::1"])
+@pytest.mark.usefixtures("service")
+def test_p44_monitoring_over_ipv6(settings: LazyConfig, address: str) -> None:
+    monitoring = Monitoring("::1")
+    settings["monitoring"] = {"address": address, "port": monitoring.port}
+    api._init_twisted_service()
+    assert monitoring.ask("/live")[0] == 200
+    settings["monitoring"] = {"address": address, "port": monitoring.port}
+    with pytest.raises(
+        exceptions.ConfigurationException, match=rf"listen on \[{address}\]:{monitoring.port}: "
+    ):
+        api._make_service()
+
+
+@pytest.mark.usefixtures("service")
+def test_p44_ready_after_a_step_of_the_wall_clock(
+    monitoring: Monitoring, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message that has been here for a moment makes progress, whatever the clock says."""
+    go_on = threading.Event()
+    with Consuming(lambda _message: go_on.wait(), **plan(queue)):
+        api.publish(message(queue))
+        eventually(lambda: monitoring.json("/status")[1]["in_flight"] == 1)
+        real = time.time
+        for step in (86400, -86400):
+            monkeypatch.setattr(time, "time", lambda step=step: real() + step)
+            assert monitoring.ask("/ready")[0] == 200
+            assert 0 <= monitoring.json("/status")[1]["oldest_in_flight"] < 3600
+        monkeypatch.setattr(time, "time", real)
+        go_on.set()
+
+
+def asking(port: int, used: socket.socket) -> None:
+    """Send a request over a socket that is there already, without waiting for the answer."""
+    used.settimeout(WAIT)
+    used.connect(("127.0.0.1", port))
+    used.sendall(b"GET /live HTTP/1.0\r\n\r\n")
+
+
+def test_p39_monitoring_without_descriptors(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It pauses, says so once, and answers when it can."""
+    monkeypatch.setattr(monitor_module, "_PAUSE", POLL)
+    attempts: list[object] = []
+    accept = ThreadingHTTPServer.get_request
+
+    def counted(server: ThreadingHTTPServer) -> object:
+        attempts.append(server)
+        return accept(server)
+
+    monkeypatch.setattr(ThreadingHTTPServer, "get_request", counted)
+    monitor = monitor_module.Monitor("127.0.0.1", 0, {"live": lambda: endpoints.live(alive=True)})
+    with closing(monitor), socket.socket() as used:
+        with none_left():
+            asking(monitor.port, used)
+            eventually(lambda: len(attempts) > 3)
+        assert used.recv(4096).startswith(b"HTTP/1.0 200 ")
+    told = [text for text in caplog.messages if "Too many open files" in text]
+    assert told == ["Monitoring answers nobody at the moment: Too many open files"]
+
+
+def test_p39_monitoring_that_pauses_does_not_spin(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One attempt, one pause; and the pause does not keep the program from ending."""
+    monkeypatch.setattr(monitor_module, "_PAUSE", 3600)
+    monitor = monitor_module.Monitor("127.0.0.1", 0, {})
+    with closing(monitor), socket.socket() as used, none_left():
+        asking(monitor.port, used)
+        eventually(lambda: "Monitoring answers nobody" in caplog.text)

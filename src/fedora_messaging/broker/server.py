@@ -22,8 +22,9 @@ from .core.journal import NoJournal
 from .core.memory import MemoryUse
 from .core.queue import Queue
 from .core.vhost import VirtualHost
+from .listener import Listener
 from .reply_to import Replies
-from .session import HANDSHAKE_TIMEOUT, Session
+from .session import Session
 from .strict import FRAME_MIN, MAX_BODY
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class Server:
         self._memory = MemoryUse()
         self.alarms = Alarms(self._memory, resources or ResourceLimits(), data)
         self._watch: asyncio.TimerHandle | None = None
-        self._listeners: list[asyncio.Server] = []
+        self._listeners: list[Listener] = []
 
     @property
     def journal_is_behind(self) -> bool:
@@ -218,20 +219,14 @@ class Server:
     ) -> None:
         context = server_context(tls) if tls is not None else None
         try:
-            listener = await self.loop.create_server(
-                lambda: self._accept(context),
-                host,
-                port,
-                ssl=context,
-                ssl_handshake_timeout=HANDSHAKE_TIMEOUT if context is not None else None,
-                reuse_address=True,
+            bound = await self.loop.create_server(
+                asyncio.Protocol, host, port, reuse_address=True, start_serving=False
             )
-            self._listeners.append(listener)
-            self.port = listener.sockets[0].getsockname()[1]
+            self.port = bound.sockets[0].getsockname()[1]
+            self._listeners.append(Listener(bound, lambda: self._accept(context), context))
             if unix_path is not None:
-                self._listeners.append(
-                    await self.loop.create_unix_server(lambda: self._accept(None), unix_path)
-                )
+                bound = await self.loop.create_unix_server(asyncio.Protocol, unix_path, start_serving=False)
+                self._listeners.append(Listener(bound, lambda: self._accept(None), None))
         except OSError as error:
             raise BrokerError(_explain(host, port, unix_path, error)) from error
 
@@ -257,7 +252,7 @@ class Server:
     async def stop(self) -> None:
         """Say farewell to all clients, write what has gathered, and release port and directory."""
         for listener in self._listeners:
-            listener.close()
+            await listener.close()
         if self._watch is not None:
             self._watch.cancel()
         ended = [session.ended for session in self.sessions]

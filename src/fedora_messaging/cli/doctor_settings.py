@@ -16,6 +16,7 @@ from ..consumer_settings import consumer_options
 from ..exceptions import ConfigurationException
 from ..faces import check_callback
 from ..publisher_settings import outbox_options
+from ..sync.monitoring import family_of, shown_address
 from ..transport.tls import authority_ends, identity_end
 from .callbacks import load_callback
 
@@ -217,10 +218,9 @@ def _monitoring(monitoring: Mapping[str, Any]) -> Iterator[Finding]:
     if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65535:
         yield Finding(FAILURE, f'"port" in [monitoring] must be a number from 0 to 65535, but is {port!r}')
         return
-    where = f"{address or '*'}:{port}"
+    where = shown_address(address, port)
     try:
-        family = socket.AF_INET6 if ":" in str(address) else socket.AF_INET
-        with socket.socket(family) as probe:
+        with socket.socket(family_of(address)) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((address, port))
     except OSError as error:

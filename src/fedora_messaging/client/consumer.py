@@ -124,12 +124,12 @@ class Consumer:
 
     @property
     def oldest_unsettled(self) -> float | None:
-        """When the oldest of them came, in seconds since 1970."""
+        """When the oldest of them came, by the monotonic clock."""
         return self._in_flight.oldest
 
     @property
     def last_progress(self) -> float | None:
-        """When one of them was settled, or the first one came; ``None`` if nothing is unsettled."""
+        """When one of them was settled, or the first came, by the monotonic clock; ``None`` without any."""
         return self._in_flight.progress if self._in_flight else None
 
     @property
@@ -240,8 +240,8 @@ class Consumer:
         method = content.method
         if isinstance(method, m.BasicDeliver) and not self._is_ending:
             self.deliveries += 1
-            self.last_delivery = now = time.time()
-            self._in_flight.arrived(method.delivery_tag, now)
+            self.last_delivery = time.time()
+            self._in_flight.arrived(method.delivery_tag, time.monotonic())
             if self._stream is not None:
                 self._stream.arrived(method.delivery_tag, content.properties)
             self.runner.put(
@@ -382,7 +382,7 @@ class Consumer:
         """Tell the broker what became of a delivery; end consuming if the verdict says so."""
         action, error = verdict
         if raw.epoch == self._epoch and self._channel is not None:
-            self._in_flight.settled(raw.tag, time.time())
+            self._in_flight.settled(raw.tag, time.monotonic())
             if self._stream is not None:
                 self._stream.settled(raw.tag)
             self._tell(self._channel, raw.tag, action)

@@ -13,7 +13,7 @@ OFFSET: Final = "x-stream-offset"
 
 
 class InFlight:
-    """The unsettled deliveries of one channel, in order of arrival; times are those of the wall clock.
+    """The unsettled deliveries of one channel, in order of arrival; times are those of the monotonic clock.
 
     Attributes:
         progress: When the last one was settled, or the first one came.
@@ -43,7 +43,7 @@ class InFlight:
 
     @property
     def oldest(self) -> float | None:
-        """When the oldest one came, in seconds since 1970; ``None`` without any. For any thread."""
+        """When the oldest one came; ``None`` without any. For any thread."""
         arrivals = list(self._arrivals.values())
         return arrivals[0] if arrivals else None
 

@@ -121,7 +121,7 @@ class QueueSnapshot(NamedTuple):
         Args:
             consumer: Whom.
             connected: Whether there is a connection.
-            now: Seconds since 1970.
+            now: Seconds of the monotonic clock.
         """
         oldest, progress = consumer.oldest_unsettled, consumer.last_progress
         return cls(

@@ -6,7 +6,9 @@ with all that is known, and ``GET /metrics`` with the same for Prometheus. The s
 own, so that it can tell of a loop that is stuck.
 """
 
+import errno
 import logging
+import socket
 import threading
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -20,6 +22,12 @@ _log = logging.getLogger(__name__)
 
 #: Seconds for a client to send its request.
 _REQUEST_TIMEOUT: Final = 10.0
+
+#: Seconds to wait for a free descriptor.
+_PAUSE: Final = 1.0
+
+#: Why the system accepts no connection, though one waits.
+_OUT_OF_RESOURCES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Monitor:
@@ -40,7 +48,7 @@ class Monitor:
             self._server = _Server((address, port), handler)
         except (OSError, OverflowError, TypeError) as error:
             raise ConfigurationException(
-                f"[monitoring] cannot listen on {address or '*'}:{port}: "
+                f"[monitoring] cannot listen on {shown_address(address, port)}: "
                 f"{getattr(error, 'strerror', None) or error}"
             ) from error
         self._thread = threading.Thread(target=self._server.serve_forever, name="monitoring", daemon=True)
@@ -53,14 +61,54 @@ class Monitor:
 
     def close(self) -> None:
         """Stop listening."""
+        self._server.closing.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 
 
+def family_of(address: str) -> socket.AddressFamily:
+    """Return the address family to listen with: IPv6 where the address has no other.
+
+    Raises:
+        OSError: There is no such address.
+        TypeError: It is no text.
+    """
+    if not address:
+        return socket.AF_INET
+    families = [found[0] for found in socket.getaddrinfo(address, None, type=socket.SOCK_STREAM)]
+    return socket.AF_INET if socket.AF_INET in families else families[0]
+
+
+def shown_address(address: object, port: int) -> str:
+    """Return address and port as URLs write them; an asterisk stands for all addresses."""
+    host = str(address) or "*"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self.address_family = family_of(address[0])
+        self.closing = threading.Event()
+        self._short_of_files = False
+        super().__init__(address, handler)
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Accept a connection, or pause: one that waits makes the listener readable at once again."""
+        try:
+            accepted = super().get_request()
+        except OSError as error:
+            if error.errno in _OUT_OF_RESOURCES:
+                if not self._short_of_files:
+                    _log.warning("Monitoring answers nobody at the moment: %s", error.strerror)
+                self._short_of_files = True
+                self.closing.wait(_PAUSE)
+            raise
+        self._short_of_files = False
+        return accepted
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         # A client that goes away in the middle is no news.

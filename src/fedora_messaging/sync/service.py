@@ -222,7 +222,7 @@ class Service:
         """Return what the monitoring endpoints tell."""
         supervisor = self._supervisor
         connected = supervisor.connected
-        now = time.time()
+        now = time.monotonic()
         queues = tuple(QueueSnapshot.of(consumer, connected, now) for consumer in list(supervisor.consumers))
         reason = None
         if not connected:
@@ -241,7 +241,7 @@ class Service:
             reconnects=supervisor.reconnects,
             blocked=supervisor.blocked,
             queues=queues,
-            outbox=self._outbox_snapshot(now),
+            outbox=self._outbox_snapshot(time.time()),
         )
 
     def _outbox_snapshot(self, now: float) -> OutboxSnapshot | None:

@@ -1,6 +1,5 @@
 """Stopping consumers by process signals."""
 
-import select
 import signal
 import socket
 import threading
@@ -49,7 +48,7 @@ class InterruptibleWait:
     def _wait(self, future: "Future[Result]") -> None:
         future.add_done_callback(self._wake)
         while not future.done():
-            select.select([self._reader], [], [])
+            # It blocks, however high the descriptor's number is; select() would refuse one above 1023.
             self._reader.recv(4096)
 
     def _wake(self, _future: object) -> None:

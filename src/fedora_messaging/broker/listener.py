@@ -1,0 +1,90 @@
+"""Accepting connections, also where the system runs short of descriptors."""
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Final
+
+from ..transport.link import Link
+from .session import HANDSHAKE_TIMEOUT
+
+_log = logging.getLogger(__name__)
+
+#: Seconds to wait for a free descriptor.
+_PAUSE: Final = 1.0
+#: Connections that the system keeps until they are accepted.
+_BACKLOG: Final = 100
+#: Why the system accepts no connection, though one waits.
+_OUT_OF_RESOURCES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Listener:
+    """Accepts the connections of one server.
+
+    The event loop's own server logs a traceback for each connection that it cannot accept, and tries again
+    at once.
+
+    Args:
+        bound: A server of the event loop that has its addresses and does not serve; closed with this.
+        make_link: Makes what a connection is given to.
+        context: Speak TLS.
+    """
+
+    def __init__(
+        self, bound: asyncio.Server, make_link: Callable[[], Link], context: ssl.SSLContext | None
+    ) -> None:
+        self._bound = bound
+        self._make_link = make_link
+        self._context = context
+        self._loop = asyncio.get_running_loop()
+        self._sockets = [socket.socket(fileno=os.dup(one.fileno())) for one in bound.sockets]
+        for one in self._sockets:
+            one.setblocking(False)
+            one.listen(_BACKLOG)
+        self._tasks = {self._loop.create_task(self._serve(one)) for one in self._sockets}
+
+    async def close(self) -> None:
+        """Accept nobody any more."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for one in self._sockets:
+            one.close()
+        self._bound.close()
+
+    async def _serve(self, listening: socket.socket) -> None:
+        is_told = False
+        while True:
+            try:
+                accepted, _address = await self._loop.sock_accept(listening)
+            except OSError as error:
+                if error.errno in _OUT_OF_RESOURCES:
+                    if not is_told:
+                        _log.warning(
+                            "No connection can be accepted at the moment: %s; raise the limit (ulimit -n)",
+                            error.strerror,
+                        )
+                    is_told = True
+                    await asyncio.sleep(_PAUSE)
+                continue  # anything else is about a connection that has gone already
+            is_told = False
+            task = self._loop.create_task(self._take(accepted))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _take(self, accepted: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(
+                self._make_link,
+                accepted,
+                ssl=self._context,
+                ssl_handshake_timeout=HANDSHAKE_TIMEOUT if self._context is not None else None,
+            )
+        except Exception:
+            # What strangers send where TLS is spoken is no news.
+            _log.debug("A connection ended before it had begun", exc_info=True)
