@@ -14,12 +14,10 @@ from .session import HANDSHAKE_TIMEOUT
 
 _log = logging.getLogger(__name__)
 
-#: Seconds to wait for a free descriptor.
+#: Seconds to wait before the next attempt, for example for a free descriptor.
 _PAUSE: Final = 1.0
 #: Connections that the system keeps until they are accepted.
 _BACKLOG: Final = 100
-#: Why the system accepts no connection, though one waits.
-_OUT_OF_RESOURCES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Listener:
@@ -62,16 +60,15 @@ class Listener:
         while True:
             try:
                 accepted, _address = await self._loop.sock_accept(listening)
+            except ConnectionAbortedError:
+                continue  # who had waited has gone
             except OSError as error:
-                if error.errno in _OUT_OF_RESOURCES:
-                    if not is_told:
-                        _log.warning(
-                            "No connection can be accepted at the moment: %s; raise the limit (ulimit -n)",
-                            error.strerror,
-                        )
-                    is_told = True
-                    await asyncio.sleep(_PAUSE)
-                continue  # anything else is about a connection that has gone already
+                if not is_told:
+                    advice = "; raise the limit (ulimit -n)" if error.errno == errno.EMFILE else ""
+                    _log.warning("No connection can be accepted at the moment: %s%s", error.strerror, advice)
+                is_told = True
+                await asyncio.sleep(_PAUSE)
+                continue
             is_told = False
             task = self._loop.create_task(self._take(accepted))
             self._tasks.add(task)
