@@ -81,7 +81,7 @@ class Session:
         self._peer_host: str | None = None
         self._channels: dict[int, Channel] = {}
         self._to_flush: dict[Channel, None] = {}
-        self._starved = False
+        self._resume_due = False
         #: Done when the socket is gone.
         self.ended: asyncio.Future[None] = server.loop.create_future()
         self._ended = False
@@ -279,10 +279,20 @@ class Session:
 
     def can_send(self) -> bool:
         """Whether deliveries may be sent; if not, :meth:`resume_delivery` follows."""
-        if self._link is not None and self._link.writable and self.machine.unsent < _OUT_HIGH:
+        if self._link is None or not self._link.writable:
+            return False
+        if self.machine.unsent < _OUT_HIGH:
             return True
-        self._starved = True
+        # The kernel may take the whole write, and then no `on_writable` follows.
+        if not self._resume_due:
+            self._resume_due = True
+            self._link.flush_soon()
+            self._server.loop.call_soon(self._resume_after_flush)
         return False
+
+    def _resume_after_flush(self) -> None:
+        self._resume_due = False
+        self.resume_delivery()
 
     def call_soon(self, call: Callable[[], None]) -> None:
         """Call when what is being acted on has been answered."""
@@ -292,9 +302,6 @@ class Session:
         """Write what has been sent, at the end of this turn of the loop."""
         if self._link is not None:
             self._link.flush_soon()
-            if self._starved:
-                self._starved = False
-                self._server.loop.call_soon(self.resume_delivery)
 
     def resume_delivery(self) -> None:
         """Serve the consumers that could not take anything."""
