@@ -7,18 +7,21 @@ import itertools
 import logging
 import ssl
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .._version import __version__
+from ..display import printable
 from ..protocol import sasl
 from ..protocol.connection import Connection, Limits
 from ..transport.link import Link
 from ..transport.tls import ServerTLSOptions, server_context
 from .accounts import Accounts
 from .alarms import Alarms, ResourceLimits
-from .core.journal import NoJournal
+from .clock import Clock
+from .core.journal import Journal, NoJournal
 from .core.memory import MemoryUse
 from .core.queue import Queue
 from .core.vhost import VirtualHost
@@ -60,17 +63,23 @@ class BrokerError(Exception):
 
 
 class Timers:
-    """Calls queues at the times they asked for; one loop timer for all of them."""
+    """Calls queues at the times they asked for, the earliest first; one loop timer for all of them.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    Args:
+        loop: Event loop.
+        clock: Returns the time in seconds.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float]) -> None:
         self._loop = loop
+        self._clock = clock
         self._heap: list[tuple[float, int, Queue]] = []
         self._order = itertools.count()
         self._handle: asyncio.TimerHandle | None = None
         self._armed_for = 0.0
 
     def schedule(self, queue: Queue, when: float) -> None:
-        """Call ``queue.on_time`` at a time of the wall clock."""
+        """Call ``queue.on_time`` at a time."""
         heapq.heappush(self._heap, (when, next(self._order), queue))
         if self._handle is None or when < self._armed_for:
             self._arm()
@@ -81,18 +90,28 @@ class Timers:
             self._handle = None
         if self._heap:
             self._armed_for = self._heap[0][0]
-            delay = min(max(0.0, self._armed_for - time.time()), _TIMER_MAX)
+            delay = min(max(0.0, self._armed_for - self._clock()), _TIMER_MAX)
             self._handle = self._loop.call_later(delay, self._fire)
 
     def _fire(self) -> None:
-        now = time.time()
-        due = []
-        while self._heap and self._heap[0][0] <= now:
-            due.append(heapq.heappop(self._heap)[2])
         self._handle = None
-        for queue in due:
-            queue.on_time()
+        self.catch_up()
         self._arm()
+
+    def catch_up(self) -> None:
+        """Do now what is due.
+
+        After the process was suspended this comes before what clients have sent meanwhile.
+        """
+        now = self._clock()
+        # One at a time: what a queue asks for meanwhile may be due before what others wait for.
+        while self._heap and self._heap[0][0] <= now:
+            when, _, queue = heapq.heappop(self._heap)
+            try:
+                queue.on_time(when)
+            except Exception:
+                # Neither the other queues nor whoever has sent something now are to suffer for it.
+                _log.exception("Internal error at a time of queue %s", printable(queue.name))
 
     def stop(self) -> None:
         """Call nobody any more."""
@@ -116,6 +135,7 @@ class Server:
         strict: Whether what RabbitMQ 4.3 refuses is refused.
         sessions: Open connections.
         alarms: Whether memory or disk are running out.
+        clock: By which messages and queues grow old.
     """
 
     def __init__(
@@ -140,6 +160,7 @@ class Server:
             self.limits = replace(self.limits, frame_min=FRAME_MIN, max_body=MAX_BODY)
         self._journal: SqliteJournal | None = None
         self._timers: Timers | None = None
+        self.clock = Clock()
         self._memory = MemoryUse()
         self.alarms = Alarms(self._memory, resources or ResourceLimits(), data)
         self._watch: asyncio.TimerHandle | None = None
@@ -172,7 +193,7 @@ class Server:
             BrokerError: The port is in use, or the data directory cannot be used.
         """
         self.loop = asyncio.get_running_loop()
-        self._timers = Timers(self.loop)
+        self._timers = Timers(self.loop, self.clock)
         self._open_storage()
         try:
             await self._listen(host, port, tls, unix_path)
@@ -184,6 +205,8 @@ class Server:
     def _watch_resources(self) -> None:
         """Look at memory and disk, now and from time to time."""
         self._watch = self.loop.call_later(_WATCH_INTERVAL, self._watch_resources)
+        # The loop's own timers do not know how long the machine has slept.
+        self.catch_up()
         buffered = sum(session.machine.buffered for session in self.sessions)
         changes = (self.alarms.look_at_memory(buffered), self.alarms.look_at_disk())
         if any(changes):
@@ -201,7 +224,7 @@ class Server:
     def _open_storage(self) -> None:
         assert self._timers is not None  # noqa: S101 - set by `start`
         if self._data is None:
-            self.vhosts["/"] = VirtualHost("/", time.time, NoJournal(), self._timers.schedule, self._memory)
+            self.vhosts["/"] = self._make_vhost(NoJournal(), self._timers)
             return
         from .storage.sqlite import SqliteJournal, StorageError
 
@@ -209,10 +232,17 @@ class Server:
             self._journal = SqliteJournal(self._data, self.loop)
         except StorageError as error:
             raise BrokerError(str(error)) from error
-        vhost = VirtualHost("/", time.time, self._journal, self._timers.schedule, self._memory)
-        self.vhosts["/"] = vhost
+        vhost = self.vhosts["/"] = self._make_vhost(self._journal, self._timers)
         self._journal.load(vhost)
         self._journal.start()
+
+    def _make_vhost(self, journal: Journal, timers: Timers) -> VirtualHost:
+        return VirtualHost("/", self.clock, journal, timers.schedule, self._memory, time.time)
+
+    def catch_up(self) -> None:
+        """Do what is due before anything else is done."""
+        assert self._timers is not None  # noqa: S101 - set by `start`
+        self._timers.catch_up()
 
     async def _listen(
         self, host: str, port: int, tls: ServerTLSOptions | None, unix_path: str | None

@@ -98,6 +98,7 @@ class Session:
 
     def on_events(self, events: list[Event]) -> None:
         """Act on what the client did."""
+        self._server.catch_up()
         for event in events:
             try:
                 self._on_event(event)

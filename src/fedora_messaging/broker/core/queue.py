@@ -27,7 +27,7 @@ class Host(Protocol):
     memory: MemoryUse
 
     def clock(self) -> float:
-        """Seconds of the wall clock."""
+        """Seconds of the clock by which messages and queues grow old."""
         ...
 
     def schedule(self, queue: "Queue", when: float) -> None:
@@ -135,12 +135,14 @@ class Queue:
         self._ready.append(entry)
         self._ready_bytes += len(message.body)
         self.deliver(entry)
-        if entry.expires_at is not None:
-            self._schedule_head()
         return True
 
     def restore(self, entry: Entry) -> None:
         """Put back a stored message when the broker starts, in order of position."""
+        expiry = self._expiry(entry.message)
+        if expiry is not None and entry.expires_at is not None:
+            # The wall clock may have been ahead when the message came.
+            entry.expires_at = min(entry.expires_at, expiry)
         self._position = max(self._position, entry.position)
         self._host.memory.hold(entry.message)
         self._ready.append(entry)
@@ -206,6 +208,7 @@ class Queue:
                 consumer.unacked += 1
             consumer.outlet.deliver(consumer, entry)
         self._drop_head()
+        self._schedule_head()
 
     def properties(self, entry: Entry) -> bytes:
         """Return the properties to send with a message; a quorum queue counts deliveries in them."""
@@ -226,6 +229,7 @@ class Queue:
             self._forget(entry)
         else:
             self.unacked += 1
+        self._schedule_head()
         return entry
 
     def _note_delivery(self, entry: Entry) -> None:
@@ -286,7 +290,6 @@ class Queue:
             return
         self._ready.give_back(entry)
         self._ready_bytes += len(entry.message.body)
-        self._schedule_head()
 
     def _returned(self, consumer: Consumer | None) -> None:
         self.unacked -= 1
@@ -358,23 +361,24 @@ class Queue:
             self._scheduled = when
             self._host.schedule(self, when)
 
-    def on_time(self) -> None:
-        """A time that was asked for has come."""
+    def on_time(self, when: float) -> None:
+        """A time that was asked for has come; it may be long ago, and what was due later has its own turn."""
         self._scheduled = None
         if self.deleted:
             return
-        if self._is_unused():
+        while (head := self._ready.peek()) is not None and _is_due(head, when):
+            self._refuse(self._take_ready(), EXPIRED)
+        if self._is_unused(when):
             self._host.remove_queue(self)
             return
-        self._head()
         self._schedule_head()
         if not self.consumers:
             self._schedule_expiry()
 
-    def _is_unused(self) -> bool:
+    def _is_unused(self, when: float) -> bool:
         expires = self.arguments.expires
-        return (
-            expires is not None
-            and not self.consumers
-            and self._host.clock() >= self._last_used + expires / 1000
-        )
+        return expires is not None and not self.consumers and when >= self._last_used + expires / 1000
+
+
+def _is_due(entry: Entry, when: float) -> bool:
+    return entry.expires_at is not None and entry.expires_at <= when

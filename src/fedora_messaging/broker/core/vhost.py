@@ -39,10 +39,11 @@ class VirtualHost:
 
     Args:
         name: Name, such as ``/``.
-        clock: Returns the time in seconds since 1970.
+        clock: Returns the time in seconds since 1970; durations are measured by it.
         journal: Is told of all durable changes.
         schedule: Calls a queue's ``on_time`` at a time.
         memory: Counts what messages take.
+        wall: Returns the time that messages are stamped with, by default ``clock``.
     """
 
     def __init__(
@@ -52,9 +53,11 @@ class VirtualHost:
         journal: Journal,
         schedule: Callable[[Queue, float], None],
         memory: MemoryUse | None = None,
+        wall: Callable[[], float] | None = None,
     ) -> None:
         self.name = name
         self.clock = clock
+        self.wall = wall or clock
         self.journal = journal
         self.schedule = schedule
         self.memory = memory or MemoryUse()
@@ -399,7 +402,7 @@ class VirtualHost:
         exchange = self.exchanges.get(name) if name is not None else None
         if exchange is None:
             return
-        message = make_dead_letter(queue, entry, reason, self.clock())
+        message = make_dead_letter(queue, entry, reason, self.wall())
         for target in self._route(exchange, message, _routing_keys(message)):
             if not is_cycle(message, target):
                 target.publish(message)
