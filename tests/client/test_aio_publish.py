@@ -810,3 +810,32 @@ def test_bus_closes_twice_and_after_an_error(broker: Broker, proxy: Proxy) -> No
         await soon(lambda: proxy.connections == 0)
 
     run(main())
+
+
+@pytest.mark.parametrize("frame_max", [8192, 131072])
+def test_headers_that_fit_into_no_frame_are_refused_alone(
+    broker: Broker, admin: Admin, queue: str, frame_max: int
+) -> None:
+    """The broker would end the connection, and so every other publish on it."""
+
+    async def main() -> None:
+        async with aio.connect(f"{broker.url}?frame_max={frame_max}") as bus:
+            sizes = [frame_max + more for more in (-1000, -20, 0, 1, 70_000)]
+            outcomes = await asyncio.gather(
+                *[
+                    bus.publish(Message(topic=f"{queue}.test", headers={"big": "x" * size}))
+                    for size in sizes
+                    for _ in range(3)
+                ],
+                *[bus.publish(message(queue, number)) for number in range(10)],
+                return_exceptions=True,
+            )
+            assert [type(outcome) for outcome in outcomes] == [
+                *[type(None)] * 3,
+                *[EncodingError] * 12,
+                *[type(None)] * 10,
+            ]
+            assert bus._supervisor.reconnects == 0
+        assert len(admin.take(queue)) == 13
+
+    run(main())

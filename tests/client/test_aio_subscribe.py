@@ -538,3 +538,31 @@ def test_publishing_within_the_loop(broker: Broker, admin: Admin, names: Names) 
 
     run(main())
     assert (admin.ready(name), admin.ready(answers)) == (0, 10)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"topics": ("x" * 256,)},
+        {"topics": ("#",), "exchange": "x" * 256},
+        {"queue": "x" * 256},
+        {"arguments": {"x-note": "x" * 131_072}},
+        {"consumer_arguments": {"x-note": "x" * 131_072}},
+    ],
+    ids=lambda arguments: next(reversed(arguments)),
+)
+def test_what_fits_into_no_frame_is_told_and_costs_no_connection(
+    broker: Broker, names: Names, arguments: dict[str, Any]
+) -> None:
+    async def main() -> None:
+        async with aio.connect(broker.url) as bus:
+            given = {"queue": names(), **arguments}
+            with pytest.raises(EncodingError):
+                async with bus.subscribe(*given.pop("topics", ()), **given):
+                    pass
+            assert bus._supervisor.connected
+            assert bus._supervisor.reconnects == 0
+            async with bus.subscribe("#", queue=None):
+                pass
+
+    run(main())

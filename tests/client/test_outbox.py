@@ -262,6 +262,46 @@ def test_message_that_the_broker_does_not_take(
     assert list(dict.fromkeys(taken(admin, queue))) == [3, 1, 2]
 
 
+def test_message_that_fits_into_no_frame_keeps_none_waiting(
+    broker: Broker, admin: Admin, queue: str, path: str, settings: LazyConfig
+) -> None:
+    """What the broker would close the connection for is set aside, and told; all the others arrive."""
+    settings["outbox"] = {"path": path}
+    settings["amqp_url"] = f"{broker.url}?frame_max=8192"
+    try:
+        for number in range(5):
+            big = Message(topic=f"{queue}.test", body={"number": number}, headers={"big": "x" * 9000})
+            api.publish(big if number % 2 else message(queue, number))
+        found: list[int] = []
+
+        def came(count: int) -> bool:
+            found.extend(taken(admin, queue))
+            return len(found) >= count
+
+        eventually(lambda: came(3))
+        store = api._twisted_service.outbox.store
+        eventually(lambda: len(store.failures(10).result(WAIT)) == 2)
+        failures = store.failures(10).result(WAIT)
+        assert all("frame_max is 8192" in one.error and one.attempts == 1 for one in failures)
+        # What comes later is not kept waiting either.
+        api.publish(message(queue, 5))
+        eventually(lambda: came(4))
+        assert found == [0, 2, 4, 5]
+        assert waiting(path) == 2
+        assert [one.attempts for one in store.failures(10).result(WAIT)] == [1, 1]
+        assert api._twisted_service.snapshot().reconnects == 0
+    finally:
+        api.close()
+
+
+def test_message_that_no_broker_takes_is_refused_before_it_is_stored(
+    path: str, settings: LazyConfig, queue: str, service: None
+) -> None:
+    settings["outbox"] = {"path": path}
+    with pytest.raises(EncodingError, match="room for 131052"):
+        api.publish(Message(topic=f"{queue}.test", headers={"big": "x" * 131_072}))
+
+
 @pytest.mark.usefixtures("outbox")
 def test_full_queue_is_offered_its_messages_again(broker: Broker, admin: Admin, name: str, path: str) -> None:
     admin.declare(name, **{"x-max-length": 1, "x-overflow": "reject-publish"})

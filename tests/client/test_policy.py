@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 import threading
 import time
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pika
 import pika.exceptions
 import pytest
-from tests.client.support import AioConsuming, Consuming, eventually, message, numbers, plan
+from tests.client.support import AioConsuming, Consuming, eventually, message, numbers, plan, run
 
-from fedora_messaging import api
+from fedora_messaging import aio, api
+from fedora_messaging.client.consumer import Consumer
 from fedora_messaging.client.history import HEADER
+from fedora_messaging.client.outgoing import Outgoing
+from fedora_messaging.client.policy_runner import PolicyRunner
+from fedora_messaging.client.redelivery import Redelivery
 from fedora_messaging.client.stats import ConsumerStats
+from fedora_messaging.client.supervisor import Supervisor
+from fedora_messaging.config import conf, connection_options
 from fedora_messaging.consumer_settings import validate_consumer
-from fedora_messaging.exceptions import ConfigurationException, Drop, HaltConsumer, Nack
+from fedora_messaging.exceptions import (
+    BadDeclaration,
+    ConfigurationException,
+    Drop,
+    HaltConsumer,
+    Nack,
+    PublishNacked,
+)
+from fedora_messaging.options import ConsumerOptions, QosOptions, QueueOptions
+from fedora_messaging.wire.methods import BasicPublish
+from fedora_messaging.wire.properties import BasicProperties, encode_properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -223,19 +242,58 @@ def test_p08_invalid_messages_are_kept(admin: Admin, queue: str, dead: str, sett
     assert admin.ready(queue) == 0
 
 
-def test_p09_a_dead_letter_queue_declared_otherwise(admin: Admin, names: Names, settings: LazyConfig) -> None:
-    """The message stays where it is, and is tried again at leisure: no loop at the broker's speed."""
-    name, other = names(), names()
-    admin.channel.queue_declare(other, durable=True, arguments={"x-max-length": 5})
+def test_p09_a_copy_that_the_broker_refuses_is_offered_again(
+    admin: Admin, names: Names, settings: LazyConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The message stays in hand meanwhile: the callback does not see it again and again."""
+    name, full = names(), names()
+    arguments = {"x-max-length": 0, "x-overflow": "reject-publish"}
+    admin.channel.queue_declare(full, durable=True, arguments=arguments)
     admin.declare(name)
-    settings["consumer"] = {"dead_letter": {"queue": other}}
+    settings["consumer"] = {"dead_letter": {"queue": full}}
     recorder = Recorder(fail)
     with Consuming(recorder, **plan(name)) as consuming:
         admin.publish(name, message(name, 1)._encoded_body)
-        eventually(lambda: len(recorder.received) == 2)
-        assert recorder.times[1] - recorder.times[0] >= 0.9
+        eventually(lambda: "stays in hand" in caplog.text)
         assert consuming.is_alive
-    assert admin.ready(name) == 1
+        admin.delete(full)
+        admin.channel.queue_declare(full, durable=True)
+        eventually(lambda: admin.ready(full) == 1)
+        assert recorder.numbers == [1]
+    assert admin.ready(name) == 0
+
+
+def test_p09_a_copy_that_is_refused_too_often_ends_consuming(
+    broker: Broker, admin: Admin, names: Names
+) -> None:
+    """Visibly, and the message goes back to its queue."""
+    name, full = names(), names()
+    arguments = {"x-max-length": 0, "x-overflow": "reject-publish"}
+    admin.channel.queue_declare(full, durable=True, arguments=arguments)
+    admin.declare(name)
+    recorder = Recorder(fail)
+
+    async def main() -> None:
+        supervisor = Supervisor(connection_options(conf, broker.url))
+        options = ConsumerOptions(dead_letter=full)
+
+        def make(consumer: Consumer) -> PolicyRunner:
+            redelivery = Redelivery(supervisor, False)
+            return PolicyRunner(recorder.coroutine, consumer, options, redelivery, None, pauses=(0.01, 0.01))
+
+        queue = QueueOptions(name, durable=True)
+        consumer = Consumer(make, queue, [], QosOptions(10), options)
+        try:
+            await supervisor.consume(consumer)
+            admin.publish(name, message(name, 1)._encoded_body)
+            with pytest.raises((PublishNacked, BadDeclaration)):
+                await consumer.result
+        finally:
+            await supervisor.close()
+
+    run(main())
+    assert recorder.numbers == [1]
+    eventually(lambda: admin.ready(name) == 1)
 
 
 def test_memory_of_duplicates_that_fails_ends_consuming(
@@ -468,3 +526,70 @@ def test_mistakes_are_told_when_consuming_begins(
     settings["consumer"] = table
     with pytest.raises(ConfigurationException, match=complaint):
         api.consume(print, **plan(queue))
+
+
+@pytest.mark.parametrize("size", [130_900, 131_000, 131_072 - 8 - 12 - 20])
+@pytest.mark.parametrize("policy", [{}, {"retry": {"attempts": 2, "delay": 0.1}}])
+def test_headers_that_leave_no_room_for_a_history(
+    admin: Admin, queue: str, dead: str, settings: LazyConfig, policy: dict[str, Any], size: int
+) -> None:
+    """The copy is kept without a history; every connection lives on, and the good message behind arrives."""
+    settings["consumer"] = {**policy, "dead_letter": {"queue": dead}}
+
+    def act(message: Message) -> None:
+        if message.body["number"] == 1:
+            fail(message)
+
+    recorder = Recorder(act)
+    with Consuming(recorder, **plan(queue)):
+        properties = pika.BasicProperties(headers={"big": "x" * size})
+        admin.publish(queue, message(queue, 1)._encoded_body, properties)
+        admin.publish(queue, message(queue, 2)._encoded_body)
+        eventually(lambda: recorder.numbers == [1, 2])
+        eventually(lambda: admin.ready(dead) == 1)
+        service = api._twisted_service
+        assert service is not None
+        assert service.snapshot().reconnects == 0
+    assert admin.ready(queue) == 0
+    _, kept, body = admin.channel.basic_get(dead, auto_ack=True)
+    assert kept.headers == {"big": "x" * size}
+    assert body == message(queue, 1)._encoded_body
+
+
+@pytest.mark.parametrize("policy", [{}, {"retry": {"attempts": 3, "delay": 0.05}}])
+def test_every_header_that_can_be_received_can_be_copied(
+    broker: Broker,
+    admin: Admin,
+    queue: str,
+    dead: str,
+    settings: LazyConfig,
+    policy: dict[str, Any],
+) -> None:
+    """Fields at the ends of their ranges, among them a time before 1970."""
+    settings["consumer"] = {**policy, "dead_letter": {"queue": dead}}
+    headers = {
+        "old": datetime(2000, 1, 1, tzinfo=UTC),
+        "least": -(2**63),
+        "most": 2**63 - 1,
+        "price": Decimal("-21474836.48"),
+        "nested": [{"": None}, [True], b"\xff"],
+    }
+    # Not every encoder takes such a time.
+    since = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp())
+    properties = encode_properties(BasicProperties(headers=headers, user_id=None))
+    properties = properties.replace(struct.pack(">Q", since), struct.pack(">q", -14_182_980))
+
+    async def publish() -> None:
+        async with aio.connect(broker.url) as bus:
+            confirmed: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+            method = BasicPublish("", queue).encode()
+            body = message(queue, 1)._encoded_body
+            bus._supervisor.submit(Outgoing("", queue, method, properties, body, confirmed.set_result))
+            assert await confirmed is None
+
+    recorder = Recorder(fail)
+    with Consuming(recorder, **plan(queue)):
+        run(publish())
+        eventually(lambda: admin.ready(dead) == 1)
+    assert len(recorder.received) <= 3
+    assert admin.ready(queue) == 0

@@ -21,6 +21,7 @@ from tests.protocol.machines import (
     with_channel,
 )
 
+from fedora_messaging.exceptions import EncodingError
 from fedora_messaging.protocol.connection import Connection, Limits
 from fedora_messaging.protocol.events import ContentReceived, MethodReceived
 from fedora_messaging.protocol.states import Role, State
@@ -221,3 +222,28 @@ def test_second_header() -> None:
 def test_content_frames_on_channel_0(kind: int) -> None:
     machine = with_channel(Role.SERVER)
     ends(machine, raw(kind, 0, b"abc"), 505, None)
+
+
+@pytest.mark.parametrize("frame_max", [8192, 131072])
+def test_client_sends_no_header_that_is_larger_than_a_frame(frame_max: int) -> None:
+    """The peer would end the connection for it."""
+    machine = with_channel(Role.CLIENT)
+    machine.frame_max = frame_max
+    room = frame_max - 8 - 12
+    machine.send_content(1, PUBLISH.encode(), bytes(room), b"")
+    sent(machine)
+    with pytest.raises(EncodingError, match=f"frame_max is {frame_max}"):
+        machine.send_content(1, PUBLISH.encode(), bytes(room + 1), b"")
+    assert sent(machine) == []
+    # A channel that the peer has closed takes anything.
+    machine.send_content(2, PUBLISH.encode(), bytes(room + 1), b"")
+
+
+def test_client_sends_no_method_that_is_larger_than_a_frame() -> None:
+    machine = with_channel(Role.CLIENT)
+    machine.frame_max = 8192
+    with pytest.raises(EncodingError, match=r"queue\.declare take"):
+        machine.send_method(1, m.QueueDeclare("q", arguments={"x": "y" * 8200}))
+    assert sent(machine) == []
+    machine.send_method(1, m.QueueDeclare("q", arguments={"x": "y" * 8000}))
+    assert len(sent(machine)) == 1

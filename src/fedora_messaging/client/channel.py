@@ -68,12 +68,14 @@ class Channel:
         Raises:
             ChannelClosed: The broker refused it by closing the channel.
             ConnectionException: The connection was lost, or the broker has not answered in time.
+            EncodingError: The request cannot be sent.
         """
         if self._error is not None:
             raise self._as_exception(self._error)
         future: asyncio.Future[Method] = self._loop.create_future()
-        self._waiting.append(future)
+        # First what may fail: an answer that never comes would be taken for the next one.
         self.send(request)
+        self._waiting.append(future)
         answer = await self.connection.answer(future, request.name)
         assert isinstance(answer, reply)  # noqa: S101 - the protocol lets no other answer through
         return answer
@@ -84,7 +86,11 @@ class Channel:
         self.connection.flush_soon()
 
     def send_content(self, method: bytes, properties: bytes, body: bytes) -> None:
-        """Send an encoded method with content."""
+        """Send an encoded method with content.
+
+        Raises:
+            EncodingError: The properties are larger than a frame of this connection may be.
+        """
         self.connection.machine.send_content(self.number, method, properties, body)
         self.connection.flush_soon()
 

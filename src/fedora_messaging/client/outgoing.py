@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ..exceptions import PublishTimeout
+from ..exceptions import EncodingError, PublishTimeout
 from ..message import Message
+from ..options import FRAME_MAX
 from ..protocol.events import ContentReceived
 from ..wire import methods as m
 from ..wire.errors import WireError
+from ..wire.frames import CONTENT_HEADER_SIZE, OVERHEAD
 from ..wire.properties import decode_properties, encode_properties
 
 Settled = Callable[[Exception | None], None]
@@ -155,7 +157,8 @@ def encode(message: Message, exchange: Any, mandatory: bool) -> Encoded:
     """Encode a message once, however often it has to be sent.
 
     Raises:
-        EncodingError: The topic is too long, or a header has a type that AMQP lacks.
+        EncodingError: The topic is too long, a header has a type that AMQP lacks, or the headers are larger
+            than any frame.
         TypeError: The body holds something that JSON lacks, or the exchange is no text.
     """
     if not isinstance(exchange, str):
@@ -163,6 +166,13 @@ def encode(message: Message, exchange: Any, mandatory: bool) -> Encoded:
     routing_key = message._encoded_routing_key
     method = m.BasicPublish(exchange, routing_key, mandatory).encode()
     properties = encode_properties(message._properties)
+    if CONTENT_HEADER_SIZE + len(properties) > FRAME_MAX - OVERHEAD:
+        # No connection ever takes it; a smaller frame_max is known when there is one.
+        raise EncodingError(
+            f"the headers and other properties of the message take {len(properties)} bytes, but AMQP has "
+            f"room for {FRAME_MAX - OVERHEAD - CONTENT_HEADER_SIZE}; make them shorter, or move what is long "
+            "to the body"
+        )
     return Encoded(exchange, routing_key, method, properties, message._encoded_body, mandatory)
 
 

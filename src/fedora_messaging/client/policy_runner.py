@@ -4,12 +4,14 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
+from ..display import explained
 from ..exceptions import BaseException as LibraryException
-from ..exceptions import Drop, HaltConsumer, Nack
+from ..exceptions import Drop, EncodingError, HaltConsumer, Nack, PermissionException
 from ..message import Message
 from ..options import ConsumerOptions
 from .dedupe import SeenMessages
@@ -23,8 +25,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("fedora_messaging.twisted.consumer")
 
-#: Seconds before a message goes back to its queue because no other place takes it.
-_REFUSED_DELAY: Final = 1.0
+#: Pauses between attempts to publish a copy that the broker refuses.
+_PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0, 60.0)
 
 
 class CallbackTimeout(TimeoutError):
@@ -53,6 +55,8 @@ class PolicyRunner(CallbackRunner):
         options: The policy.
         redelivery: Takes what is tried again or kept.
         seen: Remembers what was processed.
+        pauses: Seconds between attempts to publish a copy that the broker refuses; after the last one
+            consuming ends.
     """
 
     in_order = False
@@ -64,6 +68,7 @@ class PolicyRunner(CallbackRunner):
         options: ConsumerOptions,
         redelivery: Redelivery,
         seen: SeenMessages | None,
+        pauses: Sequence[float] = _PAUSES,
     ) -> None:
         super().__init__(callback, consumer.stats, consumer.report, consumer.is_stale)
         self._is_coroutine = is_coroutine_callback(callback)
@@ -71,6 +76,8 @@ class PolicyRunner(CallbackRunner):
         self._options = options
         self._redelivery = redelivery
         self._seen = seen
+        self._pauses = pauses
+        self._halted = asyncio.Event()
         self._waiting: deque[_Job] = deque()
         # With an ordering key a message has to be read before it is known when its turn comes.
         self._unread: asyncio.Queue[Raw] = asyncio.Queue()
@@ -107,6 +114,7 @@ class PolicyRunner(CallbackRunner):
     def halt(self) -> None:
         """Begin nothing more."""
         self._stopping = True
+        self._halted.set()
         self._waiting.clear()
         if self._reader is not None:
             self._reader.cancel()
@@ -232,12 +240,17 @@ class PolicyRunner(CallbackRunner):
             retry.attempts,
             history.error,
         )
-        try:
-            await self._redelivery.retry(job.raw, history, retry)
-        except LibraryException as refusal:
-            return await self._not_taken(job, refusal)
-        self._stats.retried += 1
-        return ACKED
+        keeps = self._options.dead_letter is not None
+        verdict = await self._publish_copy(
+            job,
+            lambda: self._redelivery.retry(job.raw, history, retry),
+            (EncodingError, PermissionException) if keeps else (EncodingError,),
+        )
+        if isinstance(verdict[1], EncodingError) or (verdict[1] is not None and keeps):
+            # No delay can be had for it.
+            return await self._keep(job, "failed", error)
+        self._stats.retried += verdict is ACKED
+        return verdict
 
     async def _keep(self, job: _Job, reason: str, error: BaseException | str) -> Verdict:
         history = job.raw.history.failed(reason, error)
@@ -252,26 +265,53 @@ class PolicyRunner(CallbackRunner):
         )
         if reason != "invalid":
             self._stats.failed += 1
-        if self._options.dead_letter is None:
+        queue = self._options.dead_letter
+        if queue is None:
             return REFUSED
-        try:
-            await self._redelivery.dead_letter(job.raw, history, self._options.dead_letter)
-        except LibraryException as refusal:
-            return await self._not_taken(job, refusal)
-        self._stats.dead_lettered += 1
-        return ACKED
+        verdict = await self._publish_copy(job, lambda: self._redelivery.dead_letter(job.raw, history, queue))
+        self._stats.dead_lettered += verdict is ACKED
+        return verdict
 
-    async def _not_taken(self, job: _Job, refusal: Exception) -> Verdict:
-        """The broker takes the message nowhere else, so it stays where it is."""
-        if not self._consumer.is_stale(job.raw):
+    async def _publish_copy(
+        self,
+        job: _Job,
+        publish: Callable[[], Awaitable[None]],
+        final: tuple[type[LibraryException], ...] = (EncodingError,),
+    ) -> Verdict:
+        """Publish a copy of a message, and say what becomes of the original.
+
+        While the broker refuses the copy, the original stays in hand, and the callback is not called again.
+        When the broker has refused it too often, or the error is a final one, the verdict holds the error:
+        by itself it ends consuming, and the original goes back to its queue.
+        """
+        pauses = iter(self._pauses)
+        while True:
+            try:
+                await publish()
+            except LibraryException as error:
+                refusal = error
+            else:
+                return ACKED
+            if self._consumer.is_stale(job.raw) or self._halted.is_set():
+                return Action.REQUEUE, None
+            pause = None if isinstance(refusal, final) else next(pauses, None)
+            if pause is None:
+                _log.error(
+                    "A message on queue %r cannot be copied to another queue: %s",
+                    job.raw.queue,
+                    explained(refusal),
+                )
+                return Action.REQUEUE, refusal
             _log.error(
-                "A message on queue %r goes back to it at once: the broker takes it nowhere else: %s",
+                "A message on queue %r stays in hand: the broker does not take its copy, which is offered "
+                "again in %g s: %s",
                 job.raw.queue,
-                refusal,
+                pause,
+                explained(refusal),
             )
-            # Not at the broker's speed.
-            await asyncio.sleep(_REFUSED_DELAY)
-        return Action.REQUEUE, None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._halted.wait()
 
 
 class _Caller:

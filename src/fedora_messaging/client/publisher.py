@@ -15,6 +15,7 @@ from ..exceptions import (
     ConnectionClosed,
     ConnectionException,
     DeliveryRefused,
+    EncodingError,
     ExchangeNotFound,
     NoFreeChannels,
     PublishException,
@@ -234,8 +235,13 @@ class Publisher:
     def _transmit(self, channel: "Channel", out: Outgoing) -> bool:
         if not out.begin():
             return False
+        try:
+            channel.send_content(out.method, out.properties, out.body)
+        except EncodingError as error:
+            # The broker would end the connection for it, and all other publishes with it.
+            self._settle(out, error)
+            return False
         self._unsettled.sent(out)
-        channel.send_content(out.method, out.properties, out.body)
         return True
 
     def _settle(self, out: Outgoing, error: Exception | None) -> None:

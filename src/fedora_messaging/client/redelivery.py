@@ -11,11 +11,17 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from ..exceptions import PublishReturned, Unroutable
+from ..exceptions import EncodingError, PublishReturned, Unroutable
 from ..options import QueueOptions, RetryOptions
 from ..wire import methods as m
 from ..wire.errors import WireError
-from ..wire.properties import PERSISTENT, BasicProperties, decode_properties, encode_properties
+from ..wire.properties import (
+    PERSISTENT,
+    BasicProperties,
+    PropertyScan,
+    decode_properties,
+    encode_properties,
+)
 from .history import HEADER, History, without_traces
 from .outgoing import Outgoing
 from .topology import declare, declare_alone
@@ -62,18 +68,28 @@ class Redelivery:
             PublishException: The broker does not take it.
             BadDeclaration: The broker refuses the delay queue.
             ConnectionException: The broker refuses us.
+            EncodingError: The headers have no room for the history.
         """
         ceiling = min(options.max_delay, options.delay * 2.0 ** min(history.attempts - 1, 64))
-        await self._publish(raw, history, self._delay_queue(raw.queue, ceiling * self._choose(_JITTER)))
+        properties = _with_history(raw, history)
+        await self._publish(raw, properties, self._delay_queue(raw.queue, ceiling * self._choose(_JITTER)))
 
     async def dead_letter(self, raw: "Raw", history: History, queue: str) -> None:
-        """Keep the message in a queue for people to look at; raises what :meth:`retry` does."""
+        """Keep the message in a queue for people to look at, if need be without its history.
+
+        Raises what :meth:`retry` does.
+        """
         arguments = {"x-queue-type": "quorum"} if self._quorum else {}
-        await self._publish(raw, history, QueueOptions(queue, durable=True, arguments=arguments))
+        options = QueueOptions(queue, durable=True, arguments=arguments)
+        try:
+            await self._publish(raw, _with_history(raw, history), options)
+        except EncodingError as error:
+            _log.warning("A message for the queue %s is kept there without its history: %s", queue, error)
+            await self._publish(raw, _with_own_headers(raw), options)
 
     async def give_back(self, raw: "Raw", history: History) -> None:
         """Put the message into the queue that its history names, at once; raises what :meth:`retry` does."""
-        await self._publish(raw, history, QueueOptions(history.queue, passive=True))
+        await self._publish(raw, _with_history(raw, history), QueueOptions(history.queue, passive=True))
 
     def _delay_queue(self, queue: str, seconds: float) -> QueueOptions:
         milliseconds = max(1, round(seconds * 1000))
@@ -94,24 +110,24 @@ class Redelivery:
             arguments["x-expires"] = 2 * milliseconds + _LINGER
         return QueueOptions(_delay_queue_name(queue, milliseconds), durable=True, arguments=arguments)
 
-    async def _publish(self, raw: "Raw", history: History, queue: QueueOptions) -> None:
+    async def _publish(self, raw: "Raw", properties: bytes, queue: QueueOptions) -> None:
         try:
-            await self._declare_and_publish(raw, history, queue)
+            await self._declare_and_publish(raw, properties, queue)
         except PublishReturned as error:
             # A queue that is full refuses again; one that expired, or was deleted, between the two does not.
             if not isinstance(error.reason, Unroutable):
                 raise
             _log.info("The queue %s was gone: %s", queue.name, error)
             self._made.discard(queue.name)
-            await self._declare_and_publish(raw, history, queue)
+            await self._declare_and_publish(raw, properties, queue)
 
-    async def _declare_and_publish(self, raw: "Raw", history: History, queue: QueueOptions) -> None:
+    async def _declare_and_publish(self, raw: "Raw", properties: bytes, queue: QueueOptions) -> None:
         if "x-dead-letter-strategy" in queue.arguments:
             await self._make(queue)
         else:
             # Declared each time: that also makes an unused queue live on.
             await self._supervisor.with_connection(lambda connection: declare(connection, queue, []))
-        await self._confirmed(raw, history, queue.name)
+        await self._confirmed(raw, properties, queue.name)
 
     async def _make(self, queue: QueueOptions) -> None:
         """Declare a delay queue of a quorum queue, once."""
@@ -120,7 +136,7 @@ class Redelivery:
                 await self._supervisor.with_connection(lambda connection: declare_alone(connection, queue))
                 self._made.add(queue.name)
 
-    async def _confirmed(self, raw: "Raw", history: History, queue: str) -> None:
+    async def _confirmed(self, raw: "Raw", properties: bytes, queue: str) -> None:
         loop = asyncio.get_running_loop()
         confirmed: asyncio.Future[None] = loop.create_future()
 
@@ -136,7 +152,7 @@ class Redelivery:
             "",
             queue,
             m.BasicPublish("", queue, True).encode(),
-            encode_properties(_properties(raw, history)),
+            properties,
             raw.body or b"",
             settled,
             mandatory=True,
@@ -149,15 +165,30 @@ class Redelivery:
             out.release()
 
 
-def _properties(raw: "Raw", history: History) -> BasicProperties:
-    """Return what to publish a copy with: persistent, without what would hold only for the original."""
+def _with_history(raw: "Raw", history: History) -> bytes:
+    """Return the properties of a copy: persistent, and with what was tried."""
+    properties = _properties(raw)
+    properties.headers = {**without_traces(properties.headers), HEADER: history.as_table()}
+    properties.delivery_mode = PERSISTENT
+    return encode_properties(properties)
+
+
+def _with_own_headers(raw: "Raw") -> bytes:
+    """Return the properties of a copy whose headers are those that came, byte for byte.
+
+    They came in one frame, so they fit into one again.
+    """
+    headers = PropertyScan(raw.properties).headers
+    return encode_properties(_properties(raw), None if headers is None else raw.properties[slice(*headers)])
+
+
+def _properties(raw: "Raw") -> BasicProperties:
+    """Return the properties that came, without what would hold only for the original."""
     try:
         properties = decode_properties(raw.properties)
     except WireError:
         # Nobody can read them; the body is kept at least.
-        properties = BasicProperties()
-    properties.headers = {**without_traces(properties.headers), HEADER: history.as_table()}
-    properties.delivery_mode = PERSISTENT
+        return BasicProperties()
     # The broker would compare the one with our login, and let the other make the delay shorter.
     properties.user_id = None
     properties.expiration = None

@@ -13,14 +13,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ..exceptions import EncodingError
 from ..wire import methods as m
 from ..wire.errors import WireError
 from ..wire.frames import (
+    CONTENT_HEADER_SIZE,
     FRAME_MIN,
     HEARTBEAT,
     HEARTBEAT_FRAME,
     METHOD,
     NEED_DATA,
+    OVERHEAD,
     PROTOCOL_HEADER,
     FrameReader,
     encode_content,
@@ -329,20 +332,31 @@ class Connection:
         that says so is there already, or comes next.
 
         Client: the answer to a request is expected in turn; what comes out of turn ends the connection.
+
+        Raises:
+            EncodingError: AMQP cannot carry a value, or the method is larger than a frame may be.
         """
         state = self._open_channel(channel)
         if state is None:
             return
         payload = method.encode()
         if self.role is Role.CLIENT:
+            self._check_size(len(payload), f"the names and arguments of {method.name} take")
             replies = REPLIES.get(type(method))
             if replies is not None and not getattr(method, "no_wait", False):
                 state.expects.append(replies)
         self._out.append(encode_method(channel, payload))
 
     def send_content(self, channel: int, method: bytes, properties: bytes, body: bytes) -> None:
-        """Send an encoded method with its content on a channel."""
+        """Send an encoded method with its content on a channel.
+
+        Raises:
+            EncodingError: Client: the properties are larger than a frame may be.
+        """
         if self._open_channel(channel) is not None:
+            if self.role is Role.CLIENT:
+                size = CONTENT_HEADER_SIZE + len(properties)
+                self._check_size(size, "the headers and other properties of the message take")
             self.send_frames(channel, encode_content(channel, method, properties, body, self.frame_max))
 
     def send_frames(self, channel: int, data: bytes) -> None:
@@ -350,6 +364,15 @@ class Connection:
         if self._open_channel(channel) is not None:
             self._out.append(data)
             self.unsent += len(data)
+
+    def _check_size(self, size: int, what: str) -> None:
+        """Refuse what fits into no frame: AMQP does not cut it, and the peer would end the connection."""
+        most = self.frame_max - OVERHEAD
+        if size > most:
+            raise EncodingError(
+                f"{what} {size} bytes, but one frame of this connection holds at most {most} "
+                f"(frame_max is {self.frame_max}); make them shorter, or move what is long to the body"
+            )
 
     def open_channel(self, channel: int) -> None:
         """Client: open a channel; ``ChannelOpened`` follows, or the end of the connection."""

@@ -16,6 +16,8 @@ END: Final = 0xCE
 PROTOCOL_HEADER: Final = b"AMQP\x00\x00\x09\x01"
 #: Bytes of a frame around its payload.
 OVERHEAD: Final = 8
+#: Bytes of a content header before the property flags.
+CONTENT_HEADER_SIZE: Final = 12
 #: What a peer may send before frame sizes are negotiated (section 4.2.3 demands 4096; RabbitMQ itself
 #: sends server properties well below this).
 FRAME_MIN: Final = 4096
@@ -131,7 +133,7 @@ def encode_content(channel: int, method: bytes, properties: bytes, body: bytes, 
         _FRAME.pack(METHOD, channel, len(method)),
         method,
         _END_BYTE,
-        _CONTENT_HEADER.pack(HEADER, channel, 12 + len(properties), _CLASS_BASIC, 0, size),
+        _CONTENT_HEADER.pack(HEADER, channel, CONTENT_HEADER_SIZE + len(properties), _CLASS_BASIC, 0, size),
         properties,
         _END_BYTE,
     ]

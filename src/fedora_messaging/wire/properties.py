@@ -145,8 +145,12 @@ class BasicProperties:
         return f"BasicProperties({shown})"
 
 
-def encode_properties(props: Properties) -> bytes:
+def encode_properties(props: Properties, table: bytes | None = None) -> bytes:
     """Write property flags and values, ready to follow the body size in a content header.
+
+    Args:
+        props: The properties.
+        table: Stands for their headers: a table as it is on the wire, with its length.
 
     Raises:
         EncodingError: A value does not fit its property.
@@ -161,9 +165,9 @@ def encode_properties(props: Properties) -> bytes:
         if props.content_encoding is not None:
             flags |= _CONTENT_ENCODING
             add(encode_shortstr(props.content_encoding))
-        if props.headers is not None:
+        if table is not None or props.headers is not None:
             flags |= _HEADERS
-            add(encode_table(props.headers))
+            add(encode_table(props.headers) if table is None else table)
         if props.delivery_mode is not None:
             flags |= _DELIVERY_MODE
             add(bytes((props.delivery_mode,)))

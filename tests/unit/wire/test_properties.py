@@ -309,3 +309,12 @@ def test_properties_encode_and_decode_themselves() -> None:
     with pytest.raises(WireError):
         properties.decode(b"\x80")
     assert properties == BasicProperties()
+
+
+def test_headers_as_they_are_on_the_wire() -> None:
+    properties = BasicProperties(headers={"n": 1}, message_id="i")
+    table = encode_properties(BasicProperties(headers={"other": "x"}))[2:]
+    assert decode_properties(encode_properties(properties, table)).headers == {"other": "x"}
+    properties.headers = None
+    found = decode_properties(encode_properties(properties, table))
+    assert found == BasicProperties(headers={"other": "x"}, message_id="i")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from ...display import printable
 from ...exceptions import BaseException as LibraryException
-from ...exceptions import ConnectionException, OutboxError
+from ...exceptions import EncodingError, OutboxError
 from ...options import BackoffOptions, OutboxOptions
 from ...wire import methods as m
 from ..backoff import Backoff
@@ -121,7 +121,11 @@ class Outbox:
                     await asyncio.wrap_future(self.store.flushed())
                     await self._look(supervisor)
                 self._note("")
-            except (OutboxError, ConnectionException) as error:
+            except LibraryException as error:
+                self._note(str(error))
+            except Exception as error:
+                # A mistake of ours must not leave the outbox waiting in silence.
+                _log.exception("The outbox %s could not be sent", self.store.name)
                 self._note(str(error))
             await self._pause()
 
@@ -163,6 +167,9 @@ class Outbox:
             most = max(1, _ROWS // len(self._lanes))
             for row in await asyncio.wrap_future(self.store.rows(topic, most)):
                 error = await self._send(supervisor, topic, row)
+                if isinstance(error, EncodingError):
+                    await self._set_aside(topic, row, error)
+                    continue
                 if error is not None:
                     await self._rest(topic, row, error)
                     break
@@ -198,6 +205,18 @@ class Outbox:
             timer.cancel()
             out.abandon()
             out.release()
+
+    async def _set_aside(self, topic: Topic, row: Row, error: Exception) -> None:
+        """Let a message that cannot be sent keep no other waiting."""
+        _log.error(
+            "A message in the outbox %s on topic %s cannot be sent, and is set aside until the program "
+            "starts anew: %s",
+            self.store.name,
+            printable(topic.routing_key),
+            printable(error),
+        )
+        await asyncio.wrap_future(self.store.set_aside(topic, row.id))
+        await asyncio.wrap_future(self.store.failed(row.id, f"{type(error).__name__}: {error}"))
 
     async def _rest(self, topic: Topic, row: Row, error: Exception) -> None:
         """Let a topic wait before its message is offered again."""

@@ -67,6 +67,7 @@ class OutboxStore:
         self._usage_read = 0.0
         self._jobs: SimpleQueue[_Put | int | _Call | None] = SimpleQueue()
         self._sent: list[int] = []
+        self._aside: dict[Topic, set[int]] = {}
         self._closed: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
         self._thread.start()
@@ -105,21 +106,32 @@ class OutboxStore:
         return self._call(read)
 
     def topics(self) -> "Future[list[Topic]]":
-        """Ask for all topics of which there are messages."""
-        return self._call(lambda: [Topic(*row) for row in self._query(table.TOPICS, {})])
+        """Ask for all topics of which there are messages that were not set aside."""
+
+        def read() -> list[Topic]:
+            topics = [Topic(*row) for row in self._query(table.TOPICS, {})]
+            return [topic for topic in topics if topic not in self._aside or self._has_others(topic)]
+
+        return self._call(read)
+
+    def _has_others(self, topic: Topic) -> bool:
+        aside = self._aside[topic]
+        rows = self._query(table.IDS, {**topic._asdict(), "most": len(aside) + 1})
+        return any(number not in aside for (number,) in rows)
 
     def rows(self, topic: Topic, most: int) -> "Future[list[Row]]":
         """Ask for the oldest messages of a topic."""
 
         def read() -> list[Row]:
             # Those that were sent, and could not be removed so far, are not sent again.
-            most_read = most + len(self._sent)
+            aside = self._aside.get(topic, set())
+            most_read = most + len(self._sent) + len(aside)
             rows = self._query(table.ROWS, {**topic._asdict(), "most": most_read})
             return [
                 Row(number, bool(mandatory), bytes(properties), bytes(body))
                 for number, mandatory, properties, body in rows
-                if number not in self._sent
-            ]
+                if number not in self._sent and number not in aside
+            ][:most]
 
         return self._call(read)
 
@@ -131,6 +143,10 @@ class OutboxStore:
                 self._database.run(table.FAILED, {"id": row_id, "error": printable(error)})
 
         return self._call(note)
+
+    def set_aside(self, topic: Topic, row_id: int) -> "Future[None]":
+        """Leave a message out of what is read, as long as this process runs; it stays in the outbox."""
+        return self._call(lambda: self._aside.setdefault(topic, set()).add(row_id))
 
     def lock(self) -> "Future[bool]":
         """Become the only one that sends, or see that one still is."""

@@ -54,6 +54,10 @@ ROWS: Final = (
     f"SELECT id, mandatory, properties, body FROM {NAME} "  # noqa: S608
     "WHERE exchange = :exchange AND routing_key = :routing_key ORDER BY id LIMIT :most"
 )
+IDS: Final = (
+    f"SELECT id FROM {NAME} WHERE exchange = :exchange AND routing_key = :routing_key "  # noqa: S608
+    "ORDER BY id LIMIT :most"
+)
 PROBE: Final = f"SELECT id FROM {NAME} WHERE id < 0"  # noqa: S608
 FAILURES: Final = (
     f"SELECT exchange, routing_key, attempts, error FROM {NAME} "  # noqa: S608
