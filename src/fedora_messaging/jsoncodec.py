@@ -53,7 +53,7 @@ def decode(body: bytes, encoding: str) -> Any:
             pass  # the standard library decides, and its error texts are the compatible ones
         else:
             if _opening(body) > MAX_DEPTH:
-                _check_depth(value, MAX_DEPTH)
+                check_depth(value)
             return value
     return decode_text(_decode_characters(body, encoding))
 
@@ -68,7 +68,7 @@ def decode_text(text: str, max_depth: int = MAX_DEPTH) -> Any:
         value = json.loads(text)
     except RecursionError:
         raise TooDeep from None
-    _check_depth(value, max_depth)
+    check_depth(value, max_depth)
     return value
 
 
@@ -87,7 +87,12 @@ def _opening(body: bytes) -> int:
     return body.count(b"[") + body.count(b"{")
 
 
-def _check_depth(value: Any, max_depth: int) -> None:
+def check_depth(value: Any, max_depth: int = MAX_DEPTH) -> None:
+    """Check that a value nests no deeper than so many arrays and objects.
+
+    Raises:
+        TooDeep: It does.
+    """
     level = [value]
     for _ in range(max_depth):
         below: list[Any] = []

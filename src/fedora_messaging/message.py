@@ -11,11 +11,12 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, Union
 
-from . import config, jsoncodec, schema_utils
+from . import config, jsoncodec, schema_utils, tablejson
 from .display import LIMIT, printable
 from .exceptions import ValidationError
 from .forking import setting_up
 from .validation import validate as _validate
+from .wire.fields import MAX_DEPTH as TABLE_DEPTH
 from .wire.properties import PERSISTENT, BasicProperties, Properties
 
 DEBUG = 10
@@ -550,8 +551,15 @@ def _origin(routing_key: str, properties: Properties) -> str:
 # To and from files
 
 
+#: How deep a line nests: headers may nest deeper than a body, and the line is a level itself.
+_LINE_DEPTH = max(jsoncodec.MAX_DEPTH, TABLE_DEPTH) + 1
+
+
 def dumps(messages: Message | Iterable[Message]) -> str:
     """Write messages as lines of JSON.
+
+    Headers of types that JSON lacks (times, decimals, bytes, floats that are not finite) are written as text,
+    and ``header_types`` tells their types, by JSON pointer; a message without such headers has no such key.
 
     Raises:
         ValidationError: An item is no valid message.
@@ -568,15 +576,18 @@ def _dump(message: Message) -> str:
         message.validate()
     except (SchemaViolation, AttributeError) as error:
         raise ValidationError(error) from error
+    headers, header_types = tablejson.to_json(message._headers)
     data = {
         "topic": message.topic,
-        "headers": message._headers,
+        "headers": headers,
         "id": message.id,
         "body": message.body,
         "queue": message.queue,
         "priority": message.priority,
     }
-    return json.dumps(data, ensure_ascii=False, sort_keys=True)
+    if header_types:
+        data["header_types"] = header_types
+    return tablejson.encodable(json.dumps(data, ensure_ascii=False, sort_keys=True))
 
 
 def loads(serialized_messages: str) -> list[Message]:
@@ -594,8 +605,9 @@ def loads(serialized_messages: str) -> list[Message]:
 
 def _load(line: str) -> Message:
     try:
-        # One level more than a body has: the line's own.
-        data = jsoncodec.decode_text(line, jsoncodec.MAX_DEPTH + 1)
+        data = jsoncodec.decode_text(line, _LINE_DEPTH)
+        if isinstance(data, dict):
+            jsoncodec.check_depth(data.get("body"))
     except ValueError as error:
         raise ValidationError(error) from error
     return load_message(data)
@@ -614,6 +626,11 @@ def load_message(message_dict: Mapping[str, Any]) -> Message:
     except SchemaViolation as error:
         raise ValidationError(error) from error
     headers = message_dict.get("headers", {})
+    if "header_types" in message_dict:
+        try:
+            headers = tablejson.from_json(headers, message_dict["header_types"])
+        except ValueError as error:
+            raise ValidationError(error) from error
     cls = _get_class_from_headers(headers) if _SCHEMA_HEADER in headers else Message
     message = cls(
         body=message_dict["body"],

@@ -18,7 +18,10 @@ def queue_options(command: Command) -> Command:
     """Add the options that say what to consume."""
     for option in (
         click.option("--exchange", help="Bind to this exchange, instead of the configured ones."),
-        click.option("--queue-name", help="Consume this queue, with the settings of the default queue."),
+        click.option(
+            "--queue-name",
+            help="Consume this queue: as configured, or with the settings of the default queue.",
+        ),
         click.option(
             "--routing-key",
             multiple=True,
@@ -41,8 +44,7 @@ def apply_queue_options(
     if app_name:
         conf["client_properties"]["app"] = app_name
     if queue_name:
-        settings = conf["queues"].get("", config.DEFAULTS["queues"][""])
-        conf["queues"] = {queue_name: settings}
+        _choose_queue(conf, queue_name)
     for binding in conf["bindings"]:
         if exchange:
             binding["exchange"] = exchange
@@ -50,6 +52,19 @@ def apply_queue_options(
             binding["queue"] = queue_name
         if routing_key:
             binding["routing_keys"] = tuple(routing_key)
+
+
+def _choose_queue(conf: Any, name: str) -> None:
+    """Leave this queue only: as configured, or with the settings of the default queue."""
+    queues = conf["queues"]
+    if name in queues:
+        settings = queues[name]
+        # The patterns of other queues are not to be bound to one that keeps them.
+        own = [binding for binding in conf["bindings"] if binding.get("queue") == name]
+        conf["bindings"] = own or conf["bindings"]
+    else:
+        settings = queues.get("", config.DEFAULTS["queues"][""])
+    conf["queues"] = {name: settings}
 
 
 def consume_as_told(

@@ -1,15 +1,35 @@
 """``fedora-messaging record``."""
 
+import errno
+import os
+import stat
+import sys
+import threading
 from collections.abc import Sequence
-from typing import TextIO
+from contextlib import ExitStack, redirect_stdout, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, cast
 
 import click
 
+from ..display import explained, printable
 from ..exceptions import HaltConsumer, ValidationError
 from ..message import Message, dumps
 from .consume import queue_options
 from .seams import seam
-from .terminal import Progress
+from .terminal import Progress, log_to_stderr
+
+
+class TextFile(Protocol):
+    """What a recorder writes to, such as a text file."""
+
+    def write(self, text: str, /) -> Any:
+        """Write a text."""
+        ...
+
+    def flush(self) -> Any:
+        """Hand on what was written."""
+        ...
 
 
 class Recorder:
@@ -23,11 +43,13 @@ class Recorder:
         counter: How many messages have been written.
     """
 
-    def __init__(self, limit: int | None, file: TextIO) -> None:
+    def __init__(self, limit: int | None, file: TextFile) -> None:
         self.counter = 0
         self._limit = limit
         self._file = file
         self._progress = Progress("Recording messages", limit)
+        # With a concurrency above 1, messages come in several threads.
+        self._turn = threading.Lock()
 
     def finish_progress(self) -> None:
         """Leave the terminal as it was, with the last state of the progress on it."""
@@ -37,37 +59,128 @@ class Recorder:
         """Write one message; it is in the file before it is acknowledged.
 
         Raises:
-            HaltConsumer: The limit is reached (exit code 0), or the message cannot be written (1).
+            HaltConsumer: The limit is reached (exit code 0), or the message cannot be written (1); what was
+                not written goes back to the queue.
         """
+        with self._turn:
+            if self._is_complete():
+                raise HaltConsumer(exit_code=0, requeue=True)
+            self._write(message)
+            self.counter += 1
+            self._progress.advance()
+            if self._is_complete():
+                raise HaltConsumer(exit_code=0, requeue=False)
+
+    def _is_complete(self) -> bool:
+        return self._limit is not None and self.counter >= self._limit
+
+    def _write(self, message: Message) -> None:
         try:
-            line = dumps(message)
-        except (ValidationError, TypeError) as error:
-            click.echo(f"Unable to save messages to file: {error}")
-            raise HaltConsumer(exit_code=1, requeue=False) from error
-        self._file.write(line)
-        self._file.flush()
-        self.counter += 1
-        self._progress.advance()
-        if self._limit is not None and self.counter >= self._limit:
-            raise HaltConsumer(exit_code=0, requeue=False)
+            self._file.write(dumps(message))
+            self._file.flush()
+        except (ValidationError, TypeError, ValueError, OSError) as error:
+            click.echo(f"Unable to save messages to file: {explained(error)}", err=True)
+            # Version 3.9 acknowledges an invalid message, and invalid ones never come from a queue.
+            requeue = not isinstance(error, ValidationError)
+            reason = "the message goes back to its queue" if requeue else "the message is not valid"
+            raise HaltConsumer(1, reason, requeue) from error
+
+
+class _Lines:
+    """Writes lines, without keeping any of them in memory.
+
+    A line that does not fit on the disk leaves nothing in a regular file, so that the file can be read, and
+    be appended to when there is room again.
+    """
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self._raw = raw
+
+    def write(self, text: str) -> None:
+        """Write a line."""
+        rest = memoryview(text.encode("utf-8"))
+        begin = self._raw.seek(0, os.SEEK_END) if self._raw.seekable() else None
+        try:
+            while rest:
+                written = self._raw.write(rest)
+                # Of a pipe that does not wait, whatever its type says.
+                if cast("int | None", written) is None:
+                    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+                rest = rest[written:]
+        except OSError:
+            if begin is not None:
+                with suppress(OSError):
+                    self._raw.truncate(begin)
+                    self._raw.seek(begin)
+            raise
+
+    def flush(self) -> None:
+        """Do nothing: there is no buffer."""
+
+
+def _open(path: str, append: bool, force: bool) -> BinaryIO:
+    """Open the file for lines at its end, before anything is taken from a queue.
+
+    Raises:
+        click.UsageError: It has a content that nobody has allowed to be touched.
+        click.FileError: It cannot be written.
+    """
+    try:
+        file = Path(path).open("ab", buffering=0)
+        status = os.fstat(file.fileno())
+        # Devices, pipes and empty files have nothing that could be lost.
+        if stat.S_ISREG(status.st_mode) and status.st_size:
+            if force:
+                file.truncate(0)
+            elif not append:
+                file.close()
+                raise click.UsageError(
+                    f"{printable(path)} is not empty: --append adds to it, --force overwrites it"
+                )
+            elif not _ends_with_a_line(path):
+                file.write(b"\n")
+    except OSError as error:
+        raise click.FileError(printable(path), hint=str(error.strerror)) from error
+    return file
+
+
+def _ends_with_a_line(path: str) -> bool:
+    with Path(path).open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
 
 
 @click.command()
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after this many messages.")
+@click.option("--append", is_flag=True, help="Add to FILE, if it has a content.")
+@click.option("--force", is_flag=True, help="Overwrite FILE, if it has a content.")
 @click.option("--app-name", default="recorder", show_default=True, help="Name shown by the broker.")
 @queue_options
-@click.argument("file", type=click.File("w", encoding="utf-8", lazy=True))
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
 def record(
     limit: int | None,
+    append: bool,
+    force: bool,
     app_name: str,
     routing_key: Sequence[str],
     queue_name: str | None,
     exchange: str | None,
-    file: TextIO,
+    file: str,
 ) -> None:
-    """Write the messages that come to FILE, one JSON object per line; "-" writes to standard output."""
-    recorder = Recorder(limit, file)
-    try:
+    """Write the messages that come to FILE, one JSON object per line; "-" writes to standard output.
+
+    A FILE that has a content is left alone, unless --append or --force is given.
+    """
+    if append and force:
+        raise click.UsageError("--append keeps what FILE has, --force does not: give one of them")
+    with ExitStack() as stack:
+        if file == "-":
+            raw: BinaryIO = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
+            # Whoever reads standard output is to find messages there, and nothing else.
+            log_to_stderr(level=None)
+            stack.enter_context(redirect_stdout(sys.stderr))
+        else:
+            raw = stack.enter_context(_open(file, append, force))
+        recorder = Recorder(limit, _Lines(raw))
+        stack.callback(recorder.finish_progress)
         seam("_consume")(exchange, queue_name, routing_key, recorder.collect_message, app_name)
-    finally:
-        recorder.finish_progress()

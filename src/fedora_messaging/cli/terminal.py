@@ -19,13 +19,19 @@ _LONGEST: Final = 1000
 _STYLES: Final = {"ok": "green", "warning": "yellow", "failure": "bold red"}
 
 
-def log_to_stderr(level: int = logging.WARNING) -> None:
-    """Keep log lines out of the answer, which is on standard output, and show those that matter only."""
-    logger = logging.getLogger("fedora_messaging")
-    logger.setLevel(level)
-    for handler in logger.handlers:
-        if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout:
-            handler.setStream(sys.stderr)
+def log_to_stderr(level: int | None = logging.WARNING) -> None:
+    """Keep log lines out of the answer, which is on standard output.
+
+    Args:
+        level: What matters enough to be shown; ``None`` leaves that to the configuration.
+    """
+    if level is not None:
+        logging.getLogger("fedora_messaging").setLevel(level)
+    named = [each for each in logging.root.manager.loggerDict.values() if isinstance(each, logging.Logger)]
+    for logger in (logging.root, *named):
+        for handler in logger.handlers:
+            if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout:
+                handler.setStream(sys.stderr)
 
 
 def counted(number: int, what: str = "message") -> str:
