@@ -755,6 +755,45 @@ def test_delivery_limit(
     assert take(confirming, queue).headers["x-death"][0]["reason"] == "delivery_limit"
 
 
+def test_counts_are_64_bit_integers(channel: BlockingChannel, names: Names, peer: Peer) -> None:
+    """Sections 3.1 and 3.2: clients in Go and Java cast to that type, also in entries of former deaths."""
+    limited, other = names("limited"), names("other")
+    dying = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": other}
+    channel.queue_declare(limited, durable=True, arguments={**QUORUM, **dying})
+    make(channel, other, x_dead_letter_exchange="", x_dead_letter_routing_key=limited)
+    send(channel, limited, b"x", delivery_mode=2)
+    for queue in (limited, other):
+        reject(channel, queue)
+    channel.basic_reject(take(channel, limited).tag)
+    properties = peer.get(limited).property_bytes
+    # Each name, the tag of the type, and the number.
+    one = b"l\0\0\0\0\0\0\0\1"
+    assert properties.count(shortstr("count") + one) == 2
+    assert shortstr("x-delivery-count") + one in properties
+
+
+def test_headers_of_others_keep_their_types(channel: BlockingChannel, names: Names, peer: Peer) -> None:
+    """Section 1.2, field tables: what the broker adds to a message changes no other header."""
+    limited, dying = names("limited"), names("dying")
+    channel.queue_declare(limited, durable=True, arguments=QUORUM)
+    make(channel, dying, x_dead_letter_exchange="", x_dead_letter_routing_key=limited)
+    headers = [
+        shortstr("long") + b"l\0\0\0\0\0\0\0\7",
+        shortstr("byte") + b"b\7",
+        shortstr("short") + b"s\0\7",
+        shortstr("float") + b"f\x3f\x80\0\0",
+        shortstr("list") + b"A\0\0\0\2b\7",
+    ]
+    table_bytes = struct.pack(">I", sum(map(len, headers))) + b"".join(headers)
+    peer.publish(b"x", routing_key=dying, property_bytes=b"\x20\x00" + table_bytes)
+    reject(channel, dying)
+    channel.basic_reject(take(channel, limited).tag)
+    properties = peer.get(limited).property_bytes
+    assert [header for header in headers if header not in properties] == []
+    assert shortstr("x-death") in properties
+    assert shortstr("x-delivery-count") in properties
+
+
 # --- dead-lettering
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..protocol.errors import PRECONDITION_FAILED, ChannelError
 from ..wire import methods as m
-from ..wire.properties import decode_properties, encode_properties
+from ..wire.properties import with_text_property
 from .core.message import Message
 
 if TYPE_CHECKING:
@@ -64,9 +64,8 @@ class Replies:
             return message
         if channel.reply_consumer is None:
             raise ChannelError(PRECONDITION_FAILED, "fast reply consumer does not exist", m.BasicPublish)
-        props = decode_properties(message.properties)
-        props.reply_to = channel.reply_consumer.address
-        return Message(message.exchange, message.routing_key, encode_properties(props), message.body)
+        properties = with_text_property(message.properties, "reply_to", channel.reply_consumer.address)
+        return Message(message.exchange, message.routing_key, properties, message.body)
 
     def deliver(self, message: Message) -> bool:
         """Deliver a message if its routing key is the address of a reply consumer."""

@@ -18,7 +18,8 @@ T      timestamp                   aware ``datetime``; ``int`` beyond what that 
 V      void                        ``None``
 =====  ==========================  ===================================
 
-Writing picks ``t I l d D S x A F T V`` by the Python type. Names of fields and short strings that are not
+Writing picks ``t I l d D S x A F T V`` by the Python type, for an :class:`Int64` always ``l``.
+Names of fields and short strings that are not
 UTF-8 survive a round trip through Python's ``surrogateescape``.
 """
 
@@ -34,6 +35,7 @@ from .errors import SYNTAX_ERROR, WireError, truncated
 #: 128 KB can hold 25 000 levels and exhaust the stack of whoever reads it (PITFALLS P19).
 MAX_DEPTH: Final = 100
 SHORTSTR_MAX: Final = 255
+INT64_MAX: Final = 0x7FFFFFFFFFFFFFFF
 
 _U16 = struct.Struct(">H")
 _U32 = struct.Struct(">I")
@@ -68,6 +70,10 @@ _DECIMAL_TAG: Final = ord("D")
 _VOID: Final = ord("V")
 
 
+class Int64(int):
+    """An integer that is written with 64 bits, however small: some clients expect the type of a header."""
+
+
 def decode_shortstr(data: bytes, offset: int) -> tuple[str, int]:
     """Read a short string; returns it and the offset after it."""
     try:
@@ -89,6 +95,29 @@ def decode_table(data: bytes, offset: int = 0) -> tuple[dict[str, Any], int]:
     """Read a field table with its length; returns it and the offset after it."""
     start, end = _sized(data, offset, len(data), "a field table")
     return _table(data, start, end, MAX_DEPTH), end
+
+
+def split_table(data: bytes, offset: int = 0) -> dict[str, bytes]:
+    """Read a field table with its length, and leave each value encoded as it is.
+
+    Raises:
+        WireError: The table does not decode.
+    """
+    start, end = _sized(data, offset, len(data), "a field table")
+    fields = {}
+    while start < end:
+        name, start = decode_shortstr(data, start)
+        if start >= end:
+            raise truncated("a field of a table")
+        after = _value(data, start, end, MAX_DEPTH)[1]
+        fields[name] = data[start:after]
+        start = after
+    return fields
+
+
+def join_table(fields: Mapping[str, bytes]) -> bytes:
+    """Write a field table of values that are encoded already."""
+    return encode_longstr(b"".join([encode_shortstr(name) + value for name, value in fields.items()]))
 
 
 def _sized(data: bytes, offset: int, limit: int, what: str) -> tuple[int, int]:
@@ -236,6 +265,15 @@ def _encode_table(table: Mapping[str, Any], depth: int) -> bytes:
     return _U32.pack(len(body)) + body
 
 
+def encode_field(name: str, value: Any) -> bytes:
+    """Write the value of a field with its type; the name is for errors.
+
+    Raises:
+        EncodingError: AMQP has no type for it, or nesting is too deep.
+    """
+    return _encode_value(name, value, MAX_DEPTH)
+
+
 def _encode_value(name: str, value: Any, depth: int) -> bytes:
     if value is None:
         return b"V"
@@ -258,9 +296,9 @@ def _encode_value(name: str, value: Any, depth: int) -> bytes:
 
 
 def _encode_int(name: str, value: int) -> bytes:
-    if -0x80000000 <= value <= 0x7FFFFFFF:
+    if -0x80000000 <= value <= 0x7FFFFFFF and not isinstance(value, Int64):
         return _TAGGED_I32.pack(b"I", value)
-    if -0x8000000000000000 <= value <= 0x7FFFFFFFFFFFFFFF:
+    if -0x8000000000000000 <= value <= INT64_MAX:
         return _TAGGED_I64.pack(b"l", value)
     raise EncodingError(f"the integer in field {name!r} does not fit into 64 bits")
 

@@ -1,12 +1,21 @@
 """Content header properties of class basic (AMQP 0-9-1 section 1.8 and 4.2.6.1)."""
 
 import struct
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol, Self
 
 from ..exceptions import EncodingError
 from .errors import SYNTAX_ERROR, WireError, truncated
-from .fields import decode_shortstr, decode_table, encode_shortstr, encode_table
+from .fields import (
+    decode_shortstr,
+    decode_table,
+    encode_field,
+    encode_shortstr,
+    encode_table,
+    join_table,
+    split_table,
+)
 
 _U16 = struct.Struct(">H")
 _U32 = struct.Struct(">I")
@@ -271,6 +280,59 @@ def decode_properties(data: bytes, offset: int = 0) -> BasicProperties:
     if offset != len(data):
         raise WireError(SYNTAX_ERROR, "bytes follow after the last property")
     return props
+
+
+def edit_headers(data: bytes, added: Mapping[str, Any], removed: Collection[str] = ()) -> bytes:
+    """Change some headers; all other headers and properties keep the bytes that they have.
+
+    Args:
+        data: Property flags and values.
+        added: Headers to set.
+        removed: Names of headers to leave out.
+
+    Raises:
+        WireError: The headers do not decode.
+        EncodingError: A header cannot be written.
+    """
+    start, end = _place_of_headers(data)
+    fields = split_table(data, start) if start < end else {}
+    for name in removed:
+        fields.pop(name, None)
+    # Those that are set go behind the others, as RabbitMQ has them.
+    fields = {name: value for name, value in fields.items() if name not in added}
+    fields.update((name, encode_field(name, value)) for name, value in added.items())
+    return _replace_headers(data, join_table(fields))
+
+
+def with_text_property(data: bytes, name: str, value: str | None) -> bytes:
+    """Set or remove one of the properties that are short strings; headers keep the bytes that they have.
+
+    Raises:
+        WireError: The properties do not decode.
+        EncodingError: The value is too long.
+    """
+    start, end = _place_of_headers(data)
+    props = decode_properties(data)
+    props.headers = None
+    setattr(props, name, value)
+    rest = encode_properties(props)
+    return _replace_headers(rest, data[start:end]) if start < end else rest
+
+
+def _place_of_headers(data: bytes) -> tuple[int, int]:
+    """Where the headers are with their length, or where they belong if there are none."""
+    flags = _U16.unpack_from(data)[0]
+    start = 2
+    for flag, _ in _TEXT_BEFORE_HEADERS:
+        if flags & flag:
+            start = _skip_shortstr(data, start)
+    return start, start + 4 + _U32.unpack_from(data, start)[0] if flags & _HEADERS else start
+
+
+def _replace_headers(data: bytes, table: bytes) -> bytes:
+    start, end = _place_of_headers(data)
+    flags = _U16.unpack_from(data)[0] | _HEADERS
+    return b"".join((_U16.pack(flags), data[2:start], table, data[end:]))
 
 
 def _octet(data: bytes, offset: int) -> tuple[int, int]:

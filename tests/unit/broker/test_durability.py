@@ -1,13 +1,16 @@
 """What a broker with a data directory remembers over a restart (BROKER_SPEC section 4.3)."""
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pika
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
+from tests.behaviour.peer import WAIT
+from tests.support.processes import Processes, start_broker
 
 from fedora_messaging.broker import Broker, BrokerError
 
@@ -93,6 +96,149 @@ def test_messages_that_were_out_are_marked_as_redelivered(tmp_path: Path) -> Non
         assert (second[2], second[0].redelivered) == (b"never out", False)
 
 
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    """Runs commands; what still runs after the test is killed."""
+    with Processes(tmp_path) as made:
+        yield made
+
+
+@contextmanager
+def killed(processes: Processes) -> Iterator[BlockingChannel]:
+    """A channel to a broker process that is killed at the end of the block, before anything else happens."""
+    broker, port = start_broker(processes, "--data", "data")
+    connection = pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", port, heartbeat=0))
+    opened = connection.channel()
+    opened.confirm_delivery()
+    yield opened
+    broker.kill()
+    with suppress(pika.exceptions.AMQPConnectionError):
+        connection.close()
+
+
+def take(opened: BlockingChannel, queue: str, count: int) -> list[tuple[bytes, bool]]:
+    """Bodies of the next messages and whether they are marked as redelivered; they stay out."""
+    found: list[tuple[bytes, bool]] = []
+    opened.basic_qos(prefetch_count=count)
+    for method, _, body in opened.consume(queue, inactivity_timeout=WAIT):
+        assert method is not None, f"{found} of {count} have come"
+        found.append((body, method.redelivered))
+        if len(found) == count:
+            break
+    return found
+
+
+def test_messages_that_were_out_when_the_broker_was_killed_are_redelivered(processes: Processes) -> None:
+    bodies = [str(number).encode() for number in range(10)]
+    with killed(processes) as opened:
+        opened.queue_declare("q", durable=True)
+        for body in bodies:
+            opened.basic_publish("", "q", body, persistent())
+        assert take(opened, "q", 6) == [(body, False) for body in bodies[:6]]
+    with killed(processes) as opened:
+        assert take(opened, "q", 10) == [(body, number < 6) for number, body in enumerate(bodies)]
+
+
+def test_what_comes_to_a_drained_queue_was_never_delivered(tmp_path: Path) -> None:
+    with channel(tmp_path) as opened:
+        opened.queue_declare("q", durable=True)
+        for _ in range(5):
+            opened.basic_publish("", "q", b"old", persistent())
+        assert drain(opened, "q") == [b"old"] * 5
+    with channel(tmp_path) as opened:
+        opened.basic_publish("", "q", b"new", persistent())
+    with channel(tmp_path) as opened:
+        assert take(opened, "q", 1) == [(b"new", False)]
+
+
+def test_a_new_queue_knows_nothing_of_one_that_is_gone(tmp_path: Path) -> None:
+    with channel(tmp_path) as opened:
+        opened.queue_declare("old", durable=True)
+        opened.basic_publish("", "old", b"x", persistent())
+        assert drain(opened, "old") == [b"x"]
+        opened.queue_delete("old")
+    with channel(tmp_path) as opened:
+        opened.queue_declare("new", durable=True)
+        opened.basic_publish("", "new", b"x", persistent())
+    with channel(tmp_path) as opened:
+        assert take(opened, "new", 1) == [(b"x", False)]
+
+
+def test_damaged_positions_cost_no_message(tmp_path: Path) -> None:
+    with channel(tmp_path) as opened:
+        opened.queue_declare("q", durable=True)
+        opened.basic_publish("", "q", b"x", persistent())
+    (tmp_path / "delivered.positions").write_bytes(b"\xff" * 80)
+    with channel(tmp_path) as opened:
+        opened.basic_publish("", "q", b"y", persistent())
+    with channel(tmp_path) as opened:
+        assert drain(opened, "q") == [b"x", b"y"]
+
+
+def test_positions_that_cannot_be_written_are_told(tmp_path: Path) -> None:
+    (tmp_path / "delivered.positions").mkdir()
+    with pytest.raises(BrokerError, match=r"delivered\.positions cannot be written"), Broker(data=tmp_path):
+        pass
+
+
+QUORUM = {
+    "x-queue-type": "quorum",
+    "x-delivery-limit": 2,
+    "x-dead-letter-exchange": "",
+    "x-dead-letter-routing-key": "dead",
+}
+
+
+def declare_quorum(opened: BlockingChannel) -> None:
+    opened.queue_declare("q", durable=True, arguments=QUORUM)
+    opened.queue_declare("dead", durable=True)
+    opened.basic_publish("", "q", b"x", persistent())
+
+
+def test_delivery_limit_holds_over_a_restart(tmp_path: Path) -> None:
+    with channel(tmp_path) as opened:
+        declare_quorum(opened)
+        method, _, _ = opened.basic_get("q")
+        opened.basic_nack(method.delivery_tag)
+    with channel(tmp_path) as opened:
+        method, properties, _ = opened.basic_get("q")
+        assert (method.redelivered, properties.headers) == (True, {"x-delivery-count": 1})
+        opened.basic_nack(method.delivery_tag)
+        method, properties, _ = opened.basic_get("q")
+        assert properties.headers == {"x-delivery-count": 2}
+        opened.basic_nack(method.delivery_tag)
+        assert drain(opened, "dead") == [b"x"]
+
+
+def test_message_that_is_out_whenever_the_broker_is_killed_reaches_its_limit(processes: Processes) -> None:
+    """Its count is on disk before the answer to what is declared after the delivery."""
+    with killed(processes) as opened:
+        declare_quorum(opened)
+    for attempt in range(3):
+        with killed(processes) as opened:
+            assert take(opened, "q", 1) == [(b"x", attempt > 0)]
+            opened.exchange_declare(f"e{attempt}", durable=True)
+    with killed(processes) as opened:
+        method, properties, body = opened.basic_get("dead")
+        assert (method.redelivered, body) == (False, b"x")
+        assert properties.headers["x-death"][0]["reason"] == "delivery_limit"
+        assert opened.queue_declare("q", passive=True).method.message_count == 0
+
+
+def test_older_layout_is_brought_up_to_date(tmp_path: Path) -> None:
+    with channel(tmp_path) as opened:
+        declare_quorum(opened)
+    connection = sqlite3.connect(tmp_path / "broker.sqlite")
+    connection.execute("ALTER TABLE queue_message DROP COLUMN deliveries")
+    connection.execute("UPDATE meta SET value = 1 WHERE key = 'version'")
+    connection.commit()
+    connection.close()
+    (tmp_path / "delivered.positions").unlink()
+    for count in (None, {"x-delivery-count": 1}):
+        with channel(tmp_path) as opened:
+            assert opened.basic_get("q")[1].headers == count
+
+
 def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
     with channel(tmp_path) as opened:
         opened.queue_declare("ä €", durable=True)
@@ -102,8 +248,6 @@ def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
 
 
 def test_newer_layout_is_refused(tmp_path: Path) -> None:
-    import sqlite3
-
     with channel(tmp_path):
         pass
     connection = sqlite3.connect(tmp_path / "broker.sqlite")

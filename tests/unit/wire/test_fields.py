@@ -21,12 +21,16 @@ from fedora_messaging.exceptions import EncodingError
 from fedora_messaging.wire.errors import SYNTAX_ERROR, WireError
 from fedora_messaging.wire.fields import (
     MAX_DEPTH,
+    Int64,
     decode_longstr,
     decode_shortstr,
     decode_table,
+    encode_field,
     encode_longstr,
     encode_shortstr,
     encode_table,
+    join_table,
+    split_table,
 )
 
 NOON = datetime(2024, 5, 6, 12, 0, 0, tzinfo=UTC)
@@ -90,6 +94,7 @@ WRITE_ONLY: list[tuple[Any, bytes]] = [
     (NOON.astimezone(timezone(timedelta(hours=5))), b"T" + NOON_SECONDS.to_bytes(8, "big")),
     (Decimal("1.2E+3"), b"D\x00\x00\x00\x04\xb0"),
     ("\ud800", b"S\x00\x00\x00\x03\xed\xa0\x80"),
+    (Int64(1), b"l\x00\x00\x00\x00\x00\x00\x00\x01"),
 ]
 
 
@@ -395,6 +400,32 @@ def test_pamqp_understands_every_type_as_we_do(wire: bytes) -> None:
     theirs = pamqp_decode.field_table(table_of(wire))[1]["n"]
     ours = decode_table(table_of(wire))[0]["n"]
     assert theirs == ours
+
+
+@given(st.binary(max_size=80))
+def test_arbitrary_bytes_are_split_as_they_are_read(content: bytes) -> None:
+    try:
+        table, _ = decode_table(sized(content))
+    except WireError:
+        with pytest.raises(WireError):
+            split_table(sized(content))
+        return
+    fields = split_table(sized(content))
+    assert list(fields) == list(table)
+    assert list(decode_table(join_table(fields))[0]) == list(table)
+
+
+@pytest.mark.parametrize(("value", "wire"), BOTH_WAYS)
+def test_fields_are_split_and_joined_as_they_are(value: Any, wire: bytes) -> None:
+    assert split_table(table_of(wire)) == {"n": wire}
+    assert join_table({"n": wire}) == table_of(wire)
+    assert encode_field("n", value) == wire
+
+
+@pytest.mark.parametrize("content", [b"\x01n", b"\x05n", b"\x01nl\x00"])
+def test_fields_cut_short_are_not_split(content: bytes) -> None:
+    with pytest.raises(WireError):
+        split_table(sized(content))
 
 
 @given(st.binary(max_size=80))

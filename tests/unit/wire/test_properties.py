@@ -27,7 +27,9 @@ from fedora_messaging.wire.properties import (
     BasicProperties,
     PropertyScan,
     decode_properties,
+    edit_headers,
     encode_properties,
+    with_text_property,
 )
 
 # Every property with a value, in the order of the specification; the first has the highest flag.
@@ -246,6 +248,53 @@ def test_arbitrary_bytes_are_read_or_refused_and_the_scan_refuses_no_more(data: 
         return
     scan = PropertyScan(data)
     assert [getattr(scan, name) for name in SCANNED] == [getattr(properties, name) for name in SCANNED]
+
+
+# Changing what is encoded
+
+#: Values of which there are shorter encodings: they must not be encoded anew.
+ODD_TABLE = b"\x00\x00\x00\x14\x01al\x00\x00\x00\x00\x00\x00\x00\x07\x01bb\x01\x01cs\x00\x01"
+
+
+@given(st.sets(st.sampled_from(sorted(EVERY))))
+def test_headers_are_set_beside_any_properties(names: set[str]) -> None:
+    properties, wire = given_properties(names)
+    changed = decode_properties(edit_headers(wire, {"added": 1}))
+    properties.headers = {**(properties.headers or {}), "added": 1}
+    assert changed == properties
+
+
+def test_headers_that_do_not_change_keep_their_bytes() -> None:
+    wire = struct.pack(">H", flag("headers") | flag("priority")) + ODD_TABLE + b"\x05"
+    changed = edit_headers(wire, {"n": 1, "b": "x"}, ("c", "missing"))
+    kept = b"\x01al\x00\x00\x00\x00\x00\x00\x00\x07"
+    assert kept in changed
+    assert decode_properties(changed) == BasicProperties(headers={"a": 7, "n": 1, "b": "x"}, priority=5)
+
+
+def test_headers_that_do_not_decode_are_not_changed() -> None:
+    wire = struct.pack(">H", flag("headers")) + b"\x00\x00\x00\x03\x01a?"
+    with pytest.raises(WireError, match="unknown type"):
+        edit_headers(wire, {"n": 1})
+
+
+def test_header_that_cannot_be_written_is_refused() -> None:
+    with pytest.raises(EncodingError, match="'n'"):
+        edit_headers(ALL, {"n": object()})
+
+
+@pytest.mark.parametrize("value", [None, "another"])
+@pytest.mark.parametrize("others", [set(), {"content_type"}, set(EVERY) - {"expiration"}])
+@pytest.mark.parametrize("present", [True, False])
+def test_text_property_is_set_or_removed(others: set[str], present: bool, value: str | None) -> None:
+    properties, wire = given_properties(others | ({"expiration"} if present else set()))
+    properties.expiration = value
+    assert with_text_property(wire, "expiration", value) == encode_properties(properties)
+
+
+def test_text_property_leaves_the_headers_as_they_are() -> None:
+    wire = struct.pack(">H", flag("headers") | flag("reply_to")) + ODD_TABLE + b"\x01r"
+    assert with_text_property(wire, "reply_to", "to")[2:] == ODD_TABLE + b"\x02to"
 
 
 # The independent codec

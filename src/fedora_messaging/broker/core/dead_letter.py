@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ...wire.errors import WireError
-from ...wire.properties import decode_properties, encode_properties
+from ...wire.fields import INT64_MAX, Int64
+from ...wire.properties import decode_properties, edit_headers, with_text_property
 from .message import Entry, Message
 from .queue import REJECTED, Queue
 
@@ -22,36 +23,32 @@ def make_dead_letter(queue: Queue, entry: Entry, reason: str, now: float) -> Mes
     exchange = queue.arguments.dead_letter_exchange or ""
     key = queue.arguments.dead_letter_routing_key
     try:
-        props = decode_properties(old.properties)
+        headers = decode_properties(old.properties).headers or {}
     except WireError:
         # What cannot be read cannot be added to; it must get away from whoever refuses it nevertheless.
         return Message(exchange, old.routing_key if key is None else key, old.properties, old.body)
-    headers = dict(props.headers or {})
     cc = headers.get("CC")
     routing_keys = [old.routing_key, *(cc if isinstance(cc, list) else [])]
     death: dict[str, Any] = {
-        "count": 1,
+        "count": Int64(1),
         "reason": reason,
         "queue": queue.name,
         "time": datetime.fromtimestamp(int(now), UTC),
         "exchange": old.exchange,
         "routing-keys": routing_keys,
     }
-    if props.expiration is not None:
-        death["original-expiration"] = props.expiration
-        props.expiration = None
-    headers["x-death"] = _with_death(headers.get("x-death"), death)
+    properties = old.properties
+    if old.scan.expiration is not None:
+        death["original-expiration"] = old.scan.expiration
+        properties = with_text_property(properties, "expiration", None)
+    added: dict[str, Any] = {"x-death": _with_death(headers.get("x-death"), death)}
     if "x-first-death-reason" not in headers:
-        headers["x-first-death-reason"] = reason
-        headers["x-first-death-queue"] = queue.name
-        headers["x-first-death-exchange"] = old.exchange
-    if key is None:
-        key = old.routing_key
-    else:
-        headers.pop("CC", None)
-    headers.pop("BCC", None)
-    props.headers = headers
-    return Message(exchange, key, encode_properties(props), old.body)
+        added["x-first-death-reason"] = reason
+        added["x-first-death-queue"] = queue.name
+        added["x-first-death-exchange"] = old.exchange
+    removed = ("BCC",) if key is None else ("CC", "BCC")
+    properties = edit_headers(properties, added, removed)
+    return Message(exchange, old.routing_key if key is None else key, properties, old.body)
 
 
 def _with_death(history: Any, death: dict[str, Any]) -> list[dict[str, Any]]:
@@ -59,11 +56,15 @@ def _with_death(history: Any, death: dict[str, Any]) -> list[dict[str, Any]]:
     rest = []
     for entry in _deaths(history):
         if entry.get("queue") == death["queue"] and entry.get("reason") == death["reason"]:
-            count = entry.get("count")
-            death = {**entry, "count": (count if isinstance(count, int) else 0) + 1, "time": death["time"]}
+            death = {**entry, "count": Int64(min(_count(entry) + 1, INT64_MAX)), "time": death["time"]}
         else:
-            rest.append(entry)
+            rest.append({**entry, "count": Int64(_count(entry))})
     return [death, *rest]
+
+
+def _count(entry: dict[str, Any]) -> int:
+    count = entry.get("count")
+    return count if isinstance(count, int) else 0
 
 
 def is_cycle(message: Message, queue: Queue) -> bool:

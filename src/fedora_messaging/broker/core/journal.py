@@ -48,7 +48,10 @@ class Journal(Protocol):
         ...
 
     def delivered(self, queue: "Queue", entry: "Entry") -> None:
-        """A stored message was sent to a consumer; after a crash it will be marked as redelivered."""
+        """A stored message was sent to a consumer; after a crash it will be marked as redelivered.
+
+        A queue that counts deliveries tells of each, any other queue of those beyond its highest position.
+        """
         ...
 
     def when_durable(self, callback: Callable[[], None]) -> None:

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
 from ...protocol.errors import ACCESS_REFUSED, RESOURCE_LOCKED, ChannelError
+from ...wire.errors import WireError
+from ...wire.fields import Int64
 from ...wire.methods import Method
-from ...wire.properties import decode_properties, encode_properties
+from ...wire.properties import edit_headers
 from .arguments import REJECT_PUBLISH, REJECT_PUBLISH_DLX, QueueArguments
 from .consumer import Consumer, ConsumerSet
 from .journal import Journal
@@ -100,6 +102,11 @@ class Queue:
         """Whether persistent messages are stored."""
         return self.durable and self.owner is None
 
+    @property
+    def counts_deliveries(self) -> bool:
+        """Whether consumers are told how often a message was delivered before."""
+        return self.arguments.queue_type == "quorum"
+
     def check_access(self, owner: object, method: type[Method]) -> None:
         """Refuse other connections than the owner of an exclusive queue.
 
@@ -137,18 +144,36 @@ class Queue:
         self.deliver(entry)
         return True
 
-    def restore(self, entry: Entry) -> None:
-        """Put back a stored message when the broker starts, in order of position."""
+    def resume(self, delivered_position: int) -> None:
+        """Go on after the position that was reached before the broker's restart."""
+        self.delivered_position = self._position = delivered_position
+
+    def restore(self, entry: Entry) -> bool:
+        """Put back a stored message when the broker starts, in order of position.
+
+        Returns:
+            False when it was delivered too often: :meth:`give_up` it once all messages are back.
+        """
         expiry = self._expiry(entry.message)
         if expiry is not None and entry.expires_at is not None:
             # The wall clock may have been ahead when the message came.
             entry.expires_at = min(entry.expires_at, expiry)
         self._position = max(self._position, entry.position)
         self._host.memory.hold(entry.message)
+        if self._is_exhausted(entry):
+            return False
         self._ready.append(entry)
         self._ready_bytes += len(entry.message.body)
-        if entry.expires_at is not None:
-            self._schedule_head()
+        self._schedule_head()
+        return True
+
+    def give_up(self, entry: Entry) -> None:
+        """Refuse a message that was delivered too often."""
+        self._refuse(entry, DELIVERY_LIMIT)
+
+    def _is_exhausted(self, entry: Entry) -> bool:
+        limit = self.arguments.delivery_limit
+        return limit is not None and entry.returns > limit
 
     def _make_entry(self, message: Message) -> Entry:
         self._position += 1
@@ -212,11 +237,13 @@ class Queue:
 
     def properties(self, entry: Entry) -> bytes:
         """Return the properties to send with a message; a quorum queue counts deliveries in them."""
-        if not entry.returns or self.arguments.queue_type != "quorum":
+        if not entry.returns or not self.counts_deliveries:
             return entry.message.properties
-        props = decode_properties(entry.message.properties)
-        props.headers = {**(props.headers or {}), "x-delivery-count": entry.returns}
-        return encode_properties(props)
+        try:
+            return edit_headers(entry.message.properties, {"x-delivery-count": Int64(entry.returns)})
+        except WireError:
+            # Headers that do not decode cannot be added to.
+            return entry.message.properties
 
     def get(self, no_ack: bool) -> Entry | None:
         """Take the head for ``basic.get``."""
@@ -233,8 +260,8 @@ class Queue:
         return entry
 
     def _note_delivery(self, entry: Entry) -> None:
-        if entry.stored and entry.position > self.delivered_position:
-            self.delivered_position = entry.position
+        if entry.stored and (self.counts_deliveries or entry.position > self.delivered_position):
+            self.delivered_position = max(self.delivered_position, entry.position)
             self._host.journal.delivered(self, entry)
 
     def _head(self, fresh: Entry | None = None) -> Entry | None:
@@ -284,9 +311,8 @@ class Queue:
             return
         entry.redelivered = True
         entry.returns += 1
-        limit = self.arguments.delivery_limit
-        if limit is not None and entry.returns > limit:
-            self._refuse(entry, DELIVERY_LIMIT)
+        if self._is_exhausted(entry):
+            self.give_up(entry)
             return
         self._ready.give_back(entry)
         self._ready_bytes += len(entry.message.body)

@@ -13,7 +13,7 @@ from ...protocol.errors import (
 )
 from ...wire import methods as m
 from ...wire.methods import Method
-from ...wire.properties import decode_properties, encode_properties
+from ...wire.properties import edit_headers
 from .arguments import EQUIVALENT, check_equivalent, read_arguments, type_name
 from .dead_letter import is_cycle, make_dead_letter
 from .exchanges import TYPES, Binding, Destination, Exchange
@@ -452,6 +452,5 @@ def _routing_keys(message: Message) -> list[str]:
 
 def _without_bcc(message: Message) -> Message:
     """Build the message as consumers get it."""
-    props = decode_properties(message.properties)
-    props.headers = {name: value for name, value in message.headers.items() if name != "BCC"}
-    return Message(message.exchange, message.routing_key, encode_properties(props), message.body)
+    properties = edit_headers(message.properties, {}, ("BCC",))
+    return Message(message.exchange, message.routing_key, properties, message.body)

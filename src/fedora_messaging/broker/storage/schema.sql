@@ -18,5 +18,6 @@ CREATE TABLE message (
 );
 CREATE TABLE queue_message (
     queue_id INTEGER, position INTEGER, message_id INTEGER, expires_at REAL,
+    deliveries INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (queue_id, position)
 ) WITHOUT ROWID;

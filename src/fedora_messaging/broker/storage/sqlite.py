@@ -23,11 +23,12 @@ from ..core.exchanges import TYPES, Binding, Exchange
 from ..core.message import Entry, Message
 from ..core.queue import Queue
 from ..core.vhost import VirtualHost
+from .positions import DeliveredPositions
 
 _log = logging.getLogger(__name__)
 
 FILE_NAME: Final = "broker.sqlite"
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 #: Work that may gather before publishers are made to wait; about what a commit handles in 0.1 s.
 BACKLOG_HIGH: Final = 8192
 
@@ -39,7 +40,7 @@ class StorageError(Exception):
 class _Window:
     """Work between two commits."""
 
-    __slots__ = ("adds", "callbacks", "delivered", "removes", "statements")
+    __slots__ = ("adds", "callbacks", "delivered", "deliveries", "removes", "statements")
 
     def __init__(self) -> None:
         # Statements about exchanges, queues and bindings; each remembers nothing but itself.
@@ -47,6 +48,8 @@ class _Window:
         self.adds: dict[tuple[int, int], Entry] = {}
         self.removes: list[tuple[int, int, int | None]] = []
         self.delivered: dict[int, int] = {}
+        # How often messages were delivered, of queues that count it.
+        self.deliveries: dict[tuple[int, int], int] = {}
         self.callbacks: list[Callable[[], None]] = []
 
     def __len__(self) -> int:
@@ -78,6 +81,11 @@ class SqliteJournal:
         self._vhost = "/"
         self._message_id = self._scalar("SELECT max(id) FROM message")
         self._queue_id = self._scalar("SELECT max(id) FROM queue")
+        try:
+            self._positions = DeliveredPositions(directory)
+        except OSError as error:
+            self._connection.close()
+            raise StorageError(f"{error.filename} cannot be written: {error.strerror}") from error
         self._thread = threading.Thread(target=self._run, name="broker-storage", daemon=True)
 
     def _scalar(self, query: str) -> int:
@@ -116,6 +124,7 @@ class SqliteJournal:
         """Keep a durable queue."""
         self._queue_id += 1
         queue.stored_id = self._queue_id
+        self._positions.write(queue.stored_id, 0)
         self._do(
             "INSERT INTO queue (id, vhost, name, auto_delete, arguments) VALUES (?, ?, ?, ?, ?)",
             queue.stored_id,
@@ -186,10 +195,15 @@ class SqliteJournal:
                 self._wake.notify()
 
     def delivered(self, queue: Queue, entry: Entry) -> None:
-        """Remember how far a queue has been delivered; written with the next commit."""
-        assert queue.stored_id is not None  # noqa: S101 - only stored queues have stored messages
+        """Remember how far a queue has been delivered; committed with the next commit."""
+        key = _key(queue, entry)
+        # A broker that is killed has no time for a commit.
+        self._positions.write(key[0], queue.delivered_position)
         with self._wake:
-            self._window.delivered[queue.stored_id] = entry.position
+            self._window.delivered[key[0]] = queue.delivered_position
+            if queue.counts_deliveries:
+                self._window.deliveries[key] = entry.returns + 1
+                self._wake.notify()
 
     def when_durable(self, callback: Callable[[], None]) -> None:
         """Call back when everything told before is committed."""
@@ -214,7 +228,7 @@ class SqliteJournal:
                     self._wake.wait()
                 window, self._window = self._window, _Window()
                 self._in_flight = len(window)
-                if self._closing and not window.delivered and not len(window) and not window.callbacks:
+                if self._closing and not (window.delivered or len(window) or window.callbacks):
                     return
             try:
                 self._commit(window)
@@ -226,7 +240,7 @@ class SqliteJournal:
                 self._call(window.callbacks)
 
     def _window_has_work(self) -> bool:
-        return bool(len(self._window) or self._window.callbacks)
+        return bool(len(self._window) or self._window.deliveries or self._window.callbacks)
 
     def _commit(self, window: _Window) -> None:
         connection = self._connection
@@ -241,6 +255,10 @@ class SqliteJournal:
             "UPDATE queue SET delivered_position = max(delivered_position, ?) WHERE id = ?",
             [(position, queue_id) for queue_id, position in window.delivered.items()],
         )
+        connection.executemany(
+            "UPDATE queue_message SET deliveries = ? WHERE queue_id = ? AND position = ?",
+            [(count, *key) for key, count in window.deliveries.items()],
+        )
         connection.execute("COMMIT")
 
     def _write_messages(self, adds: dict[tuple[int, int], Entry]) -> None:
@@ -252,7 +270,7 @@ class SqliteJournal:
             ),
         )
         self._connection.executemany(
-            "INSERT INTO queue_message VALUES (?, ?, ?, ?)",
+            "INSERT INTO queue_message (queue_id, position, message_id, expires_at) VALUES (?, ?, ?, ?)",
             [(*key, entry.message.stored_id, entry.expires_at) for key, entry in adds.items()],
         )
 
@@ -287,6 +305,7 @@ class SqliteJournal:
         if self._thread.ident is not None:
             self._thread.join()
         self._connection.close()
+        self._positions.close()
 
     # Start
 
@@ -327,7 +346,7 @@ class SqliteJournal:
                 arguments=read_arguments(method, vhost.name),
             )
             queue.stored_id = queue_id
-            queue.delivered_position = delivered_position
+            queue.resume(max(delivered_position, self._positions.read(queue_id)))
             vhost.restore_queue(queue)
             queues[queue_id] = queue
         return queues
@@ -346,11 +365,13 @@ class SqliteJournal:
 
     def _load_messages(self, queues: dict[int, Queue]) -> None:
         messages: dict[int, Message] = {}
+        exhausted: list[tuple[Queue, Entry]] = []
         rows = self._connection.execute(
-            "SELECT queue_id, position, message_id, expires_at, exchange, routing_key, properties, body "
+            "SELECT queue_id, position, message_id, expires_at, deliveries, "
+            "exchange, routing_key, properties, body "
             "FROM queue_message JOIN message ON message.id = message_id ORDER BY queue_id, position"
         )
-        for queue_id, position, message_id, expires_at, exchange, key, properties, body in rows:
+        for queue_id, position, message_id, expires_at, deliveries, exchange, key, properties, body in rows:
             queue = queues.get(queue_id)
             if queue is None:
                 continue
@@ -359,14 +380,14 @@ class SqliteJournal:
                 message = messages[message_id] = Message(_text(exchange), _text(key), properties, body)
                 message.stored_id = message_id
             message.placements += 1
-            queue.restore(_restored_entry(queue, message, position, expires_at))
-
-
-def _restored_entry(queue: Queue, message: Message, position: int, expires_at: float | None) -> Entry:
-    entry = Entry(message, position, queue.effective_priority(message), expires_at)
-    entry.stored = True
-    entry.redelivered = position <= queue.delivered_position
-    return entry
+            entry = Entry(message, position, queue.effective_priority(message), expires_at)
+            entry.stored = True
+            entry.returns = deliveries
+            entry.redelivered = position <= queue.delivered_position
+            if not queue.restore(entry):
+                exhausted.append((queue, entry))
+        for queue, entry in exhausted:
+            queue.give_up(entry)
 
 
 def _key(queue: Queue, entry: Entry) -> tuple[int, int]:
@@ -431,6 +452,10 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute("INSERT INTO meta VALUES ('version', ?)", (SCHEMA_VERSION,))
         return
     version = connection.execute("SELECT value FROM meta WHERE key = 'version'").fetchone()[0]
+    if version < SCHEMA_VERSION:
+        # Layout 1 did not count deliveries.
+        connection.execute("ALTER TABLE queue_message ADD COLUMN deliveries INTEGER NOT NULL DEFAULT 0")
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'version'", (SCHEMA_VERSION,))
     if version > SCHEMA_VERSION:
         raise StorageError(
             f"{path} was written by a newer version (layout {version}, this one knows {SCHEMA_VERSION}); "
