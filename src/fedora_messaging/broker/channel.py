@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..protocol.confirms import Unconfirmed
 from ..protocol.errors import (
+    CONTENT_TOO_LARGE,
     NO_ROUTE,
     NOT_ALLOWED,
     NOT_FOUND,
@@ -18,6 +19,7 @@ from ..protocol.errors import (
 from ..protocol.events import ContentReceived
 from ..wire import methods as m
 from ..wire.fields import encode_shortstr
+from ..wire.frames import room_for_properties
 from ..wire.methods import Method
 from ..wire.properties import PERSISTENT, TRANSIENT
 from .accounts import READ, WRITE
@@ -53,12 +55,14 @@ class Channel:
         number: Channel number.
         last_queue: Name of the queue declared last, which an empty name stands for.
         consumers: By tag.
+        room: Most bytes of properties that fit into a frame of the connection.
     """
 
     def __init__(self, session: "Session", number: int) -> None:
         self.session = session
         self.number = number
         self.vhost = session.vhost
+        self.room = room_for_properties(session.machine.frame_max)
         self.last_queue: str | None = None
         self.consumers: dict[str, Consumer] = {}
         self.reply_consumer: ReplyConsumer | None = None
@@ -76,6 +80,7 @@ class Channel:
         self._held: list[bytes | Method] = []
         self._commits = 0
         self._closed = False
+        self._refused = False
 
     # Answers
 
@@ -340,7 +345,11 @@ class Channel:
     def get(self, method: m.BasicGet) -> None:
         """Carry out ``basic.get``."""
         queue = self.usable_queue(method.queue, m.BasicGet)
-        entry = queue.get(method.no_ack)
+
+        def check(head: Entry) -> None:
+            self.check_room(_first_of(queue.name), queue.properties(head, self.room), m.BasicGet)
+
+        entry = queue.get(method.no_ack, check)
         if entry is None:
             self.reply(m.BasicGetEmpty())
             return
@@ -351,18 +360,41 @@ class Channel:
         answer = m.BasicGetOk(
             self._delivery_tag, entry.redelivered, message.exchange, message.routing_key, len(queue)
         )
-        self.session.machine.send_content(self.number, answer.encode(), queue.properties(entry), message.body)
+        properties = queue.properties(entry, self.room)
+        self.session.machine.send_content(self.number, answer.encode(), properties, message.body)
         self.session.flush_soon()
 
     # The outlet of the consumers
 
     def can_take(self) -> bool:
         """Whether anything may be delivered now."""
-        if self._commits or not self.session.can_send():
+        if self._commits or self._refused or not self.session.can_send():
             return False
         return not self._channel_prefetch or self._out_to_consumers < self._channel_prefetch
 
-    def deliver(self, consumer: Consumer, entry: Entry) -> None:
+    def check_room(self, what: str, properties: bytes, method: type[Method]) -> None:
+        """Refuse to send more properties than fit into a frame of the connection.
+
+        Raises:
+            ChannelError: 311.
+        """
+        if len(properties) > self.room:
+            raise self._too_large(what, len(properties), method)
+
+    def _too_large(self, what: str, size: int, method: type[Method]) -> ChannelError:
+        return ChannelError(
+            CONTENT_TOO_LARGE,
+            f"frame_max {self.session.machine.frame_max} of this connection is too small for the "
+            f"{size} bytes of properties of {what}",
+            method,
+        )
+
+    def refuse(self, name: str, size: int) -> None:
+        """Close the channel: a message of a queue does not fit into a frame of the connection."""
+        self._refused = True
+        self.session.fail_soon(self, self._too_large(_first_of(name), size, m.BasicDeliver))
+
+    def deliver(self, consumer: Consumer, entry: Entry, properties: bytes) -> None:
         """Send ``basic.deliver``."""
         self._delivery_tag += 1
         tag = self._delivery_tag
@@ -373,13 +405,16 @@ class Channel:
         self.session.machine.send_content(
             self.number,
             self._encoded_tags[consumer.tag] + _TAG_AND_FLAG.pack(tag, entry.redelivered) + message.address,
-            consumer.queue.properties(entry),
+            properties,
             message.body,
         )
         self.session.flush_soon()
 
     def deliver_reply(self, tag: str, message: Message) -> None:
         """Send a direct reply, which is never acknowledged."""
+        if len(message.properties) > self.room:
+            self.refuse(REPLY_TO, len(message.properties))
+            return
         self._delivery_tag += 1
         method = m.BasicDeliver(tag, self._delivery_tag, False, message.exchange, message.routing_key)
         self.session.machine.send_content(self.number, method.encode(), message.properties, message.body)
@@ -483,6 +518,10 @@ class Channel:
         for consumer in consumers.values():
             if not consumer.queue.deleted:
                 consumer.queue.consumer_left()
+
+
+def _first_of(queue: str) -> str:
+    return f"the first message of queue '{queue}'"
 
 
 def _check_expiration(text: str) -> None:

@@ -58,13 +58,14 @@ class Replies:
         """Put the channel's real address into a request.
 
         Raises:
-            ChannelError: 406 when the channel has no reply consumer.
+            ChannelError: 406 when the channel has no reply consumer, 311 when the address does not fit.
         """
         if message.scan.reply_to != REPLY_TO:
             return message
         if channel.reply_consumer is None:
             raise ChannelError(PRECONDITION_FAILED, "fast reply consumer does not exist", m.BasicPublish)
         properties = with_text_property(message.properties, "reply_to", channel.reply_consumer.address)
+        channel.check_room("the request", properties, m.BasicPublish)
         return Message(message.exchange, message.routing_key, properties, message.body)
 
     def deliver(self, message: Message) -> bool:

@@ -18,6 +18,7 @@ from ..protocol import sasl
 from ..protocol.connection import Connection, Limits
 from ..transport.link import Link
 from ..transport.tls import ServerTLSOptions, server_context
+from ..wire.frames import room_for_properties
 from .accounts import Accounts
 from .alarms import Alarms, ResourceLimits
 from .clock import Clock
@@ -237,7 +238,8 @@ class Server:
         self._journal.start()
 
     def _make_vhost(self, journal: Journal, timers: Timers) -> VirtualHost:
-        return VirtualHost("/", self.clock, journal, timers.schedule, self._memory, time.time)
+        room = room_for_properties(self.limits.frame_max)
+        return VirtualHost("/", self.clock, journal, timers.schedule, self._memory, time.time, room)
 
     def catch_up(self) -> None:
         """Do what is due before anything else is done."""

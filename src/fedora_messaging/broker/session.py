@@ -252,6 +252,16 @@ class Session:
         self._drop_channel(number)
         self.machine.close_channel(number, error.reply_code, error.reply_text, error.method)
 
+    def fail_soon(self, channel: Channel, error: ChannelError) -> None:
+        """Close a channel with an error once what is being acted on is done."""
+
+        def fail() -> None:
+            if self._channels.get(channel.number) is channel:
+                self._close_channel(channel.number, error)
+                self.flush_soon()
+
+        self.call_soon(fail)
+
     def _drop_channel(self, number: int) -> None:
         channel = self._channels.pop(number, None)
         if channel is not None:

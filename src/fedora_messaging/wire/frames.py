@@ -16,7 +16,7 @@ END: Final = 0xCE
 PROTOCOL_HEADER: Final = b"AMQP\x00\x00\x09\x01"
 #: Bytes of a frame around its payload.
 OVERHEAD: Final = 8
-#: Bytes of a content header before the property flags.
+#: Bytes of a content header before the property flags: class, weight and size of the body.
 CONTENT_HEADER_SIZE: Final = 12
 #: What a peer may send before frame sizes are negotiated (section 4.2.3 demands 4096; RabbitMQ itself
 #: sends server properties well below this).
@@ -118,13 +118,18 @@ def encode_method(channel: int, payload: bytes) -> bytes:
     return b"".join((_FRAME.pack(METHOD, channel, len(payload)), payload, _END_BYTE))
 
 
+def room_for_properties(frame_max: int) -> int:
+    """How many bytes of property flags and values fit into a frame: they are never split."""
+    return frame_max - OVERHEAD - CONTENT_HEADER_SIZE
+
+
 def encode_content(channel: int, method: bytes, properties: bytes, body: bytes, frame_max: int) -> bytes:
     """Write a method with its content header and body frames as one buffer.
 
     Args:
         channel: Channel number.
         method: Payload of the method frame.
-        properties: Property flags and values.
+        properties: Property flags and values, at most what :func:`room_for_properties` says.
         body: May be empty, then no body frame follows.
         frame_max: Negotiated size that no frame exceeds.
     """

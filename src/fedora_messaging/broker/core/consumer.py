@@ -9,14 +9,27 @@ if TYPE_CHECKING:
 
 
 class Outlet(Protocol):
-    """A channel as consumers see it."""
+    """A channel as consumers see it.
+
+    Attributes:
+        room: Most bytes of properties that it can send.
+    """
+
+    room: int
 
     def can_take(self) -> bool:
         """Whether anything may be delivered now: the socket is writable, the channel's limit not reached."""
         ...
 
-    def deliver(self, consumer: "Consumer", entry: "Entry") -> None:
-        """Send a message. Unless the consumer is ``no_ack`` it stays out until it is settled."""
+    def deliver(self, consumer: "Consumer", entry: "Entry", properties: bytes) -> None:
+        """Send a message with these properties.
+
+        Unless the consumer is ``no_ack`` it stays out until it is settled.
+        """
+        ...
+
+    def refuse(self, name: str, size: int) -> None:
+        """A message for it has more bytes of properties than it has room for: it takes nothing any more."""
         ...
 
     def consumer_cancelled(self, consumer: "Consumer") -> None:

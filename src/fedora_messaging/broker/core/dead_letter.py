@@ -10,14 +10,18 @@ from .message import Entry, Message
 from .queue import REJECTED, Queue
 
 
-def make_dead_letter(queue: Queue, entry: Entry, reason: str, now: float) -> Message:
+def make_dead_letter(queue: Queue, entry: Entry, reason: str, now: float, room: int) -> Message:
     """Build the message to publish to the queue's dead-letter exchange.
+
+    When the properties would not fit into a frame, the older half of the history of deaths is left out, again
+    and again if need be, and at last all of it.
 
     Args:
         queue: The queue that refuses it; it has a dead-letter exchange.
         entry: The message.
         reason: ``rejected``, ``expired``, ``maxlen`` or ``delivery_limit``.
         now: Seconds since 1970.
+        room: Most bytes of properties.
     """
     old = entry.message
     exchange = queue.arguments.dead_letter_exchange or ""
@@ -41,14 +45,21 @@ def make_dead_letter(queue: Queue, entry: Entry, reason: str, now: float) -> Mes
     if old.scan.expiration is not None:
         death["original-expiration"] = old.scan.expiration
         properties = with_text_property(properties, "expiration", None)
-    added: dict[str, Any] = {"x-death": _with_death(headers.get("x-death"), death)}
+    added: dict[str, Any] = {}
     if "x-first-death-reason" not in headers:
         added["x-first-death-reason"] = reason
         added["x-first-death-queue"] = queue.name
         added["x-first-death-exchange"] = old.exchange
     removed = ("BCC",) if key is None else ("CC", "BCC")
-    properties = edit_headers(properties, added, removed)
-    return Message(exchange, old.routing_key if key is None else key, properties, old.body)
+    history = _with_death(headers.get("x-death"), death)
+    while history:
+        edited = edit_headers(properties, {"x-death": history, **added}, removed)
+        if len(edited) <= room:
+            break
+        history = history[: len(history) // 2]
+    else:
+        edited = edit_headers(properties, {}, removed)
+    return Message(exchange, old.routing_key if key is None else key, edited, old.body)
 
 
 def _with_death(history: Any, death: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """A queue: messages that are ready, messages that are out, and consumers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
 from ...protocol.errors import ACCESS_REFUSED, RESOURCE_LOCKED, ChannelError
@@ -220,36 +220,55 @@ class Queue:
         Args:
             fresh: Has just come: with a time to live of 0 it may be sent now, and only now.
         """
-        while self._head(fresh) is not None:
+        while (entry := self._head(fresh)) is not None:
             consumer = self.consumers.next()
             if consumer is None:
                 break
-            entry = self._take_ready()
+            outlet = consumer.outlet
+            properties = self.properties(entry, outlet.room)
+            if len(properties) > outlet.room:
+                outlet.refuse(self.name, len(properties))
+                continue
+            self._take_ready()
             self._note_delivery(entry)
             if consumer.no_ack:
                 self._forget(entry)
             else:
                 self.unacked += 1
                 consumer.unacked += 1
-            consumer.outlet.deliver(consumer, entry)
+            outlet.deliver(consumer, entry, properties)
         self._drop_head()
         self._schedule_head()
 
-    def properties(self, entry: Entry) -> bytes:
-        """Return the properties to send with a message; a quorum queue counts deliveries in them."""
+    def properties(self, entry: Entry, room: int) -> bytes:
+        """Return the properties to send with a message; a quorum queue counts deliveries in them.
+
+        Args:
+            entry: The message.
+            room: Most bytes that can be sent: a count that does not fit beside the others is left out.
+        """
         if not entry.returns or not self.counts_deliveries:
             return entry.message.properties
         try:
-            return edit_headers(entry.message.properties, {"x-delivery-count": Int64(entry.returns)})
+            counted = edit_headers(entry.message.properties, {"x-delivery-count": Int64(entry.returns)})
         except WireError:
             # Headers that do not decode cannot be added to.
             return entry.message.properties
+        return counted if len(counted) <= room else entry.message.properties
 
-    def get(self, no_ack: bool) -> Entry | None:
-        """Take the head for ``basic.get``."""
+    def get(self, no_ack: bool, check: Callable[[Entry], None] | None = None) -> Entry | None:
+        """Take the head for ``basic.get``.
+
+        Args:
+            no_ack: It counts as settled.
+            check: Is called with the head before it is taken; if it raises, the head stays.
+        """
         self.touch()
-        if self._head() is None:
+        head = self._head()
+        if head is None:
             return None
+        if check is not None:
+            check(head)
         entry = self._take_ready()
         self._note_delivery(entry)
         if no_ack:

@@ -12,6 +12,7 @@ from ...protocol.errors import (
     ChannelError,
 )
 from ...wire import methods as m
+from ...wire.frames import room_for_properties
 from ...wire.methods import Method
 from ...wire.properties import edit_headers
 from .arguments import EQUIVALENT, check_equivalent, read_arguments, type_name
@@ -44,6 +45,7 @@ class VirtualHost:
         schedule: Calls a queue's ``on_time`` at a time.
         memory: Counts what messages take.
         wall: Returns the time that messages are stamped with, by default ``clock``.
+        room: Most bytes of properties that a dead letter may have.
     """
 
     def __init__(
@@ -54,10 +56,12 @@ class VirtualHost:
         schedule: Callable[[Queue, float], None],
         memory: MemoryUse | None = None,
         wall: Callable[[], float] | None = None,
+        room: int = room_for_properties(131072),
     ) -> None:
         self.name = name
         self.clock = clock
         self.wall = wall or clock
+        self.room = room
         self.journal = journal
         self.schedule = schedule
         self.memory = memory or MemoryUse()
@@ -402,7 +406,7 @@ class VirtualHost:
         exchange = self.exchanges.get(name) if name is not None else None
         if exchange is None:
             return
-        message = make_dead_letter(queue, entry, reason, self.wall())
+        message = make_dead_letter(queue, entry, reason, self.wall(), self.room)
         for target in self._route(exchange, message, _routing_keys(message)):
             if not is_cycle(message, target):
                 target.publish(message)
