@@ -210,6 +210,21 @@ def test_delivery_limit_holds_over_a_restart(tmp_path: Path) -> None:
         assert drain(opened, "dead") == [b"x"]
 
 
+def test_message_at_its_limit_is_given_up_at_the_start(tmp_path: Path) -> None:
+    """As if the broker had been killed during the last delivery."""
+    with channel(tmp_path) as opened:
+        declare_quorum(opened)
+    connection = sqlite3.connect(tmp_path / "broker.sqlite")
+    connection.execute("UPDATE queue_message SET deliveries = 3")
+    connection.commit()
+    connection.close()
+    with channel(tmp_path) as opened:
+        assert drain(opened, "q") == []
+        assert drain(opened, "dead") == [b"x"]
+    with channel(tmp_path) as opened:
+        assert drain(opened, "dead") == []
+
+
 def test_message_that_is_out_whenever_the_broker_is_killed_reaches_its_limit(processes: Processes) -> None:
     """Its count is on disk before the answer to what is declared after the delivery."""
     with killed(processes) as opened:
