@@ -202,9 +202,11 @@ class Link(asyncio.Protocol):
             self._timer = self._loop.call_at(deadline, self._on_timer)
 
     def _on_timer(self) -> None:
-        self._timer = None
-        self._guarded(self._act_on_time)
+        # A process that was suspended first takes what came meanwhile, which the loop does at the end of its
+        # next turn: a peer whose bytes wait has not been silent.
+        self._loop.call_soon(self._loop.call_soon, self._guarded, self._act_on_time)
 
     def _act_on_time(self) -> None:
+        self._timer = None
         self.machine.handle_timeout(self._loop.time())
         self._dispatch()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pika
 import pytest
-from tests.behaviour.peer import WAIT
+from tests.behaviour.peer import WAIT, Peer
 from tests.behaviour.support import eventually
 from tests.support.processes import Processes, start_broker
 
@@ -18,6 +18,7 @@ from fedora_messaging.broker.core.journal import NoJournal
 from fedora_messaging.broker.core.message import Message
 from fedora_messaging.broker.core.vhost import VirtualHost
 from fedora_messaging.broker.server import Timers
+from fedora_messaging.wire.frames import HEARTBEAT_FRAME
 from fedora_messaging.wire.methods import QueueDeclare
 from fedora_messaging.wire.properties import BasicProperties, encode_properties
 
@@ -188,6 +189,18 @@ def test_p41_broker_that_was_suspended_acts_in_order(processes: Processes) -> No
         assert bodies(channel, "dead", 4) == [b"0", b"1", b"2", b"sent meanwhile"]
         with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="no queue 'q'"):
             asking.queue_declare("q", passive=True)
+
+
+def test_p41_heartbeats_that_came_while_the_broker_was_suspended_count(processes: Processes) -> None:
+    broker, port = start_broker(processes)
+    with Peer(f"amqp://127.0.0.1:{port}") as peer:
+        peer.login(heartbeat=1).open_channel()
+        broker.signal(signal.SIGSTOP)
+        for _ in range(5):
+            time.sleep(0.5)  # Two intervals and more, that the broker does not see pass.
+            peer.write(HEARTBEAT_FRAME)
+        broker.signal(signal.SIGCONT)
+        peer.roundtrip()
 
 
 @pytest.fixture
