@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from . import config
 from .client.consumer import Consumer
-from .client.delivery import Action, Raw, receive_aside
+from .client.delivery import Action, Raw, is_large, receive, receive_aside
 from .client.group import ConsumerGroup
 from .client.hooks import Hooks
 from .client.inbox import Inbox
@@ -393,6 +393,7 @@ class Subscription:
         self._starting: asyncio.Task[None] | None = None
         self._closed = False
         self._last: Delivery | None = None
+        self._receiving: dict[Raw, asyncio.Task[Message | str]] = {}
 
     @property
     def queue_name(self) -> str:
@@ -442,13 +443,29 @@ class Subscription:
                 await self._ended()
                 raise StopAsyncIteration
             if self._consumer.is_stale(raw):
+                self._receiving.pop(raw, None)
                 continue
-            message = await receive_aside(raw, self._consumer.stats)
+            message = await self._receive(raw)
             if isinstance(message, str):
                 self._consumer.report(raw, (Action.REFUSE, None))
                 continue
             self._last = Delivery(message, raw, self._consumer)
             return self._last
+
+    async def _receive(self, raw: Raw) -> Message | str:
+        """Build the message; a caller that is cancelled meanwhile leaves the delivery to the next one."""
+        if not is_large(raw):
+            return receive(raw, self._consumer.stats)
+        work = self._receiving.get(raw)
+        if work is None:
+            work = self._receiving[raw] = asyncio.create_task(receive_aside(raw, self._consumer.stats))
+        try:
+            message = await asyncio.shield(work)
+        except asyncio.CancelledError:
+            self._inbox.put_back(raw)
+            raise
+        del self._receiving[raw]
+        return message
 
     async def _ended(self) -> None:
         try:

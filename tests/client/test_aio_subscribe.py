@@ -566,3 +566,70 @@ def test_what_fits_into_no_frame_is_told_and_costs_no_connection(
                 pass
 
     run(main())
+
+
+async def plain_next(subscription: aio.Subscription) -> aio.Delivery:
+    return await anext(subscription)
+
+
+async def next_within(subscription: aio.Subscription) -> aio.Delivery:
+    async with asyncio.timeout(WAIT):
+        return await anext(subscription)
+
+
+async def next_by_wait_for(subscription: aio.Subscription) -> aio.Delivery:
+    return await asyncio.wait_for(anext(subscription), WAIT)
+
+
+@pytest.mark.parametrize("size", [10, 70_000, 300_000])
+@pytest.mark.parametrize("others", [0, 1])
+@pytest.mark.parametrize("next_of", [plain_next, next_within, next_by_wait_for])
+def test_p38_cancelled_wait_loses_no_delivery(
+    broker: Broker, admin: Admin, queue: str, size: int, others: int, next_of: Any
+) -> None:
+    """Cancelled after any number of turns of the loop; with prefetch 1 a lost delivery makes it deaf."""
+
+    async def main() -> None:
+        found, cancelled = [], 0
+        async with aio.connect(broker.url) as bus:
+            async with bus.subscribe(queue=queue, prefetch=1, auto_ack=False) as subscription:
+                inbox = subscription._inbox
+                for turns in range(25):
+                    await bus.publish(message(queue, turns, padding="x" * size))
+                    await soon(lambda: inbox._raws)
+                    waits = [asyncio.ensure_future(next_of(subscription)) for _ in range(1 + others)]
+                    for _ in range(turns):
+                        await asyncio.sleep(0)
+                    waits[0].cancel()
+                    await asyncio.wait(waits[:1])
+                    cancelled += waits[0].cancelled()
+                    if not waits[0].cancelled():
+                        delivery = waits[0].result()
+                    elif others:
+                        delivery = await waits[1]
+                    else:
+                        delivery = await asyncio.wait_for(anext(subscription), WAIT)
+                    found.append(delivery.message)
+                    assert not delivery.redelivered
+                    for wait in waits:
+                        wait.cancel()
+                    await asyncio.wait(waits)
+                    await delivery.ack()
+                assert subscription._consumer.stats.received == 25
+        assert numbers(found) == list(range(25))
+        assert cancelled
+
+    run(main())
+
+
+def test_all_who_wait_for_deliveries_get_one(broker: Broker, queue: str) -> None:
+    async def main() -> None:
+        async with aio.connect(broker.url) as bus, bus.subscribe(queue=queue, auto_ack=False) as subscription:
+            waits = [asyncio.ensure_future(anext(subscription)) for _ in range(3)]
+            await soon(lambda: subscription._consumer.connected)
+            await publish(bus, queue, 0, 1, 2)
+            async with asyncio.timeout(WAIT):
+                found = await asyncio.gather(*waits)
+            assert sorted(numbers([one.message for one in found])) == [0, 1, 2]
+
+    run(main())

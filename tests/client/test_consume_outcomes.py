@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import threading
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from tests.behaviour.support import Names
 
+    from fedora_messaging.config import LazyConfig
     from fedora_messaging.message import Message
 
     Make = Callable[..., Consuming]
@@ -392,3 +394,83 @@ def test_prefetch_bounds_what_is_out(
             release.set()
         eventually(lambda: len(begun) == 8)
     assert admin.ready(queue) == 0
+
+
+async def swallow_own_cancellation() -> None:
+    """What some time-outs do: cancel the task that runs them, and go on."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)
+
+
+async def cancel_on_return() -> None:
+    """The cancellation comes at the next wait, when the callback is over."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+
+
+async def await_cancelled_task() -> None:
+    """Ends by a CancelledError that is meant for another task."""
+    task = asyncio.create_task(asyncio.sleep(60))
+    task.cancel()
+    await task
+
+
+POLICIES: list[dict[str, Any]] = [{}, {"concurrency": 2}, {"ordering_key": "topic"}]
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=["plain", "concurrent", "ordered"])
+@pytest.mark.parametrize("leave", [swallow_own_cancellation, cancel_on_return])
+def test_p37_cancellations_of_one_callback_end_no_other(
+    admin: Admin, queue: str, consuming: Make, settings: LazyConfig, leave: Any, policy: dict[str, Any]
+) -> None:
+    """And one that ends by a CancelledError of its own ends consuming, visibly."""
+    settings["consumer"] = policy
+    recorder = Recorder()
+    counts = []
+
+    async def callback(received: Message) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        counts.append(task.cancelling())
+        async with asyncio.timeout(60):
+            await asyncio.sleep(0)
+        recorder(received)
+        if received.body["number"] < 4:
+            await leave()
+        else:
+            await await_cancelled_task()
+
+    publish(admin, queue, *range(5))
+    with consuming(callback, **plan(queue)) as running:
+        error = running.ended()
+    assert isinstance(error, RuntimeError)
+    assert sorted(recorder.numbers) == [0, 1, 2, 3, 4]
+    assert set(counts) == {0}
+    eventually(lambda: admin.ready(queue) == 1)
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=["plain", "concurrent", "ordered"])
+def test_p37_worker_that_is_cancelled_ends_consuming(
+    broker: Broker, admin: Admin, queue: str, settings: LazyConfig, policy: dict[str, Any], service: None
+) -> None:
+    """By a time-out that a callback left behind, for example: a consumer without a worker would be deaf."""
+    settings["consumer"] = policy
+
+    async def callback(_received: Message) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().call_later(0.05, task.cancel)
+
+    publish(admin, queue, 1)
+    with AioConsuming(broker.url, callback, **plan(queue)) as running:
+        assert isinstance(running.ended(), RuntimeError)
+    assert admin.ready(queue) == 0
+    if not policy:
+        # With a policy `api.consume` has a task for each call.
+        publish(admin, queue, 2)
+        with Consuming(callback, **plan(queue)) as other:
+            assert isinstance(other.ended(), RuntimeError)

@@ -4,7 +4,8 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 
 from ..display import printable
 from ..exceptions import (
@@ -179,7 +180,7 @@ class Consumer:
         # In a stream all messages wait always; and beside a single active consumer the others have none.
         silent = self._stream is not None or self.queue.arguments.get("x-single-active-consumer")
         if self._options.watchdog and not silent:
-            self._watching = self._loop.create_task(self._watch.run())
+            self._watching = self._begin(self._watch.run())
 
     async def extend(
         self, connection: Connection, queue: QueueOptions, bindings: Sequence[BindingOptions]
@@ -264,7 +265,7 @@ class Consumer:
         if self._options.resubscribe:
             self.resubscribe("it was canceled by the broker")
         elif self._in_flight:
-            self._asking = self._loop.create_task(self._find_out_why_canceled())
+            self._asking = self._begin(self._find_out_why_canceled())
         else:
             self._end_canceled()
 
@@ -315,7 +316,7 @@ class Consumer:
 
     def _reopen_soon(self, connection: Connection) -> "asyncio.Future[None]":
         tried: asyncio.Future[None] = self._loop.create_future()
-        self._reopening = self._loop.create_task(self._reopen(connection, tried))
+        self._reopening = self._begin(self._reopen(connection, tried))
         self._reopening.add_done_callback(lambda _task: _resolve(tried))
         return tried
 
@@ -412,6 +413,24 @@ class Consumer:
 
     # The end
 
+    def fail(self, error: BaseException) -> None:
+        """Stop because of an error that belongs to no delivery; nothing if it is stopping already."""
+        if self._stopping is None and not self.result.done():
+            _log.error("%r cannot go on", self, exc_info=error)
+            self._end(error)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Do something beside; an error that it did not foresee must not leave the consumer deaf."""
+
+        def ended(task: "asyncio.Task[None]") -> None:
+            error = None if task.cancelled() else task.exception()
+            if error is not None:
+                self.fail(error)
+
+        task = self._loop.create_task(work)
+        task.add_done_callback(ended)
+        return task
+
     def _end(self, error: BaseException) -> None:
         """Stop because of an error."""
         if isinstance(error, StopIteration | asyncio.CancelledError | GeneratorExit):
@@ -439,7 +458,12 @@ class Consumer:
         for task in (self._watching, self._reopening, self._asking):
             if task is not None:
                 task.cancel()
-        await self._let_callbacks_end()
+        try:
+            await self._let_callbacks_end()
+        except Exception as error:
+            # Whoever waits for the end is to be told of it all the same.
+            _log.exception("The callbacks of %r have not ended well", self)
+            self._error = self._error or error
         self._send_ack()
         channel, self._channel = self._channel, None
         if channel is not None and channel.is_open:

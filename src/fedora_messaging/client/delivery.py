@@ -95,9 +95,14 @@ ACKED: Final[Verdict] = (Action.ACK, None)
 REFUSED: Final[Verdict] = (Action.REFUSE, None)
 
 
+def is_large(raw: Raw) -> bool:
+    """Whether to build the message may take so long that an event loop should not do it."""
+    return raw.body is not None and len(raw.body) > _LARGE
+
+
 async def receive_aside(raw: Raw, stats: ConsumerStats) -> Message | str:
     """As :func:`receive`, but what may take long is done in a thread, for callers in an event loop."""
-    if raw.body is not None and len(raw.body) > _LARGE:
+    if is_large(raw):
         return await asyncio.to_thread(receive, raw, stats)
     return receive(raw, stats)
 

@@ -16,7 +16,7 @@ class Inbox:
 
     def __init__(self) -> None:
         self._raws: deque[Raw] = deque()
-        self._arrival: asyncio.Future[None] | None = None
+        self._news = asyncio.Event()
         self._finished = False
 
     def start(self) -> None:
@@ -25,7 +25,13 @@ class Inbox:
     def put(self, raw: Raw) -> None:
         """Add a delivery."""
         self._raws.append(raw)
-        self._wake()
+        self._news.set()
+
+    def put_back(self, raw: Raw) -> None:
+        """Give a delivery back, to be the next one that is taken."""
+        if not self._finished:
+            self._raws.appendleft(raw)
+            self._news.set()
 
     async def finish(self) -> None:
         """Give nothing out any more."""
@@ -35,20 +41,19 @@ class Inbox:
         """Give nothing out any more."""
         self._finished = True
         self._raws.clear()
-        self._wake()
+        self._news.set()
 
     def abandon(self) -> None:
         """Nothing runs here."""
 
     async def take(self) -> Raw | None:
-        """Return the next delivery, waiting for it; ``None`` when there will be no more."""
+        """Return the next delivery, waiting for it; ``None`` when there will be no more.
+
+        Several tasks may wait at once, and each may be cancelled: a delivery is taken by one that returns it.
+        """
         while not self._raws:
             if self._finished:
                 return None
-            self._arrival = asyncio.get_running_loop().create_future()
-            await self._arrival
+            self._news.clear()
+            await self._news.wait()
         return self._raws.popleft()
-
-    def _wake(self) -> None:
-        if self._arrival is not None and not self._arrival.done():
-            self._arrival.set_result(None)

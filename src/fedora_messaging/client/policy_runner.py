@@ -18,7 +18,14 @@ from .dedupe import SeenMessages
 from .delivery import ACKED, REFUSED, Action, Raw, Verdict, receive_aside
 from .outcome import raised, succeeded
 from .redelivery import Redelivery
-from .runners import CallbackRunner, is_coroutine_callback, is_torn_down
+from .runners import (
+    CallbackRunner,
+    cancellations,
+    forget_cancellations,
+    is_coroutine_callback,
+    is_torn_down,
+    watch,
+)
 
 if TYPE_CHECKING:
     from .consumer import Consumer
@@ -70,7 +77,7 @@ class PolicyRunner(CallbackRunner):
         seen: SeenMessages | None,
         pauses: Sequence[float] = _PAUSES,
     ) -> None:
-        super().__init__(callback, consumer.stats, consumer.report, consumer.is_stale)
+        super().__init__(callback, consumer.stats, consumer.report, consumer.is_stale, consumer.fail)
         self._is_coroutine = is_coroutine_callback(callback)
         self._consumer = consumer
         self._options = options
@@ -97,8 +104,12 @@ class PolicyRunner(CallbackRunner):
     def start(self) -> None:
         """Begin."""
         self._workers = [asyncio.create_task(self._work()) for _ in range(self._options.concurrency)]
+        workers = [*self._workers]
         if self._options.ordering_key is not None:
             self._reader = asyncio.create_task(self._read(self._options.ordering_key))
+            workers.append(self._reader)
+        for worker in workers:
+            watch(worker, lambda: self._stopping, self._fail)
 
     def put(self, raw: Raw) -> None:
         """Process a delivery when its turn comes."""
@@ -197,12 +208,15 @@ class PolicyRunner(CallbackRunner):
             self._stats.duplicates += 1
             _log.info("Message id %r was processed before; it is acknowledged", message.id)
             return ACKED
+        before = cancellations()
         try:
             await caller.call(self._callback, self._is_coroutine, message)
         except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) and is_torn_down():
+            if isinstance(error, asyncio.CancelledError) and is_torn_down(before):
                 raise
+            await forget_cancellations(before)
             return await self._failed(job, message, error)
+        await forget_cancellations(before)
         verdict = succeeded(message, self._stats)
         if self._seen is not None and message.id:
             await self._seen.add(job.raw.queue, message.id)

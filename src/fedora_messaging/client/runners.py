@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from inspect import isawaitable, iscoroutinefunction
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 #: Tells the consumer what to tell the broker of one delivery.
 Report = Callable[[Raw, Verdict], None]
 IsStale = Callable[[Raw], bool]
+#: Ends the consumer.
+Fail = Callable[[BaseException], None]
 
 
 class Runner(Protocol):
@@ -76,26 +79,80 @@ def in_other_loop(
 
 async def _outcome(callback: Callable[[Message], Awaitable[Any]], message: Message) -> BaseException | None:
     """Await the callback and return what it raises, which must not end that loop, whatever it is."""
+    before = cancellations()
     try:
         await callback(message)
     except BaseException as error:
-        if isinstance(error, asyncio.CancelledError) and is_torn_down():
+        if isinstance(error, asyncio.CancelledError) and is_torn_down(before):
             raise
-        return error
-    return None
+        outcome: BaseException | None = error
+    else:
+        outcome = None
+    # One that has not arrived yet would become the task's result.
+    await forget_cancellations(before)
+    return outcome
 
 
-def is_torn_down() -> bool:
-    """Whether our task was cancelled; a callback may also let a CancelledError of its own escape."""
+def cancellations() -> int:
+    """Return how often the running task was cancelled so far.
+
+    A callback may leave this number raised: one that cancels its own task, as some time-outs do, and goes on.
+    """
     task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+    return 0 if task is None else task.cancelling()
+
+
+def is_torn_down(before: int) -> bool:
+    """Whether our task was cancelled since; a callback may also let a CancelledError of its own escape.
+
+    Args:
+        before: What :func:`cancellations` returned before the callback was called.
+    """
+    return cancellations() > before
+
+
+async def forget_cancellations(before: int) -> None:
+    """Undo the cancellations of the running task that a callback swallowed, so that they end no other one."""
+    task = asyncio.current_task()
+    if task is None or task.cancelling() <= before:
+        return
+    # The callback may have returned before its cancellation arrived.
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)
+    while task.cancelling() > before:
+        task.uncancel()
+
+
+def watch(task: "asyncio.Task[None]", is_expected: Callable[[], bool], fail: Fail) -> None:
+    """Have a worker that ends, and should not, end the consumer: it would be deaf without one.
+
+    Args:
+        task: The worker.
+        is_expected: Whether the end is.
+        fail: Ends the consumer.
+    """
+
+    def ended(worker: "asyncio.Task[None]") -> None:
+        error = None if worker.cancelled() else worker.exception()
+        if not is_expected():
+            fail(_unexpected_end(error))
+
+    task.add_done_callback(ended)
+
+
+def _unexpected_end(cause: BaseException | None) -> RuntimeError:
+    error = RuntimeError(
+        "what runs the callbacks has ended, perhaps because a callback cancelled its task later"
+    )
+    error.__cause__ = cause
+    return error
 
 
 def runner_for(callback: Callable[[Message], Any]) -> Callable[["Consumer"], Runner]:
     """Choose the runner for a callback."""
 
     def make(consumer: "Consumer") -> Runner:
-        arguments = (callback, consumer.stats, consumer.report, consumer.is_stale)
+        arguments = (callback, consumer.stats, consumer.report, consumer.is_stale, consumer.fail)
         if is_coroutine_callback(callback):
             return CoroutineRunner(*arguments)
         return ThreadRunner(*arguments, consumer.queue_name)
@@ -114,11 +171,13 @@ class CallbackRunner:
         stats: ConsumerStats,
         report: Report,
         is_stale: IsStale,
+        fail: Fail,
     ) -> None:
         self._callback = callback
         self._stats = stats
         self._report = report
         self._is_stale = is_stale
+        self._fail = fail
 
     def replace_callback(self, callback: Callable[[Message], Any]) -> None:
         """Give the messages that come from now on to another callback."""
@@ -134,8 +193,9 @@ class CoroutineRunner(CallbackRunner):
         stats: ConsumerStats,
         report: Report,
         is_stale: IsStale,
+        fail: Fail,
     ) -> None:
-        super().__init__(callback, stats, report, is_stale)
+        super().__init__(callback, stats, report, is_stale, fail)
         self._inbox: deque[Raw] = deque()
         self._arrival: asyncio.Future[None] | None = None
         self._stopping = False
@@ -151,6 +211,7 @@ class CoroutineRunner(CallbackRunner):
     def start(self) -> None:
         """Begin."""
         self._task = asyncio.create_task(self._run())
+        watch(self._task, lambda: self._stopping, self._fail)
 
     def put(self, raw: Raw) -> None:
         """Process a delivery when its turn comes."""
@@ -195,14 +256,18 @@ class CoroutineRunner(CallbackRunner):
         message = await receive_aside(raw, self._stats)
         if isinstance(message, str):
             return REFUSED
+        before = cancellations()
         try:
             await self._callback(message)
         except BaseException as error:  # whatever it is, it ends consuming and not the event loop
-            if isinstance(error, asyncio.CancelledError) and is_torn_down():
+            if isinstance(error, asyncio.CancelledError) and is_torn_down(before):
                 self._report(raw, (Action.REQUEUE, None))
                 raise
-            return raised(message, error, self._stats)
-        return succeeded(message, self._stats)
+            verdict = raised(message, error, self._stats)
+        else:
+            verdict = succeeded(message, self._stats)
+        await forget_cancellations(before)
+        return verdict
 
 
 def _in_thread(callback: Callable[[Message], Any]) -> Callable[[Message], Awaitable[Any]]:
@@ -225,9 +290,10 @@ class ThreadRunner(CallbackRunner):
         stats: ConsumerStats,
         report: Report,
         is_stale: IsStale,
+        fail: Fail,
         name: str,
     ) -> None:
-        super().__init__(callback, stats, report, is_stale)
+        super().__init__(callback, stats, report, is_stale, fail)
         self._inbox: SimpleQueue[Raw | None] = SimpleQueue()
         self._results: deque[tuple[Raw, Verdict]] = deque()
         self._wake_pending = False
@@ -259,6 +325,12 @@ class ThreadRunner(CallbackRunner):
         """Leave the thread to itself, which is a daemon."""
 
     def _run(self) -> None:
+        try:
+            self._work()
+        finally:
+            self._post(self._end)
+
+    def _work(self) -> None:
         while not self._stopping:
             raw = self._inbox.get()
             if raw is None or self._stopping:
@@ -271,7 +343,6 @@ class ThreadRunner(CallbackRunner):
             if not self._wake_pending:
                 self._wake_pending = True
                 self._post(self._hand_over)
-        self._post(self._end)
 
     def _post(self, call: Callable[[], None]) -> None:
         # A closed loop means that the program is past waiting for us.
@@ -301,3 +372,5 @@ class ThreadRunner(CallbackRunner):
         self._hand_over()
         if not self._ended.done():
             self._ended.set_result(None)
+        if not self._stopping:
+            self._fail(_unexpected_end(None))

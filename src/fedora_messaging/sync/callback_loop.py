@@ -9,7 +9,14 @@ from typing import Any, Final
 
 from ..client.consumer import Consumer
 from ..client.delivery import Raw, Verdict
-from ..client.runners import CallbackRunner, CoroutineRunner, Runner, in_other_loop, is_torn_down
+from ..client.runners import (
+    CallbackRunner,
+    CoroutineRunner,
+    Runner,
+    cancellations,
+    in_other_loop,
+    is_torn_down,
+)
 from ..message import Message
 from .portal import Portal
 
@@ -75,10 +82,12 @@ class RemoteRunner(CallbackRunner):
     def __init__(
         self, portal: Portal, callback: Callable[[Message], Awaitable[Any]], consumer: Consumer
     ) -> None:
-        super().__init__(callback, consumer.stats, consumer.report, consumer.is_stale)
+        super().__init__(callback, consumer.stats, consumer.report, consumer.is_stale, consumer.fail)
         self._portal = portal
         self._loop = asyncio.get_running_loop()
-        self._runner = CoroutineRunner(callback, consumer.stats, self._settled, consumer.is_stale)
+        self._runner = CoroutineRunner(
+            callback, consumer.stats, self._settled, consumer.is_stale, self._fail_there
+        )
         self._results: deque[tuple[Raw, Verdict]] = deque()
         self._wake_pending = False
         self._consumer = consumer
@@ -106,10 +115,11 @@ class RemoteRunner(CallbackRunner):
 
     async def finish(self) -> None:
         """Begin nothing more, and let the running callback end."""
+        before = cancellations()
         try:
             await asyncio.wrap_future(self._portal.begin(self._runner.finish))
         except asyncio.CancelledError:
-            if is_torn_down():
+            if is_torn_down(before):
                 raise
             # That loop has ended already.
         finally:
@@ -132,6 +142,11 @@ class RemoteRunner(CallbackRunner):
             self._wake_pending = True
             with suppress(RuntimeError):  # the connection's loop is closed: the program is past waiting
                 self._loop.call_soon_threadsafe(self._hand_over)
+
+    def _fail_there(self, error: BaseException) -> None:
+        # In the callbacks' thread.
+        with suppress(RuntimeError):  # as above
+            self._loop.call_soon_threadsafe(self._fail, error)
 
     def _hand_over(self) -> None:
         # Cleared first: a result that is appended from here on brings its own wake-up, or is taken below.
