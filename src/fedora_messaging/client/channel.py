@@ -107,8 +107,8 @@ class Channel:
             self.connection.flush_soon()
 
     async def wait_closed(self, timeout: float) -> None:
-        """Wait for the broker's answer, or give up after some seconds."""
-        await asyncio.wait([self._closed], timeout=timeout)
+        """Wait for the broker's answer, or give up after some seconds in which nothing comes and goes."""
+        await self.connection.patience(self._closed, timeout)
 
     # The connection calls these
 

@@ -25,6 +25,7 @@ from ..protocol.errors import PeerError
 from ..transport.dial import dial
 from ..transport.link import Link, fault_text
 from ..transport.tls import certificate_hint, explain
+from ..wire.frames import HEARTBEAT_FRAME
 from ..wire.methods import ChannelOpen, ConnectionBlocked, ConnectionUnblocked
 from .channel import Channel
 
@@ -34,6 +35,8 @@ Result = TypeVar("Result")
 
 #: Seconds for the broker to answer our close.
 _CLOSE_TIMEOUT: Final = 5.0
+#: How often it is looked whether bytes flow, as a part of the time that is waited without any.
+_SAMPLE: Final = 0.25
 
 _CAPABILITIES: Final = {
     "authentication_failure_close": True,
@@ -302,23 +305,47 @@ class Connection:
     async def answer(self, future: "asyncio.Future[Result]", what: str) -> Result:
         """Wait for the answer to a method; a broker that sends heartbeats and nothing else is given up.
 
-        While the broker blocks us the time does not count: RabbitMQ then reads nothing.
-
         Raises:
             ConnectionException: No answer came in time. The connection is closed then.
         """
         timeout = self.options.answer_timeout
-        begin = self._loop.time()
-        while not future.done():
-            if self.blocked is not None:
-                left = timeout
-            elif (left := max(begin, self._unblocked_at) + timeout - self._loop.time()) <= 0:
-                text = f"the broker has not answered {what} within {timeout:g} s"
-                _log.error("Giving up the connection to %s: %s", self.options.address, text)
-                await self._abort_and_wait()
-                raise ConnectionException(text, reason=text)
-            await asyncio.wait([future], timeout=left)
+        if not await self.patience(future, timeout):
+            text = f"the broker has not answered {what} within {timeout:g} s"
+            _log.error("Giving up the connection to %s: %s", self.options.address, text)
+            await self._abort_and_wait()
+            raise ConnectionException(text, reason=text)
         return future.result()
+
+    async def patience(self, future: "asyncio.Future[Any]", timeout: float) -> bool:
+        """Wait until a future is done, or for some seconds in which nothing moves; tell whether it is done.
+
+        Bytes that flow, either way, are progress: on a slow line a request may leave behind a big message, or
+        its answer come behind one. While the broker blocks us the time does not count: RabbitMQ then reads
+        nothing.
+        """
+        begin, flow = self._loop.time(), self._flow()
+        while not future.done():
+            now, moved = self._loop.time(), self._flow()
+            if self.blocked is not None or moved > flow:
+                begin, flow = now, moved
+            if (left := max(begin, self._unblocked_at) + timeout - now) <= 0:
+                return False
+            await asyncio.wait([future], timeout=min(left, timeout * _SAMPLE))
+        return True
+
+    def _flow(self) -> int:
+        """Return how many bytes have come and gone, but for heartbeats, which show no progress."""
+        if self._link is None:
+            return 0
+        link, heartbeats = self._link, self.machine.heartbeats * len(HEARTBEAT_FRAME)
+        return link.received + link.written - link.unsent - heartbeats
+
+    @property
+    def sending(self) -> int | None:
+        """How many bytes have left, while others wait to leave; ``None`` when all have."""
+        if self._link is None or not (unsent := self._link.unsent):
+            return None
+        return self._link.written - unsent
 
     def flush_soon(self) -> None:
         """Write what has been sent, at the end of this turn of the loop."""

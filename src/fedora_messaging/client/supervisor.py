@@ -113,6 +113,12 @@ class Supervisor:
         connection = self._connection
         return None if connection is None else connection.blocked
 
+    @property
+    def sending(self) -> int | None:
+        """How many bytes have left on the connection, while others wait to leave; ``None`` when all have."""
+        connection = self._connection
+        return None if connection is None else connection.sending
+
     def start(self) -> None:
         """Begin to connect; needs a running loop."""
         if self._task is None:

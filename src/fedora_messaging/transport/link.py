@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import ssl
+import struct
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
@@ -11,10 +12,17 @@ from ..protocol.connection import Connection
 from ..protocol.events import Event
 from .tls import alert_name
 
+try:
+    import fcntl
+    import termios
+except ImportError:  # Windows
+    termios = None  # type: ignore[assignment]
+
 _log = logging.getLogger(__name__)
 
 #: Seconds for the last bytes to leave before the socket is cut.
 CLOSE_GRACE: Final = 3.0
+_INT: Final = struct.Struct("i")
 
 
 class Owner(Protocol):
@@ -49,6 +57,18 @@ def fault_text(error: Exception) -> str:
     return f"a fault in fedora-messaging ended the connection, please report it: {what}"
 
 
+def _in_kernel(transport: asyncio.Transport) -> int:
+    """Return how many bytes the kernel still has to deliver; 0 if it does not tell."""
+    socket = transport.get_extra_info("socket")
+    if socket is None or termios is None:
+        return 0
+    try:
+        (size,) = _INT.unpack(fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, bytes(_INT.size)))
+    except (OSError, ValueError):  # not on this system, or closed at this moment
+        return 0
+    return int(size)
+
+
 class Link(asyncio.Protocol):
     """Feeds a machine from its socket, writes what it wants sent, and watches its clock.
 
@@ -57,6 +77,8 @@ class Link(asyncio.Protocol):
     Attributes:
         machine: The protocol machine.
         writable: Whether the socket has room.
+        received: Bytes that came so far.
+        written: Bytes that were handed to the socket so far.
         fault: The exception of machine or owner that ended the connection, or ``None``. Event loops differ in
             what they do with exceptions of their protocols, and none of them knows whose fault it is.
     """
@@ -64,6 +86,8 @@ class Link(asyncio.Protocol):
     def __init__(self, machine: Connection, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
         self.machine = machine
         self.writable = True
+        self.received = 0
+        self.written = 0
         self.fault: Exception | None = None
         self._owner = owner
         self._loop = loop
@@ -82,6 +106,7 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Pass bytes to the machine and its events to the owner."""
+        self.received += len(data)
         try:
             self.machine.receive_data(data, self._loop.time())
             self._dispatch()
@@ -156,6 +181,14 @@ class Link(asyncio.Protocol):
         """Return what asyncio knows of the transport, for example ``peername``."""
         return self._transport.get_extra_info(name) if self._transport is not None else None
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that were written, and have not reached the peer's host as far as ours knows."""
+        transport = self._transport
+        if transport is None:
+            return 0
+        return transport.get_write_buffer_size() + _in_kernel(transport)
+
     def _dispatch(self) -> None:
         events = self.machine.events()
         if events:
@@ -187,6 +220,7 @@ class Link(asyncio.Protocol):
             return
         data = self.machine.data_to_send(self._loop.time())
         if data:
+            self.written += len(data)
             transport.write(data)
         if self.machine.is_closed:
             if not transport.is_closing():

@@ -28,7 +28,7 @@ _INTERVAL: Final = 0.5
 #: Topics that are sent at once, and messages that are read together.
 _TOPICS: Final = 256
 _ROWS: Final = 1000
-#: Seconds for a confirm, after which the message is sent again.
+#: Seconds for a confirm while nothing leaves, after which the message is sent again.
 _CONFIRM_TIMEOUT: Final = 120.0
 #: Pauses before what a broker refuses is offered again.
 _REFUSED: Final = BackoffOptions(initial=1.0, factor=2.0, maximum=60.0)
@@ -41,6 +41,7 @@ class Outbox:
 
     Args:
         options: Where it is, and its limits.
+        confirm_timeout: Seconds for a confirm while nothing leaves, after which a message is sent again.
 
     Raises:
         ConfigurationException: The database cannot be used.
@@ -51,7 +52,8 @@ class Outbox:
         trouble: What keeps everything from being sent; empty if nothing does.
     """
 
-    def __init__(self, options: OutboxOptions) -> None:
+    def __init__(self, options: OutboxOptions, confirm_timeout: float = _CONFIRM_TIMEOUT) -> None:
+        self._confirm_timeout = confirm_timeout
         self.sending = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news = asyncio.Event()
@@ -195,14 +197,16 @@ class Outbox:
 
         method = m.BasicPublish(topic.exchange, topic.routing_key, row.mandatory).encode()
         out = outgoing(Encoded(*topic, method, row.properties, row.body, row.mandatory), settled)
-        timer = loop.call_later(
-            _CONFIRM_TIMEOUT, lambda: settled(out.expire(_CONFIRM_TIMEOUT, supervisor.blocked))
-        )
         try:
             supervisor.submit(out)
-            return await confirmed
+            while not confirmed.done():
+                # A big message on a slow line is not sent from its beginning again while it is leaving.
+                before = supervisor.sending
+                await asyncio.wait([confirmed], timeout=self._confirm_timeout)
+                if not confirmed.done() and supervisor.sending == before:
+                    settled(out.expire(self._confirm_timeout, supervisor.blocked))
+            return confirmed.result()
         finally:
-            timer.cancel()
             out.abandon()
             out.release()
 
