@@ -79,7 +79,7 @@ class Recorder:
             self._file.write(dumps(message))
             self._file.flush()
         except (ValidationError, TypeError, ValueError, OSError) as error:
-            click.echo(f"Unable to save messages to file: {explained(error)}", err=True)
+            click.echo(f"Unable to save messages to file: {explained(error)}")
             # Version 3.9 acknowledges an invalid message, and invalid ones never come from a queue.
             requeue = not isinstance(error, ValidationError)
             reason = "the message goes back to its queue" if requeue else "the message is not valid"
