@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pika
 import pytest
 
+from fedora_messaging.client.dead_letters import Letter
+from fedora_messaging.client.delivery import Raw
 from fedora_messaging.client.history import HEADER
+from fedora_messaging.wire.properties import BasicProperties, encode_properties
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.cli.conftest import Queues
     from tests.support.processes import Ended, Processes
 
@@ -96,9 +103,83 @@ def test_letters_of_the_broker_itself(letters: Letters, queues: Queues) -> None:
     queues.channel.basic_publish("amq.topic", "some.topic", b"{}", pika.BasicProperties(message_id="x"))
     method, _properties, _body = queues.channel.basic_get(origin)
     queues.channel.basic_reject(method.delivery_tag, requeue=False)
-    assert letters.run("list").stdout[0].split("\t")[:4] == ["x", "some.topic", "rejected", "1"]
+    cells = letters.run("list").stdout[0].split("\t")
+    assert cells[:4] == ["x", "some.topic", "rejected", "1"]
+    # P43: the broker's time is a time, and not a number.
+    age = datetime.now(UTC) - datetime.fromisoformat(cells[4])
+    assert abs(age) < timedelta(hours=1)
+    assert json.loads(letters.run("show").stdout[0])["header_types"] == {"/x-death/0/time": "timestamp"}
     assert letters.run("replay").stdout == [f"put x into {origin}"]
     assert letters.ready(origin) == 1
+
+
+# Pika writes no floats; they have a test of their own.
+ODD: list[Any] = [
+    *(None, "many", "\u202ex\x1b[2J", "x" * 300, b"\xff", True, Decimal("1.5")),
+    *(-1, 0, 2**63 - 1, -(2**63), datetime(2000, 1, 1, tzinfo=UTC)),
+    *([], {}, [None], [5], [[]], {"a": [{}]}),
+]
+_DEATH = {"queue": "q", "exchange": "e", "routing-keys": ["a.b"], "count": 2, "reason": "expired", "time": 5}
+_OURS = {"queue": "q", "exchange": "e", "topic": "t", "attempts": 2, "first": 1, "last": 2, "reason": "r"}
+
+
+def odd_letters() -> Iterator[dict[str, Any]]:
+    """Headers that anybody may send, one part of each being odd."""
+    for value in ODD:
+        yield {"x-death": value}
+        yield {"x-death": [value]}
+        yield {"x-death": [value, _DEATH]}
+        yield {HEADER: value, "x-death": [_DEATH]}
+        for name in (*_DEATH, "other"):
+            yield {"x-death": [{**_DEATH, name: value}]}
+        for name in (*_OURS, "error", "other"):
+            yield {HEADER: {**_OURS, name: value}}
+    for name in _DEATH:
+        yield {"x-death": [{key: value for key, value in _DEATH.items() if key != name}]}
+
+
+def test_p43_headers_that_anybody_may_send(letters: Letters, queues: Queues) -> None:
+    """None of them is in the way of the others, whatever the command."""
+    total = 0
+    for total, headers in enumerate(odd_letters(), 1):
+        letters.put(b"{}", f"id-{total}", headers)
+    listed = letters.run("list")
+    assert (listed.status, len(listed.stdout)) == (0, total)
+    assert {len(line.split("\t")) for line in listed.stdout} == {6}
+    assert "\x1b" not in listed.output
+    shown = letters.run("show")
+    assert [json.loads(line)["id"] for line in shown.stdout] == [f"id-{one}" for one in range(1, total + 1)]
+    for options in (("--topic", "#"), ("--reason", "expired"), ("--id", f"id-{total}"), ("--topic", "a.*")):
+        assert letters.run("list", *options).status == 0
+    assert letters.run("purge", "--dry-run").stderr == [f"{total} messages would be removed"]
+    other = queues.make()
+    assert letters.run("replay", "--to", other, "--dry-run").status == 0
+    ended = letters.run("replay", "--to", other, "--limit", str(total - 9))
+    assert (ended.status, letters.ready(other)) == (0, total - 9), ended.output
+    assert letters.run("purge", "--yes").stderr == ["9 messages removed"]
+    assert letters.ready(letters.dead) == 0
+
+
+@pytest.mark.parametrize("value", [1.5, float("nan"), float("inf")])
+def test_p43_floats(value: float) -> None:
+    for headers in ({"x-death": [{**_DEATH, name: value}]} for name in _DEATH):
+        raw = Raw(0, 1, "q", "", "q", False, encode_properties(BasicProperties(headers=headers)), b"{}")
+        history = Letter(raw).history
+        assert history is not None
+        assert value not in history.as_table().values()
+
+
+def test_p43_what_is_known_of_an_odd_letter(letters: Letters) -> None:
+    """The parts that can be read are shown, and the rest is left empty."""
+    letters.put(b"{}", "a", {"x-death": [{**_DEATH, "count": "many", "routing-keys": 5}]})
+    letters.put(b"{}", "b", {HEADER: {**_OURS, "last": 2**62}})
+    letters.put(b"{}", "c", {HEADER: {"odd": 1}, "x-death": [_DEATH]})
+    rows = [line.split("\t") for line in letters.run("list").stdout]
+    assert rows == [
+        ["a", "", "expired", "1", "1970-01-01T00:00:05+00:00", ""],
+        ["b", "t", "r", "2", f"{2**62} s after 1970", ""],
+        ["c", "a.b", "expired", "2", "1970-01-01T00:00:05+00:00", ""],
+    ]
 
 
 def test_replay_as_if_nothing_had_been_tried(letters: Letters) -> None:

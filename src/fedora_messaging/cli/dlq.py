@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import click
 
-from .. import config
+from .. import config, jsoncodec, tablejson
 from ..client.dead_letters import DeadLetters, Letter
 from ..client.history import History
 from ..display import explained, printable
@@ -92,7 +92,7 @@ def show(queue: str, **filters: Any) -> None:
     """Show the messages in QUEUE in full, one JSON object per line."""
 
     async def work(_letters: DeadLetters, letter: Letter) -> None:
-        click.echo(json.dumps(_in_full(letter), default=str))
+        click.echo(json.dumps(_in_full(letter)))
 
     _for_each(queue, Filter(**filters), work)
 
@@ -194,19 +194,29 @@ def _cells(letter: Letter) -> tuple[str, ...]:
     history = letter.history
     if history is None:
         return (_id(letter), letter.raw.routing_key, "", "", "", "")
-    when = datetime.datetime.fromtimestamp(history.last, tz=datetime.UTC).isoformat() if history.last else ""
+    when = _time(history.last) if history.last else ""
     return (_id(letter), history.topic, history.reason, str(history.attempts), when, history.error)
+
+
+def _time(seconds: int) -> str:
+    try:
+        return datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds} s after 1970"
 
 
 def _in_full(letter: Letter) -> dict[str, Any]:
     body = letter.raw.body or b""
+    headers, header_types = tablejson.to_json(letter.properties.headers)
     shown: dict[str, Any] = {
         "id": letter.properties.message_id,
         "history": letter.history.as_table() if letter.history else None,
-        "headers": letter.properties.headers,
+        "headers": headers,
     }
+    if header_types:
+        shown["header_types"] = header_types
     try:
-        shown["body"] = json.loads(body)
-    except (ValueError, RecursionError):
+        shown["body"] = jsoncodec.decode(body, "utf-8")
+    except ValueError:
         shown["body_base64"] = base64.b64encode(body).decode()
     return shown

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final, Self
 
 from ..options import ConnectionOptions, QosOptions, QueueOptions
@@ -105,22 +106,38 @@ class DeadLetters:
 
 
 def _history(headers: Mapping[str, Any]) -> History | None:
+    """Read what tells of a message's way; anybody may have written it, so each part may be anything."""
     table = headers.get(HEADER)
-    if isinstance(table, dict):
-        return History.from_table(table)
-    # A broker dead-lettered it by itself.
-    deaths = headers.get("x-death")
+    ours = History.from_table(table) if isinstance(table, dict) else None
+    # Without ours, a broker dead-lettered it by itself.
+    return ours or _history_of_deaths(headers.get("x-death"))
+
+
+def _history_of_deaths(deaths: object) -> History | None:
     if not isinstance(deaths, list) or not deaths or not isinstance(deaths[0], dict):
         return None
     death = deaths[0]
-    keys = death.get("routing-keys") or [""]
-    when = death.get("time")
+    keys = death.get("routing-keys")
+    when = _seconds(death.get("time"))
     return History(
-        queue=str(death.get("queue", "")),
-        exchange=str(death.get("exchange", "")),
-        topic=str(keys[0]),
-        attempts=int(death.get("count", 1)),
-        first=when if isinstance(when, int) else 0,
-        last=when if isinstance(when, int) else 0,
-        reason=str(death.get("reason", "")),
+        queue=_text(death.get("queue")),
+        exchange=_text(death.get("exchange")),
+        topic=_text(keys[0]) if isinstance(keys, list) and keys else "",
+        attempts=_number(death.get("count"), 1),
+        first=when,
+        last=when,
+        reason=_text(death.get("reason")),
     )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _number(value: object, otherwise: int) -> int:
+    return value if isinstance(value, int) and value >= 0 else otherwise
+
+
+def _seconds(value: object) -> int:
+    # Brokers write a time of the table's own type.
+    return _number(int(value.timestamp()) if isinstance(value, datetime) else value, 0)

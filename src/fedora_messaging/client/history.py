@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 #: Header of a message that comes again, and of one in a dead-letter queue.
 HEADER: Final = "x-fedora-messaging-history"
+#: What is beyond comes from no program of ours, and one more would not fit into a header.
+_NUMBER_MAX: Final = 2**62
 #: Added by brokers on the way through a delay queue, or meant for the first publish only.
 _TRANSIENT_HEADERS: Final = (
     "x-death",
@@ -76,7 +78,7 @@ class History:
         texts = (history.queue, history.exchange, history.topic, history.reason, history.error)
         numbers = (history.attempts, history.first, history.last)
         sound = all(isinstance(text, str) for text in texts) and all(
-            isinstance(number, int) and number >= 0 for number in numbers
+            isinstance(number, int) and 0 <= number <= _NUMBER_MAX for number in numbers
         )
         return history if sound else None
 
