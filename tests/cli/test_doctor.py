@@ -243,6 +243,63 @@ def test_queue_with_other_properties(processes: Processes, queues: Queues) -> No
     assert queues.ready(name) == 1
 
 
+def policy(dead: str) -> str:
+    return f'[consumer.retry]\nattempts = 2\n[consumer.dead_letter]\nqueue = "{dead}"\n'
+
+
+def test_p40_dead_letter_queues(processes: Processes, queues: Queues) -> None:
+    """One that is there may be declared in any way; nothing is declared or changed."""
+    name, there, later = queues.make(), queues.make(arguments={"x-max-length": 5}), queues.name()
+    queues.put(there, "{}")
+    text = f'amqp_url = "{queues.url}"\nbindings = []\n{queue(name)}'
+    ended = examine(processes, text + policy(there))
+    assert (ended.status, found(ended, "warning")) == (0, []), ended.output
+    assert f"the dead-letter queue {there} is there, with 1 message" in found(ended, "ok")
+    ended = examine(processes, text + policy(later))
+    assert f"the dead-letter queue {later} is not there, and will be declared" in found(ended, "ok")
+    with pytest.raises(Exception, match="no queue"):
+        queues.channel.queue_declare(later, passive=True)
+    queues.channel = queues.connection.channel()
+
+
+def test_p40_a_dead_letter_exchange_that_is_not_there(processes: Processes, queues: Queues) -> None:
+    lost = {"x-dead-letter-exchange": "no.such.exchange"}
+    kept = {"x-dead-letter-exchange": "amq.fanout"}
+    first, second = queues.make(arguments=lost), queues.make(arguments=kept)
+    text = f'amqp_url = "{queues.url}"\nbindings = []\n'
+    for name, arguments in ((first, lost), (second, kept)):
+        written = f'{{ x-dead-letter-exchange = "{arguments["x-dead-letter-exchange"]}" }}'
+        text += queue(name).replace("arguments = {}", f"arguments = {written}")
+    ended = examine(processes, text)
+    assert ended.status == 0
+    assert found(ended, "warning") == [
+        f"the dead-letter exchange 'no.such.exchange' of {first} is not there: declare it, "
+        "or correct its name"
+    ]
+    assert f"the dead-letter exchange 'amq.fanout' of {second} is there" in found(ended, "ok")
+
+
+def test_p40_missing_permission_for_dead_letters(
+    processes: Processes, broker: BrokerUnderTest, queues: Queues
+) -> None:
+    if broker.embedded is not None:
+        users: EmbeddedAdmin | ManagementAdmin = EmbeddedAdmin(broker.embedded)
+    else:
+        assert broker.management_url is not None
+        users = ManagementAdmin(broker.management_url)
+    name, dead = queues.make(), queues.name()
+    try:
+        login = users.user(f"^{name}$", ".*", ".*")
+        url = f"amqp://{login}:{SECRET}@127.0.0.1:{urlsplit(broker.url).port}/%2F"
+        ended = examine(processes, f'amqp_url = "{url}"\nbindings = []\n{queue(name)}{policy(dead)}')
+    finally:
+        users.close()
+    assert ended.status == 1
+    retries, letters = found(ended, "failure")
+    assert f"messages of the queue {name} cannot be tried again" in retries
+    assert f"the dead-letter queue {dead} is not there, and we may not declare it" in letters
+
+
 def test_missing_permission_to_declare(processes: Processes, broker: BrokerUnderTest, queues: Queues) -> None:
     if broker.embedded is not None:
         users: EmbeddedAdmin | ManagementAdmin = EmbeddedAdmin(broker.embedded)

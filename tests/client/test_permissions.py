@@ -66,6 +66,20 @@ def test_p31_reading_is_enough_where_an_administrator_declares(
         eventually(lambda: received)
 
 
+def test_p40_a_dead_letter_queue_that_we_may_not_declare_is_told_at_start(
+    broker: BrokerUnderTest,
+    queue: str,
+    log_in: Log,
+    settings: LazyConfig,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log_in(f"^{queue}$", ".*", ".*")
+    settings["consumer"] = {"dead_letter": {"queue": f"{queue}.dead"}}
+    with Consuming(print, **plan(queue)):
+        eventually(lambda: "is not there, and we cannot declare it" in caplog.text)
+    assert f"{queue}.dead" in caplog.text
+
+
 def test_p31_errors_name_the_permission(
     broker: BrokerUnderTest, admin: Admin, queue: str, log_in: Log
 ) -> None:

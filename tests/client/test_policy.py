@@ -296,6 +296,83 @@ def test_p09_a_copy_that_is_refused_too_often_ends_consuming(
     eventually(lambda: admin.ready(name) == 1)
 
 
+@pytest.mark.parametrize(
+    "declaration",
+    [
+        {"durable": True, "arguments": {"x-max-length": 5}},
+        {"durable": True, "arguments": {"x-message-ttl": 3_600_000, "x-max-priority": 3}},
+        {"durable": True, "arguments": {"x-queue-type": "quorum"}},
+        {"durable": False, "exclusive": True},
+    ],
+    ids=["limited", "expiring", "quorum", "exclusive"],
+)
+@pytest.mark.parametrize("kind", ["failed", "exhausted", "invalid"])
+def test_p40_a_dead_letter_queue_declared_otherwise(
+    admin: Admin, names: Names, settings: LazyConfig, declaration: dict[str, Any], kind: str
+) -> None:
+    """It is there, so messages are kept in it, however operators have declared it."""
+    name, other = names(), names()
+    admin.channel.queue_declare(other, **declaration)
+    admin.declare(name)
+    settings["consumer"] = {"dead_letter": {"queue": other}}
+    if kind == "exhausted":
+        settings["consumer"]["retry"] = {"attempts": 1}
+    recorder = Recorder(fail)
+    body = b"no JSON" if kind == "invalid" else message(name, 1)._encoded_body
+    with Consuming(recorder, **plan(name)) as consuming:
+        admin.publish(name, body)
+        _properties, history, found = dead_letter(admin, other)
+        assert consuming.is_alive
+    assert (history["reason"], found) == (kind, body)
+    assert len(recorder.received) == (0 if kind == "invalid" else 1)
+    assert admin.ready(name) == 0
+
+
+def test_p40_a_dead_letter_queue_that_is_missing_is_declared_at_start(
+    admin: Admin, names: Names, settings: LazyConfig
+) -> None:
+    """And once more, when somebody has deleted it meanwhile."""
+    name, dead = names(), names()
+    settings["consumer"] = {"dead_letter": {"queue": dead}}
+
+    def is_there() -> bool:
+        try:
+            return admin.ready(dead) >= 0
+        except pika.exceptions.ChannelClosedByBroker:
+            return False
+
+    with Consuming(fail, **plan(name)):
+        eventually(is_there)
+        admin.delete(dead)
+        admin.publish(name, message(name, 1)._encoded_body)
+        eventually(is_there)
+        _properties, history, _body = dead_letter(admin, dead)
+    assert history["reason"] == "failed"
+    # As we declare it.
+    admin.channel.queue_declare(dead, durable=True)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"x-queue-type": "quorum"}], ids=["classic", "quorum"])
+def test_p40_delay_queues_that_are_somebody_elses(
+    admin: Admin, names: Names, settings: LazyConfig, arguments: dict[str, Any]
+) -> None:
+    """What is published to them might never come back: the message waits in another queue."""
+    name, dead = names(), names()
+    for milliseconds in (100, 90, 80, 70):
+        taken = names.keep(f"{name}.retry.{milliseconds}")
+        admin.channel.queue_declare(taken, durable=True, arguments={"x-max-length": 5})
+    settings["consumer"] = {"retry": {"attempts": 3, "delay": 0.1, "max_delay": 0.1}}
+    settings["consumer"]["dead_letter"] = {"queue": dead}
+    recorder = Recorder(fail)
+    with Consuming(recorder, **plan(name, **arguments)):
+        eventually(is_consuming)
+        admin.publish(name, message(name, 1)._encoded_body)
+        _properties, history, _body = dead_letter(admin, dead)
+    assert (history["reason"], history["attempts"]) == ("exhausted", 3)
+    assert recorder.numbers == [1, 1, 1]
+    assert admin.ready(name) == 0
+
+
 def test_memory_of_duplicates_that_fails_ends_consuming(
     queue: str, settings: LazyConfig, tmp_path: Path, admin: Admin
 ) -> None:

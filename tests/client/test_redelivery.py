@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tests.client.scripted import ScriptedBroker
 from tests.client.support import run
 
 from fedora_messaging.client.delivery import Raw
-from fedora_messaging.client.redelivery import Redelivery
+from fedora_messaging.client.redelivery import Redelivery, _other_name
 from fedora_messaging.client.supervisor import Supervisor
-from fedora_messaging.options import ConnectionOptions, RetryOptions
+from fedora_messaging.options import ConnectionOptions, QueueOptions, RetryOptions
 from fedora_messaging.wire import methods as m
 from fedora_messaging.wire.properties import BasicProperties, encode_properties
 
@@ -19,6 +20,17 @@ if TYPE_CHECKING:
     from tests.client.scripted import ScriptedLink
 
     from fedora_messaging.wire.methods import Method
+
+
+def test_p40_other_names_of_delay_queues() -> None:
+    """They fit, and tell apart what has other arguments."""
+    short = QueueOptions("q.retry.50", arguments={"x-message-ttl": 50})
+    long = QueueOptions("q" * 250, arguments={"x-message-ttl": 50})
+    names = [_other_name(queue) for queue in (short, replace(short, arguments={"x-message-ttl": 60}), long)]
+    assert len(set(names)) == 3
+    assert names[0].startswith("q.retry.50.")
+    assert names[2].startswith("retry.50.")
+    assert max(map(len, names)) <= 250
 
 
 def test_delay_queues_of_quorum_queues_are_declared_by_one_client_at_a_time() -> None:

@@ -7,10 +7,11 @@ from typing import Any, Final
 from .. import config
 from ..client.connection import Connection
 from ..client.topology import count, declare, declare_exchange, may_configure
+from ..consumer_settings import consumer_options
 from ..display import explained
 from ..exceptions import BadDeclaration, ChannelClosed, ConfigurationException
 from ..exceptions import BaseException as LibraryException
-from ..options import ConnectionOptions, ExchangeOptions, QueueOptions
+from ..options import ConnectionOptions, ConsumerOptions, ExchangeOptions, QueueOptions
 from ..protocol.errors import NOT_FOUND, PRECONDITION_FAILED
 from .doctor_settings import FAILURE, OK, WARNING, Finding, certificate_end
 from .terminal import counted
@@ -61,6 +62,10 @@ async def _topology(conf: Mapping[str, Any], connection: Connection) -> AsyncIte
         # The default exchange, whose name is empty, is always there, and brokers let nobody ask for it.
         if exchange:
             yield await _exchange(connection, exchange, what)
+    try:
+        policy = consumer_options(conf)
+    except ConfigurationException:
+        policy = ConsumerOptions()  # told with the settings
     for name, settings in conf["queues"].items():
         try:
             queue = config.queue_options(name, settings, conf["passive_declares"])
@@ -68,6 +73,49 @@ async def _topology(conf: Mapping[str, Any], connection: Connection) -> AsyncIte
             continue  # told with the settings
         if name:
             yield await _queue(connection, queue)
+            async for finding in _helpers(connection, queue, policy):
+                yield finding
+    if policy.dead_letter is not None:
+        yield await _dead_letters(connection, policy.dead_letter)
+
+
+async def _helpers(
+    connection: Connection, queue: QueueOptions, policy: ConsumerOptions
+) -> AsyncIterator[Finding]:
+    """Look at what messages of a queue need that are refused or tried again."""
+    exchange = queue.arguments.get("x-dead-letter-exchange")
+    if isinstance(exchange, str) and exchange:
+        finding = await _exchange(
+            connection, exchange, f"the dead-letter exchange {exchange!r} of {queue.name}"
+        )
+        # The queue works without it, but what it refuses is lost.
+        yield finding if finding.kind == OK else Finding(WARNING, finding.text)
+    # No delay queue has this name: none waits for no time.
+    if policy.retry is not None and not await may_configure(connection, f"{queue.name}.retry.0"):
+        yield Finding(
+            FAILURE,
+            f"messages of the queue {queue.name} cannot be tried again, because we may not declare "
+            "the queues in which they wait: give this user the permissions "
+            f'"configure" and "write" for {queue.name}.retry.*',
+        )
+
+
+async def _dead_letters(connection: Connection, name: str) -> Finding:
+    what = f"the dead-letter queue {name}"
+    try:
+        number = await count(connection, name)
+    except BadDeclaration as error:
+        if not _is_code(error, NOT_FOUND):
+            return Finding(WARNING, f"{what} cannot be looked at: {explained(error)}")
+        if not await may_configure(connection, name):
+            return Finding(
+                FAILURE,
+                f"{what} is not there, and we may not declare it: have somebody declare it, "
+                'or give this user the permission "configure" for it',
+            )
+        return Finding(OK, f"{what} is not there, and will be declared")
+    # However it is declared, messages can be kept in it.
+    return Finding(OK, f"{what} is there, with {counted(number)}")
 
 
 async def _exchange(connection: Connection, name: str, what: str) -> Finding:

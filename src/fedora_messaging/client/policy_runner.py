@@ -93,6 +93,7 @@ class PolicyRunner(CallbackRunner):
         self._stopping = False
         self._workers: list[asyncio.Task[None]] = []
         self._reader: asyncio.Task[None] | None = None
+        self._preparing: asyncio.Task[None] | None = None
 
     def replace_callback(self, callback: Callable[[Message], Any]) -> None:
         """Give the messages that come from now on to another callback."""
@@ -105,11 +106,25 @@ class PolicyRunner(CallbackRunner):
         """Begin."""
         self._workers = [asyncio.create_task(self._work()) for _ in range(self._options.concurrency)]
         workers = [*self._workers]
+        if self._options.dead_letter is not None:
+            self._preparing = asyncio.create_task(self._prepare(self._options.dead_letter))
         if self._options.ordering_key is not None:
             self._reader = asyncio.create_task(self._read(self._options.ordering_key))
             workers.append(self._reader)
         for worker in workers:
             watch(worker, lambda: self._stopping, self._fail)
+
+    async def _prepare(self, dead_letter: str) -> None:
+        """See that messages can be kept before the first one has to be."""
+        try:
+            await self._redelivery.prepare(dead_letter)
+        except LibraryException as error:
+            _log.error(
+                "The dead-letter queue %r is not there, and we cannot declare it: %s. Declare it, "
+                "or give this user the permission",
+                dead_letter,
+                explained(error),
+            )
 
     def put(self, raw: Raw) -> None:
         """Process a delivery when its turn comes."""
@@ -127,8 +142,9 @@ class PolicyRunner(CallbackRunner):
         self._stopping = True
         self._halted.set()
         self._waiting.clear()
-        if self._reader is not None:
-            self._reader.cancel()
+        for task in (self._reader, self._preparing):
+            if task is not None:
+                task.cancel()
         self._arrival.set()
 
     async def finish(self) -> None:

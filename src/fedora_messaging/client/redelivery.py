@@ -9,10 +9,12 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from ..exceptions import EncodingError, PublishReturned, Unroutable
+from ..exceptions import BadDeclaration, ChannelClosed, EncodingError, PublishReturned, Unroutable
 from ..options import QueueOptions, RetryOptions
+from ..protocol.errors import PRECONDITION_FAILED, RESOURCE_LOCKED
 from ..wire import methods as m
 from ..wire.errors import WireError
 from ..wire.properties import (
@@ -24,7 +26,7 @@ from ..wire.properties import (
 )
 from .history import HEADER, History, without_traces
 from .outgoing import Outgoing
-from .topology import declare, declare_alone
+from .topology import declare, declare_alone, ensure
 
 if TYPE_CHECKING:
     from .delivery import Raw
@@ -60,6 +62,8 @@ class Redelivery:
         self._quorum = quorum
         self._choose = choose
         self._made: set[str] = set()
+        # Names of delay queues that are somebody else's queues.
+        self._foreign: set[str] = set()
 
     async def retry(self, raw: "Raw", history: History, options: RetryOptions) -> None:
         """Have the message come again after the delay that follows from its history.
@@ -72,20 +76,51 @@ class Redelivery:
         """
         ceiling = min(options.max_delay, options.delay * 2.0 ** min(history.attempts - 1, 64))
         properties = _with_history(raw, history)
-        await self._publish(raw, properties, self._delay_queue(raw.queue, ceiling * self._choose(_JITTER)))
+        queue = self._delay_queue(raw.queue, ceiling * self._choose(_JITTER))
+        if queue.name not in self._foreign:
+            try:
+                await self._publish(raw, properties, queue)
+            except BadDeclaration as error:
+                if not _is_there_otherwise(error):
+                    raise
+                # What is published there might never come back.
+                _log.warning("%s; another queue is used in its place", error)
+                self._foreign.add(queue.name)
+            else:
+                return
+        await self._publish(raw, properties, replace(queue, name=_other_name(queue)))
 
     async def dead_letter(self, raw: "Raw", history: History, queue: str) -> None:
         """Keep the message in a queue for people to look at, if need be without its history.
 
-        Raises what :meth:`retry` does.
+        The queue is declared only if it is missing: it may be an operator's, with any arguments. Raises what
+        :meth:`retry` does.
+        """
+        try:
+            await self._keep(raw, _with_history(raw, history), queue)
+        except EncodingError as error:
+            _log.warning("A message for the queue %s is kept there without its history: %s", queue, error)
+            await self._keep(raw, _with_own_headers(raw), queue)
+
+    async def _keep(self, raw: "Raw", properties: bytes, queue: str) -> None:
+        try:
+            await self._confirmed(raw, properties, queue)
+        except PublishReturned as error:
+            if not isinstance(error.reason, Unroutable):
+                raise
+            await self.prepare(queue)
+            await self._confirmed(raw, properties, queue)
+
+    async def prepare(self, queue: str) -> None:
+        """Declare the queue for dead letters, unless there is one of its name.
+
+        Raises:
+            BadDeclaration: There is none, and the broker does not let us declare it.
+            ConnectionException: The broker refuses us.
         """
         arguments = {"x-queue-type": "quorum"} if self._quorum else {}
         options = QueueOptions(queue, durable=True, arguments=arguments)
-        try:
-            await self._publish(raw, _with_history(raw, history), options)
-        except EncodingError as error:
-            _log.warning("A message for the queue %s is kept there without its history: %s", queue, error)
-            await self._publish(raw, _with_own_headers(raw), options)
+        await self._supervisor.with_connection(lambda connection: ensure(connection, options))
 
     async def give_back(self, raw: "Raw", history: History) -> None:
         """Put the message into the queue that its history names, at once; raises what :meth:`retry` does."""
@@ -201,6 +236,21 @@ def _delay_queue_name(queue: str, milliseconds: int) -> str:
         return f"retry.{milliseconds}.{queue}"
     name = f"{queue}.retry.{milliseconds}"
     return name if len(name.encode()) <= _NAME_MAX else f"retry.{milliseconds}.{_digest(queue)}"
+
+
+def _other_name(queue: QueueOptions) -> str:
+    """Return a name for a delay queue whose own name is taken."""
+    mark = _digest(f"{queue.name} {sorted(queue.arguments.items())}")[:8]
+    name = f"{queue.name}.{mark}"
+    if len(name.encode()) <= _NAME_MAX:
+        return name
+    return f"retry.{queue.arguments['x-message-ttl']}.{_digest(name)}"
+
+
+def _is_there_otherwise(error: BadDeclaration) -> bool:
+    """Whether a queue was refused because there is one of its name that is another one."""
+    reason = error.reason
+    return isinstance(reason, ChannelClosed) and reason.reply_code in (PRECONDITION_FAILED, RESOURCE_LOCKED)
 
 
 def _digest(name: str) -> str:

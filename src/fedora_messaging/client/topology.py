@@ -4,11 +4,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 from ..exceptions import BadDeclaration, ChannelClosed
 from ..options import BindingOptions, ExchangeOptions, QueueOptions
-from ..protocol.errors import ACCESS_REFUSED, RESOURCE_LOCKED
+from ..protocol.errors import ACCESS_REFUSED, NOT_FOUND, RESOURCE_LOCKED
 from ..wire import methods as m
 from .channel import Channel
 from .connection import Connection
@@ -45,6 +46,21 @@ async def declare(connection: Connection, queue: QueueOptions, bindings: Sequenc
     async with _own_channel(connection) as channel:
         await _bind_all(channel, queue.name, bindings)
     return queue.name
+
+
+async def ensure(connection: Connection, queue: QueueOptions) -> None:
+    """Declare a queue only if there is none of its name: one that operators made may be as they like.
+
+    Raises what :func:`declare` does, if the queue has to be declared.
+    """
+    try:
+        await declare(connection, replace(queue, passive=True), [])
+    except BadDeclaration as error:
+        if _is_code(error, RESOURCE_LOCKED):
+            return  # it is there, and somebody else's alone, who may get messages nevertheless
+        if not _is_code(error, NOT_FOUND):
+            raise
+        await declare(connection, queue, [])
 
 
 async def declare_alone(connection: Connection, queue: QueueOptions) -> None:
