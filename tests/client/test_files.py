@@ -33,6 +33,19 @@ def stored(path: str) -> list[int]:
     return [json.loads(body)["number"] for (body,) in rows]
 
 
+def test_a_lock_on_a_file_that_was_deleted(tmp_path: Path) -> None:
+    """Others lock a new one, so that is what counts."""
+    first, second = FileLock(str(tmp_path / "lock")), FileLock(str(tmp_path / "lock"))
+    assert first.acquire()
+    assert not second.acquire()
+    (tmp_path / "lock").unlink()
+    assert second.acquire()
+    assert not first.acquire()
+    second.release()
+    assert first.acquire()
+    first.release()
+
+
 @pytest.mark.parametrize("end", ["closed", "at once"])
 def test_p17_a_child_outlives_its_parent(path: str, end: str) -> None:
     """What it was told is stored is there, though SQLite in it once had the parent's locks in mind."""

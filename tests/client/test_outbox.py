@@ -8,6 +8,8 @@ import sqlite3
 import threading
 import time
 from collections import defaultdict
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -17,6 +19,8 @@ from tests.support.proxy import BASIC_PUBLISH, DOWN, START_OK, Proxy
 
 from fedora_messaging import aio, api, signals
 from fedora_messaging.client.outbox import table
+from fedora_messaging.client.outbox.store import OutboxStore
+from fedora_messaging.client.outgoing import Encoded
 from fedora_messaging.exceptions import (
     ConfigurationException,
     EncodingError,
@@ -25,10 +29,10 @@ from fedora_messaging.exceptions import (
     PublishTimeout,
 )
 from fedora_messaging.message import Message
+from fedora_messaging.options import OutboxOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.behaviour.support import Names
 
@@ -59,6 +63,52 @@ def waiting(path: str) -> int:
 def taken(admin: Admin, queue: str) -> list[int]:
     """Numbers of the messages in a queue, which is emptied."""
     return [json.loads(body)["number"] for body in admin.take(queue)]
+
+
+@pytest.mark.parametrize("how", ["deleted", "renamed", "replaced"])
+@pytest.mark.usefixtures("outbox")
+def test_p17_a_file_that_is_not_at_its_path(
+    proxy: Proxy, admin: Admin, queue: str, path: str, how: str
+) -> None:
+    """Nothing more is taken into a file that nobody will find; what is in it is sent nevertheless."""
+    proxy.refuse()
+    api.publish(message(queue, 1), timeout=WAIT)
+    file, aside = Path(path), Path(f"{path}.aside")
+    file.rename(aside)
+    if how == "deleted":
+        aside.unlink()
+    elif how == "replaced":
+        file.write_bytes(aside.read_bytes())
+    with pytest.raises(OutboxError, match="was deleted, renamed or replaced"):
+        api.publish(message(queue, 2), timeout=WAIT)
+    proxy.resume()
+    eventually(lambda: admin.ready(queue) == 1)
+    if how == "renamed":
+        aside.rename(file)
+        api.publish(message(queue, 3), timeout=WAIT)
+        eventually(lambda: admin.ready(queue) == 2)
+    assert taken(admin, queue) == ([1, 3] if how == "renamed" else [1])
+
+
+def test_p17_the_write_ahead_log_shrinks(path: str) -> None:
+    """A reader makes it grow with all that is written meanwhile; without the reader it becomes small."""
+    store = OutboxStore(OutboxOptions(path=path), lambda: None)
+    log = Path(f"{path}-wal")
+
+    def put(size: int) -> None:
+        encoded = Encoded("amq.topic", "t", b"", b"", b"x" * size, False)
+        store.put(table.values_of(encoded)).result(WAIT)
+
+    put(1)
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute(f"SELECT count(*) FROM {table.NAME}").fetchone()
+        for _ in range(20):
+            put(1_000_000)
+        assert log.stat().st_size > 20_000_000
+    put(1)
+    assert log.stat().st_size < 17_000_000
+    store.close().result(WAIT)
 
 
 @pytest.mark.usefixtures("outbox")

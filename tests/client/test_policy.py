@@ -14,9 +14,11 @@ import pika
 import pika.exceptions
 import pytest
 from tests.client.support import AioConsuming, Consuming, eventually, message, numbers, plan, run
+from tests.support.processes import Processes
 
 from fedora_messaging import aio, api
 from fedora_messaging.client.consumer import Consumer
+from fedora_messaging.client.dedupe import Claim, SeenMessages
 from fedora_messaging.client.history import HEADER
 from fedora_messaging.client.outgoing import Outgoing
 from fedora_messaging.client.policy_runner import PolicyRunner
@@ -33,7 +35,7 @@ from fedora_messaging.exceptions import (
     Nack,
     PublishNacked,
 )
-from fedora_messaging.options import ConsumerOptions, QosOptions, QueueOptions
+from fedora_messaging.options import ConsumerOptions, DedupeOptions, QosOptions, QueueOptions
 from fedora_messaging.wire.methods import BasicPublish
 from fedora_messaging.wire.properties import BasicProperties, encode_properties
 
@@ -515,6 +517,134 @@ def test_dedupe(admin: Admin, queue: str, settings: LazyConfig, tmp_path: Path) 
             eventually(lambda: counters().duplicates)
         assert admin.ready(queue) == 0
     assert recorder.numbers == [1]
+
+
+@pytest.mark.parametrize("kind", ["function", "coroutine function"])
+def test_p45_a_duplicate_is_not_processed_beside_the_original(
+    admin: Admin, queue: str, settings: LazyConfig, tmp_path: Path, kind: str
+) -> None:
+    settings["consumer"] = {"concurrency": 4, "dedupe": {"path": str(tmp_path / "ids.db")}}
+    release = threading.Event()
+    recorder = Recorder(lambda received: received.body["number"] == 1 and release.wait(15))
+
+    async def coroutine(received: Message) -> None:
+        await asyncio.to_thread(recorder, received)
+
+    sent = message(queue, 1)
+    for one in (sent, sent, sent, message(queue, 2)):
+        api.publish(one)
+    with Consuming(recorder if kind == "function" else coroutine, **plan(queue)):
+        # What is in front of it has been looked at by then.
+        eventually(lambda: 2 in recorder.numbers and counters().processed == 1)
+        assert sorted(recorder.numbers) == [1, 2]
+        release.set()
+        eventually(lambda: counters().duplicates == 2)
+    assert sorted(recorder.numbers) == [1, 2]
+    assert admin.ready(queue) == 0
+
+
+@pytest.mark.parametrize("error", [Drop, ZeroDivisionError])
+def test_p45_a_duplicate_is_processed_when_the_original_fails(
+    admin: Admin, queue: str, dead: str, settings: LazyConfig, tmp_path: Path, error: type[Exception]
+) -> None:
+    settings["consumer"] = {"concurrency": 2, "dedupe": {"path": str(tmp_path / "ids.db")}}
+    settings["consumer"]["dead_letter"] = {"queue": dead}
+    running: list[Message] = []
+
+    def act(received: Message) -> None:
+        running.append(received)
+        assert len(running) == 1
+        try:
+            if len(recorder.received) == 1:
+                raise error
+        finally:
+            running.clear()
+
+    recorder = Recorder(act)
+    sent = message(queue, 1)
+    for _ in range(3):
+        api.publish(sent)
+    with Consuming(recorder, **plan(queue)):
+        eventually(lambda: counters().duplicates == 1)
+    assert recorder.numbers == [1, 1]
+    assert admin.ready(queue) == 0
+    assert admin.ready(dead) == (1 if error is ZeroDivisionError else 0)
+
+
+def test_p45_another_process_has_the_message(
+    admin: Admin, queue: str, settings: LazyConfig, tmp_path: Path
+) -> None:
+    """We wait for what becomes of it there, and when we are to end meanwhile, ours goes back."""
+    path = str(tmp_path / "ids.db")
+    settings["consumer"] = {"concurrency": 2, "dedupe": {"path": path}}
+    other = SeenMessages(DedupeOptions(3600, path))
+    recorder = Recorder()
+    sent = message(queue, 1)
+    assert run(other.claim(queue, sent.id or "")) is Claim.OURS
+    api.publish(sent)
+    api.publish(message(queue, 2))
+    with Consuming(recorder, **plan(queue)):
+        eventually(lambda: counters().processed == 1)
+        assert recorder.numbers == [2]
+    eventually(lambda: admin.ready(queue) == 1)
+    with Consuming(recorder, **plan(queue)):
+        eventually(is_consuming)
+        run(other.release(queue, sent.id or ""))
+        eventually(lambda: counters().processed == 1)
+    assert recorder.numbers == [2, 1]
+    run(other.close())
+
+
+CLAIMING = """
+import asyncio, sys
+from fedora_messaging.client.dedupe import SeenMessages
+from fedora_messaging.options import DedupeOptions
+seen = SeenMessages(DedupeOptions(3600, sys.argv[1]))
+for id in ("one", "two"):
+    print(asyncio.run(seen.claim("q", id)).name, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_p45_a_claim_ends_with_its_process(tmp_path: Path) -> None:
+    """However that ends, and nothing of it stays."""
+    path = str(tmp_path / "ids.db")
+    with Processes(tmp_path) as processes:
+        process = processes.python("-c", CLAIMING, path)
+        process.wait_for("OURS")
+        process.wait_for("OURS")
+        seen, third = SeenMessages(DedupeOptions(3600, path)), SeenMessages(DedupeOptions(3600, path))
+        assert run(seen.claim("q", "one")) is Claim.BUSY
+        process.kill()
+        assert run(seen.claim("q", "one")) is Claim.OURS
+        assert run(third.claim("q", "one")) is Claim.BUSY
+        assert run(third.claim("q", "two")) is Claim.OURS
+        run(seen.add("q", "one"))
+        assert run(third.claim("q", "one")) is Claim.PROCESSED
+        run(third.release("q", "two"))
+        # What nobody claims is not looked at until somebody starts.
+        processes.python("-c", CLAIMING, path).wait_for("OURS")
+    run(seen.close())
+    run(third.close())
+    last = SeenMessages(DedupeOptions(3600, path))
+    assert len(list(tmp_path.glob("*.claims"))) == 1
+    assert run(last.claim("q", "two")) is Claim.OURS
+    run(last.close())
+    assert list(tmp_path.glob("*.claims")) == []
+
+
+def test_memory_of_duplicates_that_was_deleted_ends_consuming(
+    queue: str, settings: LazyConfig, tmp_path: Path, admin: Admin
+) -> None:
+    path = tmp_path / "ids.db"
+    settings["consumer"] = {"dedupe": {"path": str(path)}}
+    with Consuming(Recorder(), **plan(queue)) as consuming:
+        api.publish(message(queue, 1))
+        eventually(lambda: counters().processed == 1)
+        path.unlink()
+        api.publish(message(queue, 2))
+        assert "was deleted, renamed or replaced" in str(consuming.ended())
+    eventually(lambda: admin.ready(queue) == 1)
 
 
 def test_dedupe_forgets_after_its_window(queue: str, settings: LazyConfig, tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
-"""Remembering which messages were processed, so that a duplicate is not processed again."""
+"""Remembering which messages were processed, so that a duplicate is not processed again, or beside it."""
 
 import asyncio
 import sqlite3
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
+from enum import Enum, auto
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from ..exceptions import ConfigurationException
 from ..options import DedupeOptions
-from .files import SqliteFile
+from .files import FileLock, SqliteFile, forks_wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,16 +26,40 @@ CREATE TABLE IF NOT EXISTS seen (
     PRIMARY KEY (queue, message_id)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS seen_at ON seen (at);
+CREATE TABLE IF NOT EXISTS claims (
+    queue TEXT NOT NULL,
+    message_id TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    PRIMARY KEY (queue, message_id)
+) WITHOUT ROWID;
 """
 _HAS: Final = "SELECT 1 FROM seen WHERE queue = :queue AND message_id = :message_id AND at > :since"
 _ADD: Final = "INSERT OR REPLACE INTO seen VALUES (:queue, :message_id, :at)"
 _FORGET: Final = "DELETE FROM seen WHERE at <= :since"
+_OWNER: Final = "SELECT owner FROM claims WHERE queue = :queue AND message_id = :message_id"
+_CLAIM: Final = "INSERT INTO claims VALUES (:queue, :message_id, :owner)"
+_RELEASE: Final = "DELETE FROM claims WHERE queue = :queue AND message_id = :message_id AND owner = :owner"
+_RELEASE_ALL: Final = "DELETE FROM claims WHERE owner = :owner"
 #: Messages that are remembered between two times of forgetting old ones.
 _FORGET_EVERY: Final = 1000
 
 
+class Claim(Enum):
+    """What became of a claim to process a message."""
+
+    #: It is ours: nobody else processes the message until we release it, or end.
+    OURS = auto()
+    #: Somebody is processing the message.
+    BUSY = auto()
+    #: The message was processed within the window.
+    PROCESSED = auto()
+
+
 class SeenMessages:
-    """Message ids in an SQLite file.
+    """Message ids in an SQLite file, which processes may share.
+
+    A message is claimed before it is processed. A claim ends with its process, however that ends: its owner
+    holds a lock on a file ``<path>.<owner>.claims``. Locks are taken, and looked at, in transactions only.
 
     Args:
         options: File and window.
@@ -43,9 +70,15 @@ class SeenMessages:
 
     def __init__(self, options: DedupeOptions) -> None:
         self._window = options.window
+        self._path = options.path
         self._remembered = 0
+        self._owner = uuid.uuid4().hex
+        self._lock = FileLock(self._lock_path(self._owner))
         try:
             self._file = SqliteFile(options.path, _prepare)
+            with forks_wait(), self._file.transaction():
+                self._lock.acquire()
+                self._forget_the_dead()
         except (sqlite3.Error, OSError) as error:
             raise ConfigurationException(
                 f'"path" in [consumer.dedupe] is {options.path}, which cannot be used: {error}'
@@ -53,33 +86,83 @@ class SeenMessages:
         # SQLite blocks, so it has a thread.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="dedupe")
 
-    async def has(self, queue: str, message_id: str) -> bool:
-        """Whether a message was processed within the window."""
-        return await self._run(self._has, queue, message_id)
+    async def claim(self, queue: str, message_id: str) -> Claim:
+        """Become the only one who processes a message, unless it was processed or somebody else does."""
+        return await self._run(self._claim, queue, message_id)
 
-    def _has(self, queue: str, message_id: str) -> bool:
-        since = time.time() - self._window
-        return bool(self._file.run(_HAS, {"queue": queue, "message_id": message_id, "since": since}))
+    def _claim(self, queue: str, message_id: str) -> Claim:
+        self._file.check()
+        values = {"queue": queue, "message_id": message_id, "owner": self._owner}
+        with forks_wait(), self._file.transaction():
+            if self._file.run(_HAS, {**values, "since": time.time() - self._window}):
+                return Claim.PROCESSED
+            for (owner,) in self._file.run(_OWNER, values):
+                if self._is_alive(owner):
+                    return Claim.BUSY
+            self._file.run(_CLAIM, values)
+        return Claim.OURS
+
+    async def release(self, queue: str, message_id: str) -> None:
+        """Let somebody process a message of ours that was not processed."""
+        await self._run(self._release, queue, message_id)
+
+    def _release(self, queue: str, message_id: str) -> None:
+        self._file.run(_RELEASE, {"queue": queue, "message_id": message_id, "owner": self._owner})
 
     async def add(self, queue: str, message_id: str) -> None:
-        """Remember that a message was processed; it is on disk when this returns."""
+        """Remember that a message of ours was processed; it is on disk when this returns."""
         await self._run(self._add, queue, message_id)
 
     def _add(self, queue: str, message_id: str) -> None:
         now = time.time()
         with self._file.transaction():
             self._file.run(_ADD, {"queue": queue, "message_id": message_id, "at": now})
+            self._release(queue, message_id)
             self._remembered += 1
             if self._remembered % _FORGET_EVERY == 0:
                 self._file.run(_FORGET, {"since": now - self._window})
 
     async def close(self) -> None:
-        """Close the file."""
-        await self._run(self._file.close)
+        """Release what is still claimed, and close the file."""
+        await self._run(self._close)
         self._thread.shutdown(wait=False)
+
+    def _close(self) -> None:
+        try:
+            with forks_wait(), self._file.transaction():
+                self._bury(self._owner, self._lock)
+        except (sqlite3.Error, OSError):
+            # Whoever looks next does it: a lock that is released is that of a process that has ended.
+            self._lock.release()
+        self._file.close()
 
     async def _run(self, call: "Callable[..., Result]", *arguments: str) -> "Result":
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
+
+    # Owners of claims; in a transaction, so that nobody takes a new lock for one of the dead
+
+    def _lock_path(self, owner: str) -> str:
+        return f"{self._path}.{owner}.claims"
+
+    def _is_alive(self, owner: str) -> bool:
+        """Whether the process that made a claim still runs; if not, its claims are gone afterwards."""
+        lock = FileLock(self._lock_path(owner))
+        # Our own lock is held by another descriptor, which counts like another process.
+        if not lock.acquire():
+            return True
+        self._bury(owner, lock)
+        return False
+
+    def _bury(self, owner: str, lock: FileLock) -> None:
+        self._file.run(_RELEASE_ALL, {"owner": owner})
+        Path(self._lock_path(owner)).unlink(missing_ok=True)
+        lock.release()
+
+    def _forget_the_dead(self) -> None:
+        path = Path(self._path)
+        for file in path.parent.iterdir():
+            if file.name.startswith(f"{path.name}.") and file.suffix == ".claims":
+                self._is_alive(file.name.removeprefix(f"{path.name}.").removesuffix(".claims"))
 
 
 def _prepare(connection: sqlite3.Connection, _is_new: bool) -> None:

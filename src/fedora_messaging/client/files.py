@@ -46,6 +46,8 @@ class SqliteFile:
         self._prepare = prepare
         self._is_new = not Path(path).exists()
         self._connection: sqlite3.Connection | None = None
+        # Device and inode of the file that the connection has open.
+        self._opened: tuple[int, int] | None = None
         # Held while the connection is used, but not while somebody else is waited for.
         self._in_use = threading.RLock()
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -89,6 +91,27 @@ class SqliteFile:
         """Run a statement for each of several values, in a transaction; raises as above."""
         self._patiently(lambda connection: connection.executemany(statement, values))
 
+    def check(self) -> None:
+        """See that what is written is at the path of the file.
+
+        Raises:
+            sqlite3.ProgrammingError: The file was deleted or renamed since it was opened.
+        """
+        with self._in_use:
+            if self._connection is None or _identity(self._path) == self._opened:
+                return
+        # To open another one would end its write-ahead log when this one is closed.
+        raise sqlite3.ProgrammingError(
+            f"{self._path} was deleted, renamed or replaced while this process had it open: put it back, or "
+            "start all programs that use it again"
+        )
+
+    def shrink(self, most: int) -> None:
+        """Empty a write-ahead log that has grown beyond so many bytes, unless somebody is reading it."""
+        with self._in_use, suppress(OSError, sqlite3.Error):
+            if self._connection is not None and Path(f"{self._path}-wal").stat().st_size > most:
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
         """Close the file."""
         with self._in_use:
@@ -121,6 +144,7 @@ class SqliteFile:
             connection.close()
             raise
         self._is_new = False
+        self._opened = _identity(self._path)
         self._connection = connection
         return connection
 
@@ -149,7 +173,10 @@ class FileLock:
         """
         with _forks:
             if self._descriptor is not None:
-                return True
+                if _identity(self._path) == _identity(self._descriptor):
+                    return True
+                # Somebody deleted the file, and others would lock a new one.
+                self.release()
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -175,6 +202,13 @@ class FileLock:
 def _is_busy(error: sqlite3.OperationalError) -> bool:
     # The low byte of an extended code is the code.
     return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+
+
+@contextmanager
+def forks_wait() -> Iterator[None]:
+    """Have forks wait: for whoever takes a :class:`FileLock` in a transaction, which forks wait for, too."""
+    with _forks:
+        yield
 
 
 # Forks

@@ -14,7 +14,7 @@ from ..exceptions import BaseException as LibraryException
 from ..exceptions import Drop, EncodingError, HaltConsumer, Nack, PermissionException
 from ..message import Message
 from ..options import ConsumerOptions
-from .dedupe import SeenMessages
+from .dedupe import Claim, SeenMessages
 from .delivery import ACKED, REFUSED, Action, Raw, Verdict, receive_aside
 from .outcome import raised, succeeded
 from .redelivery import Redelivery
@@ -34,6 +34,9 @@ _log = logging.getLogger("fedora_messaging.twisted.consumer")
 
 #: Pauses between attempts to publish a copy that the broker refuses.
 _PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0, 60.0)
+
+#: Seconds between two looks whether the duplicate of a message was processed.
+_CLAIM_PAUSE: Final = 0.05
 
 
 class CallbackTimeout(TimeoutError):
@@ -220,10 +223,11 @@ class PolicyRunner(CallbackRunner):
         message = await receive_aside(job.raw, self._stats) if job.message is None else job.message
         if isinstance(message, str):
             return await self._quarantine(job, message)
-        if self._seen is not None and message.id and await self._seen.has(job.raw.queue, message.id):
-            self._stats.duplicates += 1
-            _log.info("Message id %r was processed before; it is acknowledged", message.id)
-            return ACKED
+        seen = self._seen if message.id else None
+        if seen is not None:
+            verdict = await self._claim(seen, job, message)
+            if verdict is not None:
+                return verdict
         before = cancellations()
         try:
             await caller.call(self._callback, self._is_coroutine, message)
@@ -231,12 +235,30 @@ class PolicyRunner(CallbackRunner):
             if isinstance(error, asyncio.CancelledError) and is_torn_down(before):
                 raise
             await forget_cancellations(before)
-            return await self._failed(job, message, error)
+            verdict = await self._failed(job, message, error)
+            if seen is not None:
+                await seen.release(job.raw.queue, message.id or "")
+            return verdict
         await forget_cancellations(before)
         verdict = succeeded(message, self._stats)
-        if self._seen is not None and message.id:
-            await self._seen.add(job.raw.queue, message.id)
+        if seen is not None:
+            await seen.add(job.raw.queue, message.id or "")
         return verdict
+
+    async def _claim(self, seen: SeenMessages, job: _Job, message: Message) -> Verdict | None:
+        """Wait until it is known whether to process a message; the verdict says that it is not.
+
+        While somebody processes a duplicate, nobody knows whether that one succeeds.
+        """
+        while (claim := await seen.claim(job.raw.queue, message.id or "")) is Claim.BUSY:
+            if self._stopping or self._consumer.is_stale(job.raw):
+                return Action.REQUEUE, None
+            await asyncio.sleep(_CLAIM_PAUSE)
+        if claim is Claim.OURS:
+            return None
+        self._stats.duplicates += 1
+        _log.info("Message id %r was processed before; it is acknowledged", message.id)
+        return ACKED
 
     async def _quarantine(self, job: _Job, explanation: str) -> Verdict:
         if self._options.dead_letter is None or job.raw.body is None:

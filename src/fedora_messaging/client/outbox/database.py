@@ -3,9 +3,12 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from ..files import FileLock, SqliteFile, Values
+
+#: Bytes of a write-ahead log that are left alone; SQLite itself writes back what is in it every 4 MB.
+_WAL_MAX: Final = 16 * 1024 * 1024
 
 
 class DatabaseError(Exception):
@@ -33,6 +36,14 @@ class Database(Protocol):
 
     def run_many(self, statement: str, values: list[dict[str, Any]]) -> None:
         """Run a statement for each of several values."""
+        ...
+
+    def check(self) -> None:
+        """See that what is written is where other programs look for it."""
+        ...
+
+    def shrink(self) -> None:
+        """Give disk space back that is not needed any longer."""
         ...
 
     def lock(self) -> bool:
@@ -88,6 +99,15 @@ class SqliteDatabase:
         """Run a statement for each of several values, in a transaction."""
         with self._errors():
             self._file.run_many(statement, values)
+
+    def check(self) -> None:
+        """See that the file is still at its path."""
+        with self._errors():
+            self._file.check()
+
+    def shrink(self) -> None:
+        """Empty a write-ahead log that a burst has left behind: SQLite writes over it, but never cuts it."""
+        self._file.shrink(_WAL_MAX)
 
     def lock(self) -> bool:
         """Become the only one that sends, or see that one still is; returns whether that is so."""

@@ -122,6 +122,8 @@ class Outbox:
                     # Before anything more is sent that cannot be removed.
                     await asyncio.wrap_future(self.store.flushed())
                     await self._look(supervisor)
+                # What is in a file that was deleted is sent nevertheless: nobody else can.
+                await asyncio.wrap_future(self.store.check())
                 self._note("")
             except LibraryException as error:
                 self._note(str(error))

@@ -70,6 +70,12 @@ class SqlDatabase:
         with self._errors():
             self._connection.execute(text(statement), values)
 
+    def check(self) -> None:
+        """Do nothing: the server tells by itself."""
+
+    def shrink(self) -> None:
+        """Do nothing: the server does it by itself."""
+
     def lock(self) -> bool:
         """Become the only one that sends, or see that one still is; returns whether that is so.
 

@@ -148,6 +148,10 @@ class OutboxStore:
         """Leave a message out of what is read, as long as this process runs; it stays in the outbox."""
         return self._call(lambda: self._aside.setdefault(topic, set()).add(row_id))
 
+    def check(self) -> "Future[None]":
+        """See that what is written is where other programs look for it."""
+        return self._call(self._database.check)
+
     def lock(self) -> "Future[bool]":
         """Become the only one that sends, or see that one still is."""
         return self._call(self._database.lock)
@@ -205,6 +209,8 @@ class OutboxStore:
         if not puts and not self._sent:
             return
         try:
+            if puts:
+                self._database.check()
             self._prepare()
             accepted = [put for put in puts if not self._is_refused(put)]
             with self._database.transaction():
@@ -212,6 +218,9 @@ class OutboxStore:
                     self._database.run_many(table.INSERT, [put.values for put in accepted])
                 if self._sent:
                     self._database.run_many(table.DELETE, [{"id": number} for number in self._sent])
+            if accepted:
+                # It may have gone meanwhile; those who are told so may put their messages elsewhere.
+                self._database.check()
         except Exception as error:  # a mistake of ours belongs to whoever asked, and must not end the thread
             self._usage_read = 0.0
             for put in puts:
@@ -219,6 +228,7 @@ class OutboxStore:
                     put.future.set_exception(self._explain(error))
             return
         self._sent.clear()
+        self._database.shrink()
         for put in accepted:
             put.future.set_result(None)
         if accepted:
