@@ -81,7 +81,10 @@ class Accounts:
 
         Raises:
             KeyError: There is no such user.
+            re.error: One of the permissions is no regular expression.
         """
+        for pattern in (permissions.configure, permissions.write, permissions.read):
+            re.compile(pattern)
         self._users[name].permissions[vhost] = permissions
 
     def user(self, name: str) -> User | None:

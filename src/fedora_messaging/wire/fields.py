@@ -18,14 +18,15 @@ T      timestamp                   aware ``datetime``; ``int`` beyond what that 
 V      void                        ``None``
 =====  ==========================  ===================================
 
-Writing picks ``t I l d D S x A F T V`` by the Python type, for an :class:`Int64` always ``l``.
-Names of fields and short strings that are not
-UTF-8 survive a round trip through Python's ``surrogateescape``.
+Writing picks ``t I l d D S x A F T V`` by the Python type, for an :class:`Int64` always ``l``. Every value
+that can be read can be written again. Names and texts that are not UTF-8 survive a round trip through
+Python's ``surrogateescape``.
 """
 
 import struct
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from math import floor
 from typing import Any, Final
 
 from ..exceptions import EncodingError
@@ -42,7 +43,6 @@ _U32 = struct.Struct(">I")
 _I64 = struct.Struct(">q")
 _TAGGED_I32 = struct.Struct(">ci")
 _TAGGED_I64 = struct.Struct(">cq")
-_TAGGED_U64 = struct.Struct(">cQ")
 _TAGGED_F64 = struct.Struct(">cd")
 _TAGGED_U32 = struct.Struct(">cI")
 _DECIMAL = struct.Struct(">Bi")
@@ -252,7 +252,7 @@ def _encode_table(table: Mapping[str, Any], depth: int) -> bytes:
         # The types of message headers first: they are written for every message.
         kind = type(value)
         if kind is str:
-            raw = value.encode("utf-8", "surrogatepass")
+            raw = _encode_text(value)
             parts.append(_TAGGED_U32.pack(b"S", len(raw)))
             parts.append(raw)
         elif kind is bool:
@@ -282,17 +282,25 @@ def _encode_value(name: str, value: Any, depth: int) -> bytes:
     if isinstance(value, int):
         return _encode_int(name, value)
     if isinstance(value, str):
-        raw = value.encode("utf-8", "surrogatepass")
+        raw = _encode_text(value)
         return _TAGGED_U32.pack(b"S", len(raw)) + raw
     if isinstance(value, float):
         return _TAGGED_F64.pack(b"d", value)
     if isinstance(value, bytes | bytearray | memoryview):
         return _TAGGED_U32.pack(b"x", len(value)) + bytes(value)
     if isinstance(value, datetime):
-        return _encode_datetime(name, value)
+        return _encode_datetime(value)
     if isinstance(value, Mapping | list | tuple):
         return _encode_nested(name, value, depth)
     return _encode_decimal(name, value)
+
+
+def _encode_text(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        # Surrogates that stand for no byte come from JSON such as "\\ud800".
+        return text.encode("utf-8", "surrogatepass")
 
 
 def _encode_int(name: str, value: int) -> bytes:
@@ -303,13 +311,10 @@ def _encode_int(name: str, value: int) -> bytes:
     raise EncodingError(f"the integer in field {name!r} does not fit into 64 bits")
 
 
-def _encode_datetime(name: str, value: datetime) -> bytes:
+def _encode_datetime(value: datetime) -> bytes:
     # A naive datetime is taken as UTC: field tables know no zone.
     aware = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
-    seconds = int(aware.timestamp())
-    if seconds < 0:
-        raise EncodingError(f"the time in field {name!r} lies before 1970")
-    return _TAGGED_U64.pack(b"T", seconds)
+    return _TAGGED_I64.pack(b"T", floor(aware.timestamp()))
 
 
 def _encode_nested(name: str, value: Mapping[str, Any] | list[Any] | tuple[Any, ...], depth: int) -> bytes:

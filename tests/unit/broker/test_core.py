@@ -1,16 +1,35 @@
 """Corners of the broker's core that no client can reach at will."""
 
+import asyncio
+import re
+import struct
+import time
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.wire.test_fields import sized, wires
 
+from fedora_messaging.broker.accounts import Accounts, Permissions
+from fedora_messaging.broker.core.arguments import QueueArguments
+from fedora_messaging.broker.core.dead_letter import make_dead_letter
 from fedora_messaging.broker.core.exchanges import TopicExchange
 from fedora_messaging.broker.core.journal import NoJournal
-from fedora_messaging.broker.core.message import Message
+from fedora_messaging.broker.core.message import Entry, Message
 from fedora_messaging.broker.core.queue import Queue
 from fedora_messaging.broker.core.ready import PriorityReadyList
 from fedora_messaging.broker.core.vhost import VirtualHost
-from fedora_messaging.wire.methods import QueueDeclare
+from fedora_messaging.broker.server import Timers
+from fedora_messaging.broker.storage.sqlite import SqliteJournal
+from fedora_messaging.exceptions import EncodingError
+from fedora_messaging.protocol.errors import ChannelError
+from fedora_messaging.wire.fields import decode_table
+from fedora_messaging.wire.frames import room_for_properties
+from fedora_messaging.wire.methods import ExchangeDeclare, QueueBind, QueueDeclare
+from fedora_messaging.wire.properties import BasicProperties, encode_properties
 
 
 def ignore(*_arguments: Any) -> None:
@@ -73,3 +92,240 @@ def test_p01_message_whose_headers_do_not_decode_is_dead_lettered_as_it_is(vhost
     refused = dead.get(no_ack=True)
     assert refused is not None
     assert (refused.message.properties, refused.message.body) == (broken, b"body")
+
+
+# Dead letters: whatever a message carries, nobody else has to bear it.
+
+
+def with_headers(table: bytes, *, expiration: bytes = b"") -> Message:
+    """A message whose headers are these bytes."""
+    flags = 0x2000 | (0x0100 if expiration else 0)
+    properties = struct.pack(">H", flags) + table
+    return Message(
+        "", "q", properties + (bytes((len(expiration),)) + expiration if expiration else b""), b"x"
+    )
+
+
+UNREADABLE = sized(b"\x01aZ")
+
+
+def full(vhost: VirtualHost, name: str, target: str, length: int = 1) -> Queue:
+    """A queue that overflows into another one."""
+    arguments = {
+        "x-max-length": length,
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": target,
+    }
+    return vhost.declare_queue(QueueDeclare(name, arguments=arguments), owner=None)
+
+
+#: Bytes of properties that fit into a frame.
+ROOM = room_for_properties(131072)
+
+
+def refuse_one(queue: Queue) -> None:
+    entry = queue.get(no_ack=False)
+    assert entry is not None
+    queue.refuse(entry, None)
+
+
+@given(st.dictionaries(st.sampled_from((b"a", b"CC", b"BCC", b"x-death", b"x-first-death-reason")), wires()))
+def test_message_with_any_headers_becomes_a_dead_letter(fields: dict[bytes, bytes]) -> None:
+    vhost = VirtualHost("/", lambda: 1000.0, NoJournal(), ignore)
+    queue = full(vhost, "q", "dead")
+    table = sized(b"".join(bytes((len(name),)) + name + wire for name, wire in fields.items()))
+    headers = make_dead_letter(queue, Entry(with_headers(table), 1), "rejected", 1000.0, ROOM).headers
+    assert headers["x-death"][0]["queue"] == "q"
+    if "a" in (before := decode_table(table)[0]):
+        assert repr(headers["a"]) == repr(before["a"])
+
+
+@pytest.mark.parametrize("given_count", [0x7FFFFFFFFFFFFFFF, 0x7FFFFFFFFFFFFFFE])
+def test_count_of_deaths_has_an_end(vhost: VirtualHost, given_count: int) -> None:
+    queue = full(vhost, "q", "dead")
+    death = {
+        "queue": "q",
+        "reason": "rejected",
+        "count": given_count,
+        "time": datetime(1969, 7, 20, tzinfo=UTC),
+    }
+    properties = encode_properties(BasicProperties(headers={"x-death": [death]}))
+    refused = make_dead_letter(queue, Entry(Message("", "q", properties, b""), 1), "rejected", 1000.0, ROOM)
+    assert refused.headers["x-death"][0]["count"] == 0x7FFFFFFFFFFFFFFF
+
+
+@pytest.mark.parametrize("headers", [sized(b""), UNREADABLE], ids=["empty", "unreadable"])
+def test_full_queues_that_overflow_into_each_other(vhost: VirtualHost, headers: bytes) -> None:
+    length = 2000
+    first, second = full(vhost, "first", "second", length), full(vhost, "second", "first", length)
+    for _ in range(length):
+        first.publish(with_headers(headers))
+        second.publish(with_headers(headers))
+    first.publish(with_headers(headers))
+    assert (len(first), len(second)) == (length, length)
+    assert (first.purge(), second.purge(), vhost.memory.bytes) == (length, length, 0)
+
+
+def test_unreadable_message_in_a_circle_of_queues_ends(vhost: VirtualHost) -> None:
+    arguments = {"x-dead-letter-exchange": "", "x-message-ttl": 0}
+    for name, target in (("a", "b"), ("b", "c"), ("c", "a")):
+        declared = {**arguments, "x-dead-letter-routing-key": target}
+        vhost.declare_queue(QueueDeclare(name, arguments=declared), owner=None)
+    vhost.queues["a"].publish(with_headers(UNREADABLE))
+    for name in ("a", "b", "c", "a"):
+        vhost.queues[name].on_time(1000.0)
+    assert [len(vhost.queues[name]) for name in "abc"] == [0, 0, 0]
+    assert vhost.memory.bytes == 0
+
+
+def test_unreadable_message_that_was_rejected_may_go_round_again(vhost: VirtualHost) -> None:
+    first, second = full(vhost, "first", "second"), full(vhost, "second", "first")
+    first.publish(with_headers(UNREADABLE))
+    for queue in (first, second, first):
+        refuse_one(queue)
+    assert len(second) == 1
+
+
+def test_reject_publish_dlx_of_two_full_queues(vhost: VirtualHost) -> None:
+    arguments = {"x-max-length": 0, "x-overflow": "reject-publish-dlx", "x-dead-letter-exchange": ""}
+    for name, target in (("a", "b"), ("b", "a")):
+        declared = {**arguments, "x-dead-letter-routing-key": target}
+        vhost.declare_queue(QueueDeclare(name, arguments=declared), owner=None)
+    assert not vhost.queues["a"].publish(message())
+    assert vhost.memory.bytes == 0
+
+
+def test_circle_through_a_queue_whose_name_is_not_utf_8(vhost: VirtualHost) -> None:
+    name = b"\xff".decode("utf-8", "surrogateescape")
+    arguments = {"x-dead-letter-exchange": "d", "x-message-ttl": 0}
+    vhost.declare_exchange(ExchangeDeclare("d", "fanout"))
+    queue = vhost.declare_queue(QueueDeclare(name, arguments=arguments), owner=None)
+    vhost.bind("d", queue, "", {}, QueueBind)
+    queue.publish(message())
+    queue.on_time(1000.0)
+    assert len(queue) == 0
+
+
+def test_what_a_dead_letter_fails_by_is_logged_and_nobody_elses_matter(
+    vhost: VirtualHost, caplog: pytest.LogCaptureFixture
+) -> None:
+    arguments = QueueArguments(max_length=0, dead_letter_exchange="", dead_letter_routing_key="k" * 256)
+    queue = Queue(vhost, "q", arguments=arguments)
+    assert queue.publish(message())
+    assert (len(queue), vhost.memory.bytes) == (0, 0)
+    assert "message that left the queue q (maxlen) is lost" in caplog.text
+
+
+def test_dead_letter_key_that_no_message_can_bear_is_refused(vhost: VirtualHost) -> None:
+    arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "ä" * 128}
+    with pytest.raises(ChannelError, match="longer than 255 bytes"):
+        vhost.declare_queue(QueueDeclare("q", arguments=arguments), owner=None)
+    assert vhost.queues == {}
+
+
+def test_p01_quorum_queue_returns_a_message_whose_headers_do_not_decode(vhost: VirtualHost) -> None:
+    declaration = QueueDeclare("q", durable=True, arguments={"x-queue-type": "quorum"})
+    queue = vhost.declare_queue(declaration, owner=None)
+    broken = with_headers(UNREADABLE)
+    queue.publish(broken)
+    entry = queue.get(no_ack=False)
+    assert entry is not None
+    queue.requeue(entry, None)
+    assert queue.get(no_ack=True) is entry
+    assert queue.properties(entry, ROOM) == broken.properties
+
+
+class BadQueue(Queue):
+    """One that fails when its time has come."""
+
+    def on_time(self, when: float) -> None:
+        raise RuntimeError("a fault")
+
+
+def test_queue_that_fails_does_not_stop_the_timers_of_others(
+    vhost: VirtualHost, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        called = asyncio.Event()
+
+        class GoodQueue(Queue):
+            def on_time(self, when: float) -> None:
+                called.set()
+
+        timers = Timers(asyncio.get_running_loop(), time.time)
+        timers.schedule(BadQueue(vhost, "bad"), 0.0)
+        timers.schedule(GoodQueue(vhost, "good"), 0.0)
+        await asyncio.wait_for(called.wait(), 30)
+        called.clear()
+        timers.schedule(GoodQueue(vhost, "later"), 0.0)
+        await asyncio.wait_for(called.wait(), 30)
+        timers.stop()
+
+    asyncio.run(main())
+    assert "at a time of queue bad" in caplog.text
+
+
+# What fails has changed nothing.
+
+
+class RefusingJournal(NoJournal):
+    """A journal that cannot keep anything."""
+
+    def queue_added(self, queue: Queue) -> None:
+        raise EncodingError("no")
+
+    def exchange_added(self, exchange: Any) -> None:
+        raise EncodingError("no")
+
+
+def test_declaration_that_cannot_be_stored_leaves_nothing_behind() -> None:
+    scheduled: list[Any] = []
+    vhost = VirtualHost("/", lambda: 1000.0, RefusingJournal(), lambda *call: scheduled.append(call))
+    exchanges = dict(vhost.exchanges)
+    with pytest.raises(EncodingError):
+        vhost.declare_queue(QueueDeclare("q", durable=True, arguments={"x-expires": 1}), owner=None)
+    with pytest.raises(EncodingError):
+        vhost.declare_exchange(ExchangeDeclare("e", "fanout", durable=True))
+    assert (vhost.queues, vhost.exchanges, scheduled) == ({}, exchanges, [])
+    assert vhost.publish(vhost.exchanges[""], message("q")) == (False, False)
+    # A queue of this name, declared later, has nothing to do with the first.
+    queue = declare(vhost, "q")
+    assert vhost.publish(vhost.exchanges[""], message("q")) == (True, False)
+    assert len(queue) == 1
+
+
+def test_queue_that_cannot_be_stored_takes_no_number(tmp_path: Path) -> None:
+    loop = asyncio.new_event_loop()
+    journal = SqliteJournal(tmp_path, loop)
+    vhost = VirtualHost("/", lambda: 1000.0, journal, ignore)
+    with pytest.raises(EncodingError):
+        vhost.declare_queue(QueueDeclare("q", durable=True, arguments={"a": object()}), owner=None)
+    with pytest.raises(EncodingError):
+        vhost.declare_exchange(ExchangeDeclare("e", "fanout", durable=True, arguments={"a": object()}))
+    with pytest.raises(EncodingError):
+        vhost.bind("amq.fanout", vhost.exchange("amq.topic", QueueBind), "", {"a": object()}, QueueBind)
+    assert not journal.backlog
+    assert vhost.declare_queue(QueueDeclare("q", durable=True), owner=None).stored_id == 1
+    journal.close()
+    loop.close()
+
+
+def test_permission_that_is_no_expression_changes_nothing() -> None:
+    accounts = Accounts()
+    with pytest.raises(re.error):
+        accounts.set_permissions("guest", "/", Permissions(read="("))
+    guest = accounts.user("guest")
+    assert guest is not None
+    assert accounts.allows(guest, "/", "read", "q")
+
+
+def test_chain_of_auto_delete_exchanges_of_any_length(vhost: VirtualHost) -> None:
+    before = set(vhost.exchanges)
+    queue = declare(vhost, "q")
+    target: Any = queue
+    for number in range(1500):
+        vhost.declare_exchange(ExchangeDeclare(f"e{number}", "fanout", auto_delete=True))
+        vhost.bind(f"e{number}", target, "", {}, QueueBind)
+        target = vhost.exchanges[f"e{number}"]
+    vhost.remove_queue(queue)
+    assert set(vhost.exchanges) == before

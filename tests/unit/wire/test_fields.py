@@ -60,6 +60,7 @@ BOTH_WAYS: list[tuple[Any, bytes]] = [
     (b"", b"x\x00\x00\x00\x00"),
     (b"\x00\xff", b"x\x00\x00\x00\x02\x00\xff"),
     (NOON, b"T" + NOON_SECONDS.to_bytes(8, "big")),
+    (datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC), b"T\xff\xff\xff\xff\xff\xff\xff\xff"),
     (None, b"V"),
     ([], b"A\x00\x00\x00\x00"),
     ([1, "a", None], b"A\x00\x00\x00\x0cI\x00\x00\x00\x01S\x00\x00\x00\x01aV"),
@@ -79,7 +80,6 @@ READ_ONLY: list[tuple[Any, bytes]] = [
     (-2, b"L\xff\xff\xff\xff\xff\xff\xff\xfe"),
     (0.5, b"f\x3f\x00\x00\x00"),
     (b"\xff\xfe", b"S\x00\x00\x00\x02\xff\xfe"),
-    (datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC), b"T\xff\xff\xff\xff\xff\xff\xff\xff"),
     (253402300800, b"T" + (253402300800).to_bytes(8, "big")),
     (0x7FFFFFFFFFFFFFFF, b"T\x7f\xff\xff\xff\xff\xff\xff\xff"),
 ]
@@ -95,6 +95,8 @@ WRITE_ONLY: list[tuple[Any, bytes]] = [
     (Decimal("1.2E+3"), b"D\x00\x00\x00\x04\xb0"),
     ("\ud800", b"S\x00\x00\x00\x03\xed\xa0\x80"),
     (Int64(1), b"l\x00\x00\x00\x00\x00\x00\x00\x01"),
+    ("a\udcff", b"S\x00\x00\x00\x02a\xff"),
+    (datetime(1969, 12, 31, 23, 59, 58, 500_000, tzinfo=UTC), b"T" + b"\xff" * 7 + b"\xfe"),
 ]
 
 
@@ -262,7 +264,6 @@ def test_p19_depth_has_a_limit_when_writing(wrap: Any) -> None:
     [
         (0x8000000000000000, "64 bits"),
         (-0x8000000000000001, "64 bits"),
-        (datetime(1969, 12, 31, tzinfo=UTC), "before 1970"),
         (Decimal("NaN"), "type Decimal"),
         (Decimal("-Infinity"), "type Decimal"),
         (Decimal(2147483648), "type Decimal"),
@@ -376,6 +377,57 @@ def test_round_trip(table: dict[str, Any]) -> None:
     assert decode_table(data) == (table, len(data))
 
 
+def _number(tag: str, layout: str, low: int, high: int) -> st.SearchStrategy[bytes]:
+    ends = st.sampled_from((low, low + 1, -1 if low else 1, 0, high - 1, high))
+    return (ends | st.integers(low, high)).map(lambda value: tag.encode() + struct.pack(layout, value))
+
+
+def wires() -> st.SearchStrategy[bytes]:
+    """Encoded values of every type, at their limits and between."""
+    leaf = st.one_of(
+        st.sampled_from((b"V", b"t\x00", b"t\xff")),
+        _number("b", ">b", -0x80, 0x7F),
+        _number("B", ">B", 0, 0xFF),
+        _number("s", ">h", -0x8000, 0x7FFF),
+        _number("u", ">H", 0, 0xFFFF),
+        _number("I", ">i", -0x80000000, 0x7FFFFFFF),
+        _number("i", ">I", 0, 0xFFFFFFFF),
+        *(_number(tag, ">q", -(1 << 63), (1 << 63) - 1) for tag in "lL"),
+        _number("T", ">q", -(1 << 63), (1 << 63) - 1),
+        # The first and the last second that Python knows, and those beyond.
+        st.integers(-62135596802, -62135596798).map(lambda value: b"T" + struct.pack(">q", value)),
+        st.integers(253402300797, 253402300801).map(lambda value: b"T" + struct.pack(">q", value)),
+        st.binary(min_size=4, max_size=4).map(lambda raw: b"f" + raw),
+        st.binary(min_size=8, max_size=8).map(lambda raw: b"d" + raw),
+        st.tuples(st.sampled_from((0, 1, 10, 254, 255)), _number("", ">i", -0x80000000, 0x7FFFFFFF)).map(
+            lambda parts: b"D" + bytes((parts[0],)) + parts[1]
+        ),
+        st.binary(max_size=12).map(lambda raw: b"S" + sized(raw)),
+        st.binary(max_size=12).map(lambda raw: b"x" + sized(raw)),
+    )
+    return st.recursive(
+        leaf,
+        lambda inner: (
+            st.lists(inner, max_size=4).map(lambda items: b"A" + sized(b"".join(items)))
+            | st.dictionaries(st.binary(max_size=8), inner, max_size=4).map(
+                lambda fields: (
+                    b"F" + sized(b"".join(bytes((len(k),)) + k + value for k, value in fields.items()))
+                )
+            )
+        ),
+        max_leaves=8,
+    )
+
+
+@given(st.binary(max_size=255), wires())
+def test_whatever_can_be_read_can_be_written_again(name: bytes, wire: bytes) -> None:
+    table, _ = decode_table(table_of(wire, name))
+    again = encode_table(table)
+    # A NaN equals nothing, itself included; the bytes of the second writing say that nothing has changed.
+    assert repr(decode_table(again)[0]) == repr(table)
+    assert encode_table(decode_table(again)[0]) == again
+
+
 @given(tables())
 def test_pamqp_reads_what_we_write(table: dict[str, Any]) -> None:
     data = encode_table(table)
@@ -395,7 +447,11 @@ def test_pamqp_reads_our_bytes(raw: bytes) -> None:
     assert decode_table(pamqp_encode.field_table({"n": bytearray(raw)})) == ({"n": raw}, len(data))
 
 
-@pytest.mark.parametrize("wire", [wire for _, wire in BOTH_WAYS + READ_ONLY[:-3]])
+@pytest.mark.parametrize(
+    "wire",
+    # pamqp takes a time before 1970 for one in a far future, and refuses it.
+    [wire for _, wire in BOTH_WAYS + READ_ONLY[:-2] if not wire.startswith(b"T\xff")],
+)
 def test_pamqp_understands_every_type_as_we_do(wire: bytes) -> None:
     theirs = pamqp_decode.field_table(table_of(wire))[1]["n"]
     ours = decode_table(table_of(wire))[0]["n"]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ...protocol.errors import PRECONDITION_FAILED, ChannelError
+from ...wire.fields import SHORTSTR_MAX
 from ...wire.methods import QueueDeclare
 
 DROP_HEAD: Final = "drop-head"
@@ -131,6 +132,13 @@ def _typed(kind: type) -> Callable[[Any], Any]:
     return check
 
 
+def _routing_key(value: Any) -> str:
+    key: str = _typed(str)(value)
+    if len(key.encode()) > SHORTSTR_MAX:
+        raise _Refused(f"longer than {SHORTSTR_MAX} bytes, so no message could bear it")
+    return key
+
+
 def _choice(problem: str, *choices: str) -> Callable[[Any], str]:
     def check(value: Any) -> str:
         text: str = _typed(str)(value)
@@ -159,7 +167,7 @@ _KNOWN: Final[dict[str, tuple[str | None, Callable[[Any], Any]]]] = {
         _choice('{{invalid_overflow,<<"{}">>}}', DROP_HEAD, REJECT_PUBLISH, REJECT_PUBLISH_DLX),
     ),
     "x-dead-letter-exchange": ("dead_letter_exchange", _typed(str)),
-    "x-dead-letter-routing-key": ("dead_letter_routing_key", _typed(str)),
+    "x-dead-letter-routing-key": ("dead_letter_routing_key", _routing_key),
     "x-max-priority": ("max_priority", _priority),
     "x-single-active-consumer": ("single_active", _typed(bool)),
     "x-queue-mode": (None, _choice("unsupported queue mode '{}'", "default", "lazy")),

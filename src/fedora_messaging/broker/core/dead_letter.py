@@ -30,9 +30,12 @@ def make_dead_letter(queue: Queue, entry: Entry, reason: str, now: float, room: 
         headers = decode_properties(old.properties).headers or {}
     except WireError:
         # What cannot be read cannot be added to; it must get away from whoever refuses it nevertheless.
-        return Message(exchange, old.routing_key if key is None else key, old.properties, old.body)
+        message = Message(exchange, old.routing_key if key is None else key, old.properties, old.body)
+        message.passed = frozenset() if reason == REJECTED else old.passed | {queue.name}
+        return message
     cc = headers.get("CC")
-    routing_keys = [old.routing_key, *(cc if isinstance(cc, list) else [])]
+    # Only texts are keys; anything else would be nested deeper here than where it was.
+    routing_keys = [old.routing_key, *(key for key in _items(cc) if isinstance(key, str))]
     death: dict[str, Any] = {
         "count": Int64(1),
         "reason": reason,
@@ -66,7 +69,7 @@ def _with_death(history: Any, death: dict[str, Any]) -> list[dict[str, Any]]:
     """Put a death in front; one entry per queue and reason, counted."""
     rest = []
     for entry in _deaths(history):
-        if entry.get("queue") == death["queue"] and entry.get("reason") == death["reason"]:
+        if _is_of(entry, death["queue"]) and entry.get("reason") == death["reason"]:
             death = {**entry, "count": Int64(min(_count(entry) + 1, INT64_MAX)), "time": death["time"]}
         else:
             rest.append({**entry, "count": Int64(_count(entry))})
@@ -80,13 +83,25 @@ def _count(entry: dict[str, Any]) -> int:
 
 def is_cycle(message: Message, queue: Queue) -> bool:
     """Whether a dead letter comes back to a queue without anybody having rejected it on the way."""
+    if queue.name in message.passed:
+        return True
     for entry in _deaths(message.headers.get("x-death")):
         if entry.get("reason") == REJECTED:
             return False
-        if entry.get("queue") == queue.name:
+        if _is_of(entry, queue.name):
             return True
     return False
 
 
+def _is_of(death: dict[str, Any], queue: str) -> bool:
+    name = death.get("queue")
+    # A text in a table that is not UTF-8 is read as bytes.
+    return (name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name) == queue
+
+
 def _deaths(history: Any) -> list[dict[str, Any]]:
-    return [entry for entry in history if isinstance(entry, dict)] if isinstance(history, list) else []
+    return [entry for entry in _items(history) if isinstance(entry, dict)]
+
+
+def _items(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

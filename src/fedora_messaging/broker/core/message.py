@@ -23,6 +23,8 @@ class Message:
         holders: How many queues hold it.
         placements: In how many durable queues it is stored; 0 for a transient message.
         stored_id: Identity in the storage, ``None`` until it is stored.
+        passed: Queues that dead-lettered it since it was last rejected, if its headers cannot be read and so
+            cannot say it.
     """
 
     __slots__ = (
@@ -31,6 +33,7 @@ class Message:
         "body",
         "exchange",
         "holders",
+        "passed",
         "placements",
         "properties",
         "routing_key",
@@ -48,6 +51,7 @@ class Message:
         self.holders = 0
         self.placements = 0
         self.stored_id: int | None = None
+        self.passed: frozenset[str] = frozenset()
         self._headers: dict[str, Any] | None = None
 
     @property

@@ -37,7 +37,11 @@ class Host(Protocol):
         ...
 
     def dead_letter(self, queue: "Queue", entry: Entry, reason: str) -> None:
-        """Publish a message again that this queue refuses, if the queue has a dead-letter exchange."""
+        """Publish a message again that this queue refuses, if the queue has a dead-letter exchange.
+
+        Never raises. :meth:`Queue.forget` follows: here, or when the dead letter is published that this one
+        comes from.
+        """
         ...
 
     def remove_queue(self, queue: "Queue") -> None:
@@ -92,7 +96,6 @@ class Queue:
         self._position = 0
         self._last_used = host.clock()
         self._scheduled: float | None = None
-        self._schedule_expiry()
 
     def __len__(self) -> int:
         return len(self._ready)
@@ -133,6 +136,7 @@ class Queue:
         entry = self._make_entry(message)
         if self._is_full(message) and self._refuses():
             if self.arguments.overflow == REJECT_PUBLISH_DLX:
+                self._host.memory.hold(message)
                 self._host.dead_letter(self, entry, MAXLEN)
             return False
         if self.keeps and message.persistent:
@@ -169,7 +173,7 @@ class Queue:
 
     def give_up(self, entry: Entry) -> None:
         """Refuse a message that was delivered too often."""
-        self._refuse(entry, DELIVERY_LIMIT)
+        self._host.dead_letter(self, entry, DELIVERY_LIMIT)
 
     def _is_exhausted(self, entry: Entry) -> bool:
         limit = self.arguments.delivery_limit
@@ -210,7 +214,7 @@ class Queue:
         while (limits.max_length is not None and len(self._ready) > limits.max_length) or (
             limits.max_length_bytes is not None and self._ready_bytes > limits.max_length_bytes
         ):
-            self._refuse(self._take_ready(), MAXLEN)
+            self._host.dead_letter(self, self._take_ready(), MAXLEN)
 
     # Messages out
 
@@ -232,7 +236,7 @@ class Queue:
             self._take_ready()
             self._note_delivery(entry)
             if consumer.no_ack:
-                self._forget(entry)
+                self.forget(entry)
             else:
                 self.unacked += 1
                 consumer.unacked += 1
@@ -272,7 +276,7 @@ class Queue:
         entry = self._take_ready()
         self._note_delivery(entry)
         if no_ack:
-            self._forget(entry)
+            self.forget(entry)
         else:
             self.unacked += 1
         self._schedule_head()
@@ -288,7 +292,7 @@ class Queue:
         while (entry := self._ready.peek()) is not None:
             if entry is fresh or entry.expires_at is None or entry.expires_at > self._host.clock():
                 return entry
-            self._refuse(self._take_ready(), EXPIRED)
+            self._host.dead_letter(self, self._take_ready(), EXPIRED)
         return None
 
     def _take_ready(self) -> Entry:
@@ -296,23 +300,19 @@ class Queue:
         self._ready_bytes -= len(entry.message.body)
         return entry
 
-    def _forget(self, entry: Entry) -> None:
+    def forget(self, entry: Entry) -> None:
+        """A message has left the queue for good."""
         self._host.memory.release(entry.message)
         if entry.stored:
             entry.stored = False
             self._host.journal.message_removed(self, entry)
-
-    def _refuse(self, entry: Entry, reason: str) -> None:
-        # The dead letter goes into the journal first: a crash in between leaves two, never none.
-        self._host.dead_letter(self, entry, reason)
-        self._forget(entry)
 
     # Messages that were out
 
     def settle(self, entry: Entry, consumer: Consumer | None) -> None:
         """A message was acknowledged."""
         self._returned(consumer)
-        self._forget(entry)
+        self.forget(entry)
 
     def refuse(self, entry: Entry, consumer: Consumer | None) -> None:
         """A message was rejected without requeue."""
@@ -320,7 +320,7 @@ class Queue:
         if self.deleted:
             self._host.memory.release(entry.message)
         else:
-            self._refuse(entry, REJECTED)
+            self._host.dead_letter(self, entry, REJECTED)
 
     def requeue(self, entry: Entry, consumer: Consumer | None) -> None:
         """A message comes back, to its old position; call :meth:`deliver` after the last one."""
@@ -345,7 +345,7 @@ class Queue:
         """Throw away what is ready; returns how many."""
         count = len(self._ready)
         for _ in range(count):
-            self._forget(self._take_ready())
+            self.forget(self._take_ready())
         return count
 
     def discard(self) -> None:
@@ -412,7 +412,7 @@ class Queue:
         if self.deleted:
             return
         while (head := self._ready.peek()) is not None and _is_due(head, when):
-            self._refuse(self._take_ready(), EXPIRED)
+            self._host.dead_letter(self, self._take_ready(), EXPIRED)
         if self._is_unused(when):
             self._host.remove_queue(self)
             return

@@ -1,10 +1,13 @@
 """A virtual host: exchanges, queues, bindings, and the way of a message through them."""
 
 import base64
+import logging
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ...display import printable
 from ...protocol.errors import (
     ACCESS_REFUSED,
     NOT_FOUND,
@@ -22,6 +25,8 @@ from .journal import Journal
 from .memory import MemoryUse
 from .message import Entry, Message
 from .queue import Queue
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_EXCHANGE = ""
 _PREDECLARED = (
@@ -66,6 +71,9 @@ class VirtualHost:
         self.schedule = schedule
         self.memory = memory or MemoryUse()
         self.queues: dict[str, Queue] = {}
+        # What queues refuse, until it is published to their dead-letter exchanges.
+        self._dead: deque[tuple[Queue, Entry, str]] = deque()
+        self._burying = False
         self.exchanges: dict[str, Exchange] = {
             name: TYPES[kind](name, durable=True, internal=internal) for name, kind, internal in _PREDECLARED
         }
@@ -119,9 +127,9 @@ class VirtualHost:
 
     def add_exchange(self, exchange: Exchange) -> None:
         """Enter a new exchange."""
-        self.exchanges[exchange.name] = exchange
         if exchange.durable:
             self.journal.exchange_added(exchange)
+        self.exchanges[exchange.name] = exchange
 
     def _check_same_exchange(self, existing: Exchange, method: m.ExchangeDeclare) -> None:
         what = f"exchange '{existing.name}' in vhost '{self.name}'"
@@ -167,16 +175,30 @@ class VirtualHost:
         self._remove_exchange(exchange)
 
     def _remove_exchange(self, exchange: Exchange) -> None:
+        self._take_out(exchange)
+        self._unbind_everywhere(exchange)
+
+    def _take_out(self, exchange: Exchange) -> None:
         del self.exchanges[exchange.name]
         exchange.bindings.clear()
         if exchange.durable:
             self.journal.exchange_removed(exchange)
-        self._unbind_everywhere(exchange)
 
     def _unbind_everywhere(self, destination: Destination) -> None:
-        for exchange in list(self.exchanges.values()):
-            for binding in [b for b in exchange.bindings.values() if b.destination is destination]:
-                self._unbind(exchange, destination, binding.routing_key, binding.arguments)
+        """Undo the bindings to something that is gone.
+
+        An auto-delete exchange goes with its last binding, and so may those that it was bound to, in a chain
+        of any length.
+        """
+        pending = [destination]
+        while pending:
+            gone = pending.pop()
+            for exchange in list(self.exchanges.values()):
+                for binding in [b for b in exchange.bindings.values() if b.destination is gone]:
+                    self._remove_binding(exchange, gone, binding.routing_key, binding.arguments)
+                    if exchange.auto_delete and not exchange.bindings:
+                        self._take_out(exchange)
+                        pending.append(exchange)
 
     # Queues
 
@@ -231,14 +253,15 @@ class VirtualHost:
 
     def add_queue(self, queue: Queue) -> None:
         """Enter a new queue and bind it to the default exchange."""
-        self.restore_queue(queue)
         if queue.keeps:
             self.journal.queue_added(queue)
+        self.restore_queue(queue)
 
     def restore_queue(self, queue: Queue) -> None:
         """Enter a queue that the storage knows already."""
         self.queues[queue.name] = queue
         self.exchanges[DEFAULT_EXCHANGE].bind(queue, queue.name, {})
+        queue.touch()
 
     def _check_same_queue(self, existing: Queue, method: m.QueueDeclare, owner: object) -> None:
         existing.check_access(owner, m.QueueDeclare)
@@ -330,16 +353,16 @@ class VirtualHost:
             return
         if isinstance(destination, Queue):
             destination.check_access(owner, method)
-        self._unbind(exchange, destination, routing_key, arguments)
+        self._remove_binding(exchange, destination, routing_key, arguments)
+        if exchange.auto_delete and not exchange.bindings:
+            self._remove_exchange(exchange)
 
-    def _unbind(
+    def _remove_binding(
         self, exchange: Exchange, destination: Destination, routing_key: str, arguments: Mapping[str, Any]
     ) -> None:
         binding = exchange.unbind(destination, routing_key, arguments)
         if self._is_stored(binding):
             self.journal.binding_removed(binding)
-        if exchange.auto_delete and not exchange.bindings and exchange.name in self.exchanges:
-            self._remove_exchange(exchange)
 
     def _is_stored(self, binding: Binding) -> bool:
         destination = binding.destination
@@ -401,7 +424,31 @@ class VirtualHost:
                         pending.append(destination)
 
     def dead_letter(self, queue: Queue, entry: Entry, reason: str) -> None:
-        """Publish what a queue refuses to its dead-letter exchange, if it has one that exists."""
+        """Publish what a queue refuses to its dead-letter exchange, if it has one that exists.
+
+        A dead letter may push other messages out of full queues, and these others again. They wait their turn
+        in a list, so that no chain is too long for the stack.
+        """
+        self._dead.append((queue, entry, reason))
+        if self._burying:
+            return
+        self._burying = True
+        try:
+            while self._dead:
+                self._bury(*self._dead.popleft())
+        finally:
+            self._burying = False
+
+    def _bury(self, queue: Queue, entry: Entry, reason: str) -> None:
+        try:
+            self._publish_dead_letter(queue, entry, reason)
+        except Exception:
+            # It happens in the operation of somebody who has nothing to do with this message.
+            _log.exception("A message that left the queue %s (%s) is lost", printable(queue.name), reason)
+        # The dead letter goes into the journal first: a crash in between leaves two, never none.
+        queue.forget(entry)
+
+    def _publish_dead_letter(self, queue: Queue, entry: Entry, reason: str) -> None:
         name = queue.arguments.dead_letter_exchange
         exchange = self.exchanges.get(name) if name is not None else None
         if exchange is None:

@@ -122,6 +122,7 @@ class SqliteJournal:
 
     def queue_added(self, queue: Queue) -> None:
         """Keep a durable queue."""
+        arguments = encode_table(queue.declared)  # may fail, and nothing must have changed then
         self._queue_id += 1
         queue.stored_id = self._queue_id
         self._positions.write(queue.stored_id, 0)
@@ -131,7 +132,7 @@ class SqliteJournal:
             self._vhost,
             _stored(queue.name),
             queue.auto_delete,
-            encode_table(queue.declared),
+            arguments,
         )
 
     def queue_removed(self, queue: Queue) -> None:
