@@ -591,7 +591,7 @@ def _dump(message: Message) -> str:
 
 
 def loads(serialized_messages: str) -> list[Message]:
-    """Read what :func:`dumps` wrote.
+    """Read what :func:`dumps` wrote; a message whose id is missing or null gets a new one.
 
     Raises:
         ValidationError: A line is not JSON, or not a serialised message.
@@ -610,6 +610,9 @@ def _load(line: str) -> Message:
             jsoncodec.check_depth(data.get("body"))
     except ValueError as error:
         raise ValidationError(error) from error
+    if isinstance(data, dict) and data.get("id", "") is None:
+        # `dumps` writes null for a message that arrived without an id; it gets a new one now.
+        del data["id"]
     return load_message(data)
 
 

@@ -407,6 +407,47 @@ def test_callback_cannot_be_imported(processes: Processes, source: str | None, p
     assert says in ended.one_error()
 
 
+@pytest.mark.parametrize("option", ["--callback=app:callback", "--callback-file=app.py:callback"])
+@pytest.mark.parametrize(
+    ("helper", "line"),
+    [
+        ("1 / 0", 1),
+        ("\ndef broken():\n    return {}['key']\nbroken()", 3),
+        ("\nimport no_such_module", 2),
+        ("\nraise ImportError('not today')", 2),
+        ("\nimport sys; sys.exit(1)", 2),
+        ("\n\ndef (", 3),
+    ],
+)
+def test_callback_that_cannot_be_loaded_names_the_last_frame(
+    processes: Processes, option: str, helper: str, line: int
+) -> None:
+    """It may be in another file than the callback; the log has the whole way at DEBUG."""
+    (processes.directory / "helper.py").write_text(helper)
+    (processes.directory / "app.py").write_text("import os\nimport helper\n")
+    (processes.directory / "debug.toml").write_text(
+        '[log_config]\nversion = 1\n[log_config.root]\nlevel = "DEBUG"\n'
+        '[log_config.loggers.fedora_messaging]\nlevel = "DEBUG"\nhandlers = ["out"]\npropagate = false\n'
+        '[log_config.handlers.out]\nclass = "logging.StreamHandler"\nstream = "ext://sys.stdout"\n'
+    )
+    processes.variables["PYTHONPATH"] = str(processes.directory)
+    ended = run_callback(processes, option)
+    assert ended.status == 1
+    assert f"helper.py, line {line}" in ended.one_error()
+    assert "Traceback" not in ended.output
+    told = processes.run("--conf=debug.toml", "consume", option)
+    assert "Traceback (most recent call last):" in told.output
+    assert 'app.py", line 2' in told.output
+
+
+@pytest.mark.parametrize("option", ["--callback=app:callback", "--callback-file=app.py:callback"])
+def test_callback_needs_what_version_3_9_brought_along(processes: Processes, option: str) -> None:
+    (processes.directory / "app.py").write_text("import sys\nsys.modules['pika'] = None\nimport pika.spec\n")
+    error = run_callback(processes, option).one_error()
+    assert "app.py, line 3" in error
+    assert "pip install 'pika'" in error
+
+
 @pytest.mark.parametrize("source", ["callback = 1", "class callback: pass"])
 def test_callback_cannot_be_called(processes: Processes, source: str) -> None:
     (processes.directory / "app.py").write_text(source)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import time
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -60,6 +61,15 @@ def test_publishes_what_the_file_says(processes: Processes, queues: Queues) -> N
         "fedora_messaging_schema_package": "fedora_messaging",
         "priority": 3,
     }
+
+
+def test_a_line_without_an_id_gets_one(processes: Processes, queues: Queues) -> None:
+    """`record` writes null for a message that arrived without one."""
+    queue = queues.make("cli.publish")
+    lines: list[dict[str, Any]] = [{**MESSAGE, "id": None}, {"topic": "cli.publish", "body": {}}]
+    assert publish(processes, queues.url, write(processes, *lines)).status == 0
+    ids = {queues.channel.basic_get(queue, auto_ack=True)[1].message_id for _ in lines}
+    assert len({str(uuid.UUID(one)) for one in ids}) == 2
 
 
 def test_keeps_the_order_of_many(processes: Processes, queues: Queues) -> None:

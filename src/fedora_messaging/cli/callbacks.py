@@ -3,8 +3,9 @@
 import importlib
 import logging
 import sys
+import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -12,6 +13,18 @@ from .. import config
 from .seams import seam
 
 _log = logging.getLogger("fedora_messaging.cli")
+
+#: Modules that version 3.9 required and this one does not, and the distributions they come from.
+UNDECLARED: Final = {
+    "OpenSSL": "pyOpenSSL",
+    "crochet": "crochet",
+    "pika": "pika",
+    "requests": "requests",
+    "service_identity": "service-identity",
+    "twisted": "fedora-messaging[twisted]",
+}
+#: Files whose frames tell nothing about a callback that cannot be imported.
+_IMPORTING: Final = (__file__, importlib.__file__)
 
 _PATH_FORMAT = '"my_package.module:callable_object"'
 
@@ -56,13 +69,16 @@ def callback_from_path(path: str, provider: str) -> Any:
     try:
         module = importlib.import_module(module_name)
     except (ImportError, ValueError) as error:
+        _log_traceback(module_name)
         raise click.ClickException(
             f"Failed to import the callback module ({error}) provided in the {provider}"
-            f"{_hint(module_name, name)}"
+            f"{_place(error) or _hint(module_name, name)}{_undeclared(error)}"
         ) from error
     except (Exception, SystemExit) as error:
+        _log_traceback(module_name)
         raise click.ClickException(
             f"The callback module {module_name} raised {type(error).__name__} when it was imported: {error}"
+            f"{_place(error)}"
         ) from error
     try:
         return getattr(module, name)
@@ -79,6 +95,37 @@ def _hint(module_name: str, name: str) -> str:
         meant = module_name.removesuffix(".py").replace("/", ".")
         return f'; write "{meant}:{name}", or --callback-file "{module_name}:{name}"'
     return f"; it was looked for among installed packages and in {Path.cwd()}"
+
+
+def _place(error: BaseException) -> str:
+    """Say where in the application's code an import failed, if it got as far."""
+    if isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_file():
+        return f"; see {error.filename}, line {error.lineno}"
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename not in _IMPORTING and not frame.filename.startswith("<frozen importlib"):
+            return f"; see {frame.filename}, line {frame.lineno}"
+    return ""
+
+
+def _undeclared(error: BaseException) -> str:
+    """Say what to do when something is missing that version 3.9 brought along."""
+    if not isinstance(error, ModuleNotFoundError) or error.name is None:
+        return ""
+    name = error.name.partition(".")[0]
+    return f"; {undeclared_text(name)}" if name in UNDECLARED else ""
+
+
+def undeclared_text(name: str) -> str:
+    """Say how a program gets a module that version 3.9 installed for it."""
+    distribution = UNDECLARED[name]
+    return (
+        f"version 3.9 installed {distribution} with it, this one does not: name {distribution} in the "
+        f"requirements of your program, and install it (pip install '{distribution}')"
+    )
+
+
+def _log_traceback(what: str) -> None:
+    _log.debug("The callback's %s failed when it was loaded", what, exc_info=True)
 
 
 def callback_from_file(path: str) -> Any:
@@ -103,8 +150,10 @@ def callback_from_file(path: str) -> Any:
     try:
         exec(compile(source, file_name, "exec"), namespace)  # noqa: S102 - the user asked for it
     except (Exception, SystemExit) as error:
+        _log_traceback(file_name)
         raise click.ClickException(
             f"The {file_name} file raised the following exception during execution: {error}"
+            f" ({type(error).__name__}){_place(error)}{_undeclared(error)}"
         ) from error
     if name not in namespace:
         raise click.ClickException(f"The '{name}' object was not found in the '{file_name}' file.")
