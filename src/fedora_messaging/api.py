@@ -22,6 +22,7 @@ from .faces import (
     consume_arguments,
     guard_event_loop,
     hooks_of,
+    is_recording,
     publish_failed,
     publish_started,
     publish_succeeded,
@@ -76,9 +77,13 @@ def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module_name, attribute = _LAZY[name]
-    if "twisted" in module_name:
-        import_module("fedora_messaging.twisted")  # explains what is missing, if it is
-    module = import_module(module_name)
+    try:
+        if "twisted" in module_name:
+            import_module("fedora_messaging.twisted")  # explains what is missing, if it is
+        module = import_module(module_name)
+    except ImportError as error:
+        # Programs ask with hasattr() and getattr(), which let only this error mean that there is none.
+        raise AttributeError(str(error), name=name) from error
     return module if attribute is None else getattr(module, attribute)
 
 
@@ -86,7 +91,12 @@ class _Crochet:
     """Stands for the module that version 3.9 had here, which tests of applications patch or set up."""
 
     def setup(self) -> None:
-        """Nothing is left to do."""
+        """Set up crochet if the application uses it: version 3.9 did so at each publish and consume."""
+        used = sys.modules.get("crochet")
+        if used is not None and not is_recording():
+            from .twisted.hosting import set_up_crochet
+
+            set_up_crochet(used)
 
 
 crochet: Any = _Crochet()
@@ -234,6 +244,7 @@ def publish(message: Message, exchange: str | None = None, timeout: float | None
             callback, or in the running reactor's. Nothing was sent. Another event loop in this thread is
             blocked until the call returns, and a warning says so once for each calling line.
     """
+    crochet.setup()
     _twisted_publish_wrapper(message, exchange).wait(timeout=timeout)
 
 
@@ -272,6 +283,7 @@ def consume(
             Another event loop in this thread is blocked until the call returns, and a warning says so.
         Exception: What the callback raised.
     """
+    crochet.setup()
     _twisted_consume_wrapper(callback, bindings, queues).wait()
 
 

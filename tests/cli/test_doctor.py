@@ -371,3 +371,34 @@ keyfile = "{client.keyfile}"
     assert any(text.startswith(f"the client certificate {client.certfile} {words}") for text in told)
     fine = found(ended, "ok")
     assert any(text.startswith(f"a certificate in {authority.ca_cert} is good until") for text in fine)
+
+
+MISSING = "import sys\nfor name in ('pika', 'requests'):\n    sys.modules[name] = None\n"
+
+
+def test_imports_that_version_3_9_met(processes: Processes, embedded_queues: Queues) -> None:
+    """Wherever in the callback's package: here in a function of another module, which no import reaches."""
+    package = processes.directory / "package"
+    (package / "deep").mkdir(parents=True)
+    (package / "__init__.py").write_text(MISSING)
+    (package / "app.py").write_text("def good(message): pass\n")
+    (package / "deep" / "later.py").write_text(
+        "import json, click\ndef later():\n    from pika.spec import x\n"
+    )
+    (package / "broken.py").write_text("def (")
+    url = {"FEDORA_MESSAGING_AMQP_URL": embedded_queues.url}
+    ended = processes.run("doctor", "--callback", "package.app:good", **url)
+    assert ended.status == 0, ended.output
+    (warning,) = [one for one in found(ended, "warning") if "pika" in one]
+    assert "later.py, line 3, imports pika" in warning
+    assert "pip install 'pika'" in warning
+    assert "requests" not in ended.output
+
+
+def test_callback_that_fails_for_what_version_3_9_brought(
+    processes: Processes, embedded_queues: Queues
+) -> None:
+    (processes.directory / "app.py").write_text(f"{MISSING}import requests\n")
+    ended = processes.run("doctor", "--callback", "app:good", FEDORA_MESSAGING_AMQP_URL=embedded_queues.url)
+    assert ended.status == 1
+    assert "pip install 'requests'" in ended.output

@@ -29,6 +29,13 @@ def refused(do):
         assert "fedora-messaging[twisted]" in str(error), error
     else:
         raise AssertionError("not refused")
+def absent(owner, name):
+    assert not hasattr(owner, name), name
+    assert getattr(owner, name, 7) == 7
+    try:
+        getattr(owner, name)
+    except AttributeError as error:
+        assert "fedora-messaging[twisted]" in str(error), error
 """
 
 
@@ -132,13 +139,73 @@ def test_without_twisted(processes: Processes) -> None:
         "assert {'publish', 'consume', 'Message', 'twisted_consume'} <= set(scope)",
         "message = api.Message(topic='x')",
         "for name in ('Consumer', 'defer', 'monitor', 'reactor', 'service', 'threads'):",
-        "    refused(lambda: getattr(api, name))",
+        "    absent(api, name)",
+        "    refused(lambda: exec('from fedora_messaging import twisted'))",
+        "import fedora_messaging",
+        "absent(fedora_messaging, 'twisted')",
         "refused(lambda: api.twisted_publish(message))",
         "refused(lambda: api.twisted_consume(print))",
         "for name in ('consumer', 'factory', 'monitor', 'protocol', 'service', 'stats'):",
         "    refused(lambda: __import__(f'fedora_messaging.twisted.{name}'))",
         "assert api._twisted_service is None",
         "assert not hasattr(api, 'no_such_name')",
+    )
+
+
+TWISTED_NAMES = (
+    "_service consuming factory getServiceNamed name parent running services setServiceParent startService"
+    " stats stopService"
+).split()
+
+
+def test_the_service_is_probed_without_twisted(processes: Processes) -> None:
+    run(
+        processes,
+        ABSENT,
+        "from fedora_messaging import api",
+        "service = api._init_twisted_service()",
+        f"for name in {TWISTED_NAMES}:",
+        "    absent(service, name)",
+        "api.close()",
+    )
+
+
+def test_the_service_is_probed(processes: Processes) -> None:
+    """COMPAT 17.1."""
+    run(
+        processes,
+        "from fedora_messaging import api",
+        "service = api._init_twisted_service()",
+        f"for name in {TWISTED_NAMES}:",
+        "    getattr(service, name)",
+        "assert service._service.factory is service.factory",
+        "assert service.name == 'fedora-messaging-servicev2'",
+        "assert service.parent is None",
+        "from twisted.application.service import MultiService",
+        "above = MultiService()",
+        "service.setServiceParent(above)",
+        "assert service.parent is above",
+        "api.close()",
+    )
+
+
+@pytest.mark.parametrize(
+    ("imported", "names"),
+    [
+        ("api", "twisted twisted.service twisted.factory twisted.consumer message config exceptions signals"),
+        ("testing", "api message config exceptions twisted.protocol"),
+    ],
+)
+def test_modules_that_come_with_others(processes: Processes, imported: str, names: str) -> None:
+    run(
+        processes,
+        f"import fedora_messaging.{imported}",
+        "import sys",
+        "assert 'twisted' not in sys.modules",
+        f"for name in {names.split()}:",
+        "    assert eval(f'fedora_messaging.{name}') is sys.modules[f'fedora_messaging.{name}']",
+        "assert not hasattr(fedora_messaging, 'no_such_name')",
+        "assert not hasattr(fedora_messaging.twisted, 'no_such_name')",
     )
 
 

@@ -1,11 +1,14 @@
 """What ``fedora-messaging doctor`` finds without asking a broker."""
 
+import ast
 import errno
 import os
 import socket
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -18,7 +21,7 @@ from ..faces import check_callback
 from ..publisher_settings import outbox_options
 from ..sync.monitoring import family_of, shown_address
 from ..transport.tls import authority_ends, identity_end
-from .callbacks import load_callback
+from .callbacks import UNDECLARED, load_callback, undeclared_text
 
 OK: Final = "ok"
 WARNING: Final = "warning"
@@ -179,6 +182,50 @@ def _callbacks(conf: Mapping[str, Any], callback: str | None) -> Iterator[Findin
             yield Finding(FAILURE, f"{path} of {source}: {error}")
         else:
             yield Finding(OK, f"the callback {path} can be imported")
+            yield from _undeclared(path.strip().partition(":")[0])
+
+
+def _undeclared(module_name: str) -> Iterator[Finding]:
+    """Look in the callback's whole package for imports that version 3.9 met and nobody does now."""
+    package = sys.modules[module_name.partition(".")[0]]
+    directories = [Path(path) for path in getattr(package, "__path__", ())]
+    files = [file for directory in directories for file in sorted(directory.rglob("*.py"))]
+    if not directories and package.__file__ is not None:
+        files = [Path(package.__file__)]
+    for name, (file, line) in _first_imports(files).items():
+        if _is_missing(name):
+            yield Finding(
+                WARNING,
+                f"{file}, line {line}, imports {name}, which is not installed: {undeclared_text(name)}",
+            )
+
+
+def _first_imports(files: Iterable[Path]) -> dict[str, tuple[Path, int]]:
+    """Return where each module that version 3.9 brought along is imported first."""
+    found: dict[str, tuple[Path, int]] = {}
+    for file in files:
+        try:
+            tree = ast.parse(file.read_bytes())
+        except (OSError, SyntaxError, ValueError, RecursionError):
+            continue  # a file that cannot be read is not imported either
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module is not None:
+                names = [node.module]
+            else:
+                continue
+            for name in (one.partition(".")[0] for one in names):
+                if name in UNDECLARED:
+                    found.setdefault(name, (file, node.lineno))
+    return found
+
+
+def _is_missing(name: str) -> bool:
+    try:
+        return find_spec(name) is None
+    except ValueError:  # it is imported, but somebody made it
+        return False
 
 
 def _outbox(conf: Mapping[str, Any]) -> Iterator[Finding]:

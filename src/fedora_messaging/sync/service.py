@@ -53,7 +53,28 @@ _PATIENCE: Final = 2.0
 
 #: What a Twisted service has and programs use.
 _TWISTED_NAMES: Final = frozenset(
-    ("consuming", "factory", "getServiceNamed", "services", "startService", "stats", "stopService")
+    (
+        "_confirms",
+        "_parameters",
+        "_service",
+        "addService",
+        "consuming",
+        "disownServiceParent",
+        "factory",
+        "getServiceNamed",
+        "name",
+        "namedServices",
+        "parent",
+        "privilegedStartService",
+        "removeService",
+        "running",
+        "services",
+        "setName",
+        "setServiceParent",
+        "startService",
+        "stats",
+        "stopService",
+    )
 )
 
 
@@ -162,7 +183,12 @@ class Service:
         # In version 3.9 the service of a process was Twisted's; programs that know it see it still.
         if name not in _TWISTED_NAMES or self._make_twisted_face is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return getattr(self.twisted_face, name)
+        try:
+            face = self.twisted_face
+        except ImportError as error:
+            # Programs ask with hasattr() and getattr(), which let only this error mean that there is none.
+            raise AttributeError(str(error), name=name, obj=self) from error
+        return getattr(face, name)
 
     @cached_property
     def twisted_face(self) -> Any:

@@ -3,9 +3,13 @@
 import asyncio
 import sys
 import threading
+from contextlib import suppress
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
-from typing import Any
+from typing import Any, Final
+
+_OWN_THREAD: Final = "reactor"
+_CROCHET_THREAD: Final = "CrochetReactor"
 
 
 def run_in_background() -> None:
@@ -14,10 +18,31 @@ def run_in_background() -> None:
     A stopped reactor cannot be run again, so it is not stopped with the consumers.
     """
     reactor: Any = sys.modules.get("twisted.internet.reactor")
-    if reactor is not None and not getattr(reactor, "running", True):
+    if reactor is not None and not _is_run(reactor):
         threading.Thread(
-            target=reactor.run, kwargs={"installSignalHandlers": False}, name="reactor", daemon=True
+            target=reactor.run, kwargs={"installSignalHandlers": False}, name=_OWN_THREAD, daemon=True
         ).start()
+
+
+def set_up_crochet(crochet: Any) -> None:
+    """Have crochet run the reactor for an application that uses it, or tell it that the reactor is run.
+
+    In version 3.9 that was done at each publish and consume, and applications rely on it.
+    """
+    # With the command line this import runs the reactor. It must come first: crochet holds a lock meanwhile.
+    from twisted.internet import reactor
+
+    if _is_run(reactor):
+        with suppress(RuntimeError):  # it is set up already
+            crochet.no_setup()
+    else:
+        crochet.setup()
+
+
+def _is_run(reactor: Any) -> bool:
+    """Whether the reactor runs, or a thread is about to run it."""
+    names = (_OWN_THREAD, _CROCHET_THREAD)
+    return getattr(reactor, "running", True) or any(one.name in names for one in threading.enumerate())
 
 
 class RunningAsyncioReactor(Loader):
