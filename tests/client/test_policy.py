@@ -132,9 +132,15 @@ def delay_queues(admin: Admin, queue: str) -> Iterator[None]:
 
 def dead_letter(admin: Admin, dead: str) -> tuple[Any, dict[str, Any], bytes]:
     """Take a message from the dead-letter queue: its properties, its history, its body."""
-    method, properties, body = eventually(
-        lambda: (got := admin.channel.basic_get(dead, auto_ack=True))[0] is not None and got
-    )
+
+    def take() -> Any:
+        try:
+            taken = admin.channel.basic_get(dead, auto_ack=True)
+        except pika.exceptions.ChannelClosedByBroker:
+            return None  # nobody has declared it yet
+        return taken if taken[0] is not None else None
+
+    method, properties, body = eventually(take)
     assert method.routing_key == dead
     return properties, properties.headers[HEADER], body
 

@@ -319,26 +319,34 @@ class Connection:
     async def patience(self, future: "asyncio.Future[Any]", timeout: float) -> bool:
         """Wait until a future is done, or for some seconds in which nothing moves; tell whether it is done.
 
-        Bytes that flow, either way, are progress: on a slow line a request may leave behind a big message, or
-        its answer come behind one. While the broker blocks us the time does not count: RabbitMQ then reads
-        nothing.
+        Bytes that flow are progress: on a slow line a request may leave behind a big message, or its answer
+        come behind one. What is written after the request is none, or a broker that reads, and answers
+        nothing, would be waited for as long as anything is published. While the broker blocks us the time
+        does not count: RabbitMQ then reads nothing.
         """
-        begin, flow = self._loop.time(), self._flow()
+        begin = self._loop.time()
+        flow = request_end = 0
         while not future.done():
-            now, moved = self._loop.time(), self._flow()
+            now, moved = self._loop.time(), self._flow(request_end)
             if self.blocked is not None or moved > flow:
                 begin, flow = now, moved
             if (left := max(begin, self._unblocked_at) + timeout - now) <= 0:
                 return False
             await asyncio.wait([future], timeout=min(left, timeout * _SAMPLE))
+            if not request_end and self._link is not None:
+                # What is sent is written at the end of a turn of the loop.
+                request_end = self._link.written
         return True
 
-    def _flow(self) -> int:
-        """Return how many bytes have come and gone, but for heartbeats, which show no progress."""
+    def _flow(self, request_end: int) -> int:
+        """Return how many bytes have come, and how many have gone up to the end of a request.
+
+        Heartbeats that come are not counted: they show no progress.
+        """
         if self._link is None:
             return 0
         link, heartbeats = self._link, self.machine.heartbeats * len(HEARTBEAT_FRAME)
-        return link.received + link.written - link.unsent - heartbeats
+        return link.received - heartbeats + min(link.written - link.unsent, request_end)
 
     @property
     def sending(self) -> int | None:

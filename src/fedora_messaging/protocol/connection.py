@@ -111,7 +111,7 @@ class Connection:
         heartbeat: Negotiated interval in seconds, 0 when off.
         server_properties: What the server said of itself.
         unsent: Bytes of contents since the last :meth:`data_to_send`.
-        heartbeats: How many heartbeat frames came and went.
+        heartbeats: How many heartbeat frames came.
     """
 
     def __init__(self, role: Role, limits: Limits, now: float) -> None:
@@ -219,7 +219,6 @@ class Connection:
             return
         beat = self._beat.poll(now)
         if beat is Beat.SEND:
-            self.heartbeats += 1
             self._out.append(HEARTBEAT_FRAME)
         elif beat is Beat.DEAD:
             self._out.clear()
