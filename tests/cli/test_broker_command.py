@@ -181,7 +181,7 @@ def test_data_file_is_something_else(processes: Processes) -> None:
     write_data(processes.directory, b"this is not SQLite, and must not be overwritten " * 100)
     ended = processes.run("broker", "--port", "0", "--data", "data")
     assert ended.status == 1
-    assert "is not a broker's data file" in ended.one_error()
+    assert "no data file of a broker" in ended.one_error()
     assert (processes.directory / "data/broker.sqlite").read_bytes().startswith(b"this is not SQLite")
 
 

@@ -18,6 +18,10 @@ _log = logging.getLogger(__name__)
 _MEMORY_PART: Final = 0.4
 #: Part of the limit below which a memory alarm ends.
 _MEMORY_LOW: Final = 0.95
+#: Part of the disk's limit that empty pages of the data file may stand for.
+_REUSABLE_PART: Final = 0.75
+#: How often a byte is written.
+_WRITES: Final = 2
 #: Bytes that must be free where durable data is, by default.
 _DISK_FREE: Final = 50_000_000
 
@@ -63,33 +67,40 @@ class Alarms:
         """
         used = self._memory.bytes + buffered
         limit = self._memory_limit * (_MEMORY_LOW if self._low["memory"] else 1.0)
-        return self._set("memory", bool(limit) and used >= limit, used, self._memory_limit)
+        state = f"{used} bytes in messages, limit {self._memory_limit}"
+        return self._set("memory", bool(limit) and used >= limit, state)
 
-    def look_at_disk(self) -> bool:
-        """Compare the free space with its limit; returns whether :attr:`reason` has changed."""
-        if not self._disk_limit or self._data is None:
+    def look_at_disk(self, pending: int = 0, reusable: int = 0, failing: bool = False) -> bool:
+        """Compare the free space with its limit; returns whether :attr:`reason` has changed.
+
+        Args:
+            pending: Bytes that are still to be written.
+            reusable: Bytes of the data file that are empty, and are used before the file grows.
+            failing: Nothing can be written at present, whatever is free.
+        """
+        if self._data is None:
             return False
         try:
             free = shutil.disk_usage(self._data).free
         except OSError as error:
-            _log.error("The free space of %s cannot be told: %s", self._data, error)
-            return False
-        return self._set("disk", free < self._disk_limit, free, self._disk_limit)
+            if not failing:  # else it is known
+                _log.error("The free space of %s cannot be told: %s", self._data, error)
+                return False
+            free = 0
+        # A change is written twice, into the log and into the file. The log needs room on the disk itself.
+        free += min(reusable, int(self._disk_limit * _REUSABLE_PART)) - _WRITES * pending
+        is_low = bool(self._disk_limit) and free < self._disk_limit
+        state = "writing fails" if failing else f"{free} bytes free, limit {self._disk_limit}"
+        return self._set("disk", failing or is_low, state)
 
-    def _set(self, what: str, low: bool, have: int, limit: int) -> bool:
+    def _set(self, what: str, low: bool, state: str) -> bool:
         if self._low[what] == low:
             return False
         self._low[what] = low
         names = [name for name, is_low in self._low.items() if is_low]
         self.reason = f"low on {' & '.join(names)}" if names else None
         if low:
-            _log.warning(
-                "Alarm: low on %s (%d bytes %s, limit %d); publishers are blocked until that is over",
-                what,
-                have,
-                "in messages" if what == "memory" else "free",
-                limit,
-            )
+            _log.warning("Alarm: low on %s (%s); publishers are blocked until that is over", what, state)
         else:
             _log.warning("The %s alarm is over", what)
         return True

@@ -26,7 +26,8 @@ class AsyncBroker:
         strict: Refuse what RabbitMQ 4.3 refuses and older ones take.
 
     Raises:
-        BrokerError: On start: the port or the data directory cannot be used.
+        BrokerError: On start: the port or the data directory cannot be used. On leaving: not everything could
+            be written; no publisher was told that it was.
     """
 
     def __init__(
@@ -58,6 +59,17 @@ class AsyncBroker:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self._server.stop()
+
+    async def failed(self) -> str:
+        """Wait until the broker can store nothing any more, for example because its file is damaged.
+
+        It has logged that and closed all connections, and lets in nobody.
+
+        Returns:
+            What happened.
+        """
+        await self._server.failed.wait()
+        return str(self._server.failure)
 
     @property
     def accounts(self) -> Accounts:
@@ -141,13 +153,20 @@ class Broker:
         return self
 
     def stop(self) -> None:
-        """Stop in good order: clients are told, durable data is written."""
+        """Stop in good order: clients are told, durable data is written.
+
+        Raises:
+            BrokerError: Not everything could be written; no publisher was told that it was.
+        """
         if self._thread is None or self._loop is None or self._stop is None:
             return
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
         self._thread = None
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -157,8 +176,6 @@ class Broker:
                 self._started.set()
                 await self._stop.wait()
         except Exception as error:
-            if self._started.is_set():
-                raise
             self._error = error
             self._started.set()
 

@@ -60,7 +60,7 @@ _CAPABILITIES: Final = dict.fromkeys(
 
 
 class BrokerError(Exception):
-    """The broker cannot start; the text says why and what to do."""
+    """The broker cannot start, or could not write everything; the text says why and what to do."""
 
 
 class Timers:
@@ -137,6 +137,8 @@ class Server:
         sessions: Open connections.
         alarms: Whether memory or disk are running out.
         clock: By which messages and queues grow old.
+        failure: Why the broker can store nothing any more, or ``None``.
+        failed: Set with it; for the thread of the loop.
     """
 
     def __init__(
@@ -164,15 +166,16 @@ class Server:
         self.clock = Clock()
         self._memory = MemoryUse()
         self.alarms = Alarms(self._memory, resources or ResourceLimits(), data)
+        self.failure: str | None = None
+        self.failed = asyncio.Event()
         self._watch: asyncio.TimerHandle | None = None
         self._listeners: list[Listener] = []
+        self._closing: list[asyncio.Task[None]] = []
 
     @property
     def journal_is_behind(self) -> bool:
         """Whether publishers should wait for the disk."""
-        from .storage.sqlite import BACKLOG_HIGH
-
-        return self._journal is not None and self._journal.backlog > BACKLOG_HIGH
+        return self._journal is not None and self._journal.is_behind
 
     async def start(
         self,
@@ -208,15 +211,41 @@ class Server:
         self._watch = self.loop.call_later(_WATCH_INTERVAL, self._watch_resources)
         # The loop's own timers do not know how long the machine has slept.
         self.catch_up()
+        if self._journal is not None and not self._journal.is_in_place:
+            self.storage_failed(
+                f"The data file in {self._data}, or its log, was deleted or replaced while the broker used "
+                "it: the next start would not find what is written. Put it back, or start without it."
+            )
         buffered = sum(session.machine.buffered for session in self.sessions)
-        changes = (self.alarms.look_at_memory(buffered), self.alarms.look_at_disk())
+        changes = (self.alarms.look_at_memory(buffered), self._look_at_disk())
         if any(changes):
             self._tell_of_alarms()
 
-    def look_at_memory(self) -> None:
-        """Raise the memory alarm if publishing has gone too far."""
-        if self.alarms.reason is None and self.alarms.look_at_memory():
+    def look_at_resources(self) -> None:
+        """Raise an alarm if publishing has gone too far."""
+        if self.alarms.reason is None and (self.alarms.look_at_memory() or self._look_at_disk()):
             self._tell_of_alarms()
+
+    def _look_at_disk(self) -> bool:
+        journal = self._journal
+        if journal is None:
+            return False
+        return self.alarms.look_at_disk(journal.pending, journal.reusable, journal.trouble is not None)
+
+    def storage_changed(self) -> None:
+        """Writing has begun to fail, or works again."""
+        if self._look_at_disk():
+            self._tell_of_alarms()
+
+    def storage_failed(self, why: str) -> None:
+        """Nothing will be stored any more: end all connections, and let in nobody."""
+        if self.failure is not None or self._journal is None:  # else whoever stops the broker learns it
+            return
+        self.failure = why
+        _log.critical("The broker ends. %s", why)
+        self._closing = [self.loop.create_task(listener.close()) for listener in self._listeners]
+        self.close_connections("the broker can store nothing any more; see its log")
+        self.failed.set()
 
     def _tell_of_alarms(self) -> None:
         for session in list(self.sessions):
@@ -230,11 +259,15 @@ class Server:
         from .storage.sqlite import SqliteJournal, StorageError
 
         try:
-            self._journal = SqliteJournal(self._data, self.loop)
+            self._journal = SqliteJournal(self._data, self.loop, self)
         except StorageError as error:
             raise BrokerError(str(error)) from error
         vhost = self.vhosts["/"] = self._make_vhost(self._journal, self._timers)
-        self._journal.load(vhost)
+        try:
+            self._journal.load(vhost)
+        except StorageError as error:
+            self._journal = None
+            raise BrokerError(str(error)) from error
         self._journal.start()
 
     def _make_vhost(self, journal: Journal, timers: Timers) -> VirtualHost:
@@ -282,7 +315,11 @@ class Server:
         return len(chosen)
 
     async def stop(self) -> None:
-        """Say farewell to all clients, write what has gathered, and release port and directory."""
+        """Say farewell to all clients, write what has gathered, and release port and directory.
+
+        Raises:
+            BrokerError: Something could not be written; no publisher was told that it was.
+        """
         for listener in self._listeners:
             await listener.close()
         if self._watch is not None:
@@ -299,8 +336,15 @@ class Server:
         if self._timers is not None:
             self._timers.stop()
         if self._journal is not None:
+            from .storage.sqlite import StorageError
+
             journal, self._journal = self._journal, None
-            await self.loop.run_in_executor(None, journal.close)
+            try:
+                await self.loop.run_in_executor(None, journal.close)
+            except StorageError as error:
+                raise BrokerError(self.failure or str(error)) from error
+        if self.failure is not None:
+            raise BrokerError(self.failure)
 
 
 def _explain(host: str, port: int, unix_path: str | None, error: OSError) -> str:

@@ -120,7 +120,7 @@ class Session:
             if self._server.journal_is_behind:
                 self._wait_for_journal()
         if self._publishes:
-            self._server.look_at_memory()
+            self._server.look_at_resources()
             self.heed_alarms()
 
     def on_writable(self, writable: bool) -> None:

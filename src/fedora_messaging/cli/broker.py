@@ -131,7 +131,8 @@ def broker(
             click.echo(f"AMQP ready on {running.amqp_url}")
             if data is None:
                 click.echo("Everything is in memory: give --data DIR to keep durable queues over a restart.")
-            await stop.wait()
+            ways_to_end = [asyncio.create_task(stop.wait()), asyncio.create_task(running.failed())]
+            await asyncio.wait(ways_to_end, return_when=asyncio.FIRST_COMPLETED)
         click.echo("The broker has stopped.")
 
     try:

@@ -294,9 +294,19 @@ def test_declaration_that_cannot_be_stored_leaves_nothing_behind() -> None:
     assert len(queue) == 1
 
 
+class Untroubled:
+    """Who would be told of trouble with the storage."""
+
+    def storage_changed(self) -> None:
+        raise AssertionError
+
+    def storage_failed(self, why: str) -> None:
+        raise AssertionError(why)
+
+
 def test_queue_that_cannot_be_stored_takes_no_number(tmp_path: Path) -> None:
     loop = asyncio.new_event_loop()
-    journal = SqliteJournal(tmp_path, loop)
+    journal = SqliteJournal(tmp_path, loop, Untroubled())
     vhost = VirtualHost("/", lambda: 1000.0, journal, ignore)
     with pytest.raises(EncodingError):
         vhost.declare_queue(QueueDeclare("q", durable=True, arguments={"a": object()}), owner=None)
@@ -305,7 +315,8 @@ def test_queue_that_cannot_be_stored_takes_no_number(tmp_path: Path) -> None:
     with pytest.raises(EncodingError):
         vhost.bind("amq.fanout", vhost.exchange("amq.topic", QueueBind), "", {"a": object()}, QueueBind)
     assert not journal.backlog
-    assert vhost.declare_queue(QueueDeclare("q", durable=True), owner=None).stored_id == 1
+    assert vhost.queues == {}
+    assert vhost.declare_queue(QueueDeclare("other", durable=True), owner=None).stored_id == 1
     journal.close()
     loop.close()
 

@@ -275,5 +275,5 @@ def test_newer_layout_is_refused(tmp_path: Path) -> None:
 
 def test_file_that_is_no_data_file(tmp_path: Path) -> None:
     (tmp_path / "broker.sqlite").write_bytes(b"something else entirely, and long enough to be looked at" * 50)
-    with pytest.raises(BrokerError, match="not a broker's data file"), Broker(data=tmp_path):
+    with pytest.raises(BrokerError, match="no data file of a broker"), Broker(data=tmp_path):
         pass

@@ -318,7 +318,7 @@ class Queue:
         """A message was rejected without requeue."""
         self._returned(consumer)
         if self.deleted:
-            self._host.memory.release(entry.message)
+            self.forget(entry)
         else:
             self._host.dead_letter(self, entry, REJECTED)
 
@@ -326,7 +326,7 @@ class Queue:
         """A message comes back, to its old position; call :meth:`deliver` after the last one."""
         self._returned(consumer)
         if self.deleted:
-            self._host.memory.release(entry.message)
+            self.forget(entry)
             return
         entry.redelivered = True
         entry.returns += 1
@@ -347,11 +347,6 @@ class Queue:
         for _ in range(count):
             self.forget(self._take_ready())
         return count
-
-    def discard(self) -> None:
-        """The queue is gone, and what was ready with it; what is out follows."""
-        while len(self._ready):
-            self._host.memory.release(self._take_ready().message)
 
     # Consumers
 

@@ -301,9 +301,10 @@ class VirtualHost:
             return
         queue.deleted = True
         del self.queues[queue.name]
+        # What is out follows when it comes back.
+        queue.purge()
         if queue.keeps:
             self.journal.queue_removed(queue)
-        queue.discard()
         self._unbind_everywhere(queue)
         for consumer in queue.consumers:
             consumer.outlet.consumer_cancelled(consumer)

@@ -11,10 +11,10 @@ import contextlib
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from ...wire.fields import decode_table, encode_table
 from ...wire.methods import QueueDeclare
@@ -30,7 +30,35 @@ _log = logging.getLogger(__name__)
 FILE_NAME: Final = "broker.sqlite"
 SCHEMA_VERSION: Final = 2
 #: Work that may gather before publishers are made to wait; about what a commit handles in 0.1 s.
-BACKLOG_HIGH: Final = 8192
+_BACKLOG_HIGH: Final = 8192
+#: The same for the bytes of messages.
+_PENDING_HIGH: Final = 16_000_000
+#: Seconds between two attempts to write while writing fails.
+_RETRY: Final = 1.0
+#: Bytes of the log that are kept for the next changes.
+_LOG_MAX: Final = 16_000_000
+#: Empty bytes that a file may keep, and the part of it that may be empty.
+_EMPTY_MIN: Final = 8_000_000
+_EMPTY_PART: Final = 0.25
+#: Empty pages that go back to the disk at a time, which takes some milliseconds.
+_PAGES_AT_ONCE: Final = 1000
+#: SQLite's name for files that give pages back when they are told to.
+_INCREMENTAL: Final = 2
+#: What SQLite says when its surroundings are the problem: they may get better.
+_PASSING: Final = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_INTERRUPT,
+    }
+)
 
 
 class StorageError(Exception):
@@ -38,11 +66,26 @@ class StorageError(Exception):
 
 
 class _Window:
-    """Work between two commits."""
+    """Work between two commits.
 
-    __slots__ = ("adds", "callbacks", "delivered", "deliveries", "removes", "statements")
+    Args:
+        first_message: Messages with a smaller number were told of before, and may be on the disk.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = (
+        "adds",
+        "bytes",
+        "callbacks",
+        "delivered",
+        "deliveries",
+        "first_message",
+        "gone",
+        "removes",
+        "statements",
+    )
+
+    def __init__(self, first_message: int) -> None:
+        self.first_message = first_message
         # Statements about exchanges, queues and bindings; each remembers nothing but itself.
         self.statements: list[tuple[str, tuple[Any, ...]]] = []
         self.adds: dict[tuple[int, int], Entry] = {}
@@ -51,9 +94,66 @@ class _Window:
         # How often messages were delivered, of queues that count it.
         self.deliveries: dict[tuple[int, int], int] = {}
         self.callbacks: list[Callable[[], None]] = []
+        # Queues that are deleted by the statements.
+        self.gone: set[int] = set()
+        # Of the messages in `adds`.
+        self.bytes = 0
 
     def __len__(self) -> int:
         return len(self.statements) + len(self.adds) + len(self.removes)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a commit is due; how far queues were delivered can wait for the next one."""
+        return bool(len(self) or self.deliveries or self.callbacks)
+
+    def add(self, key: tuple[int, int], entry: Entry) -> None:
+        """Take a message."""
+        self.adds[key] = entry
+        self.bytes += _size(entry)
+
+    def cancel(self, key: tuple[int, int]) -> bool:
+        """Drop a message; returns whether it was here."""
+        entry = self.adds.pop(key, None)
+        if entry is None:
+            return False
+        self.bytes -= _size(entry)
+        return True
+
+    def remove_queue(self, queue_id: int) -> None:
+        """Drop the messages of a queue, which would otherwise be written after it is gone."""
+        self.gone.add(queue_id)
+        for key in [key for key in self.adds if key[0] == queue_id]:
+            self.cancel(key)
+
+    def merge(self, newer: "_Window") -> None:
+        """Take up what came while the commit of this window failed.
+
+        Messages that have left their queues meanwhile need no room any more.
+        """
+        for queue_id in newer.gone:
+            self.remove_queue(queue_id)
+        for queue_id, position, _ in newer.removes:
+            self.cancel((queue_id, position))
+        self.statements += newer.statements
+        self.adds.update(newer.adds)
+        self.bytes += newer.bytes
+        self.removes += newer.removes
+        self.delivered.update(newer.delivered)
+        self.deliveries.update(newer.deliveries)
+        self.callbacks += newer.callbacks
+
+
+class Watcher(Protocol):
+    """Who has to know how the storage does; called in the event loop."""
+
+    def storage_changed(self) -> None:
+        """Writing has begun to fail, or works again: see :attr:`SqliteJournal.trouble`."""
+        ...
+
+    def storage_failed(self, why: str) -> None:
+        """Nothing will be stored any more."""
+        ...
 
 
 class SqliteJournal:
@@ -61,26 +161,42 @@ class SqliteJournal:
 
     All methods but :meth:`close` belong to the event loop's thread; callbacks are called there.
 
+    What cannot be written for now (the disk is full, there are no file descriptors) is tried again until it
+    can, and nothing is reported as durable meanwhile.
+
     Args:
         directory: Created if missing. One broker at a time can use it.
         loop: Where callbacks are called.
+        watcher: Is told of trouble.
+
+    Attributes:
+        trouble: Why nothing can be written at present, or ``None``.
+        reusable: Bytes in the file that hold nothing, and are used again before it grows.
 
     Raises:
-        StorageError: The directory cannot be written, is in use, or was written by a newer version.
+        StorageError: The directory cannot be written or is in use; its file is damaged or of a newer version.
     """
 
-    def __init__(self, directory: Path, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, directory: Path, loop: asyncio.AbstractEventLoop, watcher: Watcher) -> None:
+        self.trouble: str | None = None
+        self.reusable = 0
         self._loop = loop
-        self._directory = directory
+        self._watcher = watcher
+        self._path = directory / FILE_NAME
         self._connection = _open(directory)
-        self._window = _Window()
         self._wake = threading.Condition()
         self._closing = False
-        self._failed: Exception | None = None
-        self._in_flight = 0
+        self._has_shrunk = False
         self._vhost = "/"
-        self._message_id = self._scalar("SELECT max(id) FROM message")
-        self._queue_id = self._scalar("SELECT max(id) FROM queue")
+        self._positions = _open_positions(directory, self._connection)
+        with _or_close(self._connection, self._path):
+            self._identity = self._look()
+            self._message_id = self._scalar("SELECT max(id) FROM message")
+            self._queue_id = self._scalar("SELECT max(id) FROM queue")
+            self._page_size = self._scalar("PRAGMA page_size")
+            self._shrinks = self._scalar("PRAGMA auto_vacuum") == _INCREMENTAL
+        self._window = _Window(self._message_id + 1)
+        self._in_flight: _Window | None = None
         try:
             self._positions = DeliveredPositions(directory)
         except OSError as error:
@@ -94,7 +210,33 @@ class SqliteJournal:
     @property
     def backlog(self) -> int:
         """Changes that are not on disk yet."""
-        return len(self._window) + self._in_flight
+        flying = self._in_flight
+        return len(self._window) + (len(flying) if flying is not None else 0)
+
+    @property
+    def pending(self) -> int:
+        """Bytes of messages that are not on disk yet."""
+        flying = self._in_flight
+        return self._window.bytes + (flying.bytes if flying is not None else 0)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether publishers should wait for the disk."""
+        return self.backlog > _BACKLOG_HIGH or self.pending > _PENDING_HIGH
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the next start will find what is written: the file and its log."""
+        try:
+            return self._look() == self._identity
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True  # that cannot be told at present
+
+    def _look(self) -> list[tuple[int, int]]:
+        found = [path.stat() for path in (self._path, _log_of(self._path))]
+        return [(status.st_dev, status.st_ino) for status in found]
 
     def start(self) -> None:
         """Begin to write; after :meth:`load`."""
@@ -138,16 +280,9 @@ class SqliteJournal:
     def queue_removed(self, queue: Queue) -> None:
         """Forget a durable queue and its messages."""
         queue_id = queue.stored_id
-        # Its messages that have not reached the disk would otherwise be written after the queue is gone.
+        assert queue_id is not None  # noqa: S101 - it was added
         with self._wake:
-            for key in [key for key in self._window.adds if key[0] == queue_id]:
-                del self._window.adds[key]
-        self._do(
-            "DELETE FROM message WHERE id IN (SELECT message_id FROM queue_message WHERE queue_id = ?) "
-            "AND id NOT IN (SELECT message_id FROM queue_message WHERE queue_id <> ?)",
-            queue_id,
-            queue_id,
-        )
+            self._window.remove_queue(queue_id)
         self._do("DELETE FROM queue_message WHERE queue_id = ?", queue_id)
         self._do("DELETE FROM queue WHERE id = ?", queue_id)
 
@@ -176,22 +311,24 @@ class SqliteJournal:
     def message_added(self, queue: Queue, entry: Entry) -> None:
         """Keep a message; its body is written once, however many queues hold it."""
         message = entry.message
-        if message.stored_id is None:
-            self._message_id += 1
-            message.stored_id = self._message_id
-        message.placements += 1
         with self._wake:
-            self._window.adds[_key(queue, entry)] = entry
+            if message.stored_id is None:
+                self._message_id += 1
+                message.stored_id = self._message_id
+            message.placements += 1
+            self._window.add(_key(queue, entry), entry)
             self._wake.notify()
 
     def message_removed(self, queue: Queue, entry: Entry) -> None:
         """Forget a message; one that has not reached the disk is never written."""
         message = entry.message
+        assert message.stored_id is not None  # noqa: S101 - it was added
         message.placements -= 1
         key = _key(queue, entry)
+        last = message.stored_id if message.placements == 0 else None
         with self._wake:
-            if self._window.adds.pop(key, None) is None:
-                last = message.stored_id if message.placements == 0 else None
+            # A message in several queues may have reached the disk in one of them.
+            if not self._window.cancel(key) or (last is not None and last < self._window.first_message):
                 self._window.removes.append((*key, last))
                 self._wake.notify()
 
@@ -223,25 +360,90 @@ class SqliteJournal:
     # The writer thread
 
     def _run(self) -> None:
-        while True:
-            with self._wake:
-                while not (self._closing or self._window_has_work()):
-                    self._wake.wait()
-                window, self._window = self._window, _Window()
-                self._in_flight = len(window)
-                if self._closing and not (window.delivered or len(window) or window.callbacks):
-                    return
-            try:
-                self._commit(window)
-            except sqlite3.Error as error:
-                self._fail(error)
-                return
-            self._in_flight = 0
-            if window.callbacks:
-                self._call(window.callbacks)
+        try:
+            self._give_room_back()
+            while self._write_once():
+                self._give_room_back()
+        except Exception as error:
+            # Publishers must not be told that anything is safe from here on: their confirms never come.
+            if not isinstance(error, sqlite3.Error):
+                _log.exception("Internal error while writing to %s", self._path)
+            why = self.trouble = _explain_failure(self._path, error)
+            self._tell(lambda: self._watcher.storage_failed(why))
 
-    def _window_has_work(self) -> bool:
-        return bool(len(self._window) or self._window.deliveries or self._window.callbacks)
+    def _write_once(self) -> bool:
+        """Commit what has gathered; returns whether there will be more."""
+        with self._wake:
+            while not (self._closing or self._window.is_due):
+                self._wake.wait()
+            window, self._window = self._window, _Window(self._message_id + 1)
+            self._in_flight = window
+            if not (window.is_due or window.delivered):
+                return False
+        try:
+            self._commit(window)
+        except (sqlite3.Error, MemoryError) as error:
+            if not _may_pass(error):
+                raise
+            return self._wait_for_better(window, error)
+        self._in_flight = None
+        if self.trouble is not None:
+            self._note_trouble(None)
+        if window.callbacks:
+            self._tell(*window.callbacks)
+        return True
+
+    def _wait_for_better(self, window: _Window, error: Exception) -> bool:
+        """Keep what could not be written; returns whether to try again."""
+        with contextlib.suppress(sqlite3.Error):
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        with self._wake:
+            window.merge(self._window)
+            self._window = window
+            self._in_flight = None
+            last_try = self._closing
+        self._note_trouble(str(error))
+        if last_try:
+            return False
+        with self._wake:
+            self._wake.wait_for(lambda: self._closing, _RETRY)
+        return True
+
+    def _note_trouble(self, trouble: str | None) -> None:
+        has_changed = (trouble is None) != (self.trouble is None)
+        self.trouble = trouble
+        if not has_changed:
+            return
+        if trouble is not None:
+            _log.error(
+                "%s cannot be written: %s. Publishers are blocked. The broker tries again each second: make "
+                "room on the disk, or mend what is wrong with it",
+                self._path,
+                trouble,
+            )
+        else:
+            _log.warning("%s can be written again", self._path)
+        self._tell(self._watcher.storage_changed)
+
+    def _give_room_back(self) -> None:
+        """Make a file smaller that is empty to a good part, as long as nobody waits for a commit."""
+        with contextlib.suppress(sqlite3.Error):  # if that matters, the next commit fails by it, too
+            while self._has_much_room():
+                # A script runs to its end; a single statement would stop after the first page.
+                self._connection.executescript(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})")
+                self._has_shrunk = True
+                if self._closing or self._window.is_due:
+                    return
+            if self._has_shrunk:
+                # Only now the file itself gets smaller.
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._has_shrunk = False
+
+    def _has_much_room(self) -> bool:
+        pages, empty = self._scalar("PRAGMA page_count"), self._scalar("PRAGMA freelist_count")
+        self.reusable = empty * self._page_size
+        return self._shrinks and self.reusable > _EMPTY_MIN and empty > pages * _EMPTY_PART
 
     def _commit(self, window: _Window) -> None:
         connection = self._connection
@@ -285,12 +487,7 @@ class SqliteJournal:
             [(message_id,) for _, _, message_id in removes if message_id is not None],
         )
 
-    def _fail(self, error: Exception) -> None:
-        # Publishers must not be told that anything is safe from here on: their confirms never come.
-        _log.critical("Writing to %s failed, nothing more will be stored: %s", self._directory, error)
-        self._failed = error
-
-    def _call(self, callbacks: list[Callable[[], None]]) -> None:
+    def _tell(self, *callbacks: Callable[[], None]) -> None:
         def call() -> None:
             for callback in callbacks:
                 callback()
@@ -299,23 +496,40 @@ class SqliteJournal:
             self._loop.call_soon_threadsafe(call)
 
     def close(self) -> None:
-        """Commit what has gathered and release the directory."""
+        """Commit what has gathered and release the directory.
+
+        Raises:
+            StorageError: Something could not be written; none of it was reported as durable.
+        """
         with self._wake:
             self._closing = True
-            self._wake.notify()
+            self._wake.notify_all()
         if self._thread.ident is not None:
             self._thread.join()
-        self._connection.close()
+        if self.trouble is None:
+            _close(self._connection)
+        else:
+            self._connection.close()
         self._positions.close()
+        if self.trouble is not None:
+            raise StorageError(
+                f"The last changes could not be written to {self._path}: {self.trouble}. "
+                "No publisher was told that they are safe."
+            )
 
     # Start
 
     def load(self, vhost: VirtualHost) -> None:
-        """Fill a virtual host with what is stored."""
-        self._load_exchanges(vhost)
-        queues = self._load_queues(vhost)
-        self._load_bindings(vhost)
-        self._load_messages(queues)
+        """Fill a virtual host with what is stored.
+
+        Raises:
+            StorageError: The file is damaged.
+        """
+        with _or_close(self._connection, self._path):
+            self._load_exchanges(vhost)
+            queues = self._load_queues(vhost)
+            self._load_bindings(vhost)
+            self._load_messages(queues)
 
     def _load_exchanges(self, vhost: VirtualHost) -> None:
         rows = self._connection.execute(
@@ -409,50 +623,152 @@ def _text(name: str | bytes) -> str:
     return name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name
 
 
+def _size(entry: Entry) -> int:
+    return len(entry.message.body) + len(entry.message.properties)
+
+
+def _code(error: Exception) -> int:
+    """Return the kind of an error in SQLite's numbers, 0 for errors of others."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether writing may work when it is tried again."""
+    return isinstance(error, MemoryError) or _code(error) in _PASSING
+
+
+def _explain_failure(path: Path, error: Exception) -> str:
+    if _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return _damage(path, error)
+    return f"Writing to {path} failed ({error}): start the broker again; it finds there what was confirmed."
+
+
+def _damage(path: Path, error: Exception) -> str:
+    return (
+        f"{path} is damaged, or no data file of a broker ({error}): restore it from a backup, or move it "
+        "away to begin without queues and messages."
+    )
+
+
+@contextlib.contextmanager
+def _or_close(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
+    """Read what is stored, which may be damaged in any way; then it is closed."""
+    try:
+        yield
+    except Exception as error:
+        _close(connection)
+        if isinstance(error, StorageError):
+            raise
+        if _may_pass(error):
+            raise StorageError(f"{path} cannot be read: {error}") from error
+        raise StorageError(_damage(path, error)) from error
+
+
+def _close(connection: sqlite3.Connection) -> None:
+    """Close a file in good order: the next start needs no log."""
+    with contextlib.suppress(sqlite3.Error):
+        connection.execute("UPDATE meta SET value = 0 WHERE key = 'running'")
+    connection.close()
+
+
+def _open_positions(directory: Path, connection: sqlite3.Connection) -> DeliveredPositions:
+    try:
+        return DeliveredPositions(directory)
+    except OSError as error:
+        _close(connection)
+        raise StorageError(f"{error.filename} cannot be written: {error.strerror}") from error
+
+
 def _open(directory: Path) -> sqlite3.Connection:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"The data directory {directory} cannot be created: {error.strerror}") from error
     path = directory / FILE_NAME
+    has_log = _log_of(path).exists()
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
         try:
-            _take(connection, path)
+            _take(connection, path, has_log)
         except BaseException:
             connection.close()
             raise
-    except sqlite3.OperationalError as error:
-        raise StorageError(_explain(directory, error)) from error
-    except sqlite3.DatabaseError as error:
-        raise StorageError(f"{path} is not a broker's data file: {error}") from error
+    except (sqlite3.Error, MemoryError) as error:
+        raise StorageError(_explain(directory, path, error)) from error
     return connection
 
 
-def _take(connection: sqlite3.Connection, path: Path) -> None:
+def _log_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
+
+
+def _take(connection: sqlite3.Connection, path: Path, has_log: bool) -> None:
+    # A file gives pages back only if that was said before its first table.
+    connection.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA journal_size_limit = {_LOG_MAX}")
     # Taking the lock now makes a second broker fail at its start, not at its first message.
     connection.execute("BEGIN IMMEDIATE")
     _prepare(connection, path)
+    _note_running(connection, path, has_log)
     connection.execute("COMMIT")
+    # Into the file itself: the next start shall know of this one even if the log is not there.
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    if connection.execute("PRAGMA auto_vacuum").fetchone()[0] != _INCREMENTAL:
+        _make_shrinkable(connection)
+    # From now on nothing but the file and its log is opened, however few descriptors there are.
+    connection.execute("PRAGMA temp_store = MEMORY")
 
 
-def _explain(directory: Path, error: sqlite3.OperationalError) -> str:
-    if "locked" in str(error):
+def _make_shrinkable(connection: sqlite3.Connection) -> None:
+    """Write a file anew, once, that older versions have made; without room for that it stays as it is."""
+    with contextlib.suppress(sqlite3.Error, MemoryError):
+        connection.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
+        connection.execute("VACUUM")
+    with contextlib.suppress(sqlite3.Error):
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _note_running(connection: sqlite3.Connection, path: Path, has_log: bool) -> None:
+    running = connection.execute("SELECT value FROM meta WHERE key = 'running'").fetchone()
+    if running is not None and running[0] and not has_log:
+        log = _log_of(path)
+        raise StorageError(
+            f"{log} is missing. The broker was not stopped in good order, and its last changes are in that "
+            f"file: put it back beside {path.name}, or create it empty to begin without these changes."
+        )
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('running', 1)")
+
+
+def _explain(directory: Path, path: Path, error: Exception) -> str:
+    code = _code(error)
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return f"The data directory {directory} is in use by another broker; stop that one or use another."
-    return f"The data directory {directory} cannot be written: {error}"
+    if not _may_pass(error):
+        return _damage(path, error)
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        advice = f"let the user who runs the broker write that directory and {path.name} in it"
+    else:
+        advice = "make room on its disk, or mend what is wrong with it"
+    return f"The data directory {directory} cannot be written ({error}): {advice}."
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables and "meta" not in tables:
+        raise StorageError(_damage(path, ValueError("its tables are those of another program")))
+    if not tables:
         schema = files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")
         for statement in schema.split(";"):
             connection.execute(statement)
         connection.execute("INSERT INTO meta VALUES ('version', ?)", (SCHEMA_VERSION,))
         return
-    version = connection.execute("SELECT value FROM meta WHERE key = 'version'").fetchone()[0]
+    row = connection.execute("SELECT value FROM meta WHERE key = 'version'").fetchone()
+    if row is None or not isinstance(row[0], int):
+        raise StorageError(_damage(path, ValueError("it does not say which layout it has")))
+    version = row[0]
     if version < SCHEMA_VERSION:
         # Layout 1 did not count deliveries.
         connection.execute("ALTER TABLE queue_message ADD COLUMN deliveries INTEGER NOT NULL DEFAULT 0")
@@ -462,3 +778,13 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} was written by a newer version (layout {version}, this one knows {SCHEMA_VERSION}); "
             "use that version, or another data directory."
         )
+    _drop_strays(connection)
+
+
+def _drop_strays(connection: sqlite3.Connection) -> None:
+    """Drop what no queue holds: messages that were out when their queue was deleted and the broker killed.
+
+    Queues get their numbers again after a restart, and must not get messages of others with them.
+    """
+    connection.execute("DELETE FROM queue_message WHERE queue_id NOT IN (SELECT id FROM queue)")
+    connection.execute("DELETE FROM message WHERE id NOT IN (SELECT message_id FROM queue_message)")
