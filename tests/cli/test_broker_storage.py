@@ -6,6 +6,7 @@ import resource
 import signal
 import sqlite3
 from contextlib import contextmanager
+from random import Random
 from typing import TYPE_CHECKING
 
 import pika
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
 PERSISTENT = pika.BasicProperties(delivery_mode=2)
 BIG = bytes(100_000)
+_CHURNED: list[dict[str, object]] = [
+    {},
+    {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"},
+    {"x-queue-type": "quorum"},
+]
 
 
 _open: list[pika.BlockingConnection] = []
@@ -62,18 +68,18 @@ def size_of(directory: Path) -> int:
 class Publisher:
     """Publishes persistent messages, and notes what it is told of them."""
 
-    def __init__(self, port: int, queue: str = "q") -> None:
+    def __init__(self, port: int, queue: str = "q", arguments: dict[str, object] | None = None) -> None:
         self.connection = connect(port)
         self.told: list[str] = []
         self.connection.add_on_connection_blocked_callback(lambda _c, f: self.told.append(f.method.reason))
         self.connection.add_on_connection_unblocked_callback(lambda _c, _f: self.told.append("over"))
         self.channel = self.connection.channel()
         self.queue = queue
-        self.channel.queue_declare(queue, durable=True)
+        self.channel.queue_declare(queue, durable=True, arguments=arguments)
         self.confirmed = 0
         implementation = self.channel._impl
         implementation.confirm_delivery(self._on_confirm)
-        self._published = 0
+        self.published = 0
         self.spin()
 
     def _on_confirm(self, frame: pika.frame.Method[pika.spec.Basic.Ack]) -> None:
@@ -81,10 +87,14 @@ class Publisher:
         self.confirmed = max(self.confirmed, frame.method.delivery_tag)
 
     def publish(self, body: bytes) -> None:
-        """Publish without waiting."""
-        self._published += 1
-        self.channel._impl.basic_publish("", self.queue, body, PERSISTENT)
+        """Publish without waiting for the confirm."""
+        self.write(body)
         self.spin()
+
+    def write(self, body: bytes) -> None:
+        """Publish with the next :meth:`spin`."""
+        self.published += 1
+        self.channel._impl.basic_publish("", self.queue, body, PERSISTENT)
 
     def spin(self) -> None:
         self.connection.process_data_events(0.01)
@@ -99,7 +109,7 @@ class Publisher:
         eventually(is_so)
 
     def all_confirmed(self) -> bool:
-        return self.confirmed == self._published
+        return self.confirmed == self.published
 
 
 def drain(channel: BlockingChannel, queue: str = "q") -> list[bytes]:
@@ -226,6 +236,49 @@ def test_data_file_gives_back_room_that_messages_have_left(processes: Processes,
     assert drain(connect(port).channel(), "kept") == [BIG] * kept
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_nothing_confirmed_is_lost_while_writing_fails_now_and_then(processes: Processes, seed: int) -> None:
+    """Messages are published, acknowledged, requeued and dead-lettered meanwhile."""
+    random = Random(seed)
+    data = processes.directory / "data"
+    broker, port = start_broker(processes, "--data", data)
+    publishers = [Publisher(port, f"q{number}", arguments) for number, arguments in enumerate(_CHURNED)]
+    publishers[0].channel.queue_declare("dead", durable=True)
+    channel = connect(port).channel()
+    taken: list[set[bytes]] = [set() for _ in publishers]
+    for _ in range(6):
+        # From nothing at all up to what some of the commits need.
+        with limited(broker, resource.RLIMIT_FSIZE, random.choice([0, 10_000, size_of(data) + 20_000])):
+            for _ in range(20):
+                publisher, gone = random.choice([*zip(publishers, taken, strict=True)])
+                for _ in range(random.randrange(4)):
+                    publisher.write(b"%d " % publisher.published + bytes(random.choice([0, 500, 9000])))
+                publisher.spin()
+                method, _, body = channel.basic_get(publisher.queue)
+                if method is None:
+                    continue
+                if random.random() < 0.5:
+                    gone.add(body)
+                    channel.basic_ack(method.delivery_tag)
+                elif random.random() < 0.5:
+                    channel.basic_reject(method.delivery_tag, requeue=True)
+                elif publisher.queue == "q1":  # into the queue "dead"
+                    channel.basic_reject(method.delivery_tag, requeue=False)
+        for publisher in publishers:
+            publisher.until(publisher.all_confirmed)
+    broker.kill()
+    _, port = start_broker(processes, "--data", data)
+    channel = connect(port).channel()
+    dead = drain(channel, "dead")
+    for publisher, gone in zip(publishers, taken, strict=True):
+        found = drain(channel, publisher.queue)
+        if publisher.queue == "q1":
+            found += dead
+        numbers = [int(body.split()[0]) for body in found]
+        missing = set(range(publisher.published)) - {int(body.split()[0]) for body in gone} - set(numbers)
+        assert not missing
+
+
 def fill(processes: Processes, data: Path) -> None:
     """Have a broker write two megabytes, and end in good order."""
     broker, port = start_broker(processes, "--data", data)
@@ -278,6 +331,34 @@ def test_damaged_file_is_told_in_one_line(processes: Processes, damage: Callable
     assert "broker.sqlite is damaged" in ended.one_error()
 
 
+def test_data_file_of_another_program_is_left_alone(processes: Processes) -> None:
+    data = processes.directory / "data"
+    data.mkdir()
+    file = data / "broker.sqlite"
+    _spoil("CREATE TABLE theirs (a)")(file)
+    ended = processes.run("broker", "--port", "0", "--data", data)
+    assert ended.status == 1
+    assert "no data file of a broker" in ended.one_error()
+    connection = sqlite3.connect(file)
+    assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("theirs",)]
+    connection.close()
+
+
+def test_damaged_file_that_was_mended_is_used_again(processes: Processes) -> None:
+    """What is said of it stays true: no log is missing after a start that found damage."""
+    data = processes.directory / "data"
+    fill(processes, data)
+    file = data / "broker.sqlite"
+    good = file.read_bytes()
+    _spoil("DROP TABLE binding")(file)
+    for _ in range(2):
+        ended = processes.run("broker", "--port", "0", "--data", data)
+        assert "broker.sqlite is damaged" in ended.one_error()
+    file.write_bytes(good)
+    _, port = start_broker(processes, "--data", data)
+    assert len(drain(connect(port).channel())) == 20
+
+
 def test_file_that_is_damaged_while_it_is_used_ends_the_broker(processes: Processes) -> None:
     data = processes.directory / "data"
     fill(processes, data)
@@ -306,19 +387,27 @@ def _spoil_in_place(file: Path) -> None:
         opened.write(b"\xa5" * (file.stat().st_size - 4096))
 
 
+@pytest.mark.parametrize("name", ["broker.sqlite", "broker.sqlite-wal"])
 @pytest.mark.parametrize("replaced", [False, True])
-def test_file_that_is_taken_away_ends_the_broker(processes: Processes, replaced: bool) -> None:
+def test_file_that_is_taken_away_ends_the_broker(processes: Processes, name: str, replaced: bool) -> None:
     """What is written to it is not found by the next start."""
     data = processes.directory / "data"
     broker, port = start_broker(processes, "--data", data)
+    publisher = Publisher(port)
+    publisher.publish(b"confirmed")
+    publisher.until(publisher.all_confirmed)
     connection = connect(port)
-    file = data / "broker.sqlite"
+    file = data / name
     file.rename(data / "renamed")
     if replaced:
         file.write_bytes(b"")
     with pytest.raises((ConnectionClosedByBroker, StreamLostError)):
         connection.process_data_events(30)
     assert "was deleted or replaced" in error_at_the_end(broker)
+    # Put back, the file has everything.
+    (data / "renamed").rename(file)
+    _, port = start_broker(processes, "--data", data)
+    assert drain(connect(port).channel()) == [b"confirmed"]
 
 
 def test_log_that_vanished_after_a_crash_is_noticed(processes: Processes) -> None:

@@ -150,6 +150,11 @@ class Process:
                 # Not longer, because the end of a reader thread comes after its last notification.
                 self._news.wait(min(left, 0.2))
 
+    def has_said(self, pattern: str) -> bool:
+        """Whether a regular expression is found in a line by now; each line counts once, as in `wait_for`."""
+        with self._news:
+            return self._search(pattern) is not None
+
     def _search(self, pattern: str) -> re.Match[str] | None:
         start = self._searched.get(pattern, 0)
         for number, (_, line) in enumerate(self._lines[start:], start + 1):
