@@ -208,6 +208,8 @@ class Server:
 
     def _watch_resources(self) -> None:
         """Look at memory and disk, now and from time to time."""
+        if self.failure is not None:
+            return
         self._watch = self.loop.call_later(_WATCH_INTERVAL, self._watch_resources)
         # The loop's own timers do not know how long the machine has slept.
         self.catch_up()

@@ -1,5 +1,7 @@
 """What a broker with a data directory remembers over a restart (BROKER_SPEC section 4.3)."""
 
+import asyncio
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,7 +14,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from tests.behaviour.peer import WAIT
 from tests.support.processes import Processes, start_broker
 
-from fedora_messaging.broker import Broker, BrokerError
+from fedora_messaging.broker import AsyncBroker, Broker, BrokerError
 
 
 @contextmanager
@@ -252,6 +254,86 @@ def test_older_layout_is_brought_up_to_date(tmp_path: Path) -> None:
     for count in (None, {"x-delivery-count": 1}):
         with channel(tmp_path) as opened:
             assert opened.basic_get("q")[1].headers == count
+
+
+def bodies_in_the_file(directory: Path) -> int:
+    connection = sqlite3.connect(directory / "broker.sqlite")
+    (count,) = connection.execute("SELECT count(*) FROM message").fetchone()
+    connection.close()
+    return int(count)
+
+
+def test_body_leaves_the_file_with_the_last_queue_that_holds_it(tmp_path: Path) -> None:
+    with channel(tmp_path) as opened:
+        for queue in ("a", "b"):
+            opened.queue_declare(queue, durable=True)
+            opened.queue_bind(queue, "amq.fanout")
+        for body in (b"1", b"2", b"3"):
+            opened.basic_publish("amq.fanout", "", body, persistent())
+        opened.basic_get("a")
+        opened.queue_delete("a")
+    assert bodies_in_the_file(tmp_path) == 3
+    with channel(tmp_path) as opened:
+        assert opened.basic_get("b", auto_ack=True)[2] == b"1"
+    assert bodies_in_the_file(tmp_path) == 2
+    with channel(tmp_path) as opened:
+        opened.queue_delete("b")
+    assert bodies_in_the_file(tmp_path) == 0
+
+
+def test_message_that_was_out_when_its_queue_was_deleted_and_the_broker_killed(processes: Processes) -> None:
+    data = processes.directory / "data"
+    broker, port = start_broker(processes, "--data", data)
+    connection = pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", port))
+    opened = connection.channel()
+    opened.confirm_delivery()
+    opened.queue_declare("q", durable=True)
+    opened.basic_publish("", "q", b"out", persistent())
+    opened.basic_get("q")
+    opened.queue_delete("q")
+    broker.kill()
+    with suppress(pika.exceptions.AMQPError):
+        connection.close()
+    # The next durable queue may get the number of the deleted one, and gets no message with it.
+    with channel(data) as opened:
+        opened.queue_declare("other", durable=True)
+    with channel(data) as opened:
+        assert drain(opened, "other") == []
+    assert bodies_in_the_file(data) == 0
+
+
+def test_file_of_an_older_version_learns_to_shrink(tmp_path: Path) -> None:
+    with channel(tmp_path) as opened:
+        opened.queue_declare("q", durable=True)
+        opened.basic_publish("", "q", b"kept", persistent())
+    connection = sqlite3.connect(tmp_path / "broker.sqlite")
+    for statement in ("PRAGMA journal_mode = DELETE", "PRAGMA auto_vacuum = NONE", "VACUUM"):
+        connection.execute(statement)
+    assert connection.execute("PRAGMA auto_vacuum").fetchone() == (0,)
+    connection.close()
+    with channel(tmp_path) as opened:
+        assert drain(opened, "q") == [b"kept"]
+    connection = sqlite3.connect(tmp_path / "broker.sqlite")
+    assert connection.execute("PRAGMA auto_vacuum").fetchone() == (2,)
+    connection.close()
+
+
+def test_program_learns_that_its_broker_can_store_nothing_any_more(tmp_path: Path) -> None:
+    async def use() -> str:
+        async with AsyncBroker(data=tmp_path) as broker:
+            (tmp_path / "broker.sqlite").unlink()
+            return await broker.failed()
+
+    with pytest.raises(BrokerError, match="was deleted or replaced"):
+        asyncio.run(use())
+
+
+def test_leaving_a_broker_tells_that_it_had_failed(tmp_path: Path) -> None:
+    with pytest.raises(BrokerError, match="was deleted or replaced"), Broker(data=tmp_path) as broker:
+        connection = pika.BlockingConnection(pika.URLParameters(broker.amqp_url))
+        shutil.rmtree(tmp_path)
+        with pytest.raises(pika.exceptions.ConnectionClosedByBroker, match="can store nothing any more"):
+            connection.process_data_events(WAIT)
 
 
 def test_names_that_are_not_utf_8(tmp_path: Path) -> None:

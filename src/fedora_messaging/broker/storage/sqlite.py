@@ -35,6 +35,8 @@ _BACKLOG_HIGH: Final = 8192
 _PENDING_HIGH: Final = 16_000_000
 #: Seconds between two attempts to write while writing fails.
 _RETRY: Final = 1.0
+#: Bytes that a message takes in the file beside its body and properties, at most if its names are short.
+_ROW: Final = 200
 #: Bytes of the log that are kept for the next changes.
 _LOG_MAX: Final = 16_000_000
 #: Empty bytes that a file may keep, and the part of it that may be empty.
@@ -624,7 +626,7 @@ def _text(name: str | bytes) -> str:
 
 
 def _size(entry: Entry) -> int:
-    return len(entry.message.body) + len(entry.message.properties)
+    return len(entry.message.body) + len(entry.message.properties) + _ROW
 
 
 def _code(error: Exception) -> int:
