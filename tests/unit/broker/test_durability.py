@@ -3,9 +3,11 @@
 import asyncio
 import shutil
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pika
@@ -15,6 +17,8 @@ from tests.behaviour.peer import WAIT
 from tests.support.processes import Processes, start_broker
 
 from fedora_messaging.broker import AsyncBroker, Broker, BrokerError
+from fedora_messaging.broker.core.exchanges import TYPES
+from fedora_messaging.broker.storage.sqlite import SqliteJournal
 
 
 @contextmanager
@@ -359,3 +363,39 @@ def test_file_that_is_no_data_file(tmp_path: Path) -> None:
     (tmp_path / "broker.sqlite").write_bytes(b"something else entirely, and long enough to be looked at" * 50)
     with pytest.raises(BrokerError, match="no data file of a broker"), Broker(data=tmp_path):
         pass
+
+
+class Untroubled:
+    """Who would be told of trouble with the storage."""
+
+    def storage_changed(self) -> None:
+        raise AssertionError
+
+    def storage_failed(self, why: str) -> None:
+        raise AssertionError(why)
+
+
+def test_nothing_counts_as_durable_while_the_writer_takes_it(tmp_path: Path) -> None:
+    """At no line of the writer thread another thread sees no backlog before the commit."""
+    loop = asyncio.new_event_loop()
+    journal = SqliteJournal(tmp_path, loop, Untroubled())
+    seen: list[int] = []
+
+    def look_at_each_line(frame: FrameType, event: str, _argument: object) -> Any:
+        if not frame.f_code.co_filename.endswith("storage/sqlite.py"):
+            return None
+        if event == "line":
+            looking = threading.Thread(target=lambda: seen.append(journal.backlog))
+            looking.start()
+            looking.join(0.02)  # where it has to wait it sees nothing wrong
+        return look_at_each_line
+
+    journal.exchange_added(TYPES["topic"]("told before the writer starts", True, False, False, {}))
+    before = threading.gettrace()
+    threading.settrace(look_at_each_line)
+    journal.start()
+    threading.settrace(before)
+    journal.close()
+    loop.close()
+    assert seen[0] == 1
+    assert seen == sorted(seen, reverse=True)

@@ -212,14 +212,15 @@ class SqliteJournal:
     @property
     def backlog(self) -> int:
         """Changes that are not on disk yet."""
-        flying = self._in_flight
-        return len(self._window) + (len(flying) if flying is not None else 0)
+        # Locked: a window that the writer is just taking must not be overlooked, it would be confirmed.
+        with self._wake:
+            return len(self._window) + (len(self._in_flight) if self._in_flight is not None else 0)
 
     @property
     def pending(self) -> int:
         """Bytes of messages that are not on disk yet."""
-        flying = self._in_flight
-        return self._window.bytes + (flying.bytes if flying is not None else 0)
+        with self._wake:
+            return self._window.bytes + (self._in_flight.bytes if self._in_flight is not None else 0)
 
     @property
     def is_behind(self) -> bool:
