@@ -1,17 +1,26 @@
 """How long to wait between attempts to connect."""
 
 import random
+import time
 from collections.abc import Callable
+from typing import Final
 
 from ..options import BackoffOptions
+
+#: Seconds that what an attempt has made must last before the delays begin anew.
+STEADY: Final = 10.0
 
 
 class Backoff:
     """Exponential delays with full jitter below a cap; what it is told applies from the next delay on.
 
+    An attempt that succeeds does not begin the delays anew: a broker may let us in and throw us out, again
+    and again. What the attempt made must last for some seconds, or must have been of use.
+
     Args:
         options: Initial values.
         jitter: Returns a random number from 0 to 1.
+        clock: Returns seconds that only increase.
 
     Attributes:
         initial: Ceiling of the first delay, in seconds.
@@ -24,7 +33,10 @@ class Backoff:
     """
 
     def __init__(
-        self, options: BackoffOptions | None = None, jitter: Callable[[], float] = random.random
+        self,
+        options: BackoffOptions | None = None,
+        jitter: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         options = options or BackoffOptions()
         self.initial = options.initial
@@ -35,14 +47,38 @@ class Backoff:
         self.limit: int | None = None
         self.keep_trying = True
         self._jitter = jitter
+        self._clock = clock
+        # When an attempt succeeded that is not proven yet, and the ceiling that it had.
+        self._unproven: tuple[float, float] | None = None
+        # When something that was made was lost last.
+        self._lost_at: float | None = None
 
-    def reset(self) -> None:
-        """An attempt succeeded."""
+    def succeeded(self) -> None:
+        """An attempt succeeded; what it made must still last for a while, or be of use."""
+        self._unproven = (self._clock(), self.ceiling)
         self.ceiling = self.initial
         self.attempts = 0
 
+    def reset(self) -> None:
+        """What an attempt has made was of use."""
+        self._unproven = None
+        self.ceiling = self.initial
+        self.attempts = 0
+
+    def again(self) -> float:
+        """What an attempt has made is lost; returns the seconds to wait: none if that is seldom."""
+        now = self._clock()
+        is_seldom = self._lost_at is None or now - self._lost_at >= STEADY
+        self._lost_at = now
+        return 0.0 if is_seldom else self.next() or 0.0
+
     def next(self) -> float | None:
-        """An attempt failed; returns the seconds to wait before another one, or ``None`` to give up."""
+        """It failed, or its work is lost; returns the seconds to wait, or ``None`` to give up."""
+        if self._unproven is not None:
+            since, ceiling = self._unproven
+            if self._clock() - since < STEADY:
+                self.ceiling = max(self.ceiling, ceiling)
+        self._unproven = None
         self.attempts += 1
         if not self.keep_trying or (self.limit is not None and self.attempts > self.limit):
             return None

@@ -21,7 +21,7 @@ from ..protocol import events as ev
 from ..protocol import sasl
 from ..protocol.connection import Connection as Machine
 from ..protocol.connection import Limits
-from ..protocol.errors import PeerError
+from ..protocol.errors import REPLY_SUCCESS, PeerError
 from ..transport.dial import dial
 from ..transport.link import Link, fault_text
 from ..transport.tls import certificate_hint, explain
@@ -66,12 +66,14 @@ class Connection:
     Attributes:
         closed: Done, with the reason as its result, when the connection has ended.
         blocked: Why the broker takes no publishes now, or ``None``.
+        broken: Whether the broker broke the protocol.
     """
 
     def __init__(self, options: ConnectionOptions, loop: asyncio.AbstractEventLoop) -> None:
         self.options = options
         self.closed: asyncio.Future[Exception] = loop.create_future()
         self.blocked: str | None = None
+        self.broken = False
         self._unblocked_at = loop.time()
         self._loop = loop
         self._opened: asyncio.Future[None] = loop.create_future()
@@ -169,12 +171,20 @@ class Connection:
     def on_events(self, events: list[ev.Event]) -> None:
         """Hand events to the channels they belong to."""
         for event in events:
+            if self.broken and not isinstance(event, ev.ConnectionClosed):
+                continue  # it was on its way when the broker was told of its mistake
             try:
                 self._on_event(event)
             except PeerError as error:
-                _log.error("The broker broke the protocol: %s", error.explanation)
-                self.machine.close(error.reply_code, error.explanation, error.method)
-                self.abort()
+                self._refuse(error)
+
+    def _refuse(self, error: PeerError) -> None:
+        """Tell the broker what it did wrong, and close the connection."""
+        _log.error("The broker broke the protocol: %s", error.explanation)
+        self.broken = True
+        self.machine.close(error.reply_code, error.explanation, error.method)
+        if self._link is not None:
+            self._link.close_within(_CLOSE_TIMEOUT)
 
     def _on_event(self, event: ev.Event) -> None:
         if isinstance(event, ev.ContentReceived | ev.MethodReceived):
@@ -248,6 +258,8 @@ class Connection:
         self._stop_block_timer()
         if not self._opened.done():
             self._opened.set_exception(self._why_not_opened(event))
+        # Ordinary ends are told without a code, or with that of success.
+        self.broken = self.broken or (not event.by_peer and event.reply_code not in (0, REPLY_SUCCESS))
         error = ConnectionClosed(event.reply_code, event.reply_text)
         channels, self._channels = self._channels, {}
         for channel in channels.values():

@@ -94,10 +94,10 @@ class Consumer:
         self._loop = loop
         self._qos = qos
         self._options = options or ConsumerOptions()
-        self._in_flight = InFlight()
         self._stream: StreamPosition | None = None
         if is_stream(queue.arguments, self._options.arguments):
             self._stream = StreamPosition(self._options.arguments)
+        self._in_flight = InFlight(qos.prefetch_count)
         self._watch = ProgressWatch(self, self._options.watchdog)
         self._watching: asyncio.Task[None] | None = None
         self._channel: Channel | None = None
@@ -108,6 +108,7 @@ class Consumer:
         self._reopening: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
         self._backoff = Backoff()
+        self._deliveries_before = 0
         self.runner = make_runner(self)
         self._runner_started = False
         self._halted = False
@@ -169,7 +170,8 @@ class Consumer:
         if self._reopening is not None:
             self._reopening.cancel()
         self._connection = connection
-        return self._reopen_soon(connection)
+        # It may have been our attempt that ended the last connection: first come the others.
+        return self._reopen_soon(connection, (self._backoff.next() or 0.0) if self._backoff.attempts else 0.0)
 
     async def _attach(self, connection: Connection) -> None:
         self.queue_name = await declare(connection, self.queue, self.bindings)
@@ -202,6 +204,7 @@ class Consumer:
             self._epoch += 1
             self._ack_due = 0
             self._in_flight.clear()
+            self._deliveries_before = self.deliveries
             # Deliveries may come in the same read as consume-ok.
             channel.listener = self
             self._channel = channel
@@ -224,6 +227,7 @@ class Consumer:
             channel.close_soon()
             return
         self.running = True
+        self._backoff.succeeded()
         _log.info("Successfully registered %r", self)
 
     def _forbidden(self, error: AMQPError) -> PermissionException:
@@ -240,6 +244,7 @@ class Consumer:
         """A delivery."""
         method = content.method
         if isinstance(method, m.BasicDeliver) and not self._is_ending:
+            self._in_flight.check(method, content.properties)
             self.deliveries += 1
             self.last_delivery = time.time()
             self._in_flight.arrived(method.delivery_tag, time.monotonic())
@@ -260,10 +265,12 @@ class Consumer:
 
     def on_method(self, method: Method) -> None:
         """The broker's cancel."""
-        if not isinstance(method, m.BasicCancel) or self.result.done():
+        if not isinstance(method, m.BasicCancel) or self._stopping is not None:
             return
         if self._options.resubscribe:
             self.resubscribe("it was canceled by the broker")
+        elif self._asking is not None and not self._asking.done():
+            return  # it is being found out
         elif self._in_flight:
             self._asking = self._begin(self._find_out_why_canceled())
         else:
@@ -312,20 +319,23 @@ class Consumer:
         """Subscribe again over the same connection, if there is one."""
         if self._connection is not None:
             self.resubscriptions += 1
-            self._reopen_soon(self._connection)
+            # A broker may take a subscription and end it at once, again and again.
+            if self.deliveries > self._deliveries_before:
+                self._backoff.reset()
+            self._reopen_soon(self._connection, self._backoff.again())
 
-    def _reopen_soon(self, connection: Connection) -> "asyncio.Future[None]":
+    def _reopen_soon(self, connection: Connection, pause: float) -> "asyncio.Future[None]":
         tried: asyncio.Future[None] = self._loop.create_future()
-        self._reopening = self._begin(self._reopen(connection, tried))
+        self._reopening = self._begin(self._reopen(connection, pause, tried))
         self._reopening.add_done_callback(lambda _task: _resolve(tried))
         return tried
 
-    async def _reopen(self, connection: Connection, tried: "asyncio.Future[None]") -> None:
-        """Subscribe again, while the connection lasts."""
-        if self._backoff.attempts:
-            # It may have been our attempt that ended the last connection: first come the others.
+    async def _reopen(self, connection: Connection, pause: float, tried: "asyncio.Future[None]") -> None:
+        """Subscribe again after a pause, while the connection lasts."""
+        if pause:
+            # The others do not wait for it.
             _resolve(tried)
-            await asyncio.sleep(self._backoff.next() or 0.0)
+            await asyncio.sleep(pause)
         while self._stopping is None and not connection.closed.done():
             try:
                 await self._attach(connection)
@@ -336,7 +346,6 @@ class Consumer:
                 self._end(error)
                 return
             else:
-                self._backoff.reset()
                 return
             delay = self._backoff.next() or 0.0
             _resolve(tried)

@@ -66,6 +66,7 @@ class Publisher:
         self._suspects: deque[Outgoing] = deque()
         self._unsettled: Unsettled[Outgoing] = Unsettled()
         self._opened_at = 0.0
+        self._pause_before_opening = 0.0
         self._retired: _Retired | None = None
         self._opening: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
@@ -141,8 +142,11 @@ class Publisher:
 
     async def _open(self) -> None:
         """Open a channel on the newest connection, however often that takes."""
-        delay = 0.0
+        delay = self._pause_before_opening
+        self._pause_before_opening = 0.0
         try:
+            if delay:
+                await asyncio.sleep(delay)
             while (connection := self._connection) is not None and self._channel is None:
                 if not self._waiting and not self._suspects:
                     break
@@ -344,7 +348,11 @@ class Publisher:
         self._suspects.clear()
 
     def _try_again(self, in_flight: list[Outgoing], error: AMQPError) -> None:
-        if len(in_flight) == 1:
+        if not in_flight:
+            # No message is to blame, so the broker may do the same to the next channel.
+            if asyncio.get_running_loop().time() - self._opened_at < _REOPEN_DELAY:
+                self._pause_before_opening = _REOPEN_DELAY
+        elif len(in_flight) == 1:
             self._blame(in_flight[0], error)
         else:
             self._suspects.extendleft(reversed(in_flight))

@@ -306,7 +306,8 @@ class Supervisor:
         if connection.closed.done():
             _log.warning("The connection to %s ended: %s", self._options.address, connection.closed.result())
             return
-        self.backoff.reset()
+        self.backoff.succeeded()
+        work = self._work_done
         self.reconnects += self._was_connected
         self._was_connected = True
         self._connection = connection
@@ -314,10 +315,17 @@ class Supervisor:
         self.publisher.attach(connection)
         await connection.closed
         self._connection = None
+        if self._work_done > work and not connection.broken:
+            self.backoff.reset()
         if self._drainers:
             self._fail_publishes("the connection was lost while the consumers were being stopped")
         if not self._closing:
             _log.warning("The connection to %s ended: %s", self._options.address, connection.closed.result())
+
+    @property
+    def _work_done(self) -> int:
+        """A number that grows with each delivery and each confirm."""
+        return self.publisher.published + sum(consumer.deliveries for consumer in self.consumers)
 
     async def _wait_before_next(self) -> bool:
         """Wait until the next attempt is due; returns whether to make it."""

@@ -8,17 +8,18 @@ from dataclasses import replace
 from typing import Any, Final
 
 from ..exceptions import BadDeclaration, ChannelClosed
-from ..options import BindingOptions, ExchangeOptions, QueueOptions
+from ..options import BackoffOptions, BindingOptions, ExchangeOptions, QueueOptions
 from ..protocol.errors import ACCESS_REFUSED, NOT_FOUND, RESOURCE_LOCKED
 from ..wire import methods as m
+from .backoff import Backoff
 from .channel import Channel
 from .connection import Connection
 from .permissions import BIND, DECLARE_EXCHANGE, DECLARE_QUEUE, name_permission
 
 _log = logging.getLogger(__name__)
 
-#: Seconds between two attempts to declare what another client is declaring.
-_LOCKED: Final = 0.1
+#: Pauses between attempts to declare what another client is declaring.
+_LOCKED: Final = BackoffOptions(initial=0.1, factor=1.5, maximum=5.0)
 
 
 async def declare(connection: Connection, queue: QueueOptions, bindings: Sequence[BindingOptions]) -> str:
@@ -82,6 +83,7 @@ async def declare_alone(connection: Connection, queue: QueueOptions) -> None:
 
 
 async def _take(connection: Connection, lock: str) -> Channel:
+    backoff = Backoff(_LOCKED)
     while True:
         channel = await connection.open_channel()
         try:
@@ -94,7 +96,7 @@ async def _take(connection: Connection, lock: str) -> Channel:
             raise
         else:
             return channel
-        await asyncio.sleep(_LOCKED)
+        await asyncio.sleep(backoff.next() or 0.0)
 
 
 async def count(connection: Connection, queue: str) -> int:

@@ -1,0 +1,294 @@
+"""A broker that lets the client in and throws it out, or sends more than it was asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.client.scripted import ScriptedBroker, ScriptedLink
+from tests.client.support import message, plan, run, soon
+
+from fedora_messaging import aio
+from fedora_messaging.client.backoff import STEADY, Backoff
+from fedora_messaging.client.in_flight import InFlight
+from fedora_messaging.protocol.errors import ConnectionError as PeerConnectionError
+from fedora_messaging.wire import methods as m
+from fedora_messaging.wire.properties import BasicProperties, encode_properties
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fedora_messaging.config import LazyConfig
+    from fedora_messaging.wire.methods import Method
+
+#: Seconds in which attempts are counted. With half a second at first, twice as much each time and full
+#: jitter, hardly ever more than this many follow.
+SPAN = 1.5
+FEW = 12
+#: A delivery begins the delays anew: a quarter of a second on average.
+SOME = 30
+
+
+def consumed(broker: ScriptedBroker) -> list[tuple[int, m.BasicConsume]]:
+    """The subscriptions over all connections."""
+    found = [one for link in broker.links for one in link.methods]
+    return [(channel, method) for channel, method in found if isinstance(method, m.BasicConsume)]
+
+
+def deliver(link: ScriptedLink, channel: int, consume: m.BasicConsume, tag: int) -> None:
+    sent = message("q", tag)
+    assert isinstance(sent._properties, BasicProperties)
+    method = m.BasicDeliver(consume.consumer_tag, tag, False, "", "q")
+    link.deliver(channel, method, sent._encoded_body, sent._properties)
+
+
+def close_channel(link: ScriptedLink, channel: int, _method: m.BasicConsume) -> None:
+    link.close_channel(channel, 406, "PRECONDITION_FAILED - no")
+
+
+def cancel(link: ScriptedLink, channel: int, method: m.BasicConsume) -> None:
+    link.send(channel, m.BasicCancel(method.consumer_tag))
+
+
+def cut(link: ScriptedLink, _channel: int, _method: m.BasicConsume) -> None:
+    link.flush()
+    link.close()
+
+
+def deliver_and_cancel(link: ScriptedLink, channel: int, method: m.BasicConsume) -> None:
+    """Many times, each of which could be asked about on a channel of its own."""
+    deliver(link, channel, method, 1)
+    for _ in range(500):
+        link.send(channel, m.BasicCancel(method.consumer_tag))
+
+
+@pytest.mark.parametrize("resubscribe", [False, True])
+@pytest.mark.parametrize("then", [close_channel, cancel, cut, deliver_and_cancel])
+def test_p09_subscription_that_is_ended_at_once(
+    then: Callable[[ScriptedLink, int, m.BasicConsume], None], resubscribe: bool, settings: LazyConfig
+) -> None:
+    """It is made again ever more seldom, and not at the broker's speed."""
+    settings["consumer"] = {"resubscribe": resubscribe, "stop_timeout": 0.1}
+    broker = ScriptedBroker()
+    opened: list[int] = []
+
+    def on_method(link: ScriptedLink, channel: int, method: Method) -> bool:
+        if isinstance(method, m.QueueDeclare):
+            opened.append(channel)
+        if not isinstance(method, m.BasicConsume):
+            return False
+        link.machine.send_method(channel, m.BasicConsumeOk(method.consumer_tag))
+        then(link, channel, method)
+        return True
+
+    async def main() -> None:
+        broker.on_method = on_method
+
+        async def callback(_message: object) -> None:
+            await asyncio.Event().wait()
+
+        async with broker, aio.connect(broker.url) as bus:
+            consuming = asyncio.create_task(bus.consume(callback, **plan("q")))
+            await asyncio.wait([consuming], timeout=SPAN)
+            most = SOME if then is deliver_and_cancel else FEW
+            assert 1 <= len(consumed(broker)) <= most
+            assert len(broker.links) <= most
+            assert len(opened) <= 2 * most
+            consuming.cancel()
+            await asyncio.wait([consuming])
+
+    run(main())
+
+
+def test_p09_login_that_is_accepted_and_cut() -> None:
+    broker = ScriptedBroker()
+
+    def cut_after_open(link: ScriptedLink) -> bool:
+        if link.machine.state.name == "OPEN":
+            link.close()
+        return False
+
+    async def main() -> None:
+        async with broker, aio.connect(broker.url) as bus:
+            await soon(lambda: bus.connected)
+            broker.link.abort()
+
+            def accept(link: ScriptedLink) -> bool:
+                asyncio.get_running_loop().call_soon(cut_after_open, link)
+                return False
+
+            broker.on_accept = accept
+            await asyncio.sleep(SPAN)
+            assert 2 <= len(broker.links) <= FEW
+            # They get longer: so many in the first seconds are not as many in the next ones.
+            backoff = bus._supervisor.backoff
+            assert backoff._unproven is not None or backoff.ceiling > backoff.initial
+
+    run(main())
+
+
+def test_backoff_begins_anew_after_some_seconds_or_by_use() -> None:
+    now = 0.0
+    backoff = Backoff(jitter=lambda: 1.0, clock=lambda: now)
+    first = backoff.next()
+    assert first is not None
+    for number in range(1, 4):
+        backoff.succeeded()
+        assert (backoff.attempts, backoff.ceiling) == (0, backoff.initial)
+        now += STEADY / 2
+        assert backoff.next() == first * backoff.factor**number
+    backoff.succeeded()
+    now += STEADY
+    assert backoff.next() == first
+    backoff.succeeded()
+    backoff.reset()
+    assert backoff.next() == first
+
+
+def test_what_is_seldom_lost_is_made_again_at_once() -> None:
+    now = 0.0
+    backoff = Backoff(jitter=lambda: 1.0, clock=lambda: now)
+    assert backoff.again() == 0.0
+    backoff.succeeded()
+    assert backoff.again() == backoff.initial
+    backoff.succeeded()
+    assert backoff.again() == backoff.initial * backoff.factor
+    now += STEADY
+    assert backoff.again() == 0.0
+
+
+@pytest.mark.parametrize("then", [close_channel, cancel])
+def test_first_resubscription_waits_for_nothing(
+    then: Callable[[ScriptedLink, int, m.BasicConsume], None], settings: LazyConfig
+) -> None:
+    settings["consumer"] = {"resubscribe": True}
+    broker = ScriptedBroker()
+
+    async def main() -> None:
+        async def callback(_message: object) -> None:
+            """Never called."""
+
+        async with broker, aio.connect(broker.url) as bus:
+            consuming = asyncio.create_task(bus.consume(callback, **plan("q")))
+            await soon(lambda: bool(bus._supervisor.consumers))
+            [consumer] = bus._supervisor.consumers
+            consumer._backoff._jitter = lambda: 1e9  # whoever waits now waits for ever
+            then(broker.link, *consumed(broker)[0])
+            await soon(lambda: len(consumed(broker)) == 2)
+            consuming.cancel()
+            await asyncio.wait([consuming])
+
+    run(main())
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_connection_that_lasted_or_was_of_use_is_made_again_soon(used: bool) -> None:
+    broker = ScriptedBroker()
+    now = 0.0
+
+    async def main() -> None:
+        nonlocal now
+        async with broker, aio.connect(broker.url) as bus:
+            backoff = bus._supervisor.backoff
+            backoff._clock, backoff._jitter = lambda: now, lambda: 0.0
+            for number in range(1, 6):
+                await bus.publish(message("q")) if used else await soon(lambda: bus.connected)
+                assert len(broker.links) == number
+                now += 0.0 if used else STEADY
+                broker.link.abort()
+                await soon(lambda: bus._supervisor.reconnects == number)  # noqa: B023 - awaited here
+                assert backoff.attempts == 0
+                assert backoff._unproven is not None
+                # The delay was of the shortest kind, and the next is at most longer by one step.
+                assert backoff._unproven[1] == backoff.initial * backoff.factor
+
+    run(main())
+
+
+def test_p09_publish_channel_that_is_closed_while_the_broker_blocks() -> None:
+    """What waits needs a channel; no message is to blame for its end."""
+    broker = ScriptedBroker()
+    selected: list[int] = []
+
+    def on_method(link: ScriptedLink, channel: int, method: Method) -> bool:
+        if not isinstance(method, m.ConfirmSelect):
+            return False
+        selected.append(channel)
+        link.machine.send_method(channel, m.ConfirmSelectOk())
+        link.machine.block("no memory")
+        asyncio.get_running_loop().call_later(0.01, link.close_channel, channel, 541, "INTERNAL_ERROR")
+        return True
+
+    async def main() -> None:
+        broker.on_method = on_method
+        async with broker, aio.connect(broker.url) as bus:
+            publishing = asyncio.create_task(bus.publish(message("q")))
+            await asyncio.sleep(SPAN)
+            assert 1 <= len(selected) <= FEW
+            publishing.cancel()
+            await asyncio.wait([publishing])
+            # Blocked, nothing could be sent.
+            assert not broker.published
+
+    run(main())
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+def test_p18_more_deliveries_than_the_prefetch(
+    repeated: bool, caplog: pytest.LogCaptureFixture, settings: LazyConfig
+) -> None:
+    """The broker is told, and nothing more is kept."""
+    settings["qos"] = {"prefetch_size": 0, "prefetch_count": 10}
+    broker = ScriptedBroker()
+
+    async def main() -> None:
+        async with broker, aio.connect(broker.url) as bus, bus.subscribe(queue="q", auto_ack=False):
+            link = broker.link
+            channel, consume = consumed(broker)[0]
+            for tag in range(1, 1001):
+                deliver(link, channel, consume, 1 if repeated else tag)
+            await soon(lambda: link.ended)
+            assert link.ended is not None
+            assert (link.ended.reply_code, link.ended.by_peer) == (530, True)
+            # It asks again, and goes on.
+            await soon(lambda: len(consumed(broker)) == 2)
+
+    with caplog.at_level(logging.ERROR):
+        run(main())
+    [told] = [one for one in caplog.messages if "broke the protocol" in one]
+    assert ("tag 1 was used again" if repeated else "the prefetch of 10") in told
+
+
+def test_p18_prefetch_is_counted_by_what_is_unsettled() -> None:
+    def delivery(tag: int, redelivered: bool = False) -> m.BasicDeliver:
+        return m.BasicDeliver("c", tag, redelivered, "", "q")
+
+    plain = encode_properties(BasicProperties())
+    here = InFlight(2)
+    for tag in range(1, 50):
+        here.check(delivery(tag), plain)
+        here.arrived(tag, 0.0)
+        if tag > 1:
+            here.settled(tag - 1, 0.0)
+    here.check(delivery(50), plain)
+    here.arrived(50, 0.0)
+    with pytest.raises(PeerConnectionError, match="prefetch of 2"):
+        here.check(delivery(51), plain)
+    # A quorum queue's new leader sends again what is here.
+    for tag in range(51, 69):
+        here.check(delivery(tag, redelivered=True), plain)
+        here.arrived(tag, 0.0)
+    with pytest.raises(PeerConnectionError, match="prefetch of 2"):
+        here.check(delivery(69, redelivered=True), plain)
+    here.clear()
+    # A stream sends a whole chunk.
+    stream = encode_properties(BasicProperties(headers={"x-stream-offset": 7}))
+    for tag in range(1, 1000):
+        here.check(delivery(tag), stream)
+        here.arrived(tag, 0.0)
+    unlimited = InFlight(0)
+    for tag in range(1, 1000):
+        unlimited.check(delivery(tag), plain)
+        unlimited.arrived(tag, 0.0)
