@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import logging
 import threading
@@ -52,8 +53,16 @@ def nothing_left() -> Iterator[None]:
     finally:
         logger.removeHandler(complaints)
     assert not complaints.found, "\n".join(complaints.found)
+
     # The embedded broker is started by the first test of a module and serves all of it.
-    eventually(lambda: not [t for t in threading.enumerate() if t not in before and t.name != "broker"])
+    def left() -> list[threading.Thread]:
+        return [t for t in threading.enumerate() if t not in before and t.name != "broker"]
+
+    try:
+        eventually(lambda: not left())
+    except AssertionError:
+        faulthandler.dump_traceback(all_threads=True)
+        raise AssertionError(f"the test has left threads: {left()}") from None
 
 
 @pytest.fixture(autouse=True)

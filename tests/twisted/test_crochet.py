@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
 
     from tests.client.support import Admin, Broker
 
-pytest.importorskip("crochet")
+# Imported here, the library would set it up in the process of all tests.
+pytestmark = pytest.mark.skipif(find_spec("crochet") is None, reason="needs crochet")
 
 RESET = """
 import sys

@@ -199,11 +199,6 @@ class SqliteJournal:
             self._shrinks = self._scalar("PRAGMA auto_vacuum") == _INCREMENTAL
         self._window = _Window(self._message_id + 1)
         self._in_flight: _Window | None = None
-        try:
-            self._positions = DeliveredPositions(directory)
-        except OSError as error:
-            self._connection.close()
-            raise StorageError(f"{error.filename} cannot be written: {error.strerror}") from error
         self._thread = threading.Thread(target=self._run, name="broker-storage", daemon=True)
 
     def _scalar(self, query: str) -> int:
