@@ -7,7 +7,6 @@
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -36,6 +35,7 @@ from .faces import (
     queue_plan,
     recorded,
 )
+from .logs import logger
 from .message import Message
 from .options import (
     PREFETCH_MAX,
@@ -51,7 +51,7 @@ from .publisher_settings import is_mandatory, outbox_options
 if TYPE_CHECKING:
     from .client.outbox.sender import Outbox
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 __all__ = ["Bus", "Delivery", "Subscription", "connect"]
 

@@ -6,7 +6,6 @@
 The connection is made at the first use, by a thread of the library's own, and kept up.
 """
 
-import logging
 import os
 import sys
 import threading
@@ -31,6 +30,7 @@ from .faces import (
 )
 from .faces import check_callback as _check_callback
 from .forking import setting_up
+from .logs import logger
 from .message import SERIALIZED_MESSAGE_SCHEMA, SEVERITIES, Message, dumps, loads
 from .publisher_settings import is_mandatory, outbox_options
 from .signals import pre_publish_signal, publish_failed_signal, publish_signal
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from .sync.service import Consumers, PendingPublish, PendingRecord, Service
     from .twisted.consumer import Consumer as Consumer
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 __all__ = [
     "SERIALIZED_MESSAGE_SCHEMA",

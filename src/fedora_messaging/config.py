@@ -19,6 +19,7 @@ from . import amqp_url
 from ._version import __version__ as _fedora_version
 from .consumer_settings import validate_consumer
 from .exceptions import ConfigurationException
+from .logs import logger
 from .options import PREFETCH_MAX, BindingOptions, ConnectionOptions, QosOptions, QueueOptions, TLSOptions
 from .publisher_settings import validate_outbox, validate_publisher
 from .tables import check_number
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from .message import Message
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 DEFAULT_PATH = "/etc/fedora-messaging/config.toml"
 PATH_VARIABLE = "FEDORA_MESSAGING_CONF"

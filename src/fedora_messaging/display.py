@@ -28,6 +28,11 @@ def printable(value: object, limit: int = LIMIT) -> str:
         text = f"<{type(value).__name__} that cannot be shown>"
     if len(text) > limit:
         text = f"{text[:limit]}... ({len(text)} characters)"
+    return escaped(text)
+
+
+def escaped(text: str) -> str:
+    r"""Return a text with escapes like ``\x1b`` in place of whatever is not printable."""
     if text.isprintable():
         return text
     return "".join(

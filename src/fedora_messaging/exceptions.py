@@ -243,7 +243,7 @@ class AMQPError(BaseException):
         self.reply_text = reply_text
 
     def __str__(self) -> str:
-        return f"({self.reply_code}) {self.reply_text}"
+        return f"({self.reply_code}) {printable(self.reply_text)}"
 
 
 class ChannelClosed(AMQPError):

@@ -1,6 +1,5 @@
 """What the synchronous and the asynchronous face have in common."""
 
-import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,13 +10,14 @@ from . import config, signals
 from .client.hooks import Hooks
 from .display import explained, printable
 from .exceptions import ConfigurationException
+from .logs import logger
 from .message import Message
 from .options import BindingOptions, QosOptions, QueueOptions
 
 if TYPE_CHECKING:
     from types import FrameType
 
-_log = logging.getLogger("fedora_messaging.api")
+_log = logger("fedora_messaging.api")
 
 
 class CallbackObject(Protocol):

@@ -6,7 +6,6 @@ travels in the header ``fedora_messaging_schema``, so that the consumer builds t
 
 import datetime
 import json
-import logging
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, Union
@@ -15,6 +14,7 @@ from . import config, jsoncodec, schema_utils, tablejson
 from .display import LIMIT, printable
 from .exceptions import ValidationError
 from .forking import setting_up
+from .logs import logger
 from .validation import validate as _validate
 from .wire.fields import MAX_DEPTH as TABLE_DEPTH
 from .wire.properties import PERSISTENT, BasicProperties, Properties
@@ -27,7 +27,7 @@ SEVERITIES = (DEBUG, INFO, WARNING, ERROR)
 
 HeaderType = dict[str, Union[str, int, bool]]  # noqa: UP007 - a run-time fact of the compatible interface
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 _SCHEMA_HEADER = "fedora_messaging_schema"
 _PACKAGE_HEADER = "fedora_messaging_schema_package"

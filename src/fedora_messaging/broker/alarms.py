@@ -3,16 +3,16 @@
 RabbitMQ's documentation, "Memory and Disk Alarms", is the model: publishers are blocked, consumers go on.
 """
 
-import logging
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ..logs import logger
 from .core.memory import MemoryUse
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 #: Part of the machine's memory that messages may take by default.
 _MEMORY_PART: Final = 0.4

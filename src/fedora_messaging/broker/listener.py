@@ -2,17 +2,17 @@
 
 import asyncio
 import errno
-import logging
 import os
 import socket
 import ssl
 from collections.abc import Callable
 from typing import Final
 
+from ..logs import logger
 from ..transport.link import Link
 from .session import HANDSHAKE_TIMEOUT
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 #: Seconds to wait before the next attempt, for example for a free descriptor.
 _PAUSE: Final = 1.0

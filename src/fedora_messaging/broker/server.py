@@ -4,7 +4,6 @@ import asyncio
 import errno
 import heapq
 import itertools
-import logging
 import ssl
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._version import __version__
 from ..display import printable
+from ..logs import logger
 from ..protocol import sasl
 from ..protocol.connection import Connection, Limits
 from ..transport.link import Link
@@ -34,7 +34,7 @@ from .strict import FRAME_MIN, MAX_BODY
 if TYPE_CHECKING:
     from .storage.sqlite import SqliteJournal
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 #: Seconds that clients get to answer the broker's farewell.
 _FAREWELL: Final = 2.0

@@ -1,10 +1,10 @@
 """One client connection of the broker: login, virtual host, channels."""
 
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
 from ..display import printable
+from ..logs import REPEATABLE, logger
 from ..protocol import sasl
 from ..protocol.connection import Connection
 from ..protocol.errors import (
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from .server import Server
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 #: Encoded but unsent bytes at which a session takes no more deliveries.
 _OUT_HIGH: Final = 262144
@@ -109,7 +109,7 @@ class Session:
             except WireError as error:
                 self.close(error.reply_code, error.text)
             except Exception:
-                _log.exception("Internal error while acting on %s", type(event).__name__)
+                _log.exception("Internal error while acting on %s", type(event).__name__, extra=REPEATABLE)
                 self.close(INTERNAL_ERROR, "the broker failed; see its log")
             if self._ended:
                 return
@@ -168,7 +168,13 @@ class Session:
         try:
             self.user = self._authenticate(event)
         except LoginRefused as error:
-            _log.warning("Login from %s by %s refused: %s", self.peer, printable(event.mechanism), error)
+            _log.warning(
+                "Login from %s by %s refused: %s",
+                self.peer,
+                printable(event.mechanism),
+                error,
+                extra=REPEATABLE,
+            )
             self._refuse(event.mechanism)
         else:
             self.machine.accept_login()
@@ -237,7 +243,9 @@ class Session:
             self.machine.accept_open()
 
     def _handshake_timed_out(self) -> None:
-        _log.warning("Connection from %s did not log in within %g s", self.peer, HANDSHAKE_TIMEOUT)
+        _log.warning(
+            "Connection from %s did not log in within %g s", self.peer, HANDSHAKE_TIMEOUT, extra=REPEATABLE
+        )
         self.abort()
 
     def _connection_method(self, method: Method) -> None:
@@ -383,7 +391,9 @@ class Session:
 
     def _closed(self, event: ConnectionClosed) -> None:
         if not event.by_peer and event.reply_code:
-            _log.warning("Connection from %s closed: %s", self.peer, event.reply_text)
+            _log.warning(
+                "Connection from %s closed: %s", self.peer, printable(event.reply_text), extra=REPEATABLE
+            )
         self._end()
 
     def _end(self) -> None:

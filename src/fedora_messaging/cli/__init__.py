@@ -3,9 +3,8 @@
 What tests of programs written for version 3.9 replace is here, and looked up here by :mod:`.seams`.
 """
 
-import logging
-
 from .. import api, config
+from ..logs import logger
 from .broker import broker
 from .callbacks import callback_from_file as _callback_from_filesystem
 from .callbacks import callback_from_path as _callback_from_python_path
@@ -23,7 +22,7 @@ from .record import Recorder, record
 from .replay import replay
 from .schema import schema
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 _consume = consume_as_told
 
 for _command in (broker, consume, demo, dlq, doctor, outbox, publish, reconsume, record, replay, schema):

@@ -1,7 +1,6 @@
 """Finding the callback that the user names."""
 
 import importlib
-import logging
 import sys
 import traceback
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import Any, Final
 import click
 
 from .. import config
+from ..logs import logger
 from .seams import seam
 
-_log = logging.getLogger("fedora_messaging.cli")
+_log = logger("fedora_messaging.cli")
 
 #: Modules that version 3.9 required and this one does not, and the distributions they come from.
 UNDECLARED: Final = {

@@ -1,6 +1,5 @@
 """Running consumers as a process: signals and exit codes."""
 
-import logging
 import os
 import signal
 import sys
@@ -21,12 +20,13 @@ from ..exceptions import (
     HaltConsumer,
     PermissionException,
 )
+from ..logs import logger
 from ..sync.systemd import Systemd
 
 if TYPE_CHECKING:
     from ..sync.service import Consumers
 
-_log = logging.getLogger("fedora_messaging.cli")
+_log = logger("fedora_messaging.cli")
 
 EXIT_BAD_DECLARATION = 10
 EXIT_REGISTRATION_FAILED = 11

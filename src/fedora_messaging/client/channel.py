@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from ..display import printable
 from ..exceptions import AMQPError, ChannelClosed, ConnectionClosed, ConnectionException
 from ..protocol import events as ev
 from ..protocol.errors import REPLY_SUCCESS
@@ -175,4 +176,4 @@ class Channel:
     def _as_exception(self, error: AMQPError) -> Exception:
         if isinstance(error, ChannelClosed):
             return ChannelClosed(error.reply_code, error.reply_text)
-        return ConnectionException(f"the connection was lost: {error.reply_text}", reason=error)
+        return ConnectionException(f"the connection was lost: {printable(error.reply_text)}", reason=error)

@@ -1,7 +1,6 @@
 """One AMQP connection as the client sees it, from dialling to its end."""
 
 import asyncio
-import logging
 import os
 import platform
 import socket
@@ -9,6 +8,7 @@ import ssl
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
+from ..display import printable
 from ..exceptions import (
     ConfigurationException,
     ConnectionClosed,
@@ -16,6 +16,7 @@ from ..exceptions import (
     EncodingError,
     NoFreeChannels,
 )
+from ..logs import REPEATABLE, logger
 from ..options import ConnectionOptions, TLSOptions
 from ..protocol import events as ev
 from ..protocol import sasl
@@ -29,7 +30,7 @@ from ..wire.frames import HEARTBEAT_FRAME
 from ..wire.methods import ChannelOpen, ConnectionBlocked, ConnectionUnblocked
 from .channel import Channel
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 Result = TypeVar("Result")
 
@@ -180,7 +181,7 @@ class Connection:
 
     def _refuse(self, error: PeerError) -> None:
         """Tell the broker what it did wrong, and close the connection."""
-        _log.error("The broker broke the protocol: %s", error.explanation)
+        _log.error("The broker broke the protocol: %s", printable(error.explanation))
         self.broken = True
         self.machine.close(error.reply_code, error.explanation, error.method)
         if self._link is not None:
@@ -229,8 +230,8 @@ class Connection:
 
     def _on_connection_method(self, event: ev.MethodReceived) -> None:
         if isinstance(event.method, ConnectionBlocked):
-            self.blocked = event.method.reason
-            _log.warning("The broker blocks publishing: %s", self.blocked)
+            self.blocked = printable(event.method.reason)
+            _log.warning("The broker blocks publishing: %s", self.blocked, extra=REPEATABLE)
             timeout = self.options.blocked_connection_timeout
             if timeout is not None and self._block_timer is None:
                 self._block_timer = self._loop.call_later(timeout, self._blocked_too_long)
@@ -238,7 +239,7 @@ class Connection:
             self.blocked = None
             self._unblocked_at = self._loop.time()
             self._stop_block_timer()
-            _log.info("The broker takes publishes again")
+            _log.info("The broker takes publishes again", extra=REPEATABLE)
             self._resume()
 
     def _blocked_too_long(self) -> None:
@@ -272,8 +273,8 @@ class Connection:
             text = fault_text(self._link.fault)
             return ConnectionException(text, reason=text)
         if event.reply_code == 0 and not event.by_peer:
-            return self._cut(event.reply_text + self._hint())
-        why = event.reply_text or "the broker hung up"
+            return self._cut(printable(event.reply_text) + self._hint())
+        why = printable(event.reply_text) or "the broker hung up"
         if self.options.external and self.options.tls is not None:
             return self._refused(
                 f"{why} (the client certificate {self.options.tls.certfile} stands for no user of the "

@@ -1,7 +1,6 @@
 """A consumer of one queue, across channels and connections."""
 
 import asyncio
-import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -18,6 +17,7 @@ from ..exceptions import (
     NoFreeChannels,
     PermissionException,
 )
+from ..logs import logger
 from ..options import BindingOptions, ConsumerOptions, QosOptions, QueueOptions
 from ..protocol import events as ev
 from ..protocol.errors import ACCESS_REFUSED, NOT_FOUND, REPLY_SUCCESS
@@ -34,7 +34,7 @@ from .runners import Runner
 from .stats import ConsumerStats
 from .topology import count, declare, missing
 
-_log = logging.getLogger("fedora_messaging.twisted.consumer")
+_log = logger("fedora_messaging.twisted.consumer")
 
 #: Seconds for the broker to answer that a channel is closed.
 _CLOSE_TIMEOUT = 5.0

@@ -1,19 +1,19 @@
 """A delivery, and how its processing ends."""
 
 import asyncio
-import logging
 from enum import Enum
 from typing import Final
 
 from ..display import printable
 from ..exceptions import ValidationError
+from ..logs import logger
 from ..message import Message, get_message
 from ..wire.errors import WireError
 from ..wire.properties import decode_properties
 from .history import History
 from .stats import ConsumerStats
 
-_log = logging.getLogger("fedora_messaging.twisted.consumer")
+_log = logger("fedora_messaging.twisted.consumer")
 
 #: Bytes of a body up to which it is decoded and checked in the event loop: some milliseconds.
 _LARGE: Final = 65536

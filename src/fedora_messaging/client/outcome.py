@@ -1,16 +1,16 @@
 """From what a callback did to what the broker is told."""
 
-import logging
 from typing import TYPE_CHECKING
 
 from ..exceptions import Drop, HaltConsumer, Nack
+from ..logs import logger
 from .delivery import ACKED, Action, Verdict
 from .stats import ConsumerStats
 
 if TYPE_CHECKING:
     from ..message import Message
 
-_log = logging.getLogger("fedora_messaging.twisted.consumer")
+_log = logger("fedora_messaging.twisted.consumer")
 
 
 def succeeded(message: "Message", stats: ConsumerStats) -> Verdict:

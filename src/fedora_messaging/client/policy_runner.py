@@ -1,7 +1,6 @@
 """Running callbacks by a policy: several at once, with a time limit, tried again, kept when all fails."""
 
 import asyncio
-import logging
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..display import explained
 from ..exceptions import BaseException as LibraryException
 from ..exceptions import Drop, EncodingError, HaltConsumer, Nack, PermissionException
+from ..logs import logger
 from ..message import Message
 from ..options import ConsumerOptions
 from .dedupe import Claim, SeenMessages
@@ -30,7 +30,7 @@ from .runners import (
 if TYPE_CHECKING:
     from .consumer import Consumer
 
-_log = logging.getLogger("fedora_messaging.twisted.consumer")
+_log = logger("fedora_messaging.twisted.consumer")
 
 #: Pauses between attempts to publish a copy that the broker refuses.
 _PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0, 60.0)

@@ -1,13 +1,13 @@
 """Finding out that a consumer is deaf: the broker has messages for it, and none arrives."""
 
 import asyncio
-import logging
 from typing import Final, Protocol
 
 from ..exceptions import BadDeclaration, ChannelClosed, ConnectionException, NoFreeChannels
+from ..logs import logger
 from ..protocol.errors import ACCESS_REFUSED
 
-_log = logging.getLogger("fedora_messaging.twisted.consumer")
+_log = logger("fedora_messaging.twisted.consumer")
 
 #: Pause before a suspicion is looked into again, as a part of the interval.
 _SOON: Final = 1 / 6

@@ -1,7 +1,6 @@
 """Publishing with confirms, across channels and connections."""
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -24,6 +23,7 @@ from ..exceptions import (
     PublishReturned,
     Unroutable,
 )
+from ..logs import REPEATABLE, logger
 from ..protocol import events as ev
 from ..protocol.confirms import Unsettled
 from ..protocol.errors import ACCESS_REFUSED, NOT_FOUND, REPLY_SUCCESS
@@ -36,7 +36,7 @@ from .permissions import PUBLISH, name_permission
 if TYPE_CHECKING:
     from .channel import Channel
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 #: Seconds before a channel that the broker keeps refusing is opened again.
 _REOPEN_DELAY: Final = 1.0
@@ -276,6 +276,7 @@ class Publisher:
                 printable(method.reply_text),
                 printable(method.exchange),
                 printable(method.routing_key),
+                extra=REPEATABLE,
             )
             suspects = [one for one in unsettled if one.mandatory and one.error is None]
             if not suspects:

@@ -6,13 +6,13 @@ may duplicate.
 """
 
 import asyncio
-import logging
 import random
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ..exceptions import BadDeclaration, ChannelClosed, EncodingError, PublishReturned, Unroutable
+from ..logs import logger
 from ..options import QueueOptions, RetryOptions
 from ..protocol.errors import PRECONDITION_FAILED, RESOURCE_LOCKED
 from ..wire import methods as m
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .delivery import Raw
     from .supervisor import Supervisor
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 #: Parts of a delay by which it is shortened at random, so that what failed together is not tried together.
 #: Few, because each has a queue: messages expire at the head of a queue only.

@@ -1,7 +1,6 @@
 """Keeping one connection up, and everything on it."""
 
 import asyncio
-import logging
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -17,6 +16,7 @@ from ..exceptions import (
     HaltConsumer,
     NoFreeChannels,
 )
+from ..logs import logger
 from ..options import ConnectionOptions
 from ..protocol.errors import CONNECTION_FORCED, INTERNAL_ERROR, REPLY_SUCCESS, RESOURCE_ERROR
 from .backoff import Backoff
@@ -27,7 +27,7 @@ from .publisher import Publisher
 from .stats import ConsumerStats
 from .topology import count
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 Result = TypeVar("Result")
 

@@ -1,13 +1,13 @@
 """Declaring exchanges, queues and bindings."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final
 
 from ..exceptions import BadDeclaration, ChannelClosed
+from ..logs import logger
 from ..options import BackoffOptions, BindingOptions, ExchangeOptions, QueueOptions
 from ..protocol.errors import ACCESS_REFUSED, NOT_FOUND, RESOURCE_LOCKED
 from ..wire import methods as m
@@ -16,7 +16,7 @@ from .channel import Channel
 from .connection import Connection
 from .permissions import BIND, DECLARE_EXCHANGE, DECLARE_QUEUE, name_permission
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 #: Pauses between attempts to declare what another client is declaring.
 _LOCKED: Final = BackoffOptions(initial=0.1, factor=1.5, maximum=5.0)

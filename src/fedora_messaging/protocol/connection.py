@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ..display import printable
 from ..exceptions import EncodingError
 from ..wire import methods as m
 from ..wire.errors import WireError
@@ -582,9 +583,10 @@ class Connection:
         mechanism = self._mechanism
         offered = method.mechanisms.decode("ascii", "replace").split()
         if mechanism not in offered:
+            others = printable(" ".join(offered)) or "none"
             raise ConnectionError(
                 NOT_ALLOWED,
-                f"the server does not offer mechanism {mechanism}, but {' '.join(offered) or 'none'}",
+                f"the server does not offer mechanism {mechanism}, but {others}",
                 m.ConnectionStart,
             )
         self._out.append(encode_method(0, self._start_ok))

@@ -1,7 +1,6 @@
 """The event loop for coroutine callbacks, apart from the one that keeps the connection up."""
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -17,10 +16,11 @@ from ..client.runners import (
     in_other_loop,
     is_torn_down,
 )
+from ..logs import logger
 from ..message import Message
 from .portal import Portal
 
-_log = logging.getLogger("fedora_messaging.twisted.consumer")
+_log = logger("fedora_messaging.twisted.consumer")
 
 #: Seconds after which a callback is suspected of blocking, and for which its loop may fail to answer then.
 _PATIENCE: Final = 1.0

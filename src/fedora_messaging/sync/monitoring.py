@@ -7,7 +7,6 @@ own, so that it can tell of a loop that is stuck.
 """
 
 import errno
-import logging
 import socket
 import threading
 from collections.abc import Mapping
@@ -16,9 +15,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
 from ..exceptions import ConfigurationException
+from ..logs import logger
 from .endpoints import Answer, Endpoint
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 #: Seconds for a client to send its request.
 _REQUEST_TIMEOUT: Final = 10.0

@@ -1,7 +1,6 @@
 """The blocking face of the client: one supervised connection in a thread."""
 
 import asyncio
-import logging
 import math
 import os
 import threading
@@ -19,6 +18,7 @@ from ..client.outgoing import Encoded, Outgoing, encode, outgoing
 from ..client.runners import is_coroutine_callback
 from ..client.supervisor import Supervisor
 from ..exceptions import ConnectionException, OutboxError, PublishTimeout
+from ..logs import logger
 from ..message import Message
 from ..options import (
     BindingOptions,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from ..client.outbox.sender import Outbox
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 Result = TypeVar("Result")
 

@@ -1,6 +1,5 @@
 """Telling systemd how a service is doing (sd_notify(3)), if it asks to be told."""
 
-import logging
 import os
 import socket
 import threading
@@ -9,7 +8,9 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-_log = logging.getLogger(__name__)
+from ..logs import logger
+
+_log = logger(__name__)
 
 
 class Systemd:

@@ -1,13 +1,13 @@
 """A network connection joined to a protocol machine."""
 
 import asyncio
-import logging
 import ssl
 import struct
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 from ..display import printable
+from ..logs import logger
 from ..protocol.connection import Connection
 from ..protocol.events import Event
 from .tls import alert_name
@@ -18,7 +18,7 @@ try:
 except ImportError:  # Windows
     termios = None  # type: ignore[assignment]
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 #: Seconds for the last bytes to leave before the socket is cut.
 CLOSE_GRACE: Final = 3.0

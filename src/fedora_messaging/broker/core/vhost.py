@@ -1,13 +1,13 @@
 """A virtual host: exchanges, queues, bindings, and the way of a message through them."""
 
 import base64
-import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ...display import printable
+from ...logs import logger
 from ...protocol.errors import (
     ACCESS_REFUSED,
     NOT_FOUND,
@@ -26,7 +26,7 @@ from .memory import MemoryUse
 from .message import Entry, Message
 from .queue import Queue
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 DEFAULT_EXCHANGE = ""
 _PREDECLARED = (

@@ -8,7 +8,6 @@ tells the truth. SQLite is the log and the recovery; what is ready is found in m
 
 import asyncio
 import contextlib
-import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from ...logs import logger
 from ...wire.fields import decode_table, encode_table
 from ...wire.methods import QueueDeclare
 from ..core.arguments import read_arguments
@@ -25,7 +25,7 @@ from ..core.queue import Queue
 from ..core.vhost import VirtualHost
 from .positions import DeliveredPositions
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 FILE_NAME: Final = "broker.sqlite"
 SCHEMA_VERSION: Final = 2

@@ -1,13 +1,13 @@
 """Publishing what is in the outbox: in order for each topic, and again until the broker has confirmed it."""
 
 import asyncio
-import logging
 import time
 from typing import TYPE_CHECKING, Final
 
 from ...display import printable
 from ...exceptions import BaseException as LibraryException
 from ...exceptions import EncodingError, OutboxError
+from ...logs import logger
 from ...options import BackoffOptions, OutboxOptions
 from ...wire import methods as m
 from ..backoff import Backoff
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..supervisor import Supervisor
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 #: Seconds between two looks for what other processes have recorded.
 _INTERVAL: Final = 0.5

@@ -1,6 +1,5 @@
 """The outbox as a store: one thread, whose writes are committed in groups."""
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -10,12 +9,13 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from ...display import printable
 from ...exceptions import ConfigurationException, OutboxError, OutboxFull
+from ...logs import logger
 from ...options import OutboxOptions
 from . import table
 from .database import Database, DatabaseError, SqliteDatabase
 from .table import Failure, Row, Topic, Usage
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 Result = TypeVar("Result")
 
