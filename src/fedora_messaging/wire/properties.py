@@ -305,15 +305,17 @@ def edit_headers(data: bytes, added: Mapping[str, Any], removed: Collection[str]
 
 
 def with_text_property(data: bytes, name: str, value: str | None) -> bytes:
-    """Set or remove one of the properties that are short strings; headers keep the bytes that they have.
+    """Set or remove one of the properties that are short strings.
+
+    Headers keep the bytes that they have, and need not decode.
 
     Raises:
-        WireError: The properties do not decode.
+        WireError: The other properties do not decode.
         EncodingError: The value is too long.
     """
     start, end = _place_of_headers(data)
-    props = decode_properties(data)
-    props.headers = None
+    flags = _U16.unpack_from(data)[0] & ~_HEADERS
+    props = decode_properties(b"".join((_U16.pack(flags), data[2:start], data[end:])))
     setattr(props, name, value)
     rest = encode_properties(props)
     return _replace_headers(rest, data[start:end]) if start < end else rest

@@ -166,6 +166,20 @@ def test_full_queues_that_overflow_into_each_other(vhost: VirtualHost, headers: 
     assert (first.purge(), second.purge(), vhost.memory.bytes) == (length, length, 0)
 
 
+def test_expired_message_whose_headers_do_not_decode_stays_where_it_goes(vhost: VirtualHost) -> None:
+    """Its expiration has done its work: the dead letter must not expire by it once more."""
+    dead = declare(vhost, "dead")
+    arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"}
+    queue = vhost.declare_queue(QueueDeclare("q", arguments=arguments), owner=None)
+    queue.publish(with_headers(UNREADABLE, expiration=b"0"))
+    queue.on_time(1000.0)
+    assert (len(queue), len(dead)) == (0, 1)
+    dead.on_time(2000.0)
+    letter = dead.get(no_ack=True)
+    assert letter is not None
+    assert letter.message.properties == with_headers(UNREADABLE).properties
+
+
 def test_unreadable_message_in_a_circle_of_queues_ends(vhost: VirtualHost) -> None:
     arguments = {"x-dead-letter-exchange": "", "x-message-ttl": 0}
     for name, target in (("a", "b"), ("b", "c"), ("c", "a")):

@@ -297,6 +297,13 @@ def test_text_property_leaves_the_headers_as_they_are() -> None:
     assert with_text_property(wire, "reply_to", "to")[2:] == ODD_TABLE + b"\x02to"
 
 
+def test_text_property_is_set_beside_headers_that_do_not_decode() -> None:
+    table = b"\0\0\0\x03\x01aZ"
+    wire = struct.pack(">H", flag("headers") | flag("reply_to")) + table + b"\x01r"
+    assert with_text_property(wire, "reply_to", "to")[2:] == table + b"\x02to"
+    assert with_text_property(wire, "reply_to", None)[2:] == table
+
+
 # The independent codec
 
 SHORT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)

@@ -26,11 +26,14 @@ def make_dead_letter(queue: Queue, entry: Entry, reason: str, now: float, room: 
     old = entry.message
     exchange = queue.arguments.dead_letter_exchange or ""
     key = queue.arguments.dead_letter_routing_key
+    properties = old.properties
+    if old.scan.expiration is not None:
+        properties = with_text_property(properties, "expiration", None)
     try:
-        headers = decode_properties(old.properties).headers or {}
+        headers = decode_properties(properties).headers or {}
     except WireError:
         # What cannot be read cannot be added to; it must get away from whoever refuses it nevertheless.
-        message = Message(exchange, old.routing_key if key is None else key, old.properties, old.body)
+        message = Message(exchange, old.routing_key if key is None else key, properties, old.body)
         message.passed = frozenset() if reason == REJECTED else old.passed | {queue.name}
         return message
     cc = headers.get("CC")
@@ -44,10 +47,8 @@ def make_dead_letter(queue: Queue, entry: Entry, reason: str, now: float, room: 
         "exchange": old.exchange,
         "routing-keys": routing_keys,
     }
-    properties = old.properties
     if old.scan.expiration is not None:
         death["original-expiration"] = old.scan.expiration
-        properties = with_text_property(properties, "expiration", None)
     added: dict[str, Any] = {}
     if "x-first-death-reason" not in headers:
         added["x-first-death-reason"] = reason
