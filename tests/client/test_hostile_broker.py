@@ -11,10 +11,12 @@ from tests.client.scripted import ScriptedBroker, ScriptedLink
 from tests.client.support import message, plan, run, soon
 
 from fedora_messaging import aio
+from fedora_messaging.client import connection as connection_module
 from fedora_messaging.client.backoff import STEADY, Backoff
 from fedora_messaging.client.in_flight import InFlight
 from fedora_messaging.protocol.errors import ConnectionError as PeerConnectionError
 from fedora_messaging.wire import methods as m
+from fedora_messaging.wire.frames import encode_method
 from fedora_messaging.wire.properties import BasicProperties, encode_properties
 
 if TYPE_CHECKING:
@@ -259,6 +261,42 @@ def test_p18_more_deliveries_than_the_prefetch(
         run(main())
     [told] = [one for one in caplog.messages if "broke the protocol" in one]
     assert ("tag 1 was used again" if repeated else "the prefetch of 10") in told
+
+
+def test_p18_broker_that_asks_and_does_not_read(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Answers are not kept for it without bound."""
+    bound = 1_000_000
+    monkeypatch.setattr(connection_module, "_OWED", bound)
+    broker = ScriptedBroker()
+
+    async def main() -> None:
+        async with broker, aio.connect(broker.url) as bus:
+            await bus.publish(message("q"))
+            link = broker.link
+            assert link._transport is not None
+            link._transport.pause_reading()
+            connection = bus._supervisor._connection
+            assert connection is not None
+            # More than the systems on both sides buffer of the answers.
+            questions = encode_method(1, m.ChannelFlow(True).encode()) * 10_000
+            sent = 0
+            while not connection.broken:
+                assert sent < 100 * bound, "everything is kept"
+                link.write(questions)
+                sent += len(questions)
+                await soon(lambda: link.unsent == 0 or connection.broken)
+            assert connection._link is not None
+            assert connection._link.owed < 2 * bound
+            connection.abort()
+            await connection.closed
+            # It publishes over another connection.
+            await bus.publish(message("q"))
+
+    with caplog.at_level(logging.ERROR):
+        run(main())
+    assert any("of our answers were not read" in one for one in caplog.messages)
 
 
 def test_p18_prefetch_is_counted_by_what_is_unsettled() -> None:

@@ -22,7 +22,7 @@ from ..protocol import events as ev
 from ..protocol import sasl
 from ..protocol.connection import Connection as Machine
 from ..protocol.connection import Limits
-from ..protocol.errors import REPLY_SUCCESS, PeerError
+from ..protocol.errors import REPLY_SUCCESS, RESOURCE_ERROR, PeerError
 from ..transport.dial import dial
 from ..transport.link import Link, fault_text
 from ..transport.tls import certificate_hint, explain
@@ -36,6 +36,8 @@ Result = TypeVar("Result")
 
 #: Seconds for the broker to answer our close.
 _CLOSE_TIMEOUT: Final = 5.0
+#: Bytes of answers and acknowledgements that may wait for a broker that reads nothing. Publishes stop before.
+_OWED: Final = 16 * 1024 * 1024
 #: How often it is looked whether bytes flow, as a part of the time that is waited without any.
 _SAMPLE: Final = 0.25
 
@@ -178,6 +180,8 @@ class Connection:
                 self._on_event(event)
             except PeerError as error:
                 self._refuse(error)
+        if self._link is not None and self._link.owed > _OWED and not self.broken:
+            self._refuse(PeerError(RESOURCE_ERROR, f"{self._link.owed} bytes of our answers were not read"))
 
     def _refuse(self, error: PeerError) -> None:
         """Tell the broker what it did wrong, and close the connection."""

@@ -79,6 +79,7 @@ class Link(asyncio.Protocol):
         writable: Whether the socket has room.
         received: Bytes that came so far.
         written: Bytes that were handed to the socket so far.
+        owed: Those of them that were handed to it since it has no room.
         fault: The exception of machine or owner that ended the connection, or ``None``. Event loops differ in
             what they do with exceptions of their protocols, and none of them knows whose fault it is.
     """
@@ -88,6 +89,7 @@ class Link(asyncio.Protocol):
         self.writable = True
         self.received = 0
         self.written = 0
+        self.owed = 0
         self.fault: Exception | None = None
         self._owner = owner
         self._loop = loop
@@ -140,6 +142,7 @@ class Link(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The socket's buffer has room."""
         self.writable = True
+        self.owed = 0
         self._owner.on_writable(True)
 
     # The owner calls these
@@ -221,6 +224,8 @@ class Link(asyncio.Protocol):
         data = self.machine.data_to_send(self._loop.time())
         if data:
             self.written += len(data)
+            if not self.writable:
+                self.owed += len(data)
             transport.write(data)
         if self.machine.is_closed:
             if not transport.is_closing():
