@@ -109,6 +109,20 @@ def with_headers(table: bytes, *, expiration: bytes = b"") -> Message:
 UNREADABLE = sized(b"\x01aZ")
 
 
+#: Bytes of properties that fit into a frame.
+ROOM = room_for_properties(131072)
+
+
+def filling(left: int) -> bytes:
+    """Headers that leave so many bytes of a frame."""
+    size = ROOM - left - 2 - 4 - 2 - 5
+    return sized(b"\x01ax" + struct.pack(">I", size) + bytes(size))
+
+
+#: No history of deaths fits beside the one, and a single death beside the other.
+FULL, NEARLY_FULL = filling(0), filling(300)
+
+
 def full(vhost: VirtualHost, name: str, target: str, length: int = 1) -> Queue:
     """A queue that overflows into another one."""
     arguments = {
@@ -117,10 +131,6 @@ def full(vhost: VirtualHost, name: str, target: str, length: int = 1) -> Queue:
         "x-dead-letter-routing-key": target,
     }
     return vhost.declare_queue(QueueDeclare(name, arguments=arguments), owner=None)
-
-
-#: Bytes of properties that fit into a frame.
-ROOM = room_for_properties(131072)
 
 
 def refuse_one(queue: Queue) -> None:
@@ -154,9 +164,11 @@ def test_count_of_deaths_has_an_end(vhost: VirtualHost, given_count: int) -> Non
     assert refused.headers["x-death"][0]["count"] == 0x7FFFFFFFFFFFFFFF
 
 
-@pytest.mark.parametrize("headers", [sized(b""), UNREADABLE], ids=["empty", "unreadable"])
+@pytest.mark.parametrize(
+    "headers", [sized(b""), UNREADABLE, FULL, NEARLY_FULL], ids=["empty", "unreadable", "full", "nearly full"]
+)
 def test_full_queues_that_overflow_into_each_other(vhost: VirtualHost, headers: bytes) -> None:
-    length = 2000
+    length = 2000 if len(headers) < 100 else 5
     first, second = full(vhost, "first", "second", length), full(vhost, "second", "first", length)
     for _ in range(length):
         first.publish(with_headers(headers))

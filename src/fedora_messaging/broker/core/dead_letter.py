@@ -24,8 +24,21 @@ def make_dead_letter(queue: Queue, entry: Entry, reason: str, now: float, room: 
         room: Most bytes of properties.
     """
     old = entry.message
-    exchange = queue.arguments.dead_letter_exchange or ""
     key = queue.arguments.dead_letter_routing_key
+    properties = _with_new_death(queue, old, reason, now, room)
+    message = Message(
+        queue.arguments.dead_letter_exchange or "",
+        old.routing_key if key is None else key,
+        properties,
+        old.body,
+    )
+    # Headers that cannot be read, or have no room for all of their history, do not tell of a circle.
+    message.passed = frozenset() if reason == REJECTED else old.passed | {queue.name}
+    return message
+
+
+def _with_new_death(queue: Queue, old: Message, reason: str, now: float, room: int) -> bytes:
+    """Return the properties with one more death in the headers, if these can be read and have room for it."""
     properties = old.properties
     if old.scan.expiration is not None:
         properties = with_text_property(properties, "expiration", None)
@@ -33,9 +46,7 @@ def make_dead_letter(queue: Queue, entry: Entry, reason: str, now: float, room: 
         headers = decode_properties(properties).headers or {}
     except WireError:
         # What cannot be read cannot be added to; it must get away from whoever refuses it nevertheless.
-        message = Message(exchange, old.routing_key if key is None else key, properties, old.body)
-        message.passed = frozenset() if reason == REJECTED else old.passed | {queue.name}
-        return message
+        return properties
     cc = headers.get("CC")
     # Only texts are keys; anything else would be nested deeper here than where it was.
     routing_keys = [old.routing_key, *(key for key in _items(cc) if isinstance(key, str))]
@@ -54,16 +65,14 @@ def make_dead_letter(queue: Queue, entry: Entry, reason: str, now: float, room: 
         added["x-first-death-reason"] = reason
         added["x-first-death-queue"] = queue.name
         added["x-first-death-exchange"] = old.exchange
-    removed = ("BCC",) if key is None else ("CC", "BCC")
+    removed = ("BCC",) if queue.arguments.dead_letter_routing_key is None else ("CC", "BCC")
     history = _with_death(headers.get("x-death"), death)
     while history:
         edited = edit_headers(properties, {"x-death": history, **added}, removed)
         if len(edited) <= room:
-            break
+            return edited
         history = history[: len(history) // 2]
-    else:
-        edited = edit_headers(properties, {}, removed)
-    return Message(exchange, old.routing_key if key is None else key, edited, old.body)
+    return edit_headers(properties, {}, removed)
 
 
 def _with_death(history: Any, death: dict[str, Any]) -> list[dict[str, Any]]:

@@ -23,8 +23,8 @@ class Message:
         holders: How many queues hold it.
         placements: In how many durable queues it is stored; 0 for a transient message.
         stored_id: Identity in the storage, ``None`` until it is stored.
-        passed: Queues that dead-lettered it since it was last rejected, if its headers cannot be read and so
-            cannot say it.
+        passed: Queues that dead-lettered it since it was last rejected: its headers may be unreadable, or
+            have no room for it.
     """
 
     __slots__ = (
