@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fedora_messaging.config import LazyConfig
+    from fedora_messaging.protocol.events import ContentReceived
     from fedora_messaging.wire.methods import Method
 
 #: Seconds in which attempts are counted. With half a second at first, twice as much each time and full
@@ -127,6 +129,48 @@ def test_p09_login_that_is_accepted_and_cut() -> None:
             # They get longer: so many in the first seconds are not as many in the next ones.
             backoff = bus._supervisor.backoff
             assert backoff._unproven is not None or backoff.ceiling > backoff.initial
+
+    run(main())
+
+
+def cut_it(link: ScriptedLink, _content: ContentReceived) -> None:
+    link.abort()
+
+
+def close_it(link: ScriptedLink, _content: ContentReceived) -> None:
+    link.machine.close(541, "INTERNAL_ERROR")
+
+
+def confirm_another(link: ScriptedLink, content: ContentReceived) -> None:
+    """One that was never sent, behind the right one."""
+    link.send(content.channel, m.BasicAck(link.tag(content.channel) + 1))
+
+
+def confirm_and_break(link: ScriptedLink, content: ContentReceived) -> None:
+    link.send(content.channel, m.BasicAck(link.tag(content.channel)))
+    link.send(content.channel, m.BasicAck(link.tag(content.channel) + 1))
+
+
+@pytest.mark.parametrize("then", [cut_it, close_it, confirm_another, confirm_and_break])
+def test_p09_connection_that_ends_with_each_publish(
+    then: Callable[[ScriptedLink, ContentReceived], None],
+) -> None:
+    broker = ScriptedBroker()
+
+    async def main() -> None:
+        broker.on_publish = then
+        async with broker, aio.connect(broker.url) as bus:
+
+            async def publish() -> None:
+                while True:
+                    with suppress(Exception):
+                        await bus.publish(message("q"))
+
+            publishing = asyncio.create_task(publish())
+            await asyncio.sleep(SPAN)
+            assert 1 <= len(broker.links) <= FEW
+            publishing.cancel()
+            await asyncio.wait([publishing])
 
     run(main())
 
