@@ -1,5 +1,6 @@
 """One client connection of the broker: login, virtual host, channels."""
 
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
@@ -44,6 +45,8 @@ _log = logger(__name__)
 
 #: Encoded but unsent bytes at which a session takes no more deliveries.
 _OUT_HIGH: Final = 262144
+#: Bytes of answers to a client that does not read at which a session acts on nothing more.
+_OWED_HIGH: Final = 1_000_000
 #: A client that was refused without a close method learns it by waiting this long, as with RabbitMQ.
 _REFUSAL_DELAY: Final = 3.0
 #: Seconds for a client to log in and open its virtual host.
@@ -80,6 +83,8 @@ class Session:
         self._link: Link | None = None
         self._peer_host: str | None = None
         self._channels: dict[int, Channel] = {}
+        # What the client has sent, and was not acted on yet.
+        self._events: deque[Event] = deque()
         self._to_flush: dict[Channel, None] = {}
         self._resume_due = False
         #: Done when the socket is gone.
@@ -98,8 +103,16 @@ class Session:
 
     def on_events(self, events: list[Event]) -> None:
         """Act on what the client did."""
+        self._events.extend(events)
         self._server.catch_up()
-        for event in events:
+        self._act()
+
+    def _act(self) -> None:
+        while self._events:
+            if self._owes_too_much():
+                self._pause("unread answers")
+                break
+            event = self._events.popleft()
             try:
                 self._on_event(event)
             except ChannelError as error:
@@ -126,7 +139,18 @@ class Session:
     def on_writable(self, writable: bool) -> None:
         """The socket is full, or has room again."""
         if writable:
+            self._resume("unread answers")
+            self._act()
             self.resume_delivery()
+
+    def _owes_too_much(self) -> bool:
+        """Whether the client does not read our answers: what it asks for meanwhile must wait."""
+        link = self._link
+        if link is None or self.machine.state is not State.OPEN:
+            return False
+        if self.machine.unsent >= _OWED_HIGH:
+            link.flush()
+        return not link.writable and link.owed >= _OWED_HIGH
 
     def on_lost(self, error: Exception | None) -> None:
         """The socket is gone."""
