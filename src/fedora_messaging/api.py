@@ -66,6 +66,7 @@ _LAZY = {
     "Consumer": ("fedora_messaging.twisted.consumer", "Consumer"),
     "defer": ("twisted.internet.defer", None),
     "inspect": ("inspect", None),
+    "logging": ("logging", None),
     "monitor": ("fedora_messaging.twisted.monitor", None),
     "reactor": ("twisted.internet.reactor", None),
     "service": ("fedora_messaging.twisted.service", None),
