@@ -13,6 +13,8 @@ from tests.support.postgresql import PostgresServer, find_postgresql
 from tests.support.rabbitmq import RabbitNode, find_rabbitmq
 from tests.support.servers import require
 
+from fedora_messaging import logs
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
@@ -78,6 +80,12 @@ def private_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         for kind in ("CACHE", "CONFIG", "DATA", "STATE"):
             patch.delenv(f"XDG_{kind}_HOME", raising=False)
         yield
+
+
+@pytest.fixture(autouse=True)
+def fresh_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have lines that one test repeats not be missing from the log of the next one."""
+    monkeypatch.setattr(logs._guard, "_seconds", {})
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     #: the prefetch; returns the numbers that came.
     Consume = Callable[[str, int, int, int], list[int]]
 
+#: Seconds for the next message to come.
 DEADLINE = 20.0
 QUEUE = "backlog"
 
@@ -95,22 +96,23 @@ def with_aio_pika(url: str, count: int, batch: int, prefetch: int) -> list[int]:
     found: list[int] = []
 
     async def main() -> None:
-        everything = asyncio.Event()
+        arrived = asyncio.Event()
 
         async def on_message(message: aio_pika.abc.AbstractIncomingMessage) -> None:
             number = len(found)
             found.append(json.loads(message.body)["number"])
             if last_of_each_batch(number, batch, count):
                 await message.ack(multiple=batch > 1)
-            if len(found) == count:
-                everything.set()
+            arrived.set()
 
         async with await aio_pika.connect(url) as connection:
             channel = await connection.channel()
             await channel.set_qos(prefetch)
             queue = await channel.get_queue(QUEUE)
             await queue.consume(on_message, no_ack=not batch)
-            await asyncio.wait_for(everything.wait(), DEADLINE)
+            while len(found) < count:
+                arrived.clear()
+                await asyncio.wait_for(arrived.wait(), DEADLINE)
 
     asyncio.run(main())
     return found
@@ -122,12 +124,12 @@ def with_our_asyncio_face(url: str, count: int, batch: int, prefetch: int) -> li
     async def main() -> None:
         waiting = []
         async with (
-            asyncio.timeout(DEADLINE),
             aio.connect(url) as bus,
             bus.subscribe(queue=QUEUE, prefetch=prefetch, auto_ack=False) as subscription,
         ):
             for number in range(count):
-                waiting.append(await anext(subscription))
+                async with asyncio.timeout(DEADLINE):
+                    waiting.append(await anext(subscription))
                 found.append(waiting[-1].message.body["number"])
                 if last_of_each_batch(number, batch, count):
                     for delivery in waiting:

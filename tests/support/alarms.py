@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 from tests.behaviour.support import close_quietly, connect, eventually
+from tests.support import rabbitmq
 
 if TYPE_CHECKING:
     from pika.adapters.blocking_connection import BlockingConnection
@@ -46,12 +47,18 @@ class Alarm:
     def end(self) -> None:
         """Memory is there again."""
         if self._node is not None:
-            self._node.ctl("set_vm_memory_high_watermark", "absolute", "1000000000")
+            self._node.ctl("set_vm_memory_high_watermark", "absolute", str(rabbitmq.MEMORY_LIMIT))
+            # Those who connect next are to know nothing of it.
+            eventually(lambda: self._node is None or not self._alarms())
         elif self._ballast is not None:
             with connect(self._broker.url) as other:
                 other.channel().queue_delete(_BALLAST)
             close_quietly(self._ballast)
             self._ballast = None
+
+    def _alarms(self) -> bool:
+        assert self._node is not None
+        return "memory" in self._node.ctl("eval", "rabbit_alarm:get_alarms().")
 
     def __exit__(self, *exception: object) -> None:
         self.end()

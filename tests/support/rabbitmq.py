@@ -20,6 +20,8 @@ from typing import Final, Self
 from tests.support.erlang import ErlangNetwork
 
 SBIN_VARIABLE = "FM_TEST_RABBITMQ_SBIN"
+#: Bytes at which a node blocks publishers: absolute, so that the machine does not matter; tests need less.
+MEMORY_LIMIT: Final = 4_000_000_000
 
 _HOST = "127.0.0.1"
 _AMQP_HEADER = b"AMQP\x00\x00\x09\x01"
@@ -500,8 +502,7 @@ class RabbitNode:
             "default_pass = guest",
             "loopback_users = none",
             "log.console = false",
-            # Absolute, so that a small or full machine does not make the node block its publishers.
-            "vm_memory_high_watermark.absolute = 1GB",
+            f"vm_memory_high_watermark.absolute = {MEMORY_LIMIT}",
             "disk_free_limit.absolute = 50MB",
         )
         return "\n".join((*lines, self._extra_config, ""))
