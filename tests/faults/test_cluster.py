@@ -686,4 +686,5 @@ def test_p02_consumer_on_the_larger_side(
         cluster.await_whole()
         publish_by(admin, name, 3)
         worker.await_done(1, 2, 3)
-        assert reconnects() == 0
+        # Where nodes notice late, a consumer may have looked at another one meanwhile.
+        assert silently or reconnects() == 0
