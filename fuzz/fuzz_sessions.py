@@ -666,7 +666,7 @@ async def _join(wire: Wire, port: int) -> None:
 
 
 async def _hostile(port: int, number: int, seed: int, confirmed: set[bytes]) -> None:
-    session = Hostile(number, random.Random(f"{seed}/{number}"), confirmed)  # noqa: S311
+    session = Hostile(number, random.Random(f"{seed}/{number}"), confirmed)
     await _join(session, port)
     await session.run()
     if session.fault is not None:
@@ -675,7 +675,7 @@ async def _hostile(port: int, number: int, seed: int, confirmed: set[bytes]) -> 
 
 
 async def _round(first: int, sessions: int, seed: int, data: Path | None) -> None:
-    chance = random.Random(f"round {seed}/{first}")  # noqa: S311
+    chance = random.Random(f"round {seed}/{first}")
     confirmed: set[bytes] = set()
     resources = ResourceLimits(memory=0, disk=0)
     witness = Witness()

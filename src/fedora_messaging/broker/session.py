@@ -47,6 +47,8 @@ _log = logger(__name__)
 _OUT_HIGH: Final = 262144
 #: Bytes of answers to a client that does not read at which a session acts on nothing more.
 _OWED_HIGH: Final = 1_000_000
+#: Why a session pauses then.
+_UNREAD: Final = "unread answers"
 #: A client that was refused without a close method learns it by waiting this long, as with RabbitMQ.
 _REFUSAL_DELAY: Final = 3.0
 #: Seconds for a client to log in and open its virtual host.
@@ -110,7 +112,7 @@ class Session:
     def _act(self) -> None:
         while self._events:
             if self._owes_too_much():
-                self._pause("unread answers")
+                self._pause(_UNREAD)
                 break
             event = self._events.popleft()
             try:
@@ -138,10 +140,13 @@ class Session:
 
     def on_writable(self, writable: bool) -> None:
         """The socket is full, or has room again."""
-        if writable:
-            self._resume("unread answers")
+        if not writable:
+            return
+        if _UNREAD in self._pauses:
+            self._resume(_UNREAD)
             self._act()
-            self.resume_delivery()
+            self.flush_soon()
+        self.resume_delivery()
 
     def _owes_too_much(self) -> bool:
         """Whether the client does not read our answers: what it asks for meanwhile must wait."""
