@@ -36,34 +36,39 @@ def asked_again_and_again() -> bytes:
     return b"".join(get + frame.marshal(nack, 1) for nack in nacks)
 
 
-def test_what_had_to_wait_is_acted_on_in_order(processes: Processes) -> None:
-    """Also what ends the channel, and what was published before the client left without reading."""
+def test_publish_behind_unread_answers_is_taken(processes: Processes) -> None:
+    """Although the client leaves without reading them."""
     _, port = start_broker(processes)
     url = f"amqp://guest:guest@127.0.0.1:{port}/%2F"
-    with Peer(url).login().open_channel() as innocent:
-        for ending in (
-            frame.marshal(commands.Queue.Declare(queue="missing", passive=True), 1),
-            frame.marshal(commands.Connection.Close(200, "bye", 0, 0), 0),
-        ):
-            with Peer(url).login().open_channel() as peer:
-                peer.call(commands.Queue.Declare(queue="q"), commands.Queue.DeclareOk)
-                peer.publish(BODY, routing_key="q")
-                peer.roundtrip()
-                publish = frame.marshal(commands.Basic.Publish(routing_key="late"), 1)
-                innocent.call(commands.Queue.Declare(queue="late"), commands.Queue.DeclareOk)
-                late = publish + raw_frame(2, 1, content_header(2)) + raw_frame(3, 1, b"hi")
-                peer.write(asked_again_and_again() + late + ending)
-                if b"missing" in ending:
-                    for _ in range(COUNT):
-                        peer.expect(commands.Basic.GetOk)
-                        peer.read_content()
-                    with pytest.raises(ClosedByBrokerError) as caught:
-                        peer.read_method()
-                    assert caught.value.reply_code == 404
-                else:
-                    peer.read_until_closed()
-                assert innocent.get("late").body == b"hi"
-                innocent.call(commands.Queue.Delete(queue="q"), commands.Queue.DeleteOk)
+    with Peer(url).login().open_channel() as peer, Peer(url).login().open_channel() as innocent:
+        for queue in ("q", "late"):
+            peer.call(commands.Queue.Declare(queue=queue), commands.Queue.DeclareOk)
+        peer.publish(BODY, routing_key="q")
+        publish = frame.marshal(commands.Basic.Publish(routing_key="late"), 1)
+        late = publish + raw_frame(2, 1, content_header(2)) + raw_frame(3, 1, b"hi")
+        farewell = frame.marshal(commands.Connection.Close(200, "bye", 0, 0), 0)
+        peer.write(asked_again_and_again() + late + farewell)
+        peer.read_until_closed()
+        assert innocent.get("late").body == b"hi"
+
+
+def test_error_that_had_to_wait_is_told(processes: Processes) -> None:
+    """The client is sent nothing else when it has read what it was owed."""
+    _, port = start_broker(processes)
+    with Peer(f"amqp://guest:guest@127.0.0.1:{port}/%2F").login().open_channel() as peer:
+        peer.call(commands.Queue.Declare(queue="q"), commands.Queue.DeclareOk)
+        big = [bytes(100_000)] * 200
+        peer.publish(big, routing_key="q")
+        peer.roundtrip()
+        get = commands.Basic.Get(queue="q")
+        peer.send(get, commands.Basic.Nack(delivery_tag=1, requeue=True), get)
+        peer.send(commands.Queue.Declare(queue="missing", passive=True))
+        for _ in range(2):
+            peer.expect(commands.Basic.GetOk)
+            assert len(peer.read_content().body) == 20_000_000
+        with pytest.raises(ClosedByBrokerError) as caught:
+            peer.read_method()
+        assert caught.value.reply_code == 404
 
 
 @pytest.mark.timeout(90)
