@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import struct
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.client.scripted import ScriptedBroker, ScriptedLink
-from tests.client.support import message, plan, run, soon
+from tests.client.support import WAIT, message, plan, run, soon
 
 from fedora_messaging import aio
 from fedora_messaging.client import connection as connection_module
 from fedora_messaging.client.backoff import STEADY, Backoff
 from fedora_messaging.client.in_flight import InFlight
+from fedora_messaging.config import conf, connection_options
+from fedora_messaging.protocol.connection import Limits
 from fedora_messaging.protocol.errors import ConnectionError as PeerConnectionError
 from fedora_messaging.wire import methods as m
-from fedora_messaging.wire.frames import encode_method
+from fedora_messaging.wire.frames import HEARTBEAT_FRAME, METHOD, encode_method
 from fedora_messaging.wire.properties import BasicProperties, encode_properties
 
 if TYPE_CHECKING:
@@ -341,6 +345,34 @@ def test_p18_broker_that_asks_and_does_not_read(
     with caplog.at_level(logging.ERROR):
         run(main())
     assert any("of our answers were not read" in one for one in caplog.messages)
+
+
+def test_p36_heartbeats_in_a_damaged_frame_are_no_progress() -> None:
+    """The answer never comes: what follows is taken for the rest of a frame whose length is wrong."""
+    broker = ScriptedBroker(Limits(channel_max=2047, frame_max=131072, heartbeat=1))
+
+    def damage(link: ScriptedLink, channel: int, method: Method) -> bool:
+        if link is not broker.links[0] or not isinstance(method, m.ConfirmSelect):
+            return False
+        link.write(struct.pack(">BHI", METHOD, channel, 100_000))
+        asyncio.get_running_loop().call_later(0.3, beat, link)
+        return True
+
+    def beat(link: ScriptedLink) -> None:
+        if not link.gone.is_set():
+            link.write(HEARTBEAT_FRAME)
+            asyncio.get_running_loop().call_later(0.5, beat, link)
+
+    broker.on_method = damage
+
+    async def main() -> None:
+        async with broker:
+            options = replace(connection_options(conf, broker.url), answer_timeout=2.0)
+            async with aio.Bus(options, WAIT) as bus:
+                await bus.publish(message("q"), timeout=WAIT)
+        assert len(broker.links) == 2
+
+    run(main())
 
 
 def test_p18_prefetch_is_counted_by_what_is_unsettled() -> None:

@@ -338,14 +338,15 @@ class Connection:
 
         Bytes that flow are progress: on a slow line a request may leave behind a big message, or its answer
         come behind one. What is written after the request is none, or a broker that reads, and answers
-        nothing, would be waited for as long as anything is published. While the broker blocks us the time
-        does not count: RabbitMQ then reads nothing.
+        nothing, would be waited for as long as anything is published. Heartbeats are none either, also those
+        that are taken for a part of a damaged frame. While the broker blocks us the time does not count:
+        RabbitMQ then reads nothing.
         """
         begin = self._loop.time()
         flow = request_end = 0
         while not future.done():
             now, moved = self._loop.time(), self._flow(request_end)
-            if self.blocked is not None or moved > flow:
+            if self.blocked is not None or moved - flow > self._heartbeats_within(now - begin):
                 begin, flow = now, moved
             if (left := max(begin, self._unblocked_at) + timeout - now) <= 0:
                 return False
@@ -356,14 +357,15 @@ class Connection:
         return True
 
     def _flow(self, request_end: int) -> int:
-        """Return how many bytes have come, and how many have gone up to the end of a request.
-
-        Heartbeats that come are not counted: they show no progress.
-        """
+        """Return how many bytes have come, and how many have gone up to the end of a request."""
         if self._link is None:
             return 0
-        link, heartbeats = self._link, self.machine.heartbeats * len(HEARTBEAT_FRAME)
-        return link.received - heartbeats + min(link.written - link.unsent, request_end)
+        return self._link.received + min(self._link.written - self._link.unsent, request_end)
+
+    def _heartbeats_within(self, seconds: float) -> float:
+        """Return how many bytes the broker's heartbeats may take; it sends two in each interval, or fewer."""
+        interval = self.machine.heartbeat
+        return (2 * seconds / interval + 2) * len(HEARTBEAT_FRAME) if interval else 0
 
     @property
     def sending(self) -> int | None:

@@ -112,7 +112,6 @@ class Connection:
         heartbeat: Negotiated interval in seconds, 0 when off.
         server_properties: What the server said of itself.
         unsent: Bytes of contents since the last :meth:`data_to_send`.
-        heartbeats: How many heartbeat frames came.
     """
 
     def __init__(self, role: Role, limits: Limits, now: float) -> None:
@@ -127,7 +126,6 @@ class Connection:
         self._reader = FrameReader(FRAME_MIN if role is Role.SERVER else limits.frame_max)
         self._header = b""
         self.unsent = 0
-        self.heartbeats = 0
         self._out: list[bytes] = []
         self._events: list[Event] = []
         self._beat = Heartbeat(0, now)
@@ -501,7 +499,6 @@ class Connection:
         if kind == HEARTBEAT:
             if channel or payload:
                 raise ConnectionError(UNEXPECTED_FRAME, "heartbeat frame on a channel or with a payload")
-            self.heartbeats += 1
             return
         if channel == 0:
             self._connection_frame(kind, payload)
