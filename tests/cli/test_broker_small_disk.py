@@ -11,6 +11,7 @@ import pytest
 from tests.behaviour.support import eventually
 from tests.cli.test_broker_storage import Publisher, connect, connections_are_closed, drain
 from tests.support.processes import start_broker
+from tests.support.servers import require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,8 +55,7 @@ def disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[SmallDisk]:
     size = getattr(request, "param", 40 * MEGABYTE)
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(directory)]
     mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"only root may mount: {mounted.stderr.strip()}")
+    require(not mounted.returncode, "A small disk", f"run as root, who may mount ({mounted.stderr.strip()})")
     yield SmallDisk(directory)
     # Processes that have files open there may end after this.
     subprocess.run(["umount", "--lazy", directory], check=True)

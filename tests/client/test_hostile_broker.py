@@ -18,6 +18,7 @@ from fedora_messaging.client import connection as connection_module
 from fedora_messaging.client.backoff import STEADY, Backoff
 from fedora_messaging.client.in_flight import InFlight
 from fedora_messaging.config import conf, connection_options
+from fedora_messaging.exceptions import BaseException as LibraryException
 from fedora_messaging.protocol.connection import Limits
 from fedora_messaging.protocol.errors import ConnectionError as PeerConnectionError
 from fedora_messaging.wire import methods as m
@@ -167,7 +168,7 @@ def test_p09_connection_that_ends_with_each_publish(
 
             async def publish() -> None:
                 while True:
-                    with suppress(Exception):
+                    with suppress(LibraryException):
                         await bus.publish(message("q"))
 
             publishing = asyncio.create_task(publish())
