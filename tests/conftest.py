@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,7 @@ from tests.support.servers import require
 from fedora_messaging import logs
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Generator, Iterator
 
     from fedora_messaging.broker import Broker
@@ -86,6 +88,23 @@ def private_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def fresh_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have lines that one test repeats not be missing from the log of the next one."""
     monkeypatch.setattr(logs._guard, "_seconds", {})
+
+
+@pytest.fixture(autouse=True)
+def own_log(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Leave out of a test's captured log what brokers of other tests say meanwhile in their threads."""
+    if "caplog" not in request.fixturenames or "broker" in request.fixturenames:
+        yield
+        return
+    handler = request.getfixturevalue("caplog").handler
+    others = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
+
+    def is_own(record: logging.LogRecord) -> bool:
+        return record.thread not in others
+
+    handler.addFilter(is_own)
+    yield
+    handler.removeFilter(is_own)
 
 
 @pytest.fixture(scope="session", autouse=True)

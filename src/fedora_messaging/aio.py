@@ -419,7 +419,9 @@ class Subscription:
         if self._starting is None:
             self._starting = asyncio.create_task(self._supervisor.consume(self._consumer))
         # Whoever gives up waiting may come back later: the subscription goes on being made.
-        await asyncio.shield(self._starting)
+        await asyncio.wait([self._starting])
+        if not self._closed:
+            self._starting.result()
 
     def __aiter__(self) -> Self:
         return self
@@ -434,6 +436,8 @@ class Subscription:
         if self._closed:
             raise StopAsyncIteration
         await self._start()
+        if self._closed:
+            raise StopAsyncIteration
         last, self._last = self._last, None
         if self._auto_ack and last is not None and not last.settled:
             await last.ack()

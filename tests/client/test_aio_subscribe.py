@@ -6,11 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.client.scripted import ScriptedBroker
 from tests.client.support import WAIT, Admin, Broker, message, numbers, run, soon
 from tests.support.proxy import BASIC_CONSUME, DOWN, QUEUE_DECLARE, Proxy
 
 from fedora_messaging import aio
 from fedora_messaging.exceptions import BadDeclaration, ConnectionException, ConsumerCanceled, EncodingError
+from fedora_messaging.wire import methods as m
 
 if TYPE_CHECKING:
     from tests.behaviour.support import Names
@@ -490,6 +492,28 @@ def test_closing_ends_the_iteration(broker: Broker, admin: Admin, queue: str) ->
 
     run(main())
     assert admin.consumers(queue) == 0
+
+
+def test_closing_ends_the_iteration_while_the_broker_has_not_confirmed_the_subscription() -> None:
+    """The task that iterates was not cancelled, so it is not told that it was."""
+    broker = ScriptedBroker()
+    broker.on_method = lambda _link, _channel, method: isinstance(method, m.BasicConsume)
+
+    async def main() -> None:
+        async with broker, aio.connect(broker.url) as bus:
+            subscription = bus.subscribe(queue="q")
+            waiting = asyncio.create_task(anext(subscription))
+            await soon(
+                lambda: (
+                    bool(broker.links)
+                    and any(isinstance(one, m.BasicConsume) for _, one in broker.link.methods)
+                )
+            )
+            await subscription.close()
+            with pytest.raises(StopAsyncIteration):
+                await waiting
+
+    run(main())
 
 
 def test_closing_a_subscription_that_was_never_begun(broker: Broker, proxy: Proxy, queue: str) -> None:
