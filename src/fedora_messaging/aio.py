@@ -14,14 +14,13 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from . import config
-from .client.consumer import Consumer
-from .client.delivery import Action, Raw, is_large, receive, receive_aside
+from .client.consuming.consumer import Consumer
+from .client.consuming.delivery import Action, Raw, is_large, receive, receive_aside
+from .client.consuming.hooks import Hooks
+from .client.consuming.inbox import Inbox
 from .client.group import ConsumerGroup
-from .client.hooks import Hooks
-from .client.inbox import Inbox
-from .client.outgoing import Encoded, encode, outgoing
+from .client.publishing.outgoing import Encoded, encode, outgoing
 from .client.supervisor import Supervisor
-from .consumer_settings import consumer_options
 from .exceptions import BaseException as LibraryException
 from .exceptions import ConnectionException, PublishTimeout
 from .faces import (
@@ -46,7 +45,8 @@ from .options import (
     QosOptions,
     QueueOptions,
 )
-from .publisher_settings import is_mandatory, outbox_options
+from .settings.consumer import consumer_options
+from .settings.publisher import is_mandatory, outbox_options
 
 if TYPE_CHECKING:
     from .client.outbox.sender import Outbox

@@ -14,8 +14,6 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from . import config, exceptions
-from .consumer_settings import consumer_options
-from .display import explained
 from .faces import (
     Callback,
     consume_arguments,
@@ -32,7 +30,9 @@ from .faces import check_callback as _check_callback
 from .forking import setting_up
 from .logs import logger
 from .message import SERIALIZED_MESSAGE_SCHEMA, SEVERITIES, Message, dumps, loads
-from .publisher_settings import is_mandatory, outbox_options
+from .printable import explained
+from .settings.consumer import consumer_options
+from .settings.publisher import is_mandatory, outbox_options
 from .signals import pre_publish_signal, publish_failed_signal, publish_signal
 
 if TYPE_CHECKING:
@@ -301,7 +301,7 @@ class _Consumption:
 
     def wait(self) -> None:
         """Consume until the end, and raise what it ended with."""
-        from .sync.signals import stop_on_sigterm
+        from .sync.interrupts import stop_on_sigterm
 
         _run_idle_reactor()
         try:

@@ -15,14 +15,14 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn, NotRequired, TypedDict, Union
 
-from . import amqp_url
 from ._version import __version__ as _fedora_version
-from .consumer_settings import validate_consumer
 from .exceptions import ConfigurationException
 from .logs import logger
 from .options import PREFETCH_MAX, BindingOptions, ConnectionOptions, QosOptions, QueueOptions, TLSOptions
-from .publisher_settings import validate_outbox, validate_publisher
-from .tables import check_number
+from .settings import amqp_url
+from .settings.checks import check_number
+from .settings.consumer import validate_consumer
+from .settings.publisher import validate_outbox, validate_publisher
 
 if TYPE_CHECKING:
     from collections.abc import ItemsView, KeysView, ValuesView

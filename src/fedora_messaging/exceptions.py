@@ -6,7 +6,7 @@ parent of all. Errors that come from the broker keep what it said: see :class:`A
 
 from typing import Any, Self
 
-from .display import printable
+from .printable import printable
 
 
 class BaseException(Exception):  # noqa: A001 - the name programs catch

@@ -7,12 +7,12 @@ from inspect import isclass, signature
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import config, signals
-from .client.hooks import Hooks
-from .display import explained, printable
+from .client.consuming.hooks import Hooks
 from .exceptions import ConfigurationException
 from .logs import logger
 from .message import Message
 from .options import BindingOptions, QosOptions, QueueOptions
+from .printable import explained, printable
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -120,7 +120,7 @@ def guard_event_loop(what: str, instead: str) -> None:
     asyncio = sys.modules.get("asyncio")
     reactor = sys.modules.get("twisted.internet.reactor")
     threads = sys.modules.get("twisted.python.threadable")
-    portal = sys.modules.get("fedora_messaging.sync.portal")
+    portal = sys.modules.get("fedora_messaging.sync.loop_thread")
     # Another thread may be importing them at this moment.
     get_loop = getattr(asyncio, "_get_running_loop", None)
     in_own_thread = getattr(portal, "in_own_thread", None)

@@ -3,7 +3,7 @@
 import logging
 from typing import Any, Final
 
-from .display import escaped
+from .printable import escaped
 
 #: Lines per second that one place in the code may log of what a peer can repeat.
 LIMIT: Final = 5

@@ -10,12 +10,13 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, Union
 
-from . import config, jsoncodec, schema_utils, tablejson
-from .display import LIMIT, printable
+from . import config, schema_utils, table_json
 from .exceptions import ValidationError
 from .forking import setting_up
 from .logs import logger
-from .validation import validate as _validate
+from .printable import LIMIT, printable
+from .validation import json_body
+from .validation.validator import validate as _validate
 from .wire.fields import MAX_DEPTH as TABLE_DEPTH
 from .wire.properties import PERSISTENT, BasicProperties, Properties
 
@@ -537,10 +538,10 @@ def _decode_body(routing_key: str, properties: Properties, body: bytes) -> Any:
         _log.error("Message %s arrived without a content encoding.", _origin(routing_key, properties))
         properties.content_encoding = "utf-8"
     try:
-        return jsoncodec.decode(body, properties.content_encoding)
+        return json_body.decode(body, properties.content_encoding)
     except ValueError as error:
         _log.error("Message %s cannot be decoded: %s", _origin(routing_key, properties), printable(error))
-        kind = "encoding" if isinstance(error, jsoncodec.EncodingError | UnicodeError) else "json"
+        kind = "encoding" if isinstance(error, json_body.EncodingError | UnicodeError) else "json"
         raise ValidationError(error).of_kind(kind) from error
 
 
@@ -552,7 +553,7 @@ def _origin(routing_key: str, properties: Properties) -> str:
 
 
 #: How deep a line nests: headers may nest deeper than a body, and the line is a level itself.
-_LINE_DEPTH = max(jsoncodec.MAX_DEPTH, TABLE_DEPTH) + 1
+_LINE_DEPTH = max(json_body.MAX_DEPTH, TABLE_DEPTH) + 1
 
 
 def dumps(messages: Message | Iterable[Message]) -> str:
@@ -576,7 +577,7 @@ def _dump(message: Message) -> str:
         message.validate()
     except (SchemaViolation, AttributeError) as error:
         raise ValidationError(error) from error
-    headers, header_types = tablejson.to_json(message._headers)
+    headers, header_types = table_json.to_json(message._headers)
     data = {
         "topic": message.topic,
         "headers": headers,
@@ -587,7 +588,7 @@ def _dump(message: Message) -> str:
     }
     if header_types:
         data["header_types"] = header_types
-    return tablejson.encodable(json.dumps(data, ensure_ascii=False, sort_keys=True))
+    return table_json.encodable(json.dumps(data, ensure_ascii=False, sort_keys=True))
 
 
 def loads(serialized_messages: str) -> list[Message]:
@@ -605,9 +606,9 @@ def loads(serialized_messages: str) -> list[Message]:
 
 def _load(line: str) -> Message:
     try:
-        data = jsoncodec.decode_text(line, _LINE_DEPTH)
+        data = json_body.decode_text(line, _LINE_DEPTH)
         if isinstance(data, dict):
-            jsoncodec.check_depth(data.get("body"))
+            json_body.check_depth(data.get("body"))
     except ValueError as error:
         raise ValidationError(error) from error
     if isinstance(data, dict) and data.get("id", "") is None:
@@ -631,7 +632,7 @@ def load_message(message_dict: Mapping[str, Any]) -> Message:
     headers = message_dict.get("headers", {})
     if "header_types" in message_dict:
         try:
-            headers = tablejson.from_json(headers, message_dict["header_types"])
+            headers = table_json.from_json(headers, message_dict["header_types"])
         except ValueError as error:
             raise ValidationError(error) from error
     cls = _get_class_from_headers(headers) if _SCHEMA_HEADER in headers else Message

@@ -13,10 +13,10 @@ from typing import Any
 
 from . import config
 from .client.outbox import table
-from .client.outgoing import encode
+from .client.publishing.outgoing import encode
 from .faces import publish_failed, publish_started, recorded
 from .message import Message
-from .publisher_settings import is_mandatory
+from .settings.publisher import is_mandatory
 
 __all__ = ["create_table", "record", "statements"]
 

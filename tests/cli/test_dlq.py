@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pika
 import pytest
 
-from fedora_messaging.client.dead_letters import Letter
-from fedora_messaging.client.delivery import Raw
-from fedora_messaging.client.history import HEADER
+from fedora_messaging.client.consuming.delivery import Raw
+from fedora_messaging.client.consuming.history import HEADER
+from fedora_messaging.client.policy.dead_letters import Letter
 from fedora_messaging.wire.properties import BasicProperties, encode_properties
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from tests.client.scripted import ScriptedBroker, ScriptedLink
 from tests.client.support import message, run, soon
 
 from fedora_messaging.client.group import ConsumerGroup
-from fedora_messaging.client.outgoing import encode, outgoing
+from fedora_messaging.client.publishing.outgoing import encode, outgoing
 from fedora_messaging.client.supervisor import Supervisor
 from fedora_messaging.options import ConnectionOptions, QosOptions, QueueOptions
 from fedora_messaging.wire import methods as m

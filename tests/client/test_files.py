@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.client.support import Admin, Broker, Program, eventually
 
-from fedora_messaging.client.files import FileLock, SqliteFile
 from fedora_messaging.client.outbox import table
+from fedora_messaging.client.shared_files import FileLock, SqliteFile
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ import pytest
 from tests.client.support import Admin, AioConsuming, Broker, Consuming, eventually, message, plan
 
 from fedora_messaging import api
-from fedora_messaging.client.hooks import Hooks
+from fedora_messaging.client.consuming.hooks import Hooks
 from fedora_messaging.exceptions import BadDeclaration, HaltConsumer
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from tests.client.scripted import ScriptedBroker, ScriptedLink
 from tests.client.support import WAIT, message, plan, run, soon
 
 from fedora_messaging import aio
-from fedora_messaging.client import connection as connection_module
+from fedora_messaging.client.amqp import connection as connection_module
 from fedora_messaging.client.backoff import STEADY, Backoff
-from fedora_messaging.client.in_flight import InFlight
+from fedora_messaging.client.consuming.in_flight import InFlight
 from fedora_messaging.config import conf, connection_options
 from fedora_messaging.exceptions import BaseException as LibraryException
 from fedora_messaging.protocol.connection import Limits

@@ -10,9 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.client.support import Admin, Consuming, eventually, plan
 
 from fedora_messaging import api, message
-from fedora_messaging.client.delivery import Raw, receive
-from fedora_messaging.client.stats import ConsumerStats
-from fedora_messaging.sync import endpoints
+from fedora_messaging.client.consuming.delivery import Raw, receive
+from fedora_messaging.client.consuming.stats import ConsumerStats
+from fedora_messaging.monitoring import endpoints
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

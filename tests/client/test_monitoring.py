@@ -18,8 +18,8 @@ from tests.support.descriptors import none_left
 from tests.support.rabbitmq import free_ports
 
 from fedora_messaging import api, exceptions
-from fedora_messaging.sync import endpoints
-from fedora_messaging.sync import monitoring as monitor_module
+from fedora_messaging.monitoring import endpoints
+from fedora_messaging.monitoring import http_server as monitor_module
 
 if TYPE_CHECKING:
     from tests.client.support import Admin

@@ -20,7 +20,7 @@ from tests.support.proxy import BASIC_PUBLISH, DOWN, START_OK, Proxy
 from fedora_messaging import aio, api, signals
 from fedora_messaging.client.outbox import table
 from fedora_messaging.client.outbox.store import OutboxStore
-from fedora_messaging.client.outgoing import Encoded
+from fedora_messaging.client.publishing.outgoing import Encoded
 from fedora_messaging.exceptions import (
     ConfigurationException,
     EncodingError,

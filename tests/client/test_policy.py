@@ -17,16 +17,15 @@ from tests.client.support import AioConsuming, Consuming, eventually, message, n
 from tests.support.processes import Processes
 
 from fedora_messaging import aio, api
-from fedora_messaging.client.consumer import Consumer
-from fedora_messaging.client.dedupe import Claim, SeenMessages
-from fedora_messaging.client.history import HEADER
-from fedora_messaging.client.outgoing import Outgoing
-from fedora_messaging.client.policy_runner import PolicyRunner
-from fedora_messaging.client.redelivery import Redelivery
-from fedora_messaging.client.stats import ConsumerStats
+from fedora_messaging.client.consuming.consumer import Consumer
+from fedora_messaging.client.consuming.history import HEADER
+from fedora_messaging.client.consuming.stats import ConsumerStats
+from fedora_messaging.client.policy.dedupe import Claim, SeenMessages
+from fedora_messaging.client.policy.redelivery import Redelivery
+from fedora_messaging.client.policy.runner import PolicyRunner
+from fedora_messaging.client.publishing.outgoing import Outgoing
 from fedora_messaging.client.supervisor import Supervisor
 from fedora_messaging.config import conf, connection_options
-from fedora_messaging.consumer_settings import validate_consumer
 from fedora_messaging.exceptions import (
     BadDeclaration,
     ConfigurationException,
@@ -36,6 +35,7 @@ from fedora_messaging.exceptions import (
     PublishNacked,
 )
 from fedora_messaging.options import ConsumerOptions, DedupeOptions, QosOptions, QueueOptions
+from fedora_messaging.settings.consumer import validate_consumer
 from fedora_messaging.wire.methods import BasicPublish
 from fedora_messaging.wire.properties import BasicProperties, encode_properties
 
@@ -603,7 +603,7 @@ def test_p45_another_process_has_the_message(
 
 CLAIMING = """
 import asyncio, sys
-from fedora_messaging.client.dedupe import SeenMessages
+from fedora_messaging.client.policy.dedupe import SeenMessages
 from fedora_messaging.options import DedupeOptions
 seen = SeenMessages(DedupeOptions(3600, sys.argv[1]))
 for id in ("one", "two"):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.client.support import WAIT
 
-from fedora_messaging.sync.portal import Portal
+from fedora_messaging.sync.loop_thread import Portal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from tests.client.scripted import ScriptedBroker
 from tests.client.support import run
 
-from fedora_messaging.client.delivery import Raw
-from fedora_messaging.client.redelivery import Redelivery, _other_name
+from fedora_messaging.client.consuming.delivery import Raw
+from fedora_messaging.client.policy.redelivery import Redelivery, _other_name
 from fedora_messaging.client.supervisor import Supervisor
 from fedora_messaging.options import ConnectionOptions, QueueOptions, RetryOptions
 from fedora_messaging.wire import methods as m

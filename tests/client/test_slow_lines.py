@@ -15,19 +15,19 @@ from tests.client.support import Admin, Broker, message, numbers, run, soon
 from tests.support.slow_line import SlowLine
 
 from fedora_messaging import config
-from fedora_messaging.client.consumer import Consumer
+from fedora_messaging.client.amqp.topology import count
+from fedora_messaging.client.consuming.consumer import Consumer
+from fedora_messaging.client.consuming.runner import runner_for
 from fedora_messaging.client.outbox.sender import Outbox
-from fedora_messaging.client.outgoing import encode, outgoing
-from fedora_messaging.client.runners import runner_for
+from fedora_messaging.client.publishing.outgoing import encode, outgoing
 from fedora_messaging.client.supervisor import Supervisor
-from fedora_messaging.client.topology import count
 from fedora_messaging.options import OutboxOptions, QosOptions, QueueOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from fedora_messaging.client.outgoing import Encoded
+    from fedora_messaging.client.publishing.outgoing import Encoded
     from fedora_messaging.message import Message
 
 #: Bytes a second, bytes of a message, and seconds for an answer: the message takes five times as long.

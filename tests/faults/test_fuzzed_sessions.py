@@ -7,7 +7,7 @@ import random
 import pytest
 from fuzz import fuzz_sessions, typed_values
 
-from fedora_messaging.broker import commands
+from fedora_messaging.broker import methods as broker_methods
 from fedora_messaging.broker.core import vhost
 from fedora_messaging.wire import methods as m
 from fedora_messaging.wire.fields import decode_table
@@ -37,7 +37,7 @@ def test_failure_of_the_broker_is_found(monkeypatch: pytest.MonkeyPatch) -> None
     def fail(*_arguments: object) -> None:
         raise RuntimeError("on purpose")
 
-    monkeypatch.setitem(commands.HANDLERS, m.QueueBind, fail)
+    monkeypatch.setitem(broker_methods.HANDLERS, m.QueueBind, fail)
     with pytest.raises(fuzz_sessions.Finding, match="Internal error"):
         fuzz_sessions.run(1)
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.secrets.canary import ESCAPED, PIECES, QUOTED
 
-from fedora_messaging import amqp_url, config
+from fedora_messaging import config
 from fedora_messaging.exceptions import ConfigurationException
+from fedora_messaging.settings import amqp_url
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ import uvloop
 
 from fedora_messaging import aio
 from fedora_messaging.broker import AsyncBroker
-from fedora_messaging.client.connection import Connection
+from fedora_messaging.client.amqp.connection import Connection
 from fedora_messaging.exceptions import ConfigurationException, ConnectionException
 from fedora_messaging.message import Message
 from fedora_messaging.options import ConnectionOptions

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from fedora_messaging import amqp_url
 from fedora_messaging.options import ConnectionOptions, TLSOptions
+from fedora_messaging.settings import amqp_url
 
 TLS = TLSOptions()
 

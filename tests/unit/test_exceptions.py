@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
-from fedora_messaging import config, exceptions, jsoncodec, validation
+from fedora_messaging import config, exceptions
 from fedora_messaging.message import get_message
+from fedora_messaging.validation import json_body, validator
 from fedora_messaging.wire.properties import BasicProperties
 
 if TYPE_CHECKING:
@@ -181,14 +182,14 @@ DRAFTS = [
 
 def found_by_validation(schema: dict[str, Any], instance: Any) -> Exception:
     with pytest.raises((jsonschema.ValidationError, jsonschema.SchemaError)) as caught:
-        validation.validate(instance, schema)
+        validator.validate(instance, schema)
     error: Exception = caught.value
     return error
 
 
 def found_by_decoding(body: bytes, encoding: str) -> Exception:
     with pytest.raises(ValueError, match=".") as caught:
-        jsoncodec.decode(body, encoding)
+        json_body.decode(body, encoding)
     return caught.value
 
 

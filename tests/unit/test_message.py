@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from fedora_messaging import config, message
 from fedora_messaging.exceptions import ValidationError
-from fedora_messaging.jsoncodec import MAX_DEPTH
 from fedora_messaging.message import Message, dumps, load_message, loads
+from fedora_messaging.validation.json_body import MAX_DEPTH
 from fedora_messaging.wire.properties import BasicProperties
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 
 from fedora_messaging.config import LazyConfig
 from fedora_messaging.exceptions import ConfigurationException
-from fedora_messaging.publisher_settings import is_mandatory, validate_publisher
+from fedora_messaging.settings.publisher import is_mandatory, validate_publisher
 
 
 @pytest.mark.parametrize(("table", "expected"), [({}, False), ({"mandatory": True}, True)])

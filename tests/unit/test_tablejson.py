@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fedora_messaging import tablejson
+from fedora_messaging import table_json
 from fedora_messaging.exceptions import ValidationError
 from fedora_messaging.message import dumps, get_message, loads
 from fedora_messaging.wire.fields import MAX_DEPTH, decode_table, encode_table
@@ -107,8 +107,8 @@ def test_what_programs_put_into_headers() -> None:
         "tuple": (1, bytearray(b"x")),
         "mapping": MappingProxyType({"view": memoryview(b"y")}),
     }
-    plain, types = tablejson.to_json(given)
-    assert tablejson.from_json(json.loads(json.dumps(plain)), types) == {
+    plain, types = table_json.to_json(given)
+    assert table_json.from_json(json.loads(json.dumps(plain)), types) == {
         "naive": datetime(2026, 1, 1, tzinfo=UTC),
         "tuple": [1, b"x"],
         "mapping": {"view": b"y"},
@@ -117,7 +117,7 @@ def test_what_programs_put_into_headers() -> None:
 
 @pytest.mark.parametrize("value", [object(), {1, 2}])
 def test_what_neither_json_nor_amqp_holds_is_left(value: object) -> None:
-    assert tablejson.to_json({"odd": value}) == ({"odd": value}, {})
+    assert table_json.to_json({"odd": value}) == ({"odd": value}, {})
 
 
 @pytest.mark.parametrize(

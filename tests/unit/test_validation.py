@@ -28,8 +28,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fedora_messaging import config, exceptions, jsoncodec, validation
+from fedora_messaging import config, exceptions
 from fedora_messaging.message import get_message
+from fedora_messaging.validation import json_body, validator
 from fedora_messaging.wire.properties import BasicProperties
 
 if TYPE_CHECKING:
@@ -58,12 +59,12 @@ def judge(check: Callable[[Any, Any], object], instance: Any, schema: Any) -> st
 
 
 def verdict_of_validation(schema: str, instance: str) -> str:
-    return judge(validation.validate, json.loads(instance), json.loads(schema))
+    return judge(validator.validate, json.loads(instance), json.loads(schema))
 
 
 def verdict_of_decoding(body: str, encoding: str) -> str:
     try:
-        return repr(jsoncodec.decode(base64.b64decode(body), encoding))
+        return repr(json_body.decode(base64.b64decode(body), encoding))
     except Exception as error:
         return repr(error)
 
@@ -81,9 +82,10 @@ WORKER = """
 import json, sys
 sys.modules.update(orjson=None, jsonschema_rs=None)
 import logging
-from fedora_messaging import config, jsoncodec, validation
+from fedora_messaging import config
+from fedora_messaging.validation import json_body, validator
 from tests.unit import test_validation
-assert jsoncodec.orjson is None and validation.jsonschema_rs is None
+assert json_body.orjson is None and validator.jsonschema_rs is None
 logging.disable(logging.CRITICAL)
 config.conf.load_config("")
 for line in sys.stdin:
@@ -353,7 +355,7 @@ def in_arrays(depth: int) -> Any:
         pytest.param({"items": {"$ref": "#"}}, in_arrays(150), "valid", id="recursive schema"),
         pytest.param(
             {"anyOf": [{"type": "string"}, {"allOf": [{"items": {"$ref": "#"}}]}]},
-            in_arrays(jsoncodec.MAX_DEPTH - 1),
+            in_arrays(json_body.MAX_DEPTH - 1),
             "valid",
             id="recursive schema, deepest body",
         ),
@@ -390,10 +392,10 @@ DOCUMENTS = st.one_of(
     st.text('[]{}":,0123456789.eE+-\\u"dtrueflsn NaNIity', max_size=30).map(str.encode),
     INSTANCES.map(lambda value: json.dumps(value).encode()),
     st.sampled_from(["[", '{"a":', '{"a":1,"a":']).map(
-        lambda opening: (opening * (jsoncodec.MAX_DEPTH + 1)).encode()
+        lambda opening: (opening * (json_body.MAX_DEPTH + 1)).encode()
     ),
     (
-        st.integers(jsoncodec.MAX_DEPTH - 10, jsoncodec.MAX_DEPTH + 10)
+        st.integers(json_body.MAX_DEPTH - 10, json_body.MAX_DEPTH + 10)
         | st.sampled_from([1000, 1100, 50_000])
     ).map(lambda n: b"[" * n + b"]" * n),
     st.integers(1, 30).map(lambda digits: b"[-" + b"9" * digits + b"]"),
@@ -475,7 +477,7 @@ class Name(str):
     ],
 )
 def test_values_that_are_not_json(schema: Any, instance: Any) -> None:
-    assert judge(validation.validate, instance, schema) == judge(jsonschema.validate, instance, schema)
+    assert judge(validator.validate, instance, schema) == judge(jsonschema.validate, instance, schema)
 
 
 def test_the_best_error_is_raised_with_its_context() -> None:
@@ -484,7 +486,7 @@ def test_the_best_error_is_raised_with_its_context() -> None:
     with pytest.raises(jsonschema.ValidationError) as expected:
         jsonschema.validate(instance, schema)
     with pytest.raises(jsonschema.ValidationError) as caught:
-        validation.validate(instance, schema)
+        validator.validate(instance, schema)
     assert str(caught.value) == str(expected.value)
     assert caught.value.instance is instance["a"]
 
@@ -510,11 +512,12 @@ class Refused(socket.socket):
         raise OSError("no sockets here")
 socket.socket = Refused
 
-from fedora_messaging import config, exceptions, message, validation
+from fedora_messaging import config, exceptions, message
+from fedora_messaging.validation import validator
 from fedora_messaging.wire.properties import BasicProperties
 import jsonschema
 config.conf.load_config("")
-assert (validation.jsonschema_rs is None) == blocked
+assert (validator.jsonschema_rs is None) == blocked
 
 for uri in {uris!r}:
     for draft in {drafts!r}:
@@ -524,7 +527,7 @@ for uri in {uris!r}:
             {{"$schema": draft, "id": uri, "$id": uri, "properties": {{"a": {{"$ref": "other"}}}}}},
         ):
             try:
-                validation.validate({{"a": 1}}, schema)
+                validator.validate({{"a": 1}}, schema)
             except jsonschema.SchemaError as error:
                 assert "never fetched" in str(error), error
             else:
@@ -545,7 +548,7 @@ for uri in {uris!r}:
 # Unknown dialects are not looked up either.
 import warnings
 warnings.simplefilter("ignore")
-validation.validate({{"a": 1}}, {{"$schema": "http://127.0.0.1:1/dialect", "type": "object"}})
+validator.validate({{"a": 1}}, {{"$schema": "http://127.0.0.1:1/dialect", "type": "object"}})
 assert not seen, seen
 print("nothing fetched")
 """
@@ -576,13 +579,13 @@ def test_p21_remote_references_open_no_socket(without_accelerators: bool, tmp_pa
 @pytest.mark.parametrize("draft", [DRAFT_4, DRAFT_7, DRAFT_2020])
 def test_p21_meta_schemas_are_at_hand(draft: str) -> None:
     schema = {"$schema": draft, "properties": {"schema": {"$ref": draft}}}
-    validation.validate({"schema": {"type": "object"}}, schema)
+    validator.validate({"schema": {"type": "object"}}, schema)
     with pytest.raises(jsonschema.ValidationError):
-        validation.validate({"schema": {"type": "nonsense"}}, schema)
+        validator.validate({"schema": {"type": "nonsense"}}, schema)
 
 
 def test_p21_unreached_remote_references_do_no_harm() -> None:
-    validation.validate({}, {"properties": {"a": {"$ref": "http://127.0.0.1:1/s"}}})
+    validator.validate({}, {"properties": {"a": {"$ref": "http://127.0.0.1:1/s"}}})
 
 
 # The cache of compiled schemas
@@ -593,12 +596,12 @@ def required(name: str) -> dict[str, Any]:
 
 
 def refuses(schema: Any, instance: Any) -> bool:
-    return judge(validation.validate, instance, schema) != "valid"
+    return judge(validator.validate, instance, schema) != "valid"
 
 
 def test_new_schemas_at_old_addresses_are_not_confused() -> None:
     for number in range(700):
-        validation.validate({f"n{number}": 1}, required(f"n{number}"))
+        validator.validate({f"n{number}": 1}, required(f"n{number}"))
         assert refuses(required(f"n{number}"), {f"n{number + 1}": 1})
 
 
@@ -607,41 +610,41 @@ def test_the_cache_is_bounded() -> None:
         pass
 
     alive: list[weakref.ref[Tracked]] = []
-    for number in range(3 * validation._CACHE_SIZE):
+    for number in range(3 * validator._CACHE_SIZE):
         schema = Tracked(required(f"n{number}"))
         alive.append(weakref.ref(schema))
-        validation.validate({f"n{number}": 1}, schema)
+        validator.validate({f"n{number}": 1}, schema)
         del schema
     gc.collect()
-    assert sum(reference() is not None for reference in alive) <= validation._CACHE_SIZE
+    assert sum(reference() is not None for reference in alive) <= validator._CACHE_SIZE
 
 
 def test_a_schema_changed_after_its_first_use_is_not_judged_by_its_past() -> None:
     """Programs patch ``body_schema`` in tests, or build it up at import."""
     schema: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "string"}}}
-    validation.validate({"a": "x"}, schema)
+    validator.validate({"a": "x"}, schema)
     schema["required"] = ["b"]
     assert refuses(schema, {"a": "x"})
     del schema["required"]
-    validation.validate({"a": "x"}, schema)
+    validator.validate({"a": "x"}, schema)
     schema["properties"] = {"a": {"type": "integer"}}
     assert refuses(schema, {"a": "x"})
-    validation.validate({"a": 1}, schema)
+    validator.validate({"a": 1}, schema)
 
 
 def test_a_wrong_schema_mended_in_place_is_read_again() -> None:
     schema: dict[str, Any] = {"type": "nonsense"}
     with pytest.raises(jsonschema.SchemaError):
-        validation.validate({}, schema)
+        validator.validate({}, schema)
     schema["type"] = "object"
-    validation.validate({}, schema)
+    validator.validate({}, schema)
 
 
 def test_a_wrong_schema_is_reported_every_time() -> None:
     schema = {"type": "nonsense"}
     for _ in range(3):
         with pytest.raises(jsonschema.SchemaError):
-            validation.validate({}, schema)
+            validator.validate({}, schema)
 
 
 def test_threads_share_the_cache() -> None:
@@ -652,10 +655,10 @@ def test_threads_share_the_cache() -> None:
         start.wait()
         for number in range(150):
             own = required(f"t{thread}-{number}")
-            validation.validate({f"t{thread}-{number}": 1}, own)
-            validation.validate({"shared": 1}, shared)
+            validator.validate({f"t{thread}-{number}": 1}, own)
+            validator.validate({"shared": 1}, shared)
             assert refuses(own, {})
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
-    assert len(validation._cache) <= validation._CACHE_SIZE + 8
+    assert len(validator._cache) <= validator._CACHE_SIZE + 8

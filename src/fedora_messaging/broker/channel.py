@@ -23,10 +23,10 @@ from ..wire.frames import room_for_properties
 from ..wire.methods import Method
 from ..wire.properties import PERSISTENT, TRANSIENT
 from .accounts import READ, WRITE
-from .core.arguments import check_time
 from .core.consumer import Consumer
 from .core.message import Entry, Message
 from .core.queue import Queue
+from .core.queue_arguments import check_time
 from .core.vhost import generated_name
 from .reply_to import REPLY_TO, ReplyConsumer
 from .strict import check_prefetch

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .._version import __version__
-from ..display import printable
 from ..logs import logger
+from ..printable import printable
 from ..protocol import sasl
 from ..protocol.connection import Connection, Limits
 from ..transport.link import Link

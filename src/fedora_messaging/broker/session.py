@@ -4,8 +4,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
-from ..display import printable
 from ..logs import REPEATABLE, logger
+from ..printable import printable
 from ..protocol import sasl
 from ..protocol.connection import Connection
 from ..protocol.errors import (
@@ -33,8 +33,8 @@ from ..wire.errors import WireError
 from ..wire.methods import Method
 from .accounts import DEFAULT_RESOURCE, LoginRefused, User
 from .channel import Channel
-from .commands import HANDLERS
 from .core.vhost import VirtualHost
+from .methods import HANDLERS
 
 if TYPE_CHECKING:
     import asyncio

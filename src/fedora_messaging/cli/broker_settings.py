@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from ..exceptions import ConfigurationException
-from ..tables import check_keys, check_text
+from ..settings.checks import check_keys, check_text
 from ..transport.tls import ServerTLSOptions
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import click
 
-from ..display import printable
 from ..exceptions import ValidationError
 from ..message import Message, load_message
+from ..printable import printable
 
 DEFAULT_DATAGREPPER_URL: Final = "https://apps.fedoraproject.org/datagrepper"
 #: Seconds to connect, and again for each part of the answer.

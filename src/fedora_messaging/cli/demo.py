@@ -17,8 +17,8 @@ from typing import Final
 import click
 
 from .. import aio
-from ..display import printable
 from ..message import Message, loads
+from ..printable import printable
 
 _QUEUE: Final = "tutorial"
 _ALL_QUEUE: Final = "everything"

@@ -11,12 +11,13 @@ from typing import Any, Final
 
 import click
 
-from .. import config, jsoncodec, tablejson
-from ..client.dead_letters import DeadLetters, Letter
-from ..client.history import History
-from ..display import explained, printable
+from .. import config, table_json
+from ..client.consuming.history import History
+from ..client.policy.dead_letters import DeadLetters, Letter
 from ..exceptions import BadDeclaration, ConfigurationException, ConnectionException, PermissionException
 from ..exceptions import BaseException as LibraryException
+from ..printable import explained, printable
+from ..validation import json_body
 from .terminal import counted, log_to_stderr, table
 
 #: Titles of what `list` and `purge` show of a message.
@@ -207,7 +208,7 @@ def _time(seconds: int) -> str:
 
 def _in_full(letter: Letter) -> dict[str, Any]:
     body = letter.raw.body or b""
-    headers, header_types = tablejson.to_json(letter.properties.headers)
+    headers, header_types = table_json.to_json(letter.properties.headers)
     shown: dict[str, Any] = {
         "id": letter.properties.message_id,
         "history": letter.history.as_table() if letter.history else None,
@@ -216,7 +217,7 @@ def _in_full(letter: Letter) -> dict[str, Any]:
     if header_types:
         shown["header_types"] = header_types
     try:
-        shown["body"] = jsoncodec.decode(body, "utf-8")
+        shown["body"] = json_body.decode(body, "utf-8")
     except ValueError:
         shown["body_base64"] = base64.b64encode(body).decode()
     return shown

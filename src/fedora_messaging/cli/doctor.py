@@ -7,7 +7,7 @@ import logging
 import click
 
 from .. import config
-from ..display import printable
+from ..printable import printable
 from .doctor_broker import ask_brokers
 from .doctor_settings import FAILURE, WARNING, check_settings
 from .terminal import table

@@ -5,14 +5,14 @@ from dataclasses import replace
 from typing import Any, Final
 
 from .. import config
-from ..client.connection import Connection
-from ..client.topology import count, declare, declare_exchange, may_configure
-from ..consumer_settings import consumer_options
-from ..display import explained
+from ..client.amqp.connection import Connection
+from ..client.amqp.topology import count, declare, declare_exchange, may_configure
 from ..exceptions import BadDeclaration, ChannelClosed, ConfigurationException
 from ..exceptions import BaseException as LibraryException
 from ..options import ConnectionOptions, ConsumerOptions, ExchangeOptions, QueueOptions
+from ..printable import explained
 from ..protocol.errors import NOT_FOUND, PRECONDITION_FAILED
+from ..settings.consumer import consumer_options
 from .doctor_settings import FAILURE, OK, WARNING, Finding, certificate_end
 from .terminal import counted
 

@@ -15,11 +15,11 @@ from typing import Any, Final, NamedTuple
 import click
 
 from .. import config
-from ..consumer_settings import consumer_options
 from ..exceptions import ConfigurationException
 from ..faces import check_callback
-from ..publisher_settings import outbox_options
-from ..sync.monitoring import family_of, shown_address
+from ..monitoring.http_server import family_of, shown_address
+from ..settings.consumer import consumer_options
+from ..settings.publisher import outbox_options
 from ..transport.tls import authority_ends, identity_end
 from .callbacks import UNDECLARED, load_callback, undeclared_text
 

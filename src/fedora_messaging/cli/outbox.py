@@ -13,10 +13,10 @@ from ..client.outbox.sender import Outbox
 from ..client.outbox.store import OutboxStore
 from ..client.outbox.table import Failure, Usage
 from ..client.supervisor import Supervisor
-from ..display import printable
 from ..exceptions import ConfigurationException, OutboxError
 from ..options import OutboxOptions
-from ..publisher_settings import outbox_options
+from ..printable import printable
+from ..settings.publisher import outbox_options
 from .terminal import counted, log_to_stderr, table
 
 #: Failures that `status` shows.

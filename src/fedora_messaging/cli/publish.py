@@ -12,8 +12,8 @@ from typing import NoReturn, TextIO, cast
 import click
 
 from .. import api, config, exceptions
-from ..display import explained, printable
 from ..message import get_class, schema_names
+from ..printable import explained, printable
 
 
 @click.command()

@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from .. import config
-from ..display import explained, printable
 from ..exceptions import Drop, HaltConsumer, Nack
 from ..faces import check_callback
 from ..message import Message
+from ..printable import explained, printable
 from .callbacks import load_callback
 from .datagrepper import datagrepper_option
 from .seams import seam

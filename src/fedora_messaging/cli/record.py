@@ -12,9 +12,9 @@ from typing import Any, BinaryIO, Protocol, cast
 
 import click
 
-from ..display import explained, printable
 from ..exceptions import HaltConsumer, ValidationError
 from ..message import Message, dumps
+from ..printable import explained, printable
 from .consume import queue_options
 from .seams import seam
 from .terminal import Progress, log_to_stderr

@@ -3,7 +3,7 @@
 import click
 
 from .. import config
-from ..display import printable
+from ..printable import printable
 from .datagrepper import datagrepper_option
 from .publish import publish_or_exit
 from .seams import seam

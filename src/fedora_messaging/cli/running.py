@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from .. import api
-from ..display import explained, notes_of, printable
 from ..exceptions import (
     BadDeclaration,
     ConfigurationException,
@@ -21,7 +20,8 @@ from ..exceptions import (
     PermissionException,
 )
 from ..logs import logger
-from ..sync.systemd import Systemd
+from ..monitoring.systemd import Systemd
+from ..printable import explained, notes_of, printable
 
 if TYPE_CHECKING:
     from ..sync.service import Consumers

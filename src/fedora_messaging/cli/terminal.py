@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from ..display import printable
+from ..printable import printable
 
 if TYPE_CHECKING:
     from rich.text import Text

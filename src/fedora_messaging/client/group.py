@@ -7,11 +7,11 @@ from typing import Any
 
 from ..message import Message
 from ..options import BindingOptions, ConsumerOptions, QosOptions, QueueOptions
-from .consumer import Consumer
-from .dedupe import SeenMessages
-from .policy_runner import PolicyRunner
-from .redelivery import Redelivery
-from .runners import CallbackRunner, Runner, runner_for
+from .consuming.consumer import Consumer
+from .consuming.runner import CallbackRunner, Runner, runner_for
+from .policy.dedupe import SeenMessages
+from .policy.redelivery import Redelivery
+from .policy.runner import PolicyRunner
 from .supervisor import Supervisor
 
 

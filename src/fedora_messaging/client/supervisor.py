@@ -19,13 +19,13 @@ from ..exceptions import (
 from ..logs import logger
 from ..options import ConnectionOptions
 from ..protocol.errors import CONNECTION_FORCED, INTERNAL_ERROR, REPLY_SUCCESS, RESOURCE_ERROR
+from .amqp.connection import Connection, HandshakeCut, Unreachable
+from .amqp.topology import count
 from .backoff import Backoff
-from .connection import Connection, HandshakeCut, Unreachable
-from .consumer import Consumer
-from .outgoing import Outgoing
-from .publisher import Publisher
-from .stats import ConsumerStats
-from .topology import count
+from .consuming.consumer import Consumer
+from .consuming.stats import ConsumerStats
+from .publishing.outgoing import Outgoing
+from .publishing.publisher import Publisher
 
 _log = logger(__name__)
 

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..display import printable
 from ..exceptions import EncodingError
+from ..printable import printable
 from ..wire import methods as m
 from ..wire.errors import WireError
 from ..wire.frames import (

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from ..client.consumer import Consumer
-from ..client.delivery import Raw, Verdict
-from ..client.runners import (
+from ..client.consuming.consumer import Consumer
+from ..client.consuming.delivery import Raw, Verdict
+from ..client.consuming.runner import (
     CallbackRunner,
     CoroutineRunner,
     Runner,
@@ -18,7 +18,7 @@ from ..client.runners import (
 )
 from ..logs import logger
 from ..message import Message
-from .portal import Portal
+from .loop_thread import Portal
 
 _log = logger("fedora_messaging.twisted.consumer")
 

@@ -12,14 +12,17 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..client.backoff import Backoff
+from ..client.consuming.hooks import Hooks
+from ..client.consuming.runner import is_coroutine_callback
 from ..client.group import ConsumerGroup
-from ..client.hooks import Hooks
-from ..client.outgoing import Encoded, Outgoing, encode, outgoing
-from ..client.runners import is_coroutine_callback
+from ..client.publishing.outgoing import Encoded, Outgoing, encode, outgoing
 from ..client.supervisor import Supervisor
 from ..exceptions import ConnectionException, OutboxError, PublishTimeout
 from ..logs import logger
 from ..message import Message
+from ..monitoring import endpoints
+from ..monitoring.endpoints import OutboxSnapshot, QueueSnapshot, Snapshot
+from ..monitoring.http_server import Monitor
 from ..options import (
     BindingOptions,
     ConnectionOptions,
@@ -29,12 +32,9 @@ from ..options import (
     QueueOptions,
 )
 from ..transport.tls import client_context
-from . import endpoints
 from .callback_loop import CallbackLoop
-from .endpoints import OutboxSnapshot, QueueSnapshot, Snapshot
-from .monitoring import Monitor
-from .portal import Portal
-from .signals import InterruptibleWait
+from .interrupts import InterruptibleWait
+from .loop_thread import Portal
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

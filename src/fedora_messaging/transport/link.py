@@ -6,8 +6,8 @@ import struct
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
-from ..display import printable
 from ..logs import logger
+from ..printable import printable
 from ..protocol.connection import Connection
 from ..protocol.events import Event
 from .tls import alert_name

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
-from ..client.consumer import Consumer as EngineConsumer
-from ..client.runners import is_coroutine_callback as is_coro
+from ..client.consuming.consumer import Consumer as EngineConsumer
+from ..client.consuming.runner import is_coroutine_callback as is_coro
 from .engine import in_reactor, reactor_callback
 from .stats import ConsumerStatistics
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from twisted.internet.defer import Deferred, fail, gatherResults
 
 from .. import config
+from ..client.consuming.stats import ConsumerStats
 from ..client.group import ConsumerGroup
-from ..client.stats import ConsumerStats
-from ..consumer_settings import consumer_options
 from ..faces import QueuePlan, queue_plan
 from ..message import Message
+from ..monitoring.endpoints import Snapshot
 from ..options import ConnectionOptions, QosOptions
-from ..publisher_settings import is_mandatory
-from ..sync.endpoints import Snapshot
+from ..settings.consumer import consumer_options
+from ..settings.publisher import is_mandatory
 from ..sync.service import Service
 from .consumer import Consumer, engine_callback
 from .engine import Engine
@@ -22,7 +22,7 @@ from .protocol import FedoraMessagingProtocolV2
 from .stats import ConsumerStatistics, FactoryStatistics
 
 if TYPE_CHECKING:
-    from ..client.connection import Connection
+    from ..client.amqp.connection import Connection
     from ..client.supervisor import Supervisor
 
 

@@ -6,8 +6,8 @@ from twisted.application.internet import TCPServer
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from ..sync import endpoints
-from ..sync.endpoints import Answer
+from ..monitoring import endpoints
+from ..monitoring.endpoints import Answer
 
 if TYPE_CHECKING:
     from twisted.web.server import Request

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, fail, gatherResults, succeed
 
 from .. import config
-from ..client import topology
-from ..client.connection import Connection
+from ..client.amqp import topology
+from ..client.amqp.connection import Connection
 from ..exceptions import ConnectionException
 from ..message import Message
 from ..options import BindingOptions, ConnectionOptions, ExchangeOptions, QueueOptions

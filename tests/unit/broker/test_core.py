@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from tests.unit.wire.test_fields import sized, wires
 
 from fedora_messaging.broker.accounts import Accounts, Permissions
-from fedora_messaging.broker.core.arguments import QueueArguments
 from fedora_messaging.broker.core.dead_letter import make_dead_letter
 from fedora_messaging.broker.core.exchanges import TopicExchange
 from fedora_messaging.broker.core.journal import NoJournal
 from fedora_messaging.broker.core.message import Entry, Message
 from fedora_messaging.broker.core.queue import Queue
-from fedora_messaging.broker.core.ready import PriorityReadyList
+from fedora_messaging.broker.core.queue_arguments import QueueArguments
+from fedora_messaging.broker.core.ready_list import PriorityReadyList
 from fedora_messaging.broker.core.vhost import VirtualHost
 from fedora_messaging.broker.server import Timers
 from fedora_messaging.broker.storage.sqlite import SqliteJournal

@@ -8,12 +8,12 @@ from ...wire.errors import WireError
 from ...wire.fields import Int64
 from ...wire.methods import Method
 from ...wire.properties import edit_headers
-from .arguments import REJECT_PUBLISH, REJECT_PUBLISH_DLX, QueueArguments
 from .consumer import Consumer, ConsumerSet
 from .journal import Journal
 from .memory import MemoryUse
 from .message import Entry, Message
-from .ready import PriorityReadyList, ReadyList
+from .queue_arguments import REJECT_PUBLISH, REJECT_PUBLISH_DLX, QueueArguments
+from .ready_list import PriorityReadyList, ReadyList
 
 REJECTED = "rejected"
 EXPIRED = "expired"

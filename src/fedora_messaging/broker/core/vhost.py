@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ...display import printable
 from ...logs import logger
+from ...printable import printable
 from ...protocol.errors import (
     ACCESS_REFUSED,
     NOT_FOUND,
@@ -18,13 +18,13 @@ from ...wire import methods as m
 from ...wire.frames import room_for_properties
 from ...wire.methods import Method
 from ...wire.properties import edit_headers
-from .arguments import EQUIVALENT, check_equivalent, read_arguments, type_name
 from .dead_letter import is_cycle, make_dead_letter
 from .exchanges import TYPES, Binding, Destination, Exchange
 from .journal import Journal
 from .memory import MemoryUse
 from .message import Entry, Message
 from .queue import Queue
+from .queue_arguments import EQUIVALENT, check_equivalent, read_arguments, type_name
 
 _log = logger(__name__)
 

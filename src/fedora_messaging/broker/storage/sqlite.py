@@ -18,10 +18,10 @@ from typing import Any, Final, Protocol
 from ...logs import logger
 from ...wire.fields import decode_table, encode_table
 from ...wire.methods import QueueDeclare
-from ..core.arguments import read_arguments
 from ..core.exchanges import TYPES, Binding, Exchange
 from ..core.message import Entry, Message
 from ..core.queue import Queue
+from ..core.queue_arguments import read_arguments
 from ..core.vhost import VirtualHost
 from .positions import DeliveredPositions
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final, Protocol
 
-from ..files import FileLock, SqliteFile, Values
+from ..shared_files import FileLock, SqliteFile, Values
 
 #: Bytes of a write-ahead log that are left alone; SQLite itself writes back what is in it every 4 MB.
 _WAL_MAX: Final = 16 * 1024 * 1024

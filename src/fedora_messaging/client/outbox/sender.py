@@ -4,14 +4,14 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Final
 
-from ...display import printable
 from ...exceptions import BaseException as LibraryException
 from ...exceptions import EncodingError, OutboxError
 from ...logs import logger
 from ...options import BackoffOptions, OutboxOptions
+from ...printable import printable
 from ...wire import methods as m
 from ..backoff import Backoff
-from ..outgoing import Encoded, outgoing
+from ..publishing.outgoing import Encoded, outgoing
 from . import table
 from .store import OutboxStore
 from .table import Row, Topic, Usage

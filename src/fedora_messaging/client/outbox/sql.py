@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from ..files import Values
+from ..shared_files import Values
 from .database import DatabaseError
 
 #: Key of the advisory lock of whoever sends: "fmoutbox" as a number.

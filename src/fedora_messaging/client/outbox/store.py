@@ -7,10 +7,10 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, Final, NamedTuple, TypeVar
 
-from ...display import printable
 from ...exceptions import ConfigurationException, OutboxError, OutboxFull
 from ...logs import logger
 from ...options import OutboxOptions
+from ...printable import printable
 from . import table
 from .database import Database, DatabaseError, SqliteDatabase
 from .table import Failure, Row, Topic, Usage

@@ -4,7 +4,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from ..outgoing import Encoded
+    from ..publishing.outgoing import Encoded
 
 NAME: Final = "fedora_messaging_outbox"
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..trie import TopicTrie
 from .base import Binding, Destination, Exchange
+from .topic_trie import TopicTrie
 
 if TYPE_CHECKING:
     from ..message import Message

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .exceptions import ConfigurationException
+from ..exceptions import ConfigurationException
 
 
 def check_keys(where: str, table: Any, known: set[str], required: Iterable[str] = ()) -> None:

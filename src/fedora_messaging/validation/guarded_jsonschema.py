@@ -1,6 +1,6 @@
 """jsonschema's validators, with checks that a message cannot make take for ever (PITFALLS P21).
 
-Verdicts and texts are jsonschema's. Of expressions that would take too long see :mod:`.bounded_regex`;
+Verdicts and texts are jsonschema's. Of expressions that would take too long see :mod:`.guarded_regex`;
 ``uniqueItems`` of a long array compares hashes, where jsonschema compares each item with each other.
 """
 
@@ -11,7 +11,7 @@ from typing import Any, Final
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
-from .bounded_regex import TooCostlyError, is_affordable, search
+from .guarded_regex import TooCostlyError, is_affordable, search
 
 #: Longest array that jsonschema compares by itself.
 _FEW: Final = 256

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from .options import CHANNEL_MAX, FRAME_MAX, FRAME_MAX_FLOOR, ConnectionOptions, TLSOptions
+from ..options import CHANNEL_MAX, FRAME_MAX, FRAME_MAX_FLOOR, ConnectionOptions, TLSOptions
 
 _PLAIN: Final = frozenset({"amqp", "http"})
 _SECURE: Final = frozenset({"amqps", "https"})

@@ -6,8 +6,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
-from ..display import printable
-from ..exceptions import (
+from ...exceptions import (
     AMQPError,
     BadDeclaration,
     ChannelClosed,
@@ -17,22 +16,23 @@ from ..exceptions import (
     NoFreeChannels,
     PermissionException,
 )
-from ..logs import logger
-from ..options import BindingOptions, ConsumerOptions, QosOptions, QueueOptions
-from ..protocol import events as ev
-from ..protocol.errors import ACCESS_REFUSED, NOT_FOUND, REPLY_SUCCESS
-from ..wire import methods as m
-from ..wire.methods import Method
-from .backoff import Backoff
-from .channel import Channel
-from .connection import Connection
+from ...logs import logger
+from ...options import BindingOptions, ConsumerOptions, QosOptions, QueueOptions
+from ...printable import printable
+from ...protocol import events as ev
+from ...protocol.errors import ACCESS_REFUSED, NOT_FOUND, REPLY_SUCCESS
+from ...wire import methods as m
+from ...wire.methods import Method
+from ..amqp.channel import Channel
+from ..amqp.connection import Connection
+from ..amqp.permission_hints import CONSUME, name_permission
+from ..amqp.topology import count, declare, missing
+from ..backoff import Backoff
 from .delivery import Action, Raw, Verdict
 from .in_flight import InFlight, StreamPosition, is_stream
-from .permissions import CONSUME, name_permission
-from .progress import ProgressWatch
-from .runners import Runner
+from .runner import Runner
 from .stats import ConsumerStats
-from .topology import count, declare, missing
+from .watchdog import ProgressWatch
 
 _log = logger("fedora_messaging.twisted.consumer")
 

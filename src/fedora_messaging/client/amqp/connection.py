@@ -8,26 +8,26 @@ import ssl
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
-from ..display import printable
-from ..exceptions import (
+from ...exceptions import (
     ConfigurationException,
     ConnectionClosed,
     ConnectionException,
     EncodingError,
     NoFreeChannels,
 )
-from ..logs import REPEATABLE, logger
-from ..options import ConnectionOptions, TLSOptions
-from ..protocol import events as ev
-from ..protocol import sasl
-from ..protocol.connection import Connection as Machine
-from ..protocol.connection import Limits
-from ..protocol.errors import REPLY_SUCCESS, RESOURCE_ERROR, PeerError
-from ..transport.dial import dial
-from ..transport.link import Link, fault_text
-from ..transport.tls import certificate_hint, explain
-from ..wire.frames import HEARTBEAT_FRAME
-from ..wire.methods import ChannelOpen, ConnectionBlocked, ConnectionUnblocked
+from ...logs import REPEATABLE, logger
+from ...options import ConnectionOptions, TLSOptions
+from ...printable import printable
+from ...protocol import events as ev
+from ...protocol import sasl
+from ...protocol.connection import Connection as Machine
+from ...protocol.connection import Limits
+from ...protocol.errors import REPLY_SUCCESS, RESOURCE_ERROR, PeerError
+from ...transport.dial import dial
+from ...transport.link import Link, fault_text
+from ...transport.tls import certificate_hint, explain
+from ...wire.frames import HEARTBEAT_FRAME
+from ...wire.methods import ChannelOpen, ConnectionBlocked, ConnectionUnblocked
 from .channel import Channel
 
 _log = logger(__name__)

@@ -2,8 +2,8 @@
 
 from typing import Final, TypeVar
 
-from ..exceptions import AMQPError
-from ..protocol.errors import ACCESS_REFUSED
+from ...exceptions import AMQPError
+from ...protocol.errors import ACCESS_REFUSED
 
 Refusal = TypeVar("Refusal", bound=Exception)
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple, Self
 
-from ..client.consumer import Consumer
-from ..client.stats import ConsumerStats
+from ..client.consuming.consumer import Consumer
+from ..client.consuming.stats import ConsumerStats
 
 _JSON: Final = "application/json"
 #: What ``/ready`` shows, in its order: a fact of the compatible interface.
@@ -198,7 +198,7 @@ def status(snapshot: Snapshot) -> Answer:
 def metrics(snapshot: Snapshot) -> Answer:
     """Answer in the format of Prometheus; whatever else the program has registered there is included."""
     try:
-        from .metrics import CONTENT_TYPE, exposition
+        from .prometheus import CONTENT_TYPE, exposition
     except ImportError:
         hint = b"/metrics needs prometheus-client: pip install 'fedora-messaging[metrics]'\n"
         return Answer(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", hint)

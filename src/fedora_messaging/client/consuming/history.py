@@ -4,10 +4,10 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from ..display import printable
+from ...printable import printable
 
 if TYPE_CHECKING:
-    from ..wire.properties import Properties
+    from ...wire.properties import Properties
 
 #: Header of a message that comes again, and of one in a dead-letter queue.
 HEADER: Final = "x-fedora-messaging-history"

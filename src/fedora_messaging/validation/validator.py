@@ -10,9 +10,9 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
-from .bounded_regex import budget
-from .forking import setting_up
-from .plain_schema import is_plain
+from ..forking import setting_up
+from .fast_path import is_plain
+from .guarded_regex import budget
 
 try:
     import jsonschema_rs
@@ -118,7 +118,7 @@ def _make_judge(schema: Mapping[str, Any]) -> _Judge:
     from jsonschema.validators import validator_for
     from jsonschema_specifications import REGISTRY
 
-    from .guarded_validator import guarded
+    from .guarded_jsonschema import guarded
 
     cls = validator_for(schema)
     cls.check_schema(schema)

@@ -4,12 +4,12 @@ import asyncio
 from enum import Enum
 from typing import Final
 
-from ..display import printable
-from ..exceptions import ValidationError
-from ..logs import logger
-from ..message import Message, get_message
-from ..wire.errors import WireError
-from ..wire.properties import decode_properties
+from ...exceptions import ValidationError
+from ...logs import logger
+from ...message import Message, get_message
+from ...printable import printable
+from ...wire.errors import WireError
+from ...wire.properties import decode_properties
 from .history import History
 from .stats import ConsumerStats
 

@@ -7,16 +7,16 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, Self
 
-from ..options import ConnectionOptions, QosOptions, QueueOptions
-from ..wire.errors import WireError
-from ..wire.properties import BasicProperties, decode_properties
-from .consumer import Consumer
-from .delivery import Action, Raw
-from .history import HEADER, History
-from .inbox import Inbox
+from ...options import ConnectionOptions, QosOptions, QueueOptions
+from ...wire.errors import WireError
+from ...wire.properties import BasicProperties, decode_properties
+from ..amqp.topology import count
+from ..consuming.consumer import Consumer
+from ..consuming.delivery import Action, Raw
+from ..consuming.history import HEADER, History
+from ..consuming.inbox import Inbox
+from ..supervisor import Supervisor
 from .redelivery import Redelivery
-from .supervisor import Supervisor
-from .topology import count
 
 #: Seconds for the broker to send a message that it says is there.
 _PATIENCE: Final = 10.0

@@ -4,12 +4,12 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from ..display import printable
-from ..exceptions import AMQPError, ChannelClosed, ConnectionClosed, ConnectionException
-from ..protocol import events as ev
-from ..protocol.errors import REPLY_SUCCESS
-from ..wire import methods as m
-from ..wire.methods import Method
+from ...exceptions import AMQPError, ChannelClosed, ConnectionClosed, ConnectionException
+from ...printable import printable
+from ...protocol import events as ev
+from ...protocol.errors import REPLY_SUCCESS
+from ...wire import methods as m
+from ...wire.methods import Method
 
 if TYPE_CHECKING:
     from .connection import Connection

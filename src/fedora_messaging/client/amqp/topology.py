@@ -6,15 +6,15 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final
 
-from ..exceptions import BadDeclaration, ChannelClosed
-from ..logs import logger
-from ..options import BackoffOptions, BindingOptions, ExchangeOptions, QueueOptions
-from ..protocol.errors import ACCESS_REFUSED, NOT_FOUND, RESOURCE_LOCKED
-from ..wire import methods as m
-from .backoff import Backoff
+from ...exceptions import BadDeclaration, ChannelClosed
+from ...logs import logger
+from ...options import BackoffOptions, BindingOptions, ExchangeOptions, QueueOptions
+from ...protocol.errors import ACCESS_REFUSED, NOT_FOUND, RESOURCE_LOCKED
+from ...wire import methods as m
+from ..backoff import Backoff
 from .channel import Channel
 from .connection import Connection
-from .permissions import BIND, DECLARE_EXCHANGE, DECLARE_QUEUE, name_permission
+from .permission_hints import BIND, DECLARE_EXCHANGE, DECLARE_QUEUE, name_permission
 
 _log = logger(__name__)
 

@@ -8,17 +8,14 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
-from ..display import explained
-from ..exceptions import BaseException as LibraryException
-from ..exceptions import Drop, EncodingError, HaltConsumer, Nack, PermissionException
-from ..logs import logger
-from ..message import Message
-from ..options import ConsumerOptions
-from .dedupe import Claim, SeenMessages
-from .delivery import ACKED, REFUSED, Action, Raw, Verdict, receive_aside
-from .outcome import raised, succeeded
-from .redelivery import Redelivery
-from .runners import (
+from ...exceptions import BaseException as LibraryException
+from ...exceptions import Drop, EncodingError, HaltConsumer, Nack, PermissionException
+from ...logs import logger
+from ...message import Message
+from ...options import ConsumerOptions
+from ...printable import explained
+from ..consuming.delivery import ACKED, REFUSED, Action, Raw, Verdict, receive_aside
+from ..consuming.runner import (
     CallbackRunner,
     cancellations,
     forget_cancellations,
@@ -26,9 +23,12 @@ from .runners import (
     is_torn_down,
     watch,
 )
+from ..consuming.verdict import raised, succeeded
+from .dedupe import Claim, SeenMessages
+from .redelivery import Redelivery
 
 if TYPE_CHECKING:
-    from .consumer import Consumer
+    from ..consuming.consumer import Consumer
 
 _log = logger("fedora_messaging.twisted.consumer")
 

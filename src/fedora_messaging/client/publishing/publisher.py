@@ -7,8 +7,7 @@ from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from ..display import printable
-from ..exceptions import (
+from ...exceptions import (
     AMQPError,
     ChannelClosed,
     ConnectionClosed,
@@ -23,18 +22,19 @@ from ..exceptions import (
     PublishReturned,
     Unroutable,
 )
-from ..logs import REPEATABLE, logger
-from ..protocol import events as ev
-from ..protocol.confirms import Unsettled
-from ..protocol.errors import ACCESS_REFUSED, NOT_FOUND, REPLY_SUCCESS
-from ..wire import methods as m
-from ..wire.methods import Method
-from .connection import Connection
+from ...logs import REPEATABLE, logger
+from ...printable import printable
+from ...protocol import events as ev
+from ...protocol.confirms import Unsettled
+from ...protocol.errors import ACCESS_REFUSED, NOT_FOUND, REPLY_SUCCESS
+from ...wire import methods as m
+from ...wire.methods import Method
+from ..amqp.connection import Connection
+from ..amqp.permission_hints import PUBLISH, name_permission
 from .outgoing import Outgoing
-from .permissions import PUBLISH, name_permission
 
 if TYPE_CHECKING:
-    from .channel import Channel
+    from ..amqp.channel import Channel
 
 _log = logger(__name__)
 

@@ -5,10 +5,10 @@ import importlib
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Final
 
-from . import exceptions
-from .exceptions import ConfigurationException
-from .options import ConsumerOptions, DedupeOptions, RetryOptions
-from .tables import check_flag, check_keys, check_number, check_text
+from .. import exceptions
+from ..exceptions import ConfigurationException
+from ..options import ConsumerOptions, DedupeOptions, RetryOptions
+from .checks import check_flag, check_keys, check_number, check_text
 
 _KEYS: Final = {
     "arguments",

@@ -3,9 +3,9 @@
 import asyncio
 from typing import Final, Protocol
 
-from ..exceptions import BadDeclaration, ChannelClosed, ConnectionException, NoFreeChannels
-from ..logs import logger
-from ..protocol.errors import ACCESS_REFUSED
+from ...exceptions import BadDeclaration, ChannelClosed, ConnectionException, NoFreeChannels
+from ...logs import logger
+from ...protocol.errors import ACCESS_REFUSED
 
 _log = logger("fedora_messaging.twisted.consumer")
 

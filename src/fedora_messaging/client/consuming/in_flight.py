@@ -3,10 +3,10 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from ..protocol.errors import NOT_ALLOWED, ConnectionError
-from ..wire import methods as m
-from ..wire.errors import WireError
-from ..wire.properties import decode_properties
+from ...protocol.errors import NOT_ALLOWED, ConnectionError
+from ...wire import methods as m
+from ...wire.errors import WireError
+from ...wire.properties import decode_properties
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

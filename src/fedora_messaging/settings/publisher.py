@@ -4,9 +4,9 @@ import os
 from collections.abc import Mapping
 from typing import Any, Final
 
-from .exceptions import ConfigurationException
-from .options import OutboxOptions
-from .tables import check_flag, check_keys, check_number, check_text
+from ..exceptions import ConfigurationException
+from ..options import OutboxOptions
+from .checks import check_flag, check_keys, check_number, check_text
 
 #: Overrides ``url`` in ``outbox``, so that a password need not be in the file.
 OUTBOX_URL_VARIABLE: Final = "FEDORA_MESSAGING_OUTBOX_URL"

@@ -11,26 +11,26 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from ..exceptions import BadDeclaration, ChannelClosed, EncodingError, PublishReturned, Unroutable
-from ..logs import logger
-from ..options import QueueOptions, RetryOptions
-from ..protocol.errors import PRECONDITION_FAILED, RESOURCE_LOCKED
-from ..wire import methods as m
-from ..wire.errors import WireError
-from ..wire.properties import (
+from ...exceptions import BadDeclaration, ChannelClosed, EncodingError, PublishReturned, Unroutable
+from ...logs import logger
+from ...options import QueueOptions, RetryOptions
+from ...protocol.errors import PRECONDITION_FAILED, RESOURCE_LOCKED
+from ...wire import methods as m
+from ...wire.errors import WireError
+from ...wire.properties import (
     PERSISTENT,
     BasicProperties,
     PropertyScan,
     decode_properties,
     encode_properties,
 )
-from .history import HEADER, History, without_traces
-from .outgoing import Outgoing
-from .topology import declare, declare_alone, ensure
+from ..amqp.topology import declare, declare_alone, ensure
+from ..consuming.history import HEADER, History, without_traces
+from ..publishing.outgoing import Outgoing
 
 if TYPE_CHECKING:
-    from .delivery import Raw
-    from .supervisor import Supervisor
+    from ..consuming.delivery import Raw
+    from ..supervisor import Supervisor
 
 _log = logger(__name__)
 

@@ -9,10 +9,10 @@ from inspect import isawaitable, iscoroutinefunction
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..message import Message
+from ...message import Message
 from .delivery import REFUSED, Action, Raw, Verdict, receive, receive_aside
-from .outcome import raised, succeeded
 from .stats import ConsumerStats
+from .verdict import raised, succeeded
 
 if TYPE_CHECKING:
     from .consumer import Consumer

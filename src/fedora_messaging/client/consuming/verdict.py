@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from ..exceptions import Drop, HaltConsumer, Nack
-from ..logs import logger
+from ...exceptions import Drop, HaltConsumer, Nack
+from ...logs import logger
 from .delivery import ACKED, Action, Verdict
 from .stats import ConsumerStats
 
 if TYPE_CHECKING:
-    from ..message import Message
+    from ...message import Message
 
 _log = logger("fedora_messaging.twisted.consumer")
 

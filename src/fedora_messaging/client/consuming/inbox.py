@@ -9,7 +9,7 @@ from .delivery import Raw
 class Inbox:
     """Deliveries that wait to be taken; bounded by the prefetch of the consumer that fills it.
 
-    A :class:`~fedora_messaging.client.runners.Runner` for consumers whose caller does the processing.
+    A :class:`~.runner.Runner` for consumers whose caller does the processing.
     """
 
     in_order = False

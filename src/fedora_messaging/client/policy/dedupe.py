@@ -9,9 +9,9 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from ..exceptions import ConfigurationException
-from ..options import DedupeOptions
-from .files import FileLock, SqliteFile, forks_wait
+from ...exceptions import ConfigurationException
+from ...options import DedupeOptions
+from ..shared_files import FileLock, SqliteFile, forks_wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ..exceptions import EncodingError, PublishTimeout
-from ..message import Message
-from ..options import FRAME_MAX
-from ..protocol.events import ContentReceived
-from ..wire import methods as m
-from ..wire.errors import WireError
-from ..wire.frames import CONTENT_HEADER_SIZE, OVERHEAD
-from ..wire.properties import decode_properties, encode_properties
+from ...exceptions import EncodingError, PublishTimeout
+from ...message import Message
+from ...options import FRAME_MAX
+from ...protocol.events import ContentReceived
+from ...wire import methods as m
+from ...wire.errors import WireError
+from ...wire.frames import CONTENT_HEADER_SIZE, OVERHEAD
+from ...wire.properties import decode_properties, encode_properties
 
 Settled = Callable[[Exception | None], None]
 

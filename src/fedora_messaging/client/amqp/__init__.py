@@ -1,0 +1,1 @@
+"""One AMQP connection, its channels, and what is declared over them."""

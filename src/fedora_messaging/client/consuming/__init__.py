@@ -1,0 +1,1 @@
+"""From a queue to a callback, and back with its verdict."""

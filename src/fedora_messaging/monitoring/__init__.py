@@ -1,0 +1,1 @@
+"""What a running program tells of itself: over HTTP, to Prometheus, to systemd."""
