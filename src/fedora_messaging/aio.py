@@ -15,25 +15,18 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from . import config
 from .client.consuming.consumer import Consumer
-from .client.consuming.delivery import Action, Raw, is_large, receive, receive_aside
+from .client.consuming.delivery import Raw, is_large, receive, receive_aside
 from .client.consuming.hooks import Hooks
 from .client.consuming.inbox import Inbox
+from .client.consuming.verdict import Action
 from .client.group import ConsumerGroup
 from .client.publishing.outgoing import Encoded, encode, outgoing
 from .client.supervisor import Supervisor
 from .exceptions import BaseException as LibraryException
 from .exceptions import ConnectionException, PublishTimeout
-from .faces import (
-    Callback,
-    check_callback,
-    hooks_of,
-    is_recording,
-    publish_failed,
-    publish_started,
-    publish_succeeded,
-    queue_plan,
-    recorded,
-)
+from .frontends.consuming import Callback, check_callback, hooks_of, queue_plan
+from .frontends.publishing import publish_failed, publish_started, publish_succeeded
+from .frontends.recording import is_recording, recorded
 from .logs import logger
 from .message import Message
 from .options import (

@@ -14,20 +14,12 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from . import config, exceptions
-from .faces import (
-    Callback,
-    consume_arguments,
-    guard_event_loop,
-    hooks_of,
-    is_recording,
-    publish_failed,
-    publish_started,
-    publish_succeeded,
-    queue_plan,
-    recorded,
-)
-from .faces import check_callback as _check_callback
 from .forking import setting_up
+from .frontends.consuming import Callback, consume_arguments, hooks_of, queue_plan
+from .frontends.consuming import check_callback as _check_callback
+from .frontends.event_loop_guard import guard_event_loop
+from .frontends.publishing import publish_failed, publish_started, publish_succeeded, send_signals_as
+from .frontends.recording import is_recording, recorded
 from .logs import logger
 from .message import SERIALIZED_MESSAGE_SCHEMA, SEVERITIES, Message, dumps, loads
 from .printable import explained
@@ -38,7 +30,9 @@ from .signals import pre_publish_signal, publish_failed_signal, publish_signal
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
-    from .sync.service import Consumers, PendingPublish, PendingRecord, Service
+    from .sync.consumers import Consumers
+    from .sync.pending import PendingPublish, PendingRecord
+    from .sync.service import Service
     from .twisted.consumer import Consumer as Consumer
 
 _log = logger(__name__)
@@ -247,6 +241,10 @@ def publish(message: Message, exchange: str | None = None, timeout: float | None
     """
     crochet.setup()
     _twisted_publish_wrapper(message, exchange).wait(timeout=timeout)
+
+
+# Looked up at each signal: a test may replace the name.
+send_signals_as(lambda: publish)
 
 
 def consume(

@@ -14,7 +14,8 @@ from typing import Any
 from . import config
 from .client.outbox import table
 from .client.publishing.outgoing import encode
-from .faces import publish_failed, publish_started, recorded
+from .frontends.publishing import publish_failed, publish_started
+from .frontends.recording import recorded
 from .message import Message
 from .settings.publisher import is_mandatory
 

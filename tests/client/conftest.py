@@ -13,7 +13,8 @@ from tests.behaviour.support import Names
 from tests.client.support import Admin, Broker, eventually
 from tests.support.proxy import Proxy
 
-from fedora_messaging import api, config, faces
+from fedora_messaging import api, config
+from fedora_messaging.frontends import event_loop_guard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +79,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> config.LazyConfig:
 @pytest.fixture
 def nothing_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """No calling line has been warned yet that it blocks its event loop."""
-    monkeypatch.setattr(faces, "_told", {})
+    monkeypatch.setattr(event_loop_guard, "_told", {})
 
 
 @pytest.fixture

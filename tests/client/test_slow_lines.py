@@ -17,7 +17,7 @@ from tests.support.slow_line import SlowLine
 from fedora_messaging import config
 from fedora_messaging.client.amqp.topology import count
 from fedora_messaging.client.consuming.consumer import Consumer
-from fedora_messaging.client.consuming.runner import runner_for
+from fedora_messaging.client.group import runner_for
 from fedora_messaging.client.outbox.sender import Outbox
 from fedora_messaging.client.publishing.outgoing import encode, outgoing
 from fedora_messaging.client.supervisor import Supervisor

@@ -11,7 +11,7 @@ from tests.client.support import Admin, Consuming, eventually, message, numbers,
 from tests.support.proxy import BASIC_CONSUME, Proxy
 
 from fedora_messaging import aio
-from fedora_messaging.client.consuming.in_flight import StreamPosition
+from fedora_messaging.client.consuming.stream_position import StreamPosition
 
 if TYPE_CHECKING:
     from tests.conftest import BrokerUnderTest

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.support.proxy import Proxy
 
     from fedora_messaging.message import Message
-    from fedora_messaging.sync.service import Consumers
+    from fedora_messaging.sync.consumers import Consumers
 
 # What happens without a connection does not depend on the broker.
 pytestmark = pytest.mark.parametrize("broker", ["embedded"], indirect=True)

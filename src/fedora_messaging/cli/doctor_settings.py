@@ -16,7 +16,7 @@ import click
 
 from .. import config
 from ..exceptions import ConfigurationException
-from ..faces import check_callback
+from ..frontends.consuming import check_callback
 from ..monitoring.http_server import family_of, shown_address
 from ..settings.consumer import consumer_options
 from ..settings.publisher import outbox_options

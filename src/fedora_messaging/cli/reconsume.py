@@ -11,7 +11,7 @@ import click
 
 from .. import config
 from ..exceptions import Drop, HaltConsumer, Nack
-from ..faces import check_callback
+from ..frontends.consuming import check_callback
 from ..message import Message
 from ..printable import explained, printable
 from .callbacks import load_callback

@@ -24,7 +24,7 @@ from ..monitoring.systemd import Systemd
 from ..printable import explained, notes_of, printable
 
 if TYPE_CHECKING:
-    from ..sync.service import Consumers
+    from ..sync.consumers import Consumers
 
 _log = logger("fedora_messaging.cli")
 

@@ -8,7 +8,9 @@ from typing import Any
 from ..message import Message
 from ..options import BindingOptions, ConsumerOptions, QosOptions, QueueOptions
 from .consuming.consumer import Consumer
-from .consuming.runner import CallbackRunner, Runner, runner_for
+from .consuming.coroutine_runner import CoroutineRunner
+from .consuming.runner import CallbackRunner, Runner, is_coroutine_callback
+from .consuming.thread_runner import ThreadRunner
 from .policy.dedupe import SeenMessages
 from .policy.redelivery import Redelivery
 from .policy.runner import PolicyRunner
@@ -108,3 +110,15 @@ class ConsumerGroup:
         for consumer in self.consumers:
             consumer.halt()
         await asyncio.gather(*[consumer.stop() for consumer in self.consumers])
+
+
+def runner_for(callback: Callable[[Message], Any]) -> Callable[[Consumer], Runner]:
+    """Choose the runner for a callback."""
+
+    def make(consumer: Consumer) -> Runner:
+        arguments = (callback, consumer.stats, consumer.report, consumer.is_stale, consumer.fail)
+        if is_coroutine_callback(callback):
+            return CoroutineRunner(*arguments)
+        return ThreadRunner(*arguments, consumer.queue_name)
+
+    return make

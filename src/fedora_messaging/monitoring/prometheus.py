@@ -8,7 +8,7 @@ from prometheus_client.core import REGISTRY, CounterMetricFamily, GaugeMetricFam
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from .endpoints import Snapshot
+from .snapshot import Snapshot
 
 #: What `generate_latest` writes; prometheus-client has a name for it only since version 0.23.
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"

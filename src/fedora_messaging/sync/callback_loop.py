@@ -7,15 +7,11 @@ from contextlib import suppress
 from typing import Any, Final
 
 from ..client.consuming.consumer import Consumer
-from ..client.consuming.delivery import Raw, Verdict
-from ..client.consuming.runner import (
-    CallbackRunner,
-    CoroutineRunner,
-    Runner,
-    cancellations,
-    in_other_loop,
-    is_torn_down,
-)
+from ..client.consuming.coroutine_runner import CoroutineRunner, in_other_loop
+from ..client.consuming.delivery import Raw
+from ..client.consuming.runner import CallbackRunner, Runner
+from ..client.consuming.task_state import cancellations, is_torn_down
+from ..client.consuming.verdict import Verdict
 from ..logs import logger
 from ..message import Message
 from .loop_thread import Portal

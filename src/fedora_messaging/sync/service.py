@@ -1,28 +1,24 @@
 """The blocking face of the client: one supervised connection in a thread."""
 
-import asyncio
 import math
 import os
-import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import CancelledError
 from functools import cached_property
-from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..client.backoff import Backoff
 from ..client.consuming.hooks import Hooks
 from ..client.consuming.runner import is_coroutine_callback
 from ..client.group import ConsumerGroup
-from ..client.publishing.outgoing import Encoded, Outgoing, encode, outgoing
+from ..client.publishing.outgoing import Outgoing, encode
 from ..client.supervisor import Supervisor
 from ..exceptions import ConnectionException, OutboxError, PublishTimeout
 from ..logs import logger
 from ..message import Message
 from ..monitoring import endpoints
-from ..monitoring.endpoints import OutboxSnapshot, QueueSnapshot, Snapshot
 from ..monitoring.http_server import Monitor
+from ..monitoring.snapshot import OutboxSnapshot, QueueSnapshot, Snapshot
 from ..options import (
     BindingOptions,
     ConnectionOptions,
@@ -33,13 +29,15 @@ from ..options import (
 )
 from ..transport.tls import client_context
 from .callback_loop import CallbackLoop
-from .interrupts import InterruptibleWait
+from .consumers import Consumers
 from .loop_thread import Portal
+from .pending import PendingPublish, PendingRecord
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from ..client.outbox.sender import Outbox
+
 
 _log = logger(__name__)
 
@@ -76,70 +74,6 @@ _TWISTED_NAMES: Final = frozenset(
         "stopService",
     )
 )
-
-
-class PendingPublish:
-    """A publish on its way; made in the caller's thread and settled in the loop's."""
-
-    __slots__ = ("_error", "_lock", "_out", "_service")
-
-    def __init__(self, service: "Service", encoded: Encoded) -> None:
-        # A lock is the cheapest thing to wait for: it is released when the publish is settled.
-        self._lock = threading.Lock()
-        self._lock.acquire()
-        self._error: Exception | None = None
-        self._service = service
-        self._out = outgoing(encoded, self._settled)
-
-    @property
-    def outgoing(self) -> Outgoing:
-        """What the publisher sends."""
-        return self._out
-
-    def _settled(self, error: Exception | None) -> None:
-        self._error = error
-        self._lock.release()
-
-    def wait(self, timeout: float | None) -> None:
-        """Return when the broker has confirmed.
-
-        Raises:
-            PublishTimeout: It has not done so in time; the message may have arrived nevertheless.
-            PublishException: The broker refused.
-            ConnectionException: The broker does not let us in.
-        """
-        # No time at all is no time for a confirm that was quick either.
-        if timeout is None:
-            self._lock.acquire()
-        elif timeout <= 0 or not self._lock.acquire(timeout=timeout):
-            raise self._service.expire(self._out, timeout)
-        if self._error is not None:
-            raise self._error
-
-
-class PendingRecord:
-    """A message on its way into the outbox."""
-
-    __slots__ = ("_future",)
-
-    def __init__(self, future: "Future[None]") -> None:
-        self._future = future
-
-    def wait(self, timeout: float | None) -> None:
-        """Return when the message is on disk.
-
-        Raises:
-            PublishTimeout: It was not so in time; it may be nevertheless.
-            OutboxFull: The outbox holds as much as it may.
-            OutboxError: The outbox cannot be written.
-        """
-        try:
-            self._future.result(timeout)
-        except TimeoutError:
-            if self._future.done() and not self._future.cancelled():
-                raise
-            self._future.cancel()
-            raise PublishTimeout(f"Publishing timed out after waiting {timeout} seconds.") from None
 
 
 class Service:
@@ -300,7 +234,7 @@ class Service:
         encoded = encode(message, exchange, mandatory)
         if self.outbox is not None:
             return PendingRecord(self.outbox.put(encoded))
-        pending = PendingPublish(self, encoded)
+        pending = PendingPublish(encoded, self.expire)
         self.submit(pending.outgoing)
         return pending
 
@@ -353,7 +287,7 @@ class Service:
                 make_runner=make_runner,
             )
 
-        return Consumers(self, make_group, hooks)
+        return Consumers(self._portal, self._callback_loop, self._supervisor, make_group, hooks)
 
     def close(self, timeout: float | None = _EXIT_GRACE) -> None:
         """Let running callbacks end, close the connection, end the thread."""
@@ -373,126 +307,8 @@ class Service:
             self._monitor.close()
 
 
-class Consumers:
-    """Consumers that are started, waited for and stopped from ordinary threads."""
-
-    def __init__(self, service: Service, make_group: Callable[[], ConsumerGroup], hooks: Hooks) -> None:
-        self._portal = service._portal
-        self._callback_loop = service._callback_loop
-        self._supervisor = service._supervisor
-        self._make_group = make_group
-        self._hooks = hooks
-        self._started = False
-        self._waiting = InterruptibleWait()
-        self._group: ConsumerGroup | None = None
-        self._starting: asyncio.Task[None] | None = None
-        self._stop_requested = False
-        self._ended = False
-
-    def start(self) -> None:
-        """Register all of them, waiting for the broker as long as it takes.
-
-        Returns early when :meth:`request_stop` is called meanwhile.
-
-        Raises:
-            BadDeclaration: The broker refuses a queue or binding.
-            PermissionException: The broker refuses to let us read a queue.
-            ConnectionException: The broker refuses us.
-            NoFreeChannels: There is no channel left.
-            Exception: What the callback's ``start`` raises.
-        """
-        self._call_hook(self._hooks.start)
-        self._started = True
-        try:
-            try:
-                self._waiting.result(self._portal.begin(self._start))
-            except CancelledError:
-                raise _closed_meanwhile() from None
-        except Exception as error:
-            self._call_stop(error)
-            raise
-
-    def _call_hook(self, hook: Callable[[], Any]) -> None:
-        """Call a hook in this thread, or await it in the event loop of coroutine callbacks."""
-        result = hook()
-        if isawaitable(result):
-            self._waiting.result(self._callback_loop.portal.begin(lambda: result))
-
-    def _call_stop(self, error: BaseException | None) -> BaseException | None:
-        """Call the callback's ``stop``, once; returns its error if there is no other one."""
-        if not self._started:
-            return error
-        self._started = False
-        try:
-            self._call_hook(lambda: self._hooks.stop(error))
-        except Exception as hook_error:
-            if error is None:
-                return hook_error
-            _log.exception("The callback's stop() failed")
-        return error
-
-    async def _start(self) -> None:
-        if self._stop_requested:
-            return
-        self._group = self._make_group()
-        self._starting = asyncio.create_task(self._group.start())
-        await asyncio.wait([self._starting])
-        if self._starting.cancelled():
-            return
-        try:
-            self._starting.result()
-        except BaseException:
-            self._end()
-            raise
-
-    def wait(self) -> BaseException | None:
-        """Return when all have ended: the error of the first that failed, or ``None``."""
-        error: BaseException | None
-        try:
-            error = self._waiting.result(self._portal.begin(self._wait))
-        except CancelledError:
-            error = _closed_meanwhile()
-        return self._call_stop(error)
-
-    def close(self) -> None:
-        """Wait no more, however waiting ended: signal handlers of programs may raise anything."""
-        self._waiting.close()
-
-    async def _wait(self) -> BaseException | None:
-        try:
-            return None if self._group is None or self._was_interrupted else await self._group.wait()
-        finally:
-            self._end()
-
-    def _end(self) -> None:
-        self._ended = True
-        self._supervisor.drained(self)
-
-    @property
-    def _was_interrupted(self) -> bool:
-        return self._starting is not None and self._starting.cancelled()
-
-    def request_stop(self) -> None:
-        """Make :meth:`wait` return soon: running callbacks end first. Fit for a signal handler."""
-        self._stop_requested = True
-        self._portal.post(self._stop, None)
-
-    def _stop(self, _argument: None) -> None:
-        # A callback that publishes while there is no broker would wait for it, and we for the callback.
-        if not self._ended:
-            self._supervisor.drain(self)
-        if self._starting is not None and not self._starting.done():
-            self._starting.cancel()
-        elif self._group is not None:
-            self._stopping = asyncio.ensure_future(self._group.stop())
-
-
 def _open_outbox(options: OutboxOptions) -> "Outbox":
     # Few programs have one.
     from ..client.outbox.sender import Outbox
 
     return Outbox(options)
-
-
-def _closed_meanwhile() -> ConnectionException:
-    return ConnectionException("the service was closed", reason="the service was closed")

@@ -17,7 +17,7 @@ def recording_instead(record: "Callable[[Message], None]") -> Iterator[None]:
     The innermost wins: what is replaced inside the block gets the messages of ``api.publish`` instead.
     """
     from .. import api
-    from ..faces import recording
+    from ..frontends.recording import recording
 
     replaced = api._twisted_publish_wrapper
     api._twisted_publish_wrapper = api._own_publish_wrapper

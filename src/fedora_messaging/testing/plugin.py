@@ -52,7 +52,7 @@ class _ForbidPublish:
     def _watch(self, item: pytest.Item) -> Iterator[None]:
         if {"bus", "published"} & set(getattr(item, "fixturenames", ())):
             return (yield)
-        from ..faces import recording
+        from ..frontends.recording import recording
 
         unheard: list[str] = []
 
@@ -95,7 +95,7 @@ def published(request: pytest.FixtureRequest) -> "Iterator[list[Message]]":
     validated, signals are sent, and that is all.
     """
     from .. import signals
-    from ..faces import publish_failed, publish_started, publish_succeeded
+    from ..frontends.publishing import publish_failed, publish_started, publish_succeeded
     from .mocking import recording_instead
 
     messages: list[Message] = []

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
 from ..client.backoff import Backoff
-from ..client.consuming.runner import in_other_loop
+from ..client.consuming.coroutine_runner import in_other_loop
 from ..client.publishing.outgoing import encode, outgoing
 from ..client.supervisor import Supervisor
 from ..exceptions import ConnectionException

@@ -9,9 +9,9 @@ from twisted.internet.defer import Deferred, fail, gatherResults
 from .. import config
 from ..client.consuming.stats import ConsumerStats
 from ..client.group import ConsumerGroup
-from ..faces import QueuePlan, queue_plan
+from ..frontends.consuming import QueuePlan, queue_plan
 from ..message import Message
-from ..monitoring.endpoints import Snapshot
+from ..monitoring.snapshot import Snapshot
 from ..options import ConnectionOptions, QosOptions
 from ..settings.consumer import consumer_options
 from ..settings.publisher import is_mandatory

@@ -9,7 +9,7 @@ from twisted.internet.threads import deferToThread
 from twisted.python import threadable
 
 from .. import config, signals
-from ..faces import publish_failed, publish_started, publish_succeeded
+from ..frontends.publishing import publish_failed, publish_started, publish_succeeded
 from ..message import Message
 from .engine import in_reactor
 from .hosting import run_in_background

@@ -22,8 +22,8 @@ from fedora_messaging.broker.core.queue import Queue
 from fedora_messaging.broker.core.queue_arguments import QueueArguments
 from fedora_messaging.broker.core.ready_list import PriorityReadyList
 from fedora_messaging.broker.core.vhost import VirtualHost
-from fedora_messaging.broker.server import Timers
 from fedora_messaging.broker.storage.sqlite import SqliteJournal
+from fedora_messaging.broker.timers import Timers
 from fedora_messaging.exceptions import EncodingError
 from fedora_messaging.protocol.errors import ChannelError
 from fedora_messaging.wire.fields import decode_table

@@ -17,7 +17,7 @@ from fedora_messaging.broker import Broker
 from fedora_messaging.broker.core.journal import NoJournal
 from fedora_messaging.broker.core.message import Message
 from fedora_messaging.broker.core.vhost import VirtualHost
-from fedora_messaging.broker.server import Timers
+from fedora_messaging.broker.timers import Timers
 from fedora_messaging.wire.frames import HEARTBEAT_FRAME
 from fedora_messaging.wire.methods import QueueDeclare
 from fedora_messaging.wire.properties import BasicProperties, encode_properties

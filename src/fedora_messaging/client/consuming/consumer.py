@@ -28,10 +28,12 @@ from ..amqp.connection import Connection
 from ..amqp.permission_hints import CONSUME, name_permission
 from ..amqp.topology import count, declare, missing
 from ..backoff import Backoff
-from .delivery import Action, Raw, Verdict
-from .in_flight import InFlight, StreamPosition, is_stream
+from .delivery import Raw
+from .in_flight import InFlight
 from .runner import Runner
 from .stats import ConsumerStats
+from .stream_position import StreamPosition, is_stream
+from .verdict import Action, Verdict
 from .watchdog import ProgressWatch
 
 _log = logger("fedora_messaging.twisted.consumer")

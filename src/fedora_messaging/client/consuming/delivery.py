@@ -1,7 +1,6 @@
 """A delivery, and how its processing ends."""
 
 import asyncio
-from enum import Enum
 from typing import Final
 
 from ...exceptions import ValidationError
@@ -17,15 +16,6 @@ _log = logger("fedora_messaging.twisted.consumer")
 
 #: Bytes of a body up to which it is decoded and checked in the event loop: some milliseconds.
 _LARGE: Final = 65536
-
-
-class Action(Enum):
-    """What the broker is told."""
-
-    ACK = "ack"
-    REQUEUE = "put it back"
-    REFUSE = "drop or dead-letter it"
-    REQUEUE_ALL = "put back this one and all that are out"
 
 
 class Raw:
@@ -87,12 +77,6 @@ class Raw:
         message = get_message(self.history.topic, properties, self.body)
         message.queue = self.queue
         return message
-
-
-#: What a delivery and its callback come to.
-Verdict = tuple[Action, BaseException | None]
-ACKED: Final[Verdict] = (Action.ACK, None)
-REFUSED: Final[Verdict] = (Action.REFUSE, None)
 
 
 def is_large(raw: Raw) -> bool:

@@ -1,17 +1,10 @@
-"""Deliveries that are here and not settled, and where a stream goes on."""
+"""Deliveries that are here and not settled."""
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 from ...protocol.errors import NOT_ALLOWED, ConnectionError
 from ...wire import methods as m
-from ...wire.errors import WireError
-from ...wire.properties import decode_properties
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-OFFSET: Final = "x-stream-offset"
+from .stream_position import offset_of
 
 #: How many times the prefetch may be here because of redeliveries. When a quorum queue gets a new leader,
 #: that one delivers again what is here already, on the same channel.
@@ -59,7 +52,7 @@ class InFlight:
         most = self._prefetch
         if method.redelivered:
             most *= _LEADERS
-        if _offset(properties) is not None:
+        if offset_of(properties) is not None:
             most += _CHUNK
         if len(self._arrivals) >= most:
             raise ConnectionError(
@@ -90,58 +83,3 @@ class InFlight:
         """When the oldest one came; ``None`` without any. For any thread."""
         arrivals = list(self._arrivals.values())
         return arrivals[0] if arrivals else None
-
-
-class StreamPosition:
-    """Where to go on reading a stream (RabbitMQ), whose messages stay in it when they are acknowledged.
-
-    Whatever was delivered and not settled comes again; with several callbacks at once, so may what was
-    settled after it.
-
-    Args:
-        arguments: Of the first subscription; ``x-stream-offset`` in them says where to begin.
-    """
-
-    def __init__(self, arguments: "Mapping[str, Any]") -> None:
-        self._arguments = dict(arguments)
-        self._unsettled: dict[int, int] = {}
-        self._next: int | None = None
-
-    def arguments(self) -> dict[str, Any]:
-        """Return the arguments of the next subscription."""
-        position = min(self._unsettled.values(), default=self._next)
-        self._unsettled.clear()
-        self._next = position
-        if position is not None:
-            return {**self._arguments, OFFSET: position}
-        first = dict(self._arguments)
-        # Until something has come, "next" means: from now on, and not from the next subscription on.
-        if self._arguments.get(OFFSET, "next") == "next":
-            self._arguments[OFFSET] = datetime.now(UTC)
-        return first
-
-    def arrived(self, tag: int, properties: bytes) -> None:
-        """A delivery came; its offset is in its headers."""
-        offset = _offset(properties)
-        if offset is not None:
-            self._unsettled[tag] = offset
-            self._next = offset + 1
-
-    def settled(self, tag: int) -> None:
-        """It was processed, or is given up."""
-        self._unsettled.pop(tag, None)
-
-
-def _offset(properties: bytes) -> int | None:
-    """Return where in a stream a delivery is, if it is of one."""
-    try:
-        headers = decode_properties(properties).headers
-    except WireError:
-        return None
-    offset = headers.get(OFFSET) if headers else None
-    return offset if isinstance(offset, int) else None
-
-
-def is_stream(queue_arguments: "Mapping[str, Any]", arguments: "Mapping[str, Any]") -> bool:
-    """Whether a queue, or how it is consumed, is said to be a stream."""
-    return queue_arguments.get("x-queue-type") == "stream" or OFFSET in arguments

@@ -1,16 +1,31 @@
 """From what a callback did to what the broker is told."""
 
-from typing import TYPE_CHECKING
+from enum import Enum
+from typing import TYPE_CHECKING, Final
 
 from ...exceptions import Drop, HaltConsumer, Nack
 from ...logs import logger
-from .delivery import ACKED, Action, Verdict
 from .stats import ConsumerStats
 
 if TYPE_CHECKING:
     from ...message import Message
 
 _log = logger("fedora_messaging.twisted.consumer")
+
+
+class Action(Enum):
+    """What the broker is told."""
+
+    ACK = "ack"
+    REQUEUE = "put it back"
+    REFUSE = "drop or dead-letter it"
+    REQUEUE_ALL = "put back this one and all that are out"
+
+
+#: What a delivery and its callback come to.
+Verdict = tuple[Action, BaseException | None]
+ACKED: Final[Verdict] = (Action.ACK, None)
+REFUSED: Final[Verdict] = (Action.REFUSE, None)
 
 
 def succeeded(message: "Message", stats: ConsumerStats) -> Verdict:

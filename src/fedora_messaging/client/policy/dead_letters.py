@@ -12,9 +12,10 @@ from ...wire.errors import WireError
 from ...wire.properties import BasicProperties, decode_properties
 from ..amqp.topology import count
 from ..consuming.consumer import Consumer
-from ..consuming.delivery import Action, Raw
+from ..consuming.delivery import Raw
 from ..consuming.history import HEADER, History
 from ..consuming.inbox import Inbox
+from ..consuming.verdict import Action
 from ..supervisor import Supervisor
 from .redelivery import Redelivery
 

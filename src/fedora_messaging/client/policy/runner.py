@@ -1,11 +1,9 @@
 """Running callbacks by a policy: several at once, with a time limit, tried again, kept when all fails."""
 
 import asyncio
-import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextlib import suppress
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from ...exceptions import BaseException as LibraryException
@@ -14,16 +12,11 @@ from ...logs import logger
 from ...message import Message
 from ...options import ConsumerOptions
 from ...printable import explained
-from ..consuming.delivery import ACKED, REFUSED, Action, Raw, Verdict, receive_aside
-from ..consuming.runner import (
-    CallbackRunner,
-    cancellations,
-    forget_cancellations,
-    is_coroutine_callback,
-    is_torn_down,
-    watch,
-)
-from ..consuming.verdict import raised, succeeded
+from ..consuming.delivery import Raw, receive_aside
+from ..consuming.runner import CallbackRunner, is_coroutine_callback
+from ..consuming.task_state import cancellations, forget_cancellations, is_torn_down, watch
+from ..consuming.verdict import ACKED, REFUSED, Action, Verdict, raised, succeeded
+from .caller import _Caller
 from .dedupe import Claim, SeenMessages
 from .redelivery import Redelivery
 
@@ -37,10 +30,6 @@ _PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0, 60.0)
 
 #: Seconds between two looks whether the duplicate of a message was processed.
 _CLAIM_PAUSE: Final = 0.05
-
-
-class CallbackTimeout(TimeoutError):
-    """A callback took longer than ``[consumer] timeout``."""
 
 
 class _Job:
@@ -364,94 +353,6 @@ class PolicyRunner(CallbackRunner):
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._halted.wait()
-
-
-class _Caller:
-    """Calls callbacks one at a time, within a time limit."""
-
-    def __init__(self, timeout: float | None, name: str) -> None:
-        self._timeout = timeout
-        self._name = name
-        self._thread: _CallThread | None = None
-
-    async def call(self, callback: Callable[[Message], Any], is_coroutine: bool, message: Message) -> None:
-        """Call, or await, a callback.
-
-        Raises:
-            CallbackTimeout: It did not end in time. A coroutine is cancelled; a thread is left to itself.
-        """
-        work = callback(message) if is_coroutine else self._in_thread(callback, message)
-        try:
-            async with asyncio.timeout(self._timeout) as limit:
-                await work
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            # A thread cannot be stopped; the next message gets another one.
-            self.close()
-            raise CallbackTimeout(f"the callback took longer than {self._timeout:g} s") from error
-
-    def _in_thread(self, callback: Callable[[Message], Any], message: Message) -> Awaitable[None]:
-        if self._thread is None:
-            self._thread = _CallThread(self._name)
-        return self._thread.call(callback, message)
-
-    def close(self) -> None:
-        """End the thread, when it has nothing more to do."""
-        if self._thread is not None:
-            self._thread.close()
-            self._thread = None
-
-
-#: A callback, what it is called with, and where its outcome goes.
-_Call = tuple[Callable[[Message], Any], Message, "asyncio.Future[None]"]
-
-
-class _CallThread:
-    """A thread that calls plain callbacks, and does not keep the interpreter from ending."""
-
-    def __init__(self, name: str) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._inbox: SimpleQueue[_Call | None] = SimpleQueue()
-        threading.Thread(target=self._run, name=f"consumer {name}", daemon=True).start()
-
-    def call(self, callback: Callable[[Message], Any], message: Message) -> Awaitable[None]:
-        """Call a callback; awaiting the result gives its outcome."""
-        future: asyncio.Future[None] = self._loop.create_future()
-        self._inbox.put((callback, message, future))
-        return future
-
-    def close(self) -> None:
-        """End, after what is under way."""
-        self._inbox.put(None)
-
-    def _run(self) -> None:
-        while (item := self._inbox.get()) is not None:
-            callback, message, future = item
-            error: BaseException | None = None
-            try:
-                result = callback(message)
-                if hasattr(result, "__await__"):
-                    asyncio.run_coroutine_threadsafe(_await(result), self._loop).result()
-            except BaseException as raised_error:  # belongs to whoever waits for the outcome
-                error = raised_error
-            if not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(_settle, future, error)
-
-
-async def _await(result: Awaitable[Any]) -> None:
-    await result
-
-
-def _settle(future: "asyncio.Future[None]", error: BaseException | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(None)
-    elif isinstance(error, StopIteration):
-        future.set_exception(RuntimeError("the callback raised StopIteration"))
-    else:
-        future.set_exception(error)
 
 
 def _key_of(message: Message, ordering_key: Callable[[Message], Hashable]) -> Hashable:

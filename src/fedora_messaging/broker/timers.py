@@ -1,0 +1,73 @@
+"""What queues do at a time."""
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Callable
+from typing import Final
+
+from ..logs import logger
+from ..printable import printable
+from .core.queue import Queue
+
+_log = logger(__name__)
+
+#: No timer is set further ahead; what is due later is looked at again then.
+_TIMER_MAX: Final = 86400.0
+
+
+class Timers:
+    """Calls queues at the times they asked for, the earliest first; one loop timer for all of them.
+
+    Args:
+        loop: Event loop.
+        clock: Returns the time in seconds.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float]) -> None:
+        self._loop = loop
+        self._clock = clock
+        self._heap: list[tuple[float, int, Queue]] = []
+        self._order = itertools.count()
+        self._handle: asyncio.TimerHandle | None = None
+        self._armed_for = 0.0
+
+    def schedule(self, queue: Queue, when: float) -> None:
+        """Call ``queue.on_time`` at a time."""
+        heapq.heappush(self._heap, (when, next(self._order), queue))
+        if self._handle is None or when < self._armed_for:
+            self._arm()
+
+    def _arm(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        if self._heap:
+            self._armed_for = self._heap[0][0]
+            delay = min(max(0.0, self._armed_for - self._clock()), _TIMER_MAX)
+            self._handle = self._loop.call_later(delay, self._fire)
+
+    def _fire(self) -> None:
+        self._handle = None
+        self.catch_up()
+        self._arm()
+
+    def catch_up(self) -> None:
+        """Do now what is due.
+
+        After the process was suspended this comes before what clients have sent meanwhile.
+        """
+        now = self._clock()
+        # One at a time: what a queue asks for meanwhile may be due before what others wait for.
+        while self._heap and self._heap[0][0] <= now:
+            when, _, queue = heapq.heappop(self._heap)
+            try:
+                queue.on_time(when)
+            except Exception:
+                # Neither the other queues nor whoever has sent something now are to suffer for it.
+                _log.exception("Internal error at a time of queue %s", printable(queue.name))
+
+    def stop(self) -> None:
+        """Call nobody any more."""
+        self._heap.clear()
+        self._arm()

@@ -1,0 +1,62 @@
+"""State of a task that units of work share, and what watches a task."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+from .runner import Fail
+
+
+def cancellations() -> int:
+    """Return how often the running task was cancelled so far.
+
+    A callback may leave this number raised: one that cancels its own task, as some time-outs do, and goes on.
+    """
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
+
+
+def is_torn_down(before: int) -> bool:
+    """Whether our task was cancelled since; a callback may also let a CancelledError of its own escape.
+
+    Args:
+        before: What :func:`cancellations` returned before the callback was called.
+    """
+    return cancellations() > before
+
+
+async def forget_cancellations(before: int) -> None:
+    """Undo the cancellations of the running task that a callback swallowed, so that they end no other one."""
+    task = asyncio.current_task()
+    if task is None or task.cancelling() <= before:
+        return
+    # The callback may have returned before its cancellation arrived.
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)
+    while task.cancelling() > before:
+        task.uncancel()
+
+
+def watch(task: "asyncio.Task[None]", is_expected: Callable[[], bool], fail: Fail) -> None:
+    """Have a worker that ends, and should not, end the consumer: it would be deaf without one.
+
+    Args:
+        task: The worker.
+        is_expected: Whether the end is.
+        fail: Ends the consumer.
+    """
+
+    def ended(worker: "asyncio.Task[None]") -> None:
+        error = None if worker.cancelled() else worker.exception()
+        if not is_expected():
+            fail(_unexpected_end(error))
+
+    task.add_done_callback(ended)
+
+
+def _unexpected_end(cause: BaseException | None) -> RuntimeError:
+    error = RuntimeError(
+        "what runs the callbacks has ended, perhaps because a callback cancelled its task later"
+    )
+    error.__cause__ = cause
+    return error

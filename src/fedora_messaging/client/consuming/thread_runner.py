@@ -1,0 +1,112 @@
+"""Running plain callbacks in a thread of their own."""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from inspect import isawaitable
+from queue import SimpleQueue
+from typing import Any
+
+from ...message import Message
+from .coroutine_runner import _await
+from .delivery import Raw, receive
+from .runner import CallbackRunner, Fail, IsStale, Report
+from .stats import ConsumerStats
+from .task_state import _unexpected_end
+from .verdict import REFUSED, Verdict, raised, succeeded
+
+
+class ThreadRunner(CallbackRunner):
+    """Calls the callback in one thread; a burst of results costs the event loop one wake-up."""
+
+    def __init__(
+        self,
+        callback: Callable[[Message], Any],
+        stats: ConsumerStats,
+        report: Report,
+        is_stale: IsStale,
+        fail: Fail,
+        name: str,
+    ) -> None:
+        super().__init__(callback, stats, report, is_stale, fail)
+        self._inbox: SimpleQueue[Raw | None] = SimpleQueue()
+        self._results: deque[tuple[Raw, Verdict]] = deque()
+        self._wake_pending = False
+        self._stopping = False
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._thread = threading.Thread(target=self._run, name=f"consumer {name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def put(self, raw: Raw) -> None:
+        """Process a delivery when its turn comes."""
+        self._inbox.put(raw)
+
+    def halt(self) -> None:
+        """Begin nothing more."""
+        self._stopping = True
+        self._inbox.put(None)
+
+    async def finish(self) -> None:
+        """Begin nothing more, and let the running callback end."""
+        self.halt()
+        if self._thread.ident is not None:
+            await self._ended
+
+    def abandon(self) -> None:
+        """Leave the thread to itself, which is a daemon."""
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        finally:
+            self._post(self._end)
+
+    def _work(self) -> None:
+        while not self._stopping:
+            raw = self._inbox.get()
+            if raw is None or self._stopping:
+                break
+            if self._is_stale(raw):
+                continue
+            verdict = self._process(raw)
+            self._stopping = self._stopping or verdict[1] is not None
+            self._results.append((raw, verdict))
+            if not self._wake_pending:
+                self._wake_pending = True
+                self._post(self._hand_over)
+
+    def _post(self, call: Callable[[], None]) -> None:
+        # A closed loop means that the program is past waiting for us.
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(call)
+
+    def _process(self, raw: Raw) -> Verdict:
+        message = receive(raw, self._stats)
+        if isinstance(message, str):
+            return REFUSED
+        try:
+            result = self._callback(message)
+            if isawaitable(result):
+                # A decorator, or a lambda, hides a coroutine function: its work is still to be done.
+                asyncio.run_coroutine_threadsafe(_await(result), self._loop).result()
+        except BaseException as error:  # SystemExit and KeyboardInterrupt end consuming, not the thread alone
+            return raised(message, error, self._stats)
+        return succeeded(message, self._stats)
+
+    def _hand_over(self) -> None:
+        # Cleared first: a result that is appended from here on brings its own wake-up, or is taken below.
+        self._wake_pending = False
+        while self._results:
+            self._report(*self._results.popleft())
+
+    def _end(self) -> None:
+        self._hand_over()
+        if not self._ended.done():
+            self._ended.set_result(None)
+        if not self._stopping:
+            self._fail(_unexpected_end(None))

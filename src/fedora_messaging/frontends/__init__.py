@@ -1,0 +1,1 @@
+"""What the ways into the library share: `api`, `aio`, `outbox` and Twisted."""

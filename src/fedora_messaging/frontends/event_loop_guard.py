@@ -1,0 +1,67 @@
+"""Telling programs that they block their event loop."""
+
+import sys
+from typing import TYPE_CHECKING
+
+from ..logs import logger
+from ..printable import printable
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+_log = logger("fedora_messaging.api")
+
+#: Where the program has been told that it blocks its event loop: file and line.
+_told: dict[tuple[str, int], object] = {}
+
+
+def guard_event_loop(what: str, instead: str) -> None:
+    """Look for an event loop in this thread, which a blocking call stops: warn, once for each calling line.
+
+    Programs written for version 3.9 block their loops, and it serves them: our loops have their own threads.
+
+    Raises:
+        RuntimeError: It is one of our own loops, or the running reactor, where waiting might never end.
+    """
+    # None is imported for this: without the module there is no loop.
+    asyncio = sys.modules.get("asyncio")
+    reactor = sys.modules.get("twisted.internet.reactor")
+    threads = sys.modules.get("twisted.python.threadable")
+    portal = sys.modules.get("fedora_messaging.sync.loop_thread")
+    # Another thread may be importing them at this moment.
+    get_loop = getattr(asyncio, "_get_running_loop", None)
+    in_own_thread = getattr(portal, "in_own_thread", None)
+    in_loop = get_loop is not None and get_loop() is not None
+    in_reactor = getattr(reactor, "running", False) and threads is not None and threads.isInIOThread()
+    advice = (
+        f"call {instead} there, or `await asyncio.to_thread(...)`; a callback may also be a plain function"
+    )
+    if in_reactor or (in_own_thread is not None and in_own_thread()):
+        raise RuntimeError(f"{what} would block the event loop that runs in this thread: {advice}")
+    if in_loop:
+        _warn_once(what, advice)
+
+
+def _warn_once(what: str, advice: str) -> None:
+    file, line = _calling_line()
+    first = object()
+    if _told.setdefault((file, line), first) is first:
+        _log.warning(
+            "%s, called in %s line %d, blocks the event loop that runs in this thread until it returns: %s",
+            what,
+            printable(file),
+            line,
+            advice,
+        )
+
+
+def _calling_line() -> tuple[str, int]:
+    """Return file and line of the program's code that called us."""
+    frame: FrameType | None = sys._getframe()
+    file, line = "?", 0
+    while frame is not None:
+        file, line = frame.f_code.co_filename, frame.f_lineno
+        if frame.f_globals.get("__name__", "").partition(".")[0] != __package__:
+            break
+        frame = frame.f_back
+    return file, line

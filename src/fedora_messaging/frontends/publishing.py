@@ -1,0 +1,65 @@
+"""What every publish does before it is sent, and after."""
+
+from collections.abc import Callable
+from typing import Any
+
+from .. import signals
+from ..logs import logger
+from ..message import Message
+from ..printable import explained, printable
+
+_log = logger("fedora_messaging.api")
+
+
+def _nobody() -> None:
+    return None
+
+
+#: Returns the sender of all signals.
+_sender: Callable[[], Any] = _nobody
+
+
+def send_signals_as(sender: Callable[[], Any]) -> None:
+    """Name the sender of all signals, which receivers compare, whichever way a message goes.
+
+    It is :func:`fedora_messaging.api.publish`. Programs that have not imported it cannot compare with it.
+    """
+    global _sender  # noqa: PLW0603 - one for the process, as the signals
+    _sender = sender
+
+
+def publish_started(message: Message) -> None:
+    """Let receivers see, and change, a message; what they raise stops the publish.
+
+    Raises:
+        TypeError: It is not a message.
+    """
+    if not isinstance(message, Message):
+        raise TypeError(f"publish() takes a fedora_messaging.message.Message, not a {type(message).__name__}")
+    if signals.pre_publish_signal.receivers:
+        signals.pre_publish_signal.send(_sender(), message=message)
+
+
+def publish_succeeded(message: Message) -> None:
+    """Tell receivers that a message is published; it stays so whatever they raise."""
+    if signals.publish_signal.receivers:
+        try:
+            signals.publish_signal.send(_sender(), message=message)
+        except Exception:
+            _log.exception("A receiver of publish_signal failed; message %s is published", message.id)
+
+
+def publish_failed(message: Message, error: Exception) -> None:
+    """Tell receivers that a message is not, or perhaps not, published."""
+    _log.error(
+        "Publishing message %s on topic %s failed: %s: %s",
+        printable(getattr(message, "id", None)),
+        printable(repr(getattr(message, "topic", None))),
+        type(error).__name__,
+        explained(error),
+    )
+    if signals.publish_failed_signal.receivers:
+        try:
+            signals.publish_failed_signal.send(_sender(), message=message, reason=error)
+        except Exception:
+            _log.exception("A receiver of publish_failed_signal failed")

@@ -1,0 +1,80 @@
+"""A publish, or a record in the outbox, whose outcome another thread waits for."""
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..client.publishing.outgoing import Encoded, Outgoing, outgoing
+from ..exceptions import PublishTimeout
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+
+class PendingPublish:
+    """A publish on its way; made in the caller's thread and settled in the loop's.
+
+    Args:
+        encoded: The message.
+        expire: Gives the publish up; returns the error that tells why it was not confirmed in time.
+    """
+
+    __slots__ = ("_error", "_expire", "_lock", "_out")
+
+    def __init__(self, encoded: Encoded, expire: Callable[[Outgoing, float], PublishTimeout]) -> None:
+        # A lock is the cheapest thing to wait for: it is released when the publish is settled.
+        self._lock = threading.Lock()
+        self._lock.acquire()
+        self._error: Exception | None = None
+        self._expire = expire
+        self._out = outgoing(encoded, self._settled)
+
+    @property
+    def outgoing(self) -> Outgoing:
+        """What the publisher sends."""
+        return self._out
+
+    def _settled(self, error: Exception | None) -> None:
+        self._error = error
+        self._lock.release()
+
+    def wait(self, timeout: float | None) -> None:
+        """Return when the broker has confirmed.
+
+        Raises:
+            PublishTimeout: It has not done so in time; the message may have arrived nevertheless.
+            PublishException: The broker refused.
+            ConnectionException: The broker does not let us in.
+        """
+        # No time at all is no time for a confirm that was quick either.
+        if timeout is None:
+            self._lock.acquire()
+        elif timeout <= 0 or not self._lock.acquire(timeout=timeout):
+            raise self._expire(self._out, timeout)
+        if self._error is not None:
+            raise self._error
+
+
+class PendingRecord:
+    """A message on its way into the outbox."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self, future: "Future[None]") -> None:
+        self._future = future
+
+    def wait(self, timeout: float | None) -> None:
+        """Return when the message is on disk.
+
+        Raises:
+            PublishTimeout: It was not so in time; it may be nevertheless.
+            OutboxFull: The outbox holds as much as it may.
+            OutboxError: The outbox cannot be written.
+        """
+        try:
+            self._future.result(timeout)
+        except TimeoutError:
+            if self._future.done() and not self._future.cancelled():
+                raise
+            self._future.cancel()
+            raise PublishTimeout(f"Publishing timed out after waiting {timeout} seconds.") from None
