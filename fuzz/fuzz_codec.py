@@ -9,7 +9,7 @@ Without it, a plain loop that mutates valid input::
     python fuzz/fuzz_codec.py --seconds 60 [--seed 7]
 
 Whatever goes in, only ``WireError`` may be raised by the codec and nothing at all by a connection: it
-tells of the end in one ``ConnectionClosed``, and is silent after it.
+tells of the end in one ``ConnectionEnded``, and is silent after it.
 """
 
 import argparse
@@ -24,11 +24,11 @@ from typing import Any, Final
 
 from fedora_messaging.exceptions import EncodingError
 from fedora_messaging.protocol import sasl
-from fedora_messaging.protocol.connection import Connection, Limits
+from fedora_messaging.protocol.connection import Limits, Machine
 from fedora_messaging.protocol.events import (
-    ChannelClosed,
+    ChannelEnded,
     ChannelOpened,
-    ConnectionClosed,
+    ConnectionEnded,
     ConnectionOpened,
     ContentReceived,
     Event,
@@ -221,7 +221,7 @@ CONVERSATIONS: Final[dict[Role, list[bytes]]] = {
 }
 
 
-def answer(machine: Connection, event: Event) -> None:
+def answer(machine: Machine, event: Event) -> None:
     """Do what an owner does, unless the connection has ended behind the event."""
     state = machine.state
     if isinstance(event, LoginRequested) and state is State.AUTHENTICATING:
@@ -242,7 +242,7 @@ def answer(machine: Connection, event: Event) -> None:
         machine.close_channel(event.channel, 406, "PRECONDITION_FAILED - stop")
 
 
-def talk(machine: Connection, chunks: Sequence[bytes]) -> list[Event]:
+def talk(machine: Machine, chunks: Sequence[bytes]) -> list[Event]:
     """Feed a machine, own it, and look at all that comes out."""
     happened: list[Event] = []
     for now, chunk in enumerate(chunks, 1):
@@ -257,7 +257,7 @@ def talk(machine: Connection, chunks: Sequence[bytes]) -> list[Event]:
         data = machine.data_to_send(float(now))
         expect(not (ended and data), f"bytes after the end: {data!r}")
         written(data)
-    ends = [event for event in happened if isinstance(event, ConnectionClosed)]
+    ends = [event for event in happened if isinstance(event, ConnectionEnded)]
     expect(len(ends) == machine.is_closed, f"{len(ends)} ends of the connection")
     expect(not ends or happened[-1] is ends[0], "something happened after the end")
     expect(not machine.is_closed or machine.next_deadline() is None, "a deadline after the end")
@@ -271,7 +271,7 @@ def examine(event: Event) -> None:
     expect(bool(repr(event)), "no representation")
     if isinstance(event, ContentReceived) and event.body is not None:
         expect(len(event.body) <= SMALL.max_body, "a body above the limit")
-    if isinstance(event, ChannelClosed):
+    if isinstance(event, ChannelEnded):
         expect(event.channel > 0, "the end of channel 0")
 
 
@@ -291,11 +291,11 @@ def fuzz_connection(role: Role, data: bytes) -> None:
     talk(fresh(role), [*conversation[:known], *pieces(data[1:])])
 
 
-def fresh(role: Role) -> Connection:
+def fresh(role: Role) -> Machine:
     """Make a machine with small limits."""
     if role is Role.CLIENT:
-        return Connection.client(now=0.0, limits=SMALL)
-    return Connection.server(now=0.0, limits=SMALL)
+        return Machine.client(now=0.0, limits=SMALL)
+    return Machine.server(now=0.0, limits=SMALL)
 
 
 def fuzz_client(data: bytes) -> None:

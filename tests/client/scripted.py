@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Self, cast
 
-from fedora_messaging.protocol.connection import Connection, Limits
+from fedora_messaging.protocol.connection import Limits, Machine
 from fedora_messaging.protocol.events import (
-    ChannelClosed,
-    ConnectionClosed,
+    ChannelEnded,
+    ConnectionEnded,
     ContentReceived,
     Event,
     LoginRequested,
@@ -87,13 +87,13 @@ class ScriptedLink(asyncio.Protocol):
         self._tags: dict[int, int] = {}
         self._transport: asyncio.Transport | None = None
         self._flow_ok = asyncio.Event()
-        self.machine = Connection.server(
+        self.machine = Machine.server(
             now=self._loop.time(), limits=broker.limits, server_properties={"product": "scripted"}
         )
         self.published: list[ContentReceived] = []
         self.methods: list[tuple[int, Method]] = []
         self.gone = asyncio.Event()
-        self.ended: ConnectionClosed | None = None
+        self.ended: ConnectionEnded | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -185,9 +185,9 @@ class ScriptedLink(asyncio.Protocol):
             self._tags[event.channel] = self._tags.get(event.channel, 0) + 1
             self.published.append(event)
             self._broker.on_publish(self, event)
-        elif isinstance(event, ChannelClosed):
+        elif isinstance(event, ChannelEnded):
             self._tags.pop(event.channel, None)
-        elif isinstance(event, ConnectionClosed):
+        elif isinstance(event, ConnectionEnded):
             self.ended = event
 
     def _answer(self, channel: int, method: Method) -> None:

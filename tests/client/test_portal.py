@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.client.support import WAIT
 
-from fedora_messaging.sync.loop_thread import Portal
+from fedora_messaging.sync.loop_thread import LoopThread
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator
 
 
 @contextmanager
-def running() -> Iterator[Portal]:
-    portal = Portal("test")
+def running() -> Iterator[LoopThread]:
+    loop_thread = LoopThread("test")
     try:
-        yield portal
+        yield loop_thread
     finally:
-        portal.stop()
+        loop_thread.stop()
 
 
 def test_coroutines_are_made_in_the_loop() -> None:
@@ -37,8 +37,8 @@ def test_coroutines_are_made_in_the_loop() -> None:
         made_by.append(threading.current_thread().name)
         return answer()
 
-    with running() as portal:
-        assert portal.run(make) == 42
+    with running() as loop_thread:
+        assert loop_thread.run(make) == 42
     assert made_by == ["test"]
 
 
@@ -46,8 +46,8 @@ def test_errors_come_back() -> None:
     async def fail() -> None:
         raise ValueError("canary")
 
-    with running() as portal, pytest.raises(ValueError, match="canary"):
-        portal.run(fail)
+    with running() as loop_thread, pytest.raises(ValueError, match="canary"):
+        loop_thread.run(fail)
 
 
 def test_whoever_gives_up_cancels() -> None:
@@ -61,19 +61,19 @@ def test_whoever_gives_up_cancels() -> None:
             cancelled.set()
             raise
 
-    with running() as portal:
+    with running() as loop_thread:
         with pytest.raises(TimeoutError):
-            portal.run(wait, timeout=0.01)
+            loop_thread.run(wait, timeout=0.01)
         assert begun.wait(WAIT)
         assert cancelled.wait(WAIT)
 
 
 def test_nothing_begins_when_the_portal_has_stopped() -> None:
-    with running() as portal:
+    with running() as loop_thread:
         pass
 
     def make() -> Awaitable[None]:
         raise AssertionError("called")
 
     with pytest.raises(CancelledError):
-        portal.run(make)
+        loop_thread.run(make)

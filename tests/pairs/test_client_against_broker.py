@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fedora_messaging.protocol.confirms import Unconfirmed, Unsettled
-from fedora_messaging.protocol.connection import Connection, Limits
+from fedora_messaging.protocol.connection import Limits, Machine
 from fedora_messaging.protocol.events import (
-    ConnectionClosed,
+    ConnectionEnded,
     ContentReceived,
     Event,
     LoginRequested,
@@ -36,7 +36,7 @@ class Pair:
 
     def __init__(self, piece: int = 0, client: Limits | None = None, server: Limits | None = None) -> None:
         self.now = 1000.0
-        self.client = Connection.client(
+        self.client = Machine.client(
             now=self.now,
             limits=client or Limits(frame_max=FRAME_MAX),
             vhost="/canary",
@@ -44,7 +44,7 @@ class Pair:
             password="pass word",
             client_properties={"product": "pair", "capabilities": {"authentication_failure_close": True}},
         )
-        self.server = Connection.server(
+        self.server = Machine.server(
             now=self.now,
             limits=server or Limits(channel_max=2047, frame_max=131072, heartbeat=60),
             server_properties={"product": "broker"},
@@ -74,7 +74,7 @@ class Pair:
         self.at_client += self.client.events()
         return moved
 
-    def _move(self, sender: Connection, receiver: Connection) -> bool:
+    def _move(self, sender: Machine, receiver: Machine) -> bool:
         data = sender.data_to_send(self.now)
         self.bytes_carried += len(data)
         size = self._piece or len(data)
@@ -257,7 +257,7 @@ def test_closing_the_connection(pair: Pair, by: str) -> None:
     pair.carry()
     for events in (pair.take_client(), pair.take_server()):
         (closed,) = events
-        assert isinstance(closed, ConnectionClosed)
+        assert isinstance(closed, ConnectionEnded)
         if by == "server":
             assert closed.reply_code == 320
     assert pair.client.is_closed

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fedora_messaging.protocol import sasl
-from fedora_messaging.protocol.connection import Connection, Limits
-from fedora_messaging.protocol.events import ConnectionClosed, Event, LoginRequested, OpenRequested
+from fedora_messaging.protocol.connection import Limits, Machine
+from fedora_messaging.protocol.events import ConnectionEnded, Event, LoginRequested, OpenRequested
 from fedora_messaging.protocol.states import Role, State
 from fedora_messaging.wire import frames as f
 from fedora_messaging.wire import methods as m
@@ -93,34 +93,34 @@ def cut(data: bytes) -> list[Seen]:
     return seen
 
 
-def sent(machine: Connection, now: float = 0.0) -> list[tuple[int, Method | None]]:
+def sent(machine: Machine, now: float = 0.0) -> list[tuple[int, Method | None]]:
     """Take what the machine wants sent, as (channel, method)."""
     return [(seen.channel, seen.method) for seen in cut(machine.data_to_send(now))]
 
 
-def closing(events: list[Event]) -> ConnectionClosed:
+def closing(events: list[Event]) -> ConnectionEnded:
     """Return the end of the connection, which must come once and last."""
-    ends = [event for event in events if isinstance(event, ConnectionClosed)]
+    ends = [event for event in events if isinstance(event, ConnectionEnded)]
     assert len(ends) == 1, events
     assert events[-1] is ends[0]
     return ends[0]
 
 
-def drained(machine: Connection) -> Connection:
+def drained(machine: Machine) -> Machine:
     """Forget what happened so far."""
     machine.events()
     machine.data_to_send(0.0)
     return machine
 
 
-def make(role: Role, limits: Limits | None = None) -> Connection:
+def make(role: Role, limits: Limits | None = None) -> Machine:
     """Make a machine with default settings."""
     if role is Role.CLIENT:
-        return Connection.client(now=0.0, limits=limits)
-    return Connection.server(now=0.0, limits=limits)
+        return Machine.client(now=0.0, limits=limits)
+    return Machine.server(now=0.0, limits=limits)
 
 
-def machine_in(role: Role, state: State, limits: Limits | None = None) -> Connection:
+def machine_in(role: Role, state: State, limits: Limits | None = None) -> Machine:
     """Make a machine and bring it into a state, with nothing left to be sent or told."""
     machine = make(role, limits)
     steps = _steps(machine)
@@ -137,7 +137,7 @@ def machine_in(role: Role, state: State, limits: Limits | None = None) -> Connec
     return drained(machine)
 
 
-def _steps(machine: Connection) -> list[Callable[[], None]]:
+def _steps(machine: Machine) -> list[Callable[[], None]]:
     def receive(data: bytes) -> Callable[[], None]:
         return lambda: machine.receive_data(data, 0.0)
 
@@ -153,12 +153,12 @@ def _steps(machine: Connection) -> list[Callable[[], None]]:
     ]
 
 
-def tune_ok(server: Connection) -> m.ConnectionTuneOk:
+def tune_ok(server: Machine) -> m.ConnectionTuneOk:
     """Accept just what a server proposes."""
     return m.ConnectionTuneOk(server.channel_max, server.frame_max, 0)
 
 
-def open_channel(machine: Connection, channel: int = 1) -> Connection:
+def open_channel(machine: Machine, channel: int = 1) -> Machine:
     """Open a channel of an open connection."""
     if machine.role is Role.CLIENT:
         machine.open_channel(channel)
@@ -168,7 +168,7 @@ def open_channel(machine: Connection, channel: int = 1) -> Connection:
     return drained(machine)
 
 
-def with_channel(role: Role, limits: Limits | None = None) -> Connection:
+def with_channel(role: Role, limits: Limits | None = None) -> Machine:
     """Make an open connection with channel 1 open."""
     return open_channel(machine_in(role, State.OPEN, limits))
 
@@ -185,12 +185,12 @@ class Heard(NamedTuple):
     state: State
 
 
-class Recorded(Connection):
+class Recorded(Machine):
     """A machine that remembers how it was used, so that its life can be repeated."""
 
     def __init__(self, role: Role, limits: Limits, now: float) -> None:
         super().__init__(role, limits, now)
-        self.again: Callable[[], Connection]
+        self.again: Callable[[], Machine]
         self._log: list[tuple[str, tuple[Any, ...]]] = []
         self._heard: list[Event] = []
         self._sent: list[bytes] = []
@@ -326,7 +326,7 @@ def recorded_client(**options: Any) -> Recorded:
     """Make a client that is recorded."""
     machine = Recorded.client(now=0.0, **options)
     assert isinstance(machine, Recorded)
-    machine.again = lambda: Connection.client(now=0.0, **options)
+    machine.again = lambda: Machine.client(now=0.0, **options)
     recordings.append(machine)
     return machine
 
@@ -335,7 +335,7 @@ def recorded_server(**options: Any) -> Recorded:
     """Make a server that is recorded."""
     machine = Recorded.server(now=0.0, **options)
     assert isinstance(machine, Recorded)
-    machine.again = lambda: Connection.server(now=0.0, **options)
+    machine.again = lambda: Machine.server(now=0.0, **options)
     recordings.append(machine)
     return machine
 

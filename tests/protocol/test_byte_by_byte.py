@@ -22,7 +22,7 @@ from tests.protocol.machines import (
     recorded_server,
 )
 
-from fedora_messaging.protocol.connection import Connection, Limits
+from fedora_messaging.protocol.connection import Limits, Machine
 from fedora_messaging.protocol.states import Role
 from fedora_messaging.wire import methods as m
 from fedora_messaging.wire.frames import HEARTBEAT_FRAME, PROTOCOL_HEADER
@@ -196,7 +196,7 @@ def test_a_long_conversation_in_pieces_of_any_size(role: Role) -> None:
         assert heard(size) == expected
 
 
-def talk_once(machine: Connection, step: bytes) -> list[str]:
+def talk_once(machine: Machine, step: bytes) -> list[str]:
     """Feed one piece; the owner's answers are the fuzzer's."""
     machine.receive_data(step, 0.0)
     happened = []

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from fedora_messaging.wire.methods import Method
 
 from fedora_messaging.exceptions import EncodingError
-from fedora_messaging.protocol.connection import Connection, Limits
+from fedora_messaging.protocol.connection import Limits, Machine
 from fedora_messaging.protocol.events import (
-    ChannelClosed,
+    ChannelEnded,
     ChannelOpened,
-    ConnectionClosed,
+    ConnectionEnded,
     ContentReceived,
     Event,
     MethodReceived,
@@ -44,7 +44,7 @@ def opened(channel: int) -> str:
 
 
 def closed(channel: int, code: int = 200, text: str = "", by_peer: bool = False) -> str:
-    return repr(ChannelClosed(channel, code, text, by_peer))
+    return repr(ChannelEnded(channel, code, text, by_peer))
 
 
 def shown(events: list[Event]) -> list[str]:
@@ -180,7 +180,7 @@ def test_what_still_comes_after_our_close_is_thrown_away(role: Role) -> None:
     assert (machine.events(), machine.data_to_send(0)) == ([], b"")
     machine.receive_data(frame(1, m.ChannelCloseOk()), 0)
     (event,) = machine.events()
-    assert isinstance(event, ChannelClosed)
+    assert isinstance(event, ChannelEnded)
 
 
 def test_closing_in_the_middle_of_a_content_forgets_it() -> None:
@@ -349,7 +349,7 @@ def test_a_long_explanation_of_a_close_is_cut(text: str) -> None:
     pair.server.close_channel(1, 406, f"PRECONDITION_FAILED - {text}")
     client, _ = pair.take()
     (event,) = client
-    assert isinstance(event, ChannelClosed)
+    assert isinstance(event, ChannelEnded)
     assert event.reply_text.startswith("PRECONDITION_FAILED - ")
     assert len(event.reply_text.encode()) <= 255
     pair.client.close(200, text)
@@ -360,7 +360,7 @@ def test_a_long_explanation_of_a_close_is_cut(text: str) -> None:
 # Mistakes that end the connection
 
 
-def ends(machine: Connection, data: bytes) -> tuple[ConnectionClosed, m.ConnectionClose]:
+def ends(machine: Machine, data: bytes) -> tuple[ConnectionEnded, m.ConnectionClose]:
     machine.receive_data(data, 0)
     end = closing(machine.events())
     ((channel, close),) = sent(machine)
@@ -432,16 +432,16 @@ def test_orderly_close() -> None:
     assert pair.client.state is State.CLOSING
     assert not pair.client.is_closed
     client, server = pair.take()
-    assert shown(client) == [repr(ConnectionClosed(200, "bye", False))]
-    assert shown(server) == [repr(ConnectionClosed(200, "bye", True))]
+    assert shown(client) == [repr(ConnectionEnded(200, "bye", False))]
+    assert shown(server) == [repr(ConnectionEnded(200, "bye", True))]
 
 
 def test_close_by_the_server_with_a_reason() -> None:
     pair = Pair().opened(1)
     pair.server.close(320, "shutdown")
     client, server = pair.take()
-    assert shown(client) == [repr(ConnectionClosed(320, "CONNECTION_FORCED - shutdown", True))]
-    assert shown(server) == [repr(ConnectionClosed(320, "CONNECTION_FORCED - shutdown", False))]
+    assert shown(client) == [repr(ConnectionEnded(320, "CONNECTION_FORCED - shutdown", True))]
+    assert shown(server) == [repr(ConnectionEnded(320, "CONNECTION_FORCED - shutdown", False))]
 
 
 def test_both_ends_close_the_connection_at_once() -> None:
@@ -453,8 +453,8 @@ def test_both_ends_close_the_connection_at_once() -> None:
     pair.server.receive_data(from_client, 0)
     assert pair.client.state is pair.server.state is State.CLOSING
     client, server = pair.take()
-    assert shown(client) == [repr(ConnectionClosed(200, "bye", False))]
-    assert shown(server) == [repr(ConnectionClosed(320, "CONNECTION_FORCED - shutdown", False))]
+    assert shown(client) == [repr(ConnectionEnded(200, "bye", False))]
+    assert shown(server) == [repr(ConnectionEnded(320, "CONNECTION_FORCED - shutdown", False))]
 
 
 def test_closing_twice_is_closing_once() -> None:
@@ -463,7 +463,7 @@ def test_closing_twice_is_closing_once() -> None:
     pair.client.close(320, "second")
     assert len(sent(pair.client)) == 1
     pair.client.peer_vanished("reset")
-    assert shown(pair.client.events()) == [repr(ConnectionClosed(200, "first", False))]
+    assert shown(pair.client.events()) == [repr(ConnectionEnded(200, "first", False))]
     pair.client.close()
     pair.client.peer_vanished("again")
     assert (pair.client.events(), pair.client.data_to_send(0)) == ([], b"")
@@ -472,13 +472,13 @@ def test_closing_twice_is_closing_once() -> None:
 def test_the_network_ends_before_close_ok() -> None:
     client = machine_in(Role.CLIENT, State.CLOSING)
     client.peer_vanished("reset")
-    assert shown(client.events()) == [repr(ConnectionClosed(200, "", False))]
+    assert shown(client.events()) == [repr(ConnectionEnded(200, "", False))]
 
 
 def test_the_network_ends() -> None:
     client = with_channel(Role.CLIENT)
     client.peer_vanished("reset")
-    assert shown(client.events()) == [repr(ConnectionClosed(0, "reset", False))]
+    assert shown(client.events()) == [repr(ConnectionEnded(0, "reset", False))]
     assert client.is_closed
 
 
@@ -488,7 +488,7 @@ def test_the_network_ends() -> None:
 def test_garbage_instead_of_close_ok_is_not_worth_a_complaint(garbage: bytes) -> None:
     client = machine_in(Role.CLIENT, State.CLOSING)
     client.receive_data(garbage, 0)
-    assert shown(client.events()) == [repr(ConnectionClosed(200, "", False))]
+    assert shown(client.events()) == [repr(ConnectionEnded(200, "", False))]
     assert client.data_to_send(0) == b""
 
 
@@ -511,4 +511,4 @@ def test_frames_while_closing_are_thrown_away() -> None:
     client.receive_data(b"".join(data) + HEARTBEAT_FRAME, 0)
     assert (client.events(), client.data_to_send(0)) == ([], b"")
     client.receive_data(frame(0, m.ConnectionCloseOk()), 0)
-    assert shown(client.events()) == [repr(ConnectionClosed(200, "", False))]
+    assert shown(client.events()) == [repr(ConnectionEnded(200, "", False))]

@@ -22,7 +22,7 @@ from tests.protocol.machines import (
 )
 
 from fedora_messaging.exceptions import EncodingError
-from fedora_messaging.protocol.connection import Connection, Limits
+from fedora_messaging.protocol.connection import Limits, Machine
 from fedora_messaging.protocol.events import ContentReceived, MethodReceived
 from fedora_messaging.protocol.states import Role, State
 from fedora_messaging.wire import methods as m
@@ -42,7 +42,7 @@ EACH_CARRIER = pytest.mark.parametrize(
 SMALL = Limits(max_body=10)
 
 
-def content(machine: Connection) -> ContentReceived:
+def content(machine: Machine) -> ContentReceived:
     (event,) = machine.events()
     assert isinstance(event, ContentReceived)
     return event
@@ -158,7 +158,7 @@ def test_a_body_above_the_limit_is_thrown_away(size: int, kept: bool) -> None:
 # Mistakes
 
 
-def ends(machine: Connection, data: bytes, code: int, offender: Method | None = PUBLISH) -> str:
+def ends(machine: Machine, data: bytes, code: int, offender: Method | None = PUBLISH) -> str:
     machine.receive_data(data, 0)
     end = closing(machine.events())
     assert end.reply_code == code

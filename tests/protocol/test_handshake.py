@@ -23,9 +23,9 @@ from tests.protocol.machines import (
 
 from fedora_messaging.exceptions import EncodingError
 from fedora_messaging.protocol import sasl
-from fedora_messaging.protocol.connection import CHANNEL_MAX, CLIENT_FRAME_MAX_FLOOR, Connection, Limits
+from fedora_messaging.protocol.connection import CHANNEL_MAX, CLIENT_FRAME_MAX_FLOOR, Limits, Machine
 from fedora_messaging.protocol.events import (
-    ConnectionClosed,
+    ConnectionEnded,
     ConnectionOpened,
     LoginRequested,
     MethodReceived,
@@ -290,7 +290,7 @@ def test_the_client_refuses_a_start_of_another_version(version: tuple[int, int])
 # Tuning
 
 
-def tuned(tune: m.ConnectionTune, limits: Limits | None = None) -> tuple[Connection, m.ConnectionTuneOk]:
+def tuned(tune: m.ConnectionTune, limits: Limits | None = None) -> tuple[Machine, m.ConnectionTuneOk]:
     client = machine_in(Role.CLIENT, State.EXPECT_TUNE, limits)
     client.receive_data(frame(0, tune), 0)
     (_, answer), (_, opening) = sent(client)
@@ -445,7 +445,7 @@ def test_closing_before_the_peer_has_spoken_needs_no_answer(role: Role, state: S
 def test_answers_to_a_login_do_nothing_when_the_client_broke_off_meanwhile(answer: str) -> None:
     server = machine_in(Role.SERVER, State.EXPECT_START_OK)
     server.receive_data(frame(0, START_OK) + frame(0, TUNE_OK), 0)
-    assert names(server.events()) == ["LoginRequested", "ConnectionClosed"]
+    assert names(server.events()) == ["LoginRequested", "ConnectionEnded"]
     server.data_to_send(0)
     arguments = ("PLAIN",) if answer == "refuse_login" else ()
     getattr(server, answer)(*arguments)
@@ -455,7 +455,7 @@ def test_answers_to_a_login_do_nothing_when_the_client_broke_off_meanwhile(answe
 def test_answers_to_an_open_do_nothing_when_the_client_broke_off_meanwhile() -> None:
     server = machine_in(Role.SERVER, State.EXPECT_OPEN)
     server.receive_data(frame(0, m.ConnectionOpen("/")) + frame(0, m.ConnectionOpen("/")), 0)
-    assert names(server.events()) == ["OpenRequested", "ConnectionClosed"]
+    assert names(server.events()) == ["OpenRequested", "ConnectionEnded"]
     server.data_to_send(0)
     server.accept_open()
     assert (server.events(), server.data_to_send(0)) == ([], b"")
@@ -466,7 +466,7 @@ def test_answers_to_a_new_secret_do_nothing_when_the_client_broke_off_meanwhile(
     server.receive_data(
         frame(0, m.ConnectionUpdateSecret(b"s")) + frame(0, m.ConnectionClose(200, "", 0, 0)), 0
     )
-    assert names(server.events()) == ["MethodReceived", "ConnectionClosed"]
+    assert names(server.events()) == ["MethodReceived", "ConnectionEnded"]
     server.data_to_send(0)
     server.accept_secret()
     assert (server.events(), server.data_to_send(0)) == ([], b"")
@@ -497,7 +497,7 @@ def test_answers_that_nobody_asked_for(call: str) -> None:
 )
 def test_a_clients_settings_that_cannot_be_sent_are_refused_at_once(options: dict[str, Any]) -> None:
     with pytest.raises(EncodingError):
-        Connection.client(now=0, **options)
+        Machine.client(now=0, **options)
 
 
 @pytest.mark.parametrize(
@@ -509,7 +509,7 @@ def test_a_clients_settings_that_cannot_be_sent_are_refused_at_once(options: dic
 )
 def test_a_servers_settings_that_cannot_be_sent_are_refused_at_once(options: dict[str, Any]) -> None:
     with pytest.raises(EncodingError):
-        Connection.server(now=0, **options)
+        Machine.server(now=0, **options)
 
 
 def test_a_user_name_from_the_environment_that_is_not_utf_8_is_sent_as_it_is() -> None:
@@ -531,6 +531,6 @@ def test_start_ok_is_not_written_twice() -> None:
 
 def test_events_say_what_they_are() -> None:
     assert repr(ConnectionOpened()) == "ConnectionOpened()"
-    assert repr(ConnectionClosed(200, "bye", True)) == (
-        "ConnectionClosed(by_peer=True, reply_code=200, reply_text='bye')"
+    assert repr(ConnectionEnded(200, "bye", True)) == (
+        "ConnectionEnded(by_peer=True, reply_code=200, reply_text='bye')"
     )

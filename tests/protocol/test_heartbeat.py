@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from tests.protocol.machines import Pair, closing, frame, machine_in, tune_ok
 
-from fedora_messaging.protocol.connection import Connection, Limits
+from fedora_messaging.protocol.connection import Limits, Machine
 from fedora_messaging.protocol.heartbeat import Beat, Heartbeat
 from fedora_messaging.protocol.states import Role, State
 from fedora_messaging.wire import methods as m
 from fedora_messaging.wire.frames import HEARTBEAT_FRAME
 
 
-def beating(role: Role, interval: int, now: float = 100.0) -> Connection:
+def beating(role: Role, interval: int, now: float = 100.0) -> Machine:
     """An open machine that has agreed on an interval at ``now``."""
     if role is Role.CLIENT:
         machine = machine_in(role, State.EXPECT_TUNE)
@@ -28,7 +28,7 @@ def beating(role: Role, interval: int, now: float = 100.0) -> Connection:
     return drained_at(machine, now)
 
 
-def drained_at(machine: Connection, now: float) -> Connection:
+def drained_at(machine: Machine, now: float) -> Machine:
     machine.events()
     machine.data_to_send(now)
     return machine

@@ -32,8 +32,8 @@ from tests.protocol.machines import (
 )
 
 from fedora_messaging.protocol import sasl
-from fedora_messaging.protocol.connection import Connection, Limits
-from fedora_messaging.protocol.events import ConnectionClosed, ContentReceived, Event
+from fedora_messaging.protocol.connection import Limits, Machine
+from fedora_messaging.protocol.events import ConnectionEnded, ContentReceived, Event
 from fedora_messaging.protocol.states import Role, State
 from fedora_messaging.wire import frames as f
 from fedora_messaging.wire import methods as m
@@ -83,12 +83,12 @@ def frame_max_in(role: Role, state: State) -> int:
     return 4096 if role is Role.SERVER and state in BEFORE_TUNE else 131072
 
 
-def ended(machine: Connection, *codes: int) -> ConnectionClosed:
+def ended(machine: Machine, *codes: int) -> ConnectionEnded:
     """The connection is over, with one of the codes unless we were closing already, and stays silent."""
     events = machine.events()
-    assert [type(event) for event in events] == [ConnectionClosed]
+    assert [type(event) for event in events] == [ConnectionEnded]
     (end,) = events
-    assert isinstance(end, ConnectionClosed)
+    assert isinstance(end, ConnectionEnded)
     assert machine.is_closed
     data = machine.data_to_send(0)
     for seen in cut(data):
@@ -190,7 +190,7 @@ def test_p18_a_lower_frame_max_holds_at_once() -> None:
     data = frame(0, m.ConnectionTuneOk(10, 4096, 0)) + frame(0, m.ConnectionOpen("/"))
     server.receive_data(data + struct.pack(">BHI", f.BODY, 1, 4089), 0)
     end = server.events()[-1]
-    assert isinstance(end, ConnectionClosed)
+    assert isinstance(end, ConnectionEnded)
     assert end.reply_code == 501
 
 
@@ -375,7 +375,7 @@ CARRYING = pytest.mark.parametrize(
 )
 
 
-def reading(role: Role, state: State) -> Connection:
+def reading(role: Role, state: State) -> Machine:
     return with_channel(role) if state is State.OPEN else machine_in(role, state)
 
 
@@ -400,7 +400,7 @@ def test_p19_cve_2026_69220_tables_nested_as_deep_as_a_frame_allows(
 def test_p19_tables_nested_sensibly_are_read(role: Role, state: State, kind: bytes) -> None:
     machine = reading(role, state)
     machine.receive_data(carrying(role, state, nested(kind, 50)), 0)
-    ends = [event for event in machine.events() if isinstance(event, ConnectionClosed)]
+    ends = [event for event in machine.events() if isinstance(event, ConnectionEnded)]
     # Nobody finds a mechanism in those handshakes, but the table is not what ends them.
     expected = [] if state is State.OPEN else [530 if role is Role.CLIENT else 0]
     assert [end.reply_code for end in ends] == expected

@@ -31,9 +31,9 @@ from tests.protocol.machines import (
 from tests.support.servers import require
 
 from fedora_messaging.protocol.events import (
-    ChannelClosed,
+    ChannelEnded,
     ChannelOpened,
-    ConnectionClosed,
+    ConnectionEnded,
     ConnectionOpened,
     LoginRequested,
     MethodReceived,
@@ -45,7 +45,7 @@ from fedora_messaging.wire import methods as m
 from fedora_messaging.wire.methods import BY_KEY, Method
 
 if TYPE_CHECKING:
-    from fedora_messaging.protocol.connection import Connection
+    from fedora_messaging.protocol.connection import Machine
 
 SPECIFICATION = Path("/usr/share/amqp/specs/0-9-1-rabbit/amqp0-9-1.stripped.extended.xml")
 
@@ -104,7 +104,7 @@ def example(kind: type[Method]) -> Method:
     return SENSIBLE.get(kind) or kind()
 
 
-def refused(machine: Connection, codes: set[int], offender: type[Method] | None) -> None:
+def refused(machine: Machine, codes: set[int], offender: type[Method] | None) -> None:
     """The machine has closed the connection with one of the codes, and says so on both sides."""
     end = closing(machine.events())
     assert end.reply_code in codes
@@ -155,7 +155,7 @@ def test_channel_0(role: Role, state: State, kind: type[Method]) -> None:
         refused(machine, {504} if state is State.OPEN else {503, 502}, kind)
 
 
-def while_closing(machine: Connection, kind: type[Method]) -> None:
+def while_closing(machine: Machine, kind: type[Method]) -> None:
     events = machine.events()
     answers = [seen.method for seen in cut(machine.data_to_send(0))]
     assert answers == ([m.ConnectionCloseOk()] if kind is m.ConnectionClose else [])
@@ -168,7 +168,7 @@ def while_closing(machine: Connection, kind: type[Method]) -> None:
         assert machine.state is State.CLOSING
 
 
-def goes_on(machine: Connection, state: State | None, kind: type[Method]) -> None:
+def goes_on(machine: Machine, state: State | None, kind: type[Method]) -> None:
     event = next(iter(machine.events()), None)
     assert machine.state is (state or State.OPEN)
     if state is None:
@@ -223,7 +223,7 @@ def test_other_frames_than_methods(role: Role, state: State, what: str) -> None:
         assert (machine.events(), machine.data_to_send(0)) == ([], b"")
         assert machine.state is state
     elif state is State.CLOSING:
-        assert len([e for e in machine.events() if isinstance(e, ConnectionClosed)]) <= 1
+        assert len([e for e in machine.events() if isinstance(e, ConnectionEnded)]) <= 1
     elif state is State.OPEN and what in ("header", "body"):
         refused(machine, {504}, None)
     else:
@@ -262,13 +262,13 @@ CLIENT_CHANNEL = {
 }
 
 
-def accepted(machine: Connection, kind: type[Method]) -> None:
+def accepted(machine: Machine, kind: type[Method]) -> None:
     """The method was taken on channel 1 of a machine that had it open."""
     events = machine.events()
     answers = [seen[1:3] for seen in cut(machine.data_to_send(0))]
     if kind is m.ChannelClose:
         (closed,) = events
-        assert isinstance(closed, ChannelClosed)
+        assert isinstance(closed, ChannelEnded)
         assert (closed.channel, closed.reply_code, closed.reply_text, closed.by_peer) == (
             1,
             404,
@@ -329,7 +329,7 @@ def test_channel_that_is_closing(role: Role, kind: type[Method]) -> None:
     answers = [seen[1:3] for seen in cut(machine.data_to_send(0))]
     if kind is m.ChannelCloseOk:
         (event,) = events
-        assert isinstance(event, ChannelClosed)
+        assert isinstance(event, ChannelEnded)
         assert not event.by_peer
     else:
         assert events == []

@@ -23,8 +23,8 @@ from ..wire.frames import room_for_properties
 from ..wire.methods import Method
 from ..wire.properties import PERSISTENT, TRANSIENT
 from .accounts import READ, WRITE
-from .core.consumer import Consumer
-from .core.message import Entry, Message
+from .core.consumer import BrokerConsumer
+from .core.message import BrokerMessage, Entry
 from .core.queue import Queue
 from .core.queue_arguments import check_time
 from .core.vhost import generated_name
@@ -44,15 +44,15 @@ class Unacked(NamedTuple):
 
     entry: Entry
     queue: Queue
-    consumer: Consumer | None
+    consumer: BrokerConsumer | None
 
 
-class Channel:
+class BrokerChannel:
     """One channel of one session; also the outlet of its consumers.
 
     Attributes:
         session: The connection.
-        number: Channel number.
+        number: BrokerChannel number.
         last_queue: Name of the queue declared last, which an empty name stands for.
         consumers: By tag.
         room: Most bytes of properties that fit into a frame of the connection.
@@ -64,7 +64,7 @@ class Channel:
         self.vhost = session.vhost
         self.room = room_for_properties(session.machine.frame_max)
         self.last_queue: str | None = None
-        self.consumers: dict[str, Consumer] = {}
+        self.consumers: dict[str, BrokerConsumer] = {}
         self.reply_consumer: ReplyConsumer | None = None
         self._encoded_tags: dict[str, bytes] = {}
         self._prefetch = 0
@@ -141,7 +141,7 @@ class Channel:
                 f"cannot publish to internal exchange '{exchange.name}' in vhost '{self.vhost.name}'",
                 m.BasicPublish,
             )
-        message = Message(method.exchange, method.routing_key, content.properties, content.body)
+        message = BrokerMessage(method.exchange, method.routing_key, content.properties, content.body)
         self._check_properties(message)
         message = self.session.replies.rewrite(self, message)
         if self._transaction is not None:
@@ -150,7 +150,7 @@ class Channel:
         tag = self._unconfirmed.received() if self._unconfirmed is not None else 0
         self._route(exchange, message, method.mandatory, tag)
 
-    def _check_properties(self, message: Message) -> None:
+    def _check_properties(self, message: BrokerMessage) -> None:
         scan = message.scan
         if scan.expiration is not None:
             _check_expiration(scan.expiration)
@@ -168,7 +168,7 @@ class Channel:
                 m.BasicPublish,
             )
 
-    def _route(self, exchange: Any, message: Message, mandatory: bool, tag: int) -> None:
+    def _route(self, exchange: Any, message: BrokerMessage, mandatory: bool, tag: int) -> None:
         if exchange.name == "" and self.session.replies.deliver(message):
             # As with RabbitMQ, a reply counts as not routed: no queue took it.
             routed, refused = False, False
@@ -187,7 +187,7 @@ class Channel:
             self._unconfirmed.confirm(tag)
         self.session.needs_flush(self)
 
-    def _return(self, message: Message) -> None:
+    def _return(self, message: BrokerMessage) -> None:
         method = m.BasicReturn(NO_ROUTE, "NO_ROUTE", message.exchange, message.routing_key)
         self.session.machine.send_content(self.number, method.encode(), message.properties, message.body)
         self.session.flush_soon()
@@ -311,7 +311,7 @@ class Channel:
             raise ChannelError(
                 PRECONDITION_FAILED, f"invalid arg 'x-priority' for consumer '{tag}'", m.BasicConsume
             )
-        consumer = Consumer(
+        consumer = BrokerConsumer(
             tag,
             queue,
             self,
@@ -394,7 +394,7 @@ class Channel:
         self._refused = True
         self.session.fail_soon(self, self._too_large(_first_of(name), size, m.BasicDeliver))
 
-    def deliver(self, consumer: Consumer, entry: Entry, properties: bytes) -> None:
+    def deliver(self, consumer: BrokerConsumer, entry: Entry, properties: bytes) -> None:
         """Send ``basic.deliver``."""
         self._delivery_tag += 1
         tag = self._delivery_tag
@@ -410,7 +410,7 @@ class Channel:
         )
         self.session.flush_soon()
 
-    def deliver_reply(self, tag: str, message: Message) -> None:
+    def deliver_reply(self, tag: str, message: BrokerMessage) -> None:
         """Send a direct reply, which is never acknowledged."""
         if len(message.properties) > self.room:
             self.refuse(REPLY_TO, len(message.properties))
@@ -420,7 +420,7 @@ class Channel:
         self.session.machine.send_content(self.number, method.encode(), message.properties, message.body)
         self.session.flush_soon()
 
-    def consumer_cancelled(self, consumer: Consumer) -> None:
+    def consumer_cancelled(self, consumer: BrokerConsumer) -> None:
         """Tell the client that a queue is gone."""
         self.consumers.pop(consumer.tag, None)
         self._encoded_tags.pop(consumer.tag, None)
@@ -456,7 +456,7 @@ class Channel:
         self,
         tag: int,
         multiple: bool,
-        outcome: Callable[[Queue, Entry, Consumer | None], None],
+        outcome: Callable[[Queue, Entry, BrokerConsumer | None], None],
         method: type[Method],
     ) -> None:
         taken = self._take(tag, multiple, method)
@@ -480,7 +480,7 @@ class Channel:
         return taken
 
     def _finish(
-        self, taken: dict[int, Unacked], outcome: Callable[[Queue, Entry, Consumer | None], None]
+        self, taken: dict[int, Unacked], outcome: Callable[[Queue, Entry, BrokerConsumer | None], None]
     ) -> None:
         queues: dict[Queue, None] = {}
         for entry, queue, consumer in taken.values():

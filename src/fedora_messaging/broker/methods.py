@@ -7,21 +7,21 @@ from ..protocol.errors import NOT_FOUND, NOT_IMPLEMENTED, ChannelError, Connecti
 from ..wire import methods as m
 from ..wire.methods import Method
 from .accounts import CONFIGURE, READ, WRITE
-from .channel import Channel
+from .channel import BrokerChannel
 from .core.queue import Queue
 from .core.vhost import generated_name
 from .reply_to import REPLY_TO
 from .strict import check_declaration
 
 
-def _answer(channel: Channel, method: Any, answer: Method, durable: bool) -> None:
+def _answer(channel: BrokerChannel, method: Any, answer: Method, durable: bool) -> None:
     if durable:
         channel.reply_when_durable(None if method.no_wait else answer)
     elif not method.no_wait:
         channel.reply(answer)
 
 
-def exchange_declare(channel: Channel, method: m.ExchangeDeclare) -> None:
+def exchange_declare(channel: BrokerChannel, method: m.ExchangeDeclare) -> None:
     """Carry out ``exchange.declare``."""
     if not method.passive:
         channel.session.require(CONFIGURE, "exchange", method.exchange, m.ExchangeDeclare)
@@ -33,14 +33,14 @@ def exchange_declare(channel: Channel, method: m.ExchangeDeclare) -> None:
     _answer(channel, method, m.ExchangeDeclareOk(), method.durable and not method.passive)
 
 
-def exchange_delete(channel: Channel, method: m.ExchangeDelete) -> None:
+def exchange_delete(channel: BrokerChannel, method: m.ExchangeDelete) -> None:
     """Carry out ``exchange.delete``."""
     channel.session.require(CONFIGURE, "exchange", method.exchange, m.ExchangeDelete)
     channel.vhost.delete_exchange(method)
     _answer(channel, method, m.ExchangeDeleteOk(), True)
 
 
-def exchange_bind(channel: Channel, method: m.ExchangeBind) -> None:
+def exchange_bind(channel: BrokerChannel, method: m.ExchangeBind) -> None:
     """Carry out ``exchange.bind``."""
     vhost = channel.vhost
     vhost.refuse_default(method.destination, m.ExchangeBind)
@@ -51,7 +51,7 @@ def exchange_bind(channel: Channel, method: m.ExchangeBind) -> None:
     _answer(channel, method, m.ExchangeBindOk(), destination.durable)
 
 
-def exchange_unbind(channel: Channel, method: m.ExchangeUnbind) -> None:
+def exchange_unbind(channel: BrokerChannel, method: m.ExchangeUnbind) -> None:
     """Carry out ``exchange.unbind``."""
     vhost = channel.vhost
     vhost.refuse_default(method.destination, m.ExchangeUnbind)
@@ -63,7 +63,7 @@ def exchange_unbind(channel: Channel, method: m.ExchangeUnbind) -> None:
     _answer(channel, method, m.ExchangeUnbindOk(), True)
 
 
-def queue_declare(channel: Channel, method: m.QueueDeclare) -> None:
+def queue_declare(channel: BrokerChannel, method: m.QueueDeclare) -> None:
     """Carry out ``queue.declare``."""
     if method.passive:
         _declare_passively(channel, method)
@@ -82,7 +82,7 @@ def queue_declare(channel: Channel, method: m.QueueDeclare) -> None:
     _answer(channel, method, _declare_ok(queue), queue.keeps)
 
 
-def _declare_passively(channel: Channel, method: m.QueueDeclare) -> None:
+def _declare_passively(channel: BrokerChannel, method: m.QueueDeclare) -> None:
     if method.queue == REPLY_TO:
         _answer(channel, method, m.QueueDeclareOk(REPLY_TO, 0, 1), False)
         return
@@ -100,7 +100,7 @@ def _declare_ok(queue: Queue) -> m.QueueDeclareOk:
     return m.QueueDeclareOk(queue.name, len(queue), len(queue.consumers))
 
 
-def queue_bind(channel: Channel, method: m.QueueBind) -> None:
+def queue_bind(channel: BrokerChannel, method: m.QueueBind) -> None:
     """Carry out ``queue.bind``."""
     name = channel.resolve(method.queue, m.QueueBind)
     # The empty names together mean: the last queue, under its own name.
@@ -113,7 +113,7 @@ def queue_bind(channel: Channel, method: m.QueueBind) -> None:
     _answer(channel, method, m.QueueBindOk(), queue.keeps)
 
 
-def queue_unbind(channel: Channel, method: m.QueueUnbind) -> None:
+def queue_unbind(channel: BrokerChannel, method: m.QueueUnbind) -> None:
     """Carry out ``queue.unbind``."""
     name = channel.resolve(method.queue, m.QueueUnbind)
     channel.session.require(WRITE, "queue", name, m.QueueUnbind)
@@ -126,14 +126,14 @@ def queue_unbind(channel: Channel, method: m.QueueUnbind) -> None:
     channel.reply_when_durable(m.QueueUnbindOk())
 
 
-def queue_purge(channel: Channel, method: m.QueuePurge) -> None:
+def queue_purge(channel: BrokerChannel, method: m.QueuePurge) -> None:
     """Carry out ``queue.purge``."""
     queue = channel.usable_queue(method.queue, m.QueuePurge)
     count = queue.purge()
     _answer(channel, method, m.QueuePurgeOk(count), queue.keeps)
 
 
-def queue_delete(channel: Channel, method: m.QueueDelete) -> None:
+def queue_delete(channel: BrokerChannel, method: m.QueueDelete) -> None:
     """Carry out ``queue.delete``."""
     method.queue = channel.resolve(method.queue, m.QueueDelete)
     channel.session.require(CONFIGURE, "queue", method.queue, m.QueueDelete)
@@ -141,32 +141,32 @@ def queue_delete(channel: Channel, method: m.QueueDelete) -> None:
     _answer(channel, method, m.QueueDeleteOk(count), True)
 
 
-def channel_flow(channel: Channel, method: m.ChannelFlow) -> None:
+def channel_flow(channel: BrokerChannel, method: m.ChannelFlow) -> None:
     """Carry out ``channel.flow``, which RabbitMQ only supports for switching on."""
     if not method.active:
         raise ConnectionError(NOT_IMPLEMENTED, "active=false", m.ChannelFlow)
     channel.reply(m.ChannelFlowOk(True))
 
 
-def ignore(_channel: Channel, _method: Method) -> None:
+def ignore(_channel: BrokerChannel, _method: Method) -> None:
     """A notice that needs no answer."""
 
 
 #: What a session does with a method on a channel; publishing, the hot path, has its own way.
-HANDLERS: Final[dict[type[Method], Callable[[Channel, Any], None]]] = {
-    m.BasicAck: Channel.ack,
-    m.BasicNack: Channel.nack,
-    m.BasicReject: Channel.reject,
-    m.BasicConsume: Channel.consume,
-    m.BasicCancel: Channel.cancel,
+HANDLERS: Final[dict[type[Method], Callable[[BrokerChannel, Any], None]]] = {
+    m.BasicAck: BrokerChannel.ack,
+    m.BasicNack: BrokerChannel.nack,
+    m.BasicReject: BrokerChannel.reject,
+    m.BasicConsume: BrokerChannel.consume,
+    m.BasicCancel: BrokerChannel.cancel,
     m.BasicCancelOk: ignore,
-    m.BasicGet: Channel.get,
-    m.BasicQos: Channel.set_prefetch,
-    m.BasicRecover: Channel.recover,
-    m.BasicRecoverAsync: Channel.recover,
+    m.BasicGet: BrokerChannel.get,
+    m.BasicQos: BrokerChannel.set_prefetch,
+    m.BasicRecover: BrokerChannel.recover,
+    m.BasicRecoverAsync: BrokerChannel.recover,
     m.ChannelFlow: channel_flow,
     m.ChannelFlowOk: ignore,
-    m.ConfirmSelect: Channel.select_confirms,
+    m.ConfirmSelect: BrokerChannel.select_confirms,
     m.ExchangeBind: exchange_bind,
     m.ExchangeDeclare: exchange_declare,
     m.ExchangeDelete: exchange_delete,
@@ -176,7 +176,7 @@ HANDLERS: Final[dict[type[Method], Callable[[Channel, Any], None]]] = {
     m.QueueDelete: queue_delete,
     m.QueuePurge: queue_purge,
     m.QueueUnbind: queue_unbind,
-    m.TxCommit: Channel.commit,
-    m.TxRollback: Channel.rollback,
-    m.TxSelect: Channel.select_transaction,
+    m.TxCommit: BrokerChannel.commit,
+    m.TxRollback: BrokerChannel.rollback,
+    m.TxSelect: BrokerChannel.select_transaction,
 }

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 from ..protocol.errors import PRECONDITION_FAILED, ChannelError
 from ..wire import methods as m
 from ..wire.properties import with_text_property
-from .core.message import Message
+from .core.message import BrokerMessage
 
 if TYPE_CHECKING:
-    from .channel import Channel
+    from .channel import BrokerChannel
 
 REPLY_TO: Final = "amq.rabbitmq.reply-to"
 
@@ -21,7 +21,7 @@ class ReplyConsumer:
 
     tag: str
     address: str
-    channel: "Channel"
+    channel: "BrokerChannel"
 
 
 class Replies:
@@ -30,7 +30,7 @@ class Replies:
     def __init__(self) -> None:
         self._consumers: dict[str, ReplyConsumer] = {}
 
-    def subscribe(self, channel: "Channel", tag: str, method: m.BasicConsume) -> ReplyConsumer:
+    def subscribe(self, channel: "BrokerChannel", tag: str, method: m.BasicConsume) -> ReplyConsumer:
         """Make a channel's reply consumer.
 
         Raises:
@@ -44,7 +44,7 @@ class Replies:
         self._consumers[consumer.address] = consumer
         return consumer
 
-    def unsubscribe(self, channel: "Channel") -> None:
+    def unsubscribe(self, channel: "BrokerChannel") -> None:
         """Forget a channel's reply consumer."""
         if channel.reply_consumer is not None:
             del self._consumers[channel.reply_consumer.address]
@@ -54,7 +54,7 @@ class Replies:
         """Whether replies to an address reach anybody."""
         return address in self._consumers
 
-    def rewrite(self, channel: "Channel", message: Message) -> Message:
+    def rewrite(self, channel: "BrokerChannel", message: BrokerMessage) -> BrokerMessage:
         """Put the channel's real address into a request.
 
         Raises:
@@ -66,9 +66,9 @@ class Replies:
             raise ChannelError(PRECONDITION_FAILED, "fast reply consumer does not exist", m.BasicPublish)
         properties = with_text_property(message.properties, "reply_to", channel.reply_consumer.address)
         channel.check_room("the request", properties, m.BasicPublish)
-        return Message(message.exchange, message.routing_key, properties, message.body)
+        return BrokerMessage(message.exchange, message.routing_key, properties, message.body)
 
-    def deliver(self, message: Message) -> bool:
+    def deliver(self, message: BrokerMessage) -> bool:
         """Deliver a message if its routing key is the address of a reply consumer."""
         consumer = self._consumers.get(message.routing_key)
         if consumer is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 from ..logs import REPEATABLE, logger
 from ..printable import printable
 from ..protocol import sasl
-from ..protocol.connection import Connection
+from ..protocol.connection import Machine
 from ..protocol.errors import (
     ACCESS_REFUSED,
     CONNECTION_FORCED,
@@ -17,9 +17,9 @@ from ..protocol.errors import (
     ConnectionError,
 )
 from ..protocol.events import (
-    ChannelClosed,
+    ChannelEnded,
     ChannelOpened,
-    ConnectionClosed,
+    ConnectionEnded,
     ContentReceived,
     Event,
     LoginRequested,
@@ -32,7 +32,7 @@ from ..wire import methods as m
 from ..wire.errors import WireError
 from ..wire.methods import Method
 from .accounts import DEFAULT_RESOURCE, LoginRefused, User
-from .channel import Channel
+from .channel import BrokerChannel
 from .core.vhost import VirtualHost
 from .methods import HANDLERS
 
@@ -71,7 +71,7 @@ class Session:
     user: User
     vhost: VirtualHost
 
-    def __init__(self, server: "Server", machine: Connection) -> None:
+    def __init__(self, server: "Server", machine: Machine) -> None:
         self.machine = machine
         self.client_wants_cancel = False
         self.blocked: str | None = None
@@ -84,10 +84,10 @@ class Session:
         self._server = server
         self._link: Link | None = None
         self._peer_host: str | None = None
-        self._channels: dict[int, Channel] = {}
+        self._channels: dict[int, BrokerChannel] = {}
         # What the client has sent, and was not acted on yet.
         self._events: deque[Event] = deque()
-        self._to_flush: dict[Channel, None] = {}
+        self._to_flush: dict[BrokerChannel, None] = {}
         self._resume_due = False
         #: Done when the socket is gone.
         self.ended: asyncio.Future[None] = server.loop.create_future()
@@ -177,14 +177,14 @@ class Session:
             if channel is not None:
                 HANDLERS[type(event.method)](channel, event.method)
         elif isinstance(event, ChannelOpened):
-            self._channels[event.channel] = Channel(self, event.channel)
-        elif isinstance(event, ChannelClosed):
+            self._channels[event.channel] = BrokerChannel(self, event.channel)
+        elif isinstance(event, ChannelEnded):
             self._drop_channel(event.channel)
         elif isinstance(event, LoginRequested):
             self._login(event)
         elif isinstance(event, OpenRequested):
             self._open(event)
-        elif isinstance(event, ConnectionClosed):
+        elif isinstance(event, ConnectionEnded):
             self._closed(event)
 
     # Beginning
@@ -273,7 +273,7 @@ class Session:
 
     def _handshake_timed_out(self) -> None:
         _log.warning(
-            "Connection from %s did not log in within %g s", self.peer, HANDSHAKE_TIMEOUT, extra=REPEATABLE
+            "Machine from %s did not log in within %g s", self.peer, HANDSHAKE_TIMEOUT, extra=REPEATABLE
         )
         self.abort()
 
@@ -289,7 +289,7 @@ class Session:
         self._drop_channel(number)
         self.machine.close_channel(number, error.reply_code, error.reply_text, error.method)
 
-    def fail_soon(self, channel: Channel, error: ChannelError) -> None:
+    def fail_soon(self, channel: BrokerChannel, error: ChannelError) -> None:
         """Close a channel with an error once what is being acted on is done."""
 
         def fail() -> None:
@@ -319,7 +319,7 @@ class Session:
                 method,
             )
 
-    def needs_flush(self, channel: Channel) -> None:
+    def needs_flush(self, channel: BrokerChannel) -> None:
         """Send the channel's confirms when all that was received has been acted on."""
         self._to_flush[channel] = None
 
@@ -418,10 +418,10 @@ class Session:
         if self._link is not None:
             self._link.abort()
 
-    def _closed(self, event: ConnectionClosed) -> None:
+    def _closed(self, event: ConnectionEnded) -> None:
         if not event.by_peer and event.reply_code:
             _log.warning(
-                "Connection from %s closed: %s", self.peer, printable(event.reply_text), extra=REPEATABLE
+                "Machine from %s closed: %s", self.peer, printable(event.reply_text), extra=REPEATABLE
             )
         self._end()
 

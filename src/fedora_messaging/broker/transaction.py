@@ -3,25 +3,25 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .core.consumer import Consumer
+from .core.consumer import BrokerConsumer
 from .core.exchanges import Exchange
-from .core.message import Entry, Message
+from .core.message import BrokerMessage, Entry
 from .core.queue import Queue
 
 if TYPE_CHECKING:
     from .channel import Unacked
 
-Outcome = Callable[[Queue, Entry, Consumer | None], None]
+Outcome = Callable[[Queue, Entry, BrokerConsumer | None], None]
 
 
 class Transaction:
     """Publishes and acknowledgements in order of arrival."""
 
     def __init__(self) -> None:
-        self._publishes: list[tuple[Exchange, Message, bool]] = []
+        self._publishes: list[tuple[Exchange, BrokerMessage, bool]] = []
         self._acks: list[tuple[dict[int, Unacked], Outcome]] = []
 
-    def publish(self, exchange: Exchange, message: Message, mandatory: bool) -> None:
+    def publish(self, exchange: Exchange, message: BrokerMessage, mandatory: bool) -> None:
         """Hold back a publish."""
         self._publishes.append((exchange, message, mandatory))
 
@@ -29,7 +29,7 @@ class Transaction:
         """Hold back an acknowledgement."""
         self._acks.append((taken, outcome))
 
-    def take_publishes(self) -> list[tuple[Exchange, Message, bool]]:
+    def take_publishes(self) -> list[tuple[Exchange, BrokerMessage, bool]]:
         """Return, and forget, the publishes."""
         taken, self._publishes = self._publishes, []
         return taken

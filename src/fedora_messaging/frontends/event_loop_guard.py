@@ -27,10 +27,10 @@ def guard_event_loop(what: str, instead: str) -> None:
     asyncio = sys.modules.get("asyncio")
     reactor = sys.modules.get("twisted.internet.reactor")
     threads = sys.modules.get("twisted.python.threadable")
-    portal = sys.modules.get("fedora_messaging.sync.loop_thread")
+    loop_thread = sys.modules.get("fedora_messaging.sync.loop_thread")
     # Another thread may be importing them at this moment.
     get_loop = getattr(asyncio, "_get_running_loop", None)
-    in_own_thread = getattr(portal, "in_own_thread", None)
+    in_own_thread = getattr(loop_thread, "in_own_thread", None)
     in_loop = get_loop is not None and get_loop() is not None
     in_reactor = getattr(reactor, "running", False) and threads is not None and threads.isInIOThread()
     advice = (

@@ -1,10 +1,10 @@
 """One AMQP 0-9-1 connection without I/O, for either end.
 
-The owner passes received bytes to :meth:`Connection.receive_data`, acts on :meth:`Connection.events`,
-writes :meth:`Connection.data_to_send` to the network and calls :meth:`Connection.handle_timeout` at
-:meth:`Connection.next_deadline`. Times are seconds on any one monotonic clock.
+The owner passes received bytes to :meth:`Machine.receive_data`, acts on :meth:`Machine.events`,
+writes :meth:`Machine.data_to_send` to the network and calls :meth:`Machine.handle_timeout` at
+:meth:`Machine.next_deadline`. Times are seconds on any one monotonic clock.
 
-A peer's mistakes never raise: they become a ``connection.close`` to it and a ``ConnectionClosed`` event.
+A peer's mistakes never raise: they become a ``connection.close`` to it and a ``ConnectionEnded`` event.
 The owner's own mistakes raise ``RuntimeError`` (or ``EncodingError`` for values that AMQP cannot carry).
 """
 
@@ -48,9 +48,9 @@ from .errors import (
     short_text,
 )
 from .events import (
-    ChannelClosed,
+    ChannelEnded,
     ChannelOpened,
-    ConnectionClosed,
+    ConnectionEnded,
     ConnectionOpened,
     Event,
     LoginRequested,
@@ -101,7 +101,7 @@ class _Channel:
         self.close_reason = (REPLY_SUCCESS, "")
 
 
-class Connection:
+class Machine:
     """Either end of a connection; make one with :meth:`client` or :meth:`server`.
 
     Attributes:
@@ -151,7 +151,7 @@ class Connection:
         mechanism: str = sasl.PLAIN,
         locale: str = "en_US",
         client_properties: Mapping[str, Any] | None = None,
-    ) -> "Connection":
+    ) -> "Machine":
         """Make the client's end; the protocol header is ready to be sent.
 
         Raises:
@@ -177,7 +177,7 @@ class Connection:
         limits: Limits | None = None,
         mechanisms: tuple[str, ...] = (sasl.PLAIN, sasl.AMQPLAIN),
         server_properties: Mapping[str, Any] | None = None,
-    ) -> "Connection":
+    ) -> "Machine":
         """Make the server's end.
 
         Raises:
@@ -303,7 +303,7 @@ class Connection:
     def close(
         self, reply_code: int = REPLY_SUCCESS, explanation: str = "", method: type[Method] | None = None
     ) -> None:
-        """Begin an orderly end; ``ConnectionClosed`` comes with the peer's answer.
+        """Begin an orderly end; ``ConnectionEnded`` comes with the peer's answer.
 
         Does nothing when the connection is closing or closed already.
         """
@@ -392,7 +392,7 @@ class Connection:
         text: str = "",
         method: type[Method] | None = None,
     ) -> None:
-        """Close a channel; what still comes on it is thrown away, then ``ChannelClosed`` follows."""
+        """Close a channel; what still comes on it is thrown away, then ``ChannelEnded`` follows."""
         state = self._open_channel(channel)
         if state is None:
             return
@@ -431,7 +431,7 @@ class Connection:
     def _over(self, code: int, text: str, by_peer: bool) -> None:
         self.state = State.CLOSED
         self._channels.clear()
-        self._events.append(ConnectionClosed(code, text, by_peer))
+        self._events.append(ConnectionEnded(code, text, by_peer))
 
     # Received bytes
 
@@ -690,7 +690,7 @@ class Connection:
             self._out.append(encode_method(channel, m.ChannelCloseOk().encode()))
         elif isinstance(method, m.ChannelCloseOk):
             del self._channels[channel]
-            self._events.append(ChannelClosed(channel, *state.close_reason, False))
+            self._events.append(ChannelEnded(channel, *state.close_reason, False))
 
     def _channel_method(self, state: _Channel, channel: int, method: Method) -> None:
         kind = type(method)
@@ -701,7 +701,7 @@ class Connection:
             elif isinstance(method, m.ChannelClose):
                 self._out.append(encode_method(channel, m.ChannelCloseOk().encode()))
                 del self._channels[channel]
-                self._events.append(ChannelClosed(channel, method.reply_code, method.reply_text, True))
+                self._events.append(ChannelEnded(channel, method.reply_code, method.reply_text, True))
             else:
                 self._events.append(MethodReceived(channel, method))
             return

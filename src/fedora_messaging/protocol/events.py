@@ -41,7 +41,7 @@ class ConnectionOpened(Event):
     __slots__ = ()
 
 
-class ConnectionClosed(Event):
+class ConnectionEnded(Event):
     """The connection is over; nothing but the rest of ``data_to_send`` remains to be done.
 
     Attributes:
@@ -97,7 +97,7 @@ class ChannelOpened(Event):
         self.channel = channel
 
 
-class ChannelClosed(Event):
+class ChannelEnded(Event):
     """A channel ended; its number is free again.
 
     Attributes:

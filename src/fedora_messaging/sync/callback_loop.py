@@ -14,7 +14,7 @@ from ..client.consuming.task_state import cancellations, is_torn_down
 from ..client.consuming.verdict import Verdict
 from ..logs import logger
 from ..message import Message
-from .loop_thread import Portal
+from .loop_thread import LoopThread
 
 _log = logger("fedora_messaging.twisted.consumer")
 
@@ -26,15 +26,15 @@ class CallbackLoop:
     """Runs coroutine callbacks, and warns when one blocks the others; made when the first one comes."""
 
     def __init__(self) -> None:
-        self._portal: Portal | None = None
+        self._loop_thread: LoopThread | None = None
 
     def adapt(self, callback: Callable[[Message], Awaitable[Any]]) -> Callable[[Message], Awaitable[Any]]:
         """Make a coroutine function run here."""
-        run = in_other_loop(callback, lambda: self.portal.loop)
+        run = in_other_loop(callback, lambda: self.loop_thread.loop)
         name = _name_of(callback)
 
         async def call(message: Message) -> None:
-            watch = _Watch(self.portal, name)
+            watch = _Watch(self.loop_thread, name)
             try:
                 await run(message)
             finally:
@@ -46,40 +46,40 @@ class CallbackLoop:
         """Make a coroutine function the callback of a consumer; a burst costs each loop one wake-up."""
 
         def make(consumer: Consumer) -> Runner:
-            return RemoteRunner(self.portal, callback, consumer)
+            return RemoteRunner(self.loop_thread, callback, consumer)
 
         return make
 
     @property
-    def portal(self) -> Portal:
+    def loop_thread(self) -> LoopThread:
         """The loop and its thread."""
-        if self._portal is None:
-            self._portal = Portal("fedora-messaging callbacks")
-        return self._portal
+        if self._loop_thread is None:
+            self._loop_thread = LoopThread("fedora-messaging callbacks")
+        return self._loop_thread
 
     @property
     def is_current_thread(self) -> bool:
         """Whether we are in a coroutine callback."""
-        return self._portal is not None and self._portal.is_current_thread
+        return self._loop_thread is not None and self._loop_thread.is_current_thread
 
     def answers(self) -> bool:
         """Whether no callback blocks the loop."""
-        return self._portal is None or self._portal.answers()
+        return self._loop_thread is None or self._loop_thread.answers()
 
     def stop(self) -> None:
         """End the loop and its thread."""
-        if self._portal is not None:
-            self._portal.stop()
+        if self._loop_thread is not None:
+            self._loop_thread.stop()
 
 
 class RemoteRunner(CallbackRunner):
     """A coroutine runner in the loop for callbacks, as the loop of the connection sees it."""
 
     def __init__(
-        self, portal: Portal, callback: Callable[[Message], Awaitable[Any]], consumer: Consumer
+        self, loop_thread: LoopThread, callback: Callable[[Message], Awaitable[Any]], consumer: Consumer
     ) -> None:
         super().__init__(callback, consumer.stats, consumer.report, consumer.is_stale, consumer.fail)
-        self._portal = portal
+        self._loop_thread = loop_thread
         self._loop = asyncio.get_running_loop()
         self._runner = CoroutineRunner(
             callback, consumer.stats, self._settled, consumer.is_stale, self._fail_there
@@ -97,23 +97,23 @@ class RemoteRunner(CallbackRunner):
 
     def start(self) -> None:
         """Begin."""
-        self._portal.post(lambda _none: self._runner.start(), None)
+        self._loop_thread.post(lambda _none: self._runner.start(), None)
 
     def put(self, raw: Raw) -> None:
         """Process a delivery when its turn comes."""
         if self._watch is None:
-            self._watch = _Watch(self._portal, self._name)
-        self._portal.post(self._runner.put, raw)
+            self._watch = _Watch(self._loop_thread, self._name)
+        self._loop_thread.post(self._runner.put, raw)
 
     def halt(self) -> None:
         """Begin nothing more."""
-        self._portal.post(lambda _none: self._runner.halt(), None)
+        self._loop_thread.post(lambda _none: self._runner.halt(), None)
 
     async def finish(self) -> None:
         """Begin nothing more, and let the running callback end."""
         before = cancellations()
         try:
-            await asyncio.wrap_future(self._portal.begin(self._runner.finish))
+            await asyncio.wrap_future(self._loop_thread.begin(self._runner.finish))
         except asyncio.CancelledError:
             if is_torn_down(before):
                 raise
@@ -124,7 +124,7 @@ class RemoteRunner(CallbackRunner):
 
     def abandon(self) -> None:
         """Cancel the running callback."""
-        self._portal.post(lambda _none: self._runner.abandon(), None)
+        self._loop_thread.post(lambda _none: self._runner.abandon(), None)
 
     def _end_watch(self) -> None:
         if self._watch is not None:
@@ -163,8 +163,8 @@ def _name_of(callback: object) -> str:
 class _Watch:
     """Watches calls from the connection's loop."""
 
-    def __init__(self, portal: Portal, name: str) -> None:
-        self._portal = portal
+    def __init__(self, loop_thread: LoopThread, name: str) -> None:
+        self._loop_thread = loop_thread
         self._name = name
         self._loop = asyncio.get_running_loop()
         self._begun = self._loop.time()
@@ -182,7 +182,7 @@ class _Watch:
 
     def _look(self) -> None:
         self._timer = self._loop.call_later(_PATIENCE, self._warn)
-        self._portal.post(self._answer, None)
+        self._loop_thread.post(self._answer, None)
 
     def _answer(self, _none: None) -> None:
         with suppress(RuntimeError):  # the connection's loop has ended meanwhile

@@ -13,7 +13,7 @@ from ..exceptions import ConnectionException
 from ..logs import logger
 from .callback_loop import CallbackLoop
 from .interruptible_wait import InterruptibleWait
-from .loop_thread import Portal
+from .loop_thread import LoopThread
 
 _log = logger(__name__)
 
@@ -23,13 +23,13 @@ class Consumers:
 
     def __init__(
         self,
-        portal: Portal,
+        loop_thread: LoopThread,
         callback_loop: CallbackLoop,
         supervisor: Supervisor,
         make_group: Callable[[], ConsumerGroup],
         hooks: Hooks,
     ) -> None:
-        self._portal = portal
+        self._loop_thread = loop_thread
         self._callback_loop = callback_loop
         self._supervisor = supervisor
         self._make_group = make_group
@@ -57,7 +57,7 @@ class Consumers:
         self._started = True
         try:
             try:
-                self._waiting.result(self._portal.begin(self._start))
+                self._waiting.result(self._loop_thread.begin(self._start))
             except CancelledError:
                 raise _closed_meanwhile() from None
         except Exception as error:
@@ -68,7 +68,7 @@ class Consumers:
         """Call a hook in this thread, or await it in the event loop of coroutine callbacks."""
         result = hook()
         if isawaitable(result):
-            self._waiting.result(self._callback_loop.portal.begin(lambda: result))
+            self._waiting.result(self._callback_loop.loop_thread.begin(lambda: result))
 
     def _call_stop(self, error: BaseException | None) -> BaseException | None:
         """Call the callback's ``stop``, once; returns its error if there is no other one."""
@@ -101,7 +101,7 @@ class Consumers:
         """Return when all have ended: the error of the first that failed, or ``None``."""
         error: BaseException | None
         try:
-            error = self._waiting.result(self._portal.begin(self._wait))
+            error = self._waiting.result(self._loop_thread.begin(self._wait))
         except CancelledError:
             error = _closed_meanwhile()
         return self._call_stop(error)
@@ -127,7 +127,7 @@ class Consumers:
     def request_stop(self) -> None:
         """Make :meth:`wait` return soon: running callbacks end first. Fit for a signal handler."""
         self._stop_requested = True
-        self._portal.post(self._stop, None)
+        self._loop_thread.post(self._stop, None)
 
     def _stop(self, _argument: None) -> None:
         # A callback that publishes while there is no broker would wait for it, and we for the callback.

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
-#: Seconds for what is under way to end when the portal is stopped.
+#: Seconds for what is under way to end when the loop is stopped.
 _SETTLE = 1.0
 #: Seconds after which a loop that does not end is left to itself.
 _GIVE_UP = 5.0
@@ -25,7 +25,7 @@ def in_own_thread() -> bool:
     return isinstance(threading.current_thread(), _LoopThread)
 
 
-class Portal:
+class LoopThread:
     """A running event loop; a burst of posted calls costs it one wake-up.
 
     Args:
@@ -95,7 +95,7 @@ class Portal:
     def begin(self, work: Callable[[], Awaitable[Result]]) -> Future[Result]:
         """Await what a function returns in the loop, for a caller that does not wait.
 
-        It is cancelled with the future, and once the portal stops. The function is called in the loop, for a
+        It is cancelled with the future, and once the loop stops. The function is called in the loop, for a
         signal that interrupts the caller at this moment must not leave a coroutine behind.
         """
         future: Future[Result] = Future()

@@ -30,7 +30,7 @@ from ..options import (
 from ..transport.tls import client_context
 from .callback_loop import CallbackLoop
 from .consumers import Consumers
-from .loop_thread import Portal
+from .loop_thread import LoopThread
 from .pending import PendingPublish, PendingRecord
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Service:
         self.options = options
         self.pid = os.getpid()
         self.outbox = None if outbox is None else _open_outbox(outbox)
-        self._portal = Portal("fedora-messaging")
+        self._loop_thread = LoopThread("fedora-messaging")
         self._callback_loop = CallbackLoop()
         self._supervisor = Supervisor(options, backoff)
         self._closing = False
@@ -111,7 +111,7 @@ class Service:
         self._stuck_after = math.inf
         self._make_twisted_face = make_twisted_face
         if self.outbox is not None:
-            self._portal.post(self._supervisor.send, self.outbox)
+            self._loop_thread.post(self._supervisor.send, self.outbox)
 
     def __getattr__(self, name: str) -> Any:
         # In version 3.9 the service of a process was Twisted's; programs that know it see it still.
@@ -171,7 +171,7 @@ class Service:
 
     def answers(self) -> bool:
         """Whether the event loops do; that of coroutine callbacks is stuck while one of them blocks it."""
-        return self._portal.answers() and self._callback_loop.answers()
+        return self._loop_thread.answers() and self._callback_loop.answers()
 
     @property
     def monitored(self) -> bool:
@@ -217,12 +217,12 @@ class Service:
 
     def stop_trying(self) -> None:
         """Let the present connection be the last one."""
-        self._portal.post(lambda _none: self._supervisor.stop_trying(), None)
+        self._loop_thread.post(lambda _none: self._supervisor.stop_trying(), None)
 
     @property
     def in_own_thread(self) -> bool:
         """Whether we are in a coroutine callback."""
-        return self._portal.is_current_thread or self._callback_loop.is_current_thread
+        return self._loop_thread.is_current_thread or self._callback_loop.is_current_thread
 
     def publish(self, message: Message, exchange: str, mandatory: bool) -> PendingPublish | PendingRecord:
         """Begin to publish a valid message, or to record it if there is an outbox.
@@ -241,16 +241,16 @@ class Service:
     def expire(self, out: Outgoing, timeout: float) -> PublishTimeout:
         """Give up a publish because nobody waits longer; returns what to tell them."""
         error = out.expire(timeout, self._supervisor.blocked, self._supervisor.trouble)
-        self._portal.post(Outgoing.release, out)
+        self._loop_thread.post(Outgoing.release, out)
         return error
 
     def connect(self) -> None:
         """Begin to connect, before there is anything to do."""
-        self._portal.post(lambda _none: self._supervisor.start(), None)
+        self._loop_thread.post(lambda _none: self._supervisor.start(), None)
 
     def submit(self, out: Outgoing) -> None:
         """Begin to publish what is encoded already; it is settled in the loop's thread."""
-        self._portal.post(self._supervisor.submit, out)
+        self._loop_thread.post(self._supervisor.submit, out)
 
     def call(self, work: Callable[[Supervisor], Coroutine[Any, Any, Result]]) -> "Future[Result]":
         """Run a coroutine function in the loop, for callers that do not wait.
@@ -260,7 +260,7 @@ class Service:
         """
         if self._closed:
             raise ConnectionException("the service is closed", reason="the service is closed")
-        return self._portal.begin(lambda: work(self._supervisor))
+        return self._loop_thread.begin(lambda: work(self._supervisor))
 
     def consumers(
         self,
@@ -287,7 +287,7 @@ class Service:
                 make_runner=make_runner,
             )
 
-        return Consumers(self._portal, self._callback_loop, self._supervisor, make_group, hooks)
+        return Consumers(self._loop_thread, self._callback_loop, self._supervisor, make_group, hooks)
 
     def close(self, timeout: float | None = _EXIT_GRACE) -> None:
         """Let running callbacks end, close the connection, end the thread."""
@@ -295,14 +295,14 @@ class Service:
             return
         self._closing = True
         try:
-            self._portal.run(self._supervisor.close, timeout)
+            self._loop_thread.run(self._supervisor.close, timeout)
         except TimeoutError:
             _log.warning(
                 "A callback did not end within %s seconds; its message will be delivered again", timeout
             )
         self._closed = True
         self._callback_loop.stop()
-        self._portal.stop()
+        self._loop_thread.stop()
         if self._monitor is not None:
             self._monitor.close()
 

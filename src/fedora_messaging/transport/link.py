@@ -8,7 +8,7 @@ from typing import Final, Protocol, cast
 
 from ..logs import logger
 from ..printable import printable
-from ..protocol.connection import Connection
+from ..protocol.connection import Machine
 from ..protocol.events import Event
 from .tls import alert_name
 
@@ -84,7 +84,7 @@ class Link(asyncio.Protocol):
             what they do with exceptions of their protocols, and none of them knows whose fault it is.
     """
 
-    def __init__(self, machine: Connection, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, machine: Machine, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
         self.machine = machine
         self.writable = True
         self.received = 0

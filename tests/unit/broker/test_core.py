@@ -17,7 +17,7 @@ from fedora_messaging.broker.accounts import Accounts, Permissions
 from fedora_messaging.broker.core.dead_letter import make_dead_letter
 from fedora_messaging.broker.core.exchanges import TopicExchange
 from fedora_messaging.broker.core.journal import NoJournal
-from fedora_messaging.broker.core.message import Entry, Message
+from fedora_messaging.broker.core.message import BrokerMessage, Entry
 from fedora_messaging.broker.core.queue import Queue
 from fedora_messaging.broker.core.queue_arguments import QueueArguments
 from fedora_messaging.broker.core.ready_list import PriorityReadyList
@@ -41,8 +41,8 @@ def vhost() -> VirtualHost:
     return VirtualHost("/", lambda: 1000.0, NoJournal(), ignore)
 
 
-def message(key: str = "k") -> Message:
-    return Message("", key, b"\0\0", b"body")
+def message(key: str = "k") -> BrokerMessage:
+    return BrokerMessage("", key, b"\0\0", b"body")
 
 
 def declare(vhost: VirtualHost, name: str) -> Queue:
@@ -85,7 +85,7 @@ def test_p01_message_whose_headers_do_not_decode_is_dead_lettered_as_it_is(vhost
     arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"}
     queue = vhost.declare_queue(QueueDeclare("q", arguments=arguments), owner=None)
     broken = b"\x20\x00\x00\x00\x00\x03\x01aZ"
-    queue.publish(Message("", "q", broken, b"body"))
+    queue.publish(BrokerMessage("", "q", broken, b"body"))
     entry = queue.get(no_ack=False)
     assert entry is not None
     queue.refuse(entry, None)
@@ -97,11 +97,11 @@ def test_p01_message_whose_headers_do_not_decode_is_dead_lettered_as_it_is(vhost
 # Dead letters: whatever a message carries, nobody else has to bear it.
 
 
-def with_headers(table: bytes, *, expiration: bytes = b"") -> Message:
+def with_headers(table: bytes, *, expiration: bytes = b"") -> BrokerMessage:
     """A message whose headers are these bytes."""
     flags = 0x2000 | (0x0100 if expiration else 0)
     properties = struct.pack(">H", flags) + table
-    return Message(
+    return BrokerMessage(
         "", "q", properties + (bytes((len(expiration),)) + expiration if expiration else b""), b"x"
     )
 
@@ -160,7 +160,8 @@ def test_count_of_deaths_has_an_end(vhost: VirtualHost, given_count: int) -> Non
         "time": datetime(1969, 7, 20, tzinfo=UTC),
     }
     properties = encode_properties(BasicProperties(headers={"x-death": [death]}))
-    refused = make_dead_letter(queue, Entry(Message("", "q", properties, b""), 1), "rejected", 1000.0, ROOM)
+    entry = Entry(BrokerMessage("", "q", properties, b""), 1)
+    refused = make_dead_letter(queue, entry, "rejected", 1000.0, ROOM)
     assert refused.headers["x-death"][0]["count"] == 0x7FFFFFFFFFFFFFFF
 
 

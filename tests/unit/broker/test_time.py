@@ -15,7 +15,7 @@ from tests.support.processes import Processes, start_broker
 
 from fedora_messaging.broker import Broker
 from fedora_messaging.broker.core.journal import NoJournal
-from fedora_messaging.broker.core.message import Message
+from fedora_messaging.broker.core.message import BrokerMessage
 from fedora_messaging.broker.core.vhost import VirtualHost
 from fedora_messaging.broker.timers import Timers
 from fedora_messaging.wire.frames import HEARTBEAT_FRAME
@@ -57,7 +57,7 @@ class World:
     def publish(self, queue: str, body: str, ttl: int | None = None) -> None:
         """Publish; the time to live is in milliseconds."""
         properties = BasicProperties(expiration=None if ttl is None else str(ttl))
-        message = Message("", queue, encode_properties(properties), body.encode())
+        message = BrokerMessage("", queue, encode_properties(properties), body.encode())
         self.vhost.publish(self.vhost.exchanges[""], message)
 
     def suspend(self, seconds: float) -> None:

@@ -21,7 +21,7 @@ class Outlet(Protocol):
         """Whether anything may be delivered now: the socket is writable, the channel's limit not reached."""
         ...
 
-    def deliver(self, consumer: "Consumer", entry: "Entry", properties: bytes) -> None:
+    def deliver(self, consumer: "BrokerConsumer", entry: "Entry", properties: bytes) -> None:
         """Send a message with these properties.
 
         Unless the consumer is ``no_ack`` it stays out until it is settled.
@@ -32,12 +32,12 @@ class Outlet(Protocol):
         """A message for it has more bytes of properties than it has room for: it takes nothing any more."""
         ...
 
-    def consumer_cancelled(self, consumer: "Consumer") -> None:
+    def consumer_cancelled(self, consumer: "BrokerConsumer") -> None:
         """The queue is gone."""
         ...
 
 
-class Consumer:
+class BrokerConsumer:
     """A subscription.
 
     Attributes:
@@ -98,7 +98,7 @@ class ConsumerSet:
     __slots__ = ("_order", "single_active")
 
     def __init__(self, single_active: bool) -> None:
-        self._order: list[Consumer] = []
+        self._order: list[BrokerConsumer] = []
         self.single_active = single_active
 
     def __len__(self) -> int:
@@ -107,7 +107,7 @@ class ConsumerSet:
     def __iter__(self) -> Any:
         return iter(list(self._order))
 
-    def add(self, consumer: Consumer) -> None:
+    def add(self, consumer: BrokerConsumer) -> None:
         """Add behind those of the same priority."""
         place = len(self._order)
         # The active consumer of a single-active queue stays first until it leaves.
@@ -116,11 +116,11 @@ class ConsumerSet:
             place -= 1
         self._order.insert(place, consumer)
 
-    def remove(self, consumer: Consumer) -> None:
+    def remove(self, consumer: BrokerConsumer) -> None:
         """Take out."""
         self._order.remove(consumer)
 
-    def next(self) -> Consumer | None:
+    def next(self) -> BrokerConsumer | None:
         """Return who gets the next message, and let it queue up behind its equals."""
         order = self._order
         if self.single_active:
@@ -131,7 +131,7 @@ class ConsumerSet:
                 return consumer
         return None
 
-    def _to_the_end_of_its_priority(self, place: int, consumer: Consumer) -> None:
+    def _to_the_end_of_its_priority(self, place: int, consumer: BrokerConsumer) -> None:
         order = self._order
         last = place
         while last + 1 < len(order) and order[last + 1].priority == consumer.priority:

@@ -6,11 +6,11 @@ from typing import Any
 from ...wire.errors import WireError
 from ...wire.fields import INT64_MAX, Int64
 from ...wire.properties import decode_properties, edit_headers, with_text_property
-from .message import Entry, Message
+from .message import BrokerMessage, Entry
 from .queue import REJECTED, Queue
 
 
-def make_dead_letter(queue: Queue, entry: Entry, reason: str, now: float, room: int) -> Message:
+def make_dead_letter(queue: Queue, entry: Entry, reason: str, now: float, room: int) -> BrokerMessage:
     """Build the message to publish to the queue's dead-letter exchange.
 
     When the properties would not fit into a frame, the older half of the history of deaths is left out, again
@@ -26,7 +26,7 @@ def make_dead_letter(queue: Queue, entry: Entry, reason: str, now: float, room: 
     old = entry.message
     key = queue.arguments.dead_letter_routing_key
     properties = _with_new_death(queue, old, reason, now, room)
-    message = Message(
+    message = BrokerMessage(
         queue.arguments.dead_letter_exchange or "",
         old.routing_key if key is None else key,
         properties,
@@ -37,7 +37,7 @@ def make_dead_letter(queue: Queue, entry: Entry, reason: str, now: float, room: 
     return message
 
 
-def _with_new_death(queue: Queue, old: Message, reason: str, now: float, room: int) -> bytes:
+def _with_new_death(queue: Queue, old: BrokerMessage, reason: str, now: float, room: int) -> bytes:
     """Return the properties with one more death in the headers, if these can be read and have room for it."""
     properties = old.properties
     if old.scan.expiration is not None:
@@ -91,7 +91,7 @@ def _count(entry: dict[str, Any]) -> int:
     return count if isinstance(count, int) else 0
 
 
-def is_cycle(message: Message, queue: Queue) -> bool:
+def is_cycle(message: BrokerMessage, queue: Queue) -> bool:
     """Whether a dead letter comes back to a queue without anybody having rejected it on the way."""
     if queue.name in message.passed:
         return True

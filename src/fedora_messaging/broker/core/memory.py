@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from .message import Message
+from .message import BrokerMessage
 
 #: Bytes that a message takes beside its body and properties, measured on CPython 3.11.
 OVERHEAD: Final = 700
@@ -20,18 +20,18 @@ class MemoryUse:
     def __init__(self) -> None:
         self.bytes = 0
 
-    def hold(self, message: Message) -> None:
+    def hold(self, message: BrokerMessage) -> None:
         """A queue takes a message."""
         if not message.holders:
             self.bytes += _size(message)
         message.holders += 1
 
-    def release(self, message: Message) -> None:
+    def release(self, message: BrokerMessage) -> None:
         """A queue has lost a message for good."""
         message.holders -= 1
         if not message.holders:
             self.bytes -= _size(message)
 
 
-def _size(message: Message) -> int:
+def _size(message: BrokerMessage) -> int:
     return len(message.body) + len(message.properties) + OVERHEAD

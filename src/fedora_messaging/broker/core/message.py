@@ -8,7 +8,7 @@ from ...wire.fields import encode_shortstr
 from ...wire.properties import PERSISTENT, PropertyScan, decode_properties
 
 
-class Message:
+class BrokerMessage:
     """One published message, shared by all queues that hold it.
 
     Properties stay the bytes that were published, so that consumers get them exactly.
@@ -93,7 +93,7 @@ class Entry:
     __slots__ = ("expires_at", "message", "position", "priority", "redelivered", "returns", "stored")
 
     def __init__(
-        self, message: Message, position: int, priority: int = 0, expires_at: float | None = None
+        self, message: BrokerMessage, position: int, priority: int = 0, expires_at: float | None = None
     ) -> None:
         self.message = message
         self.position = position

@@ -8,10 +8,10 @@ from ...wire.errors import WireError
 from ...wire.fields import Int64
 from ...wire.methods import Method
 from ...wire.properties import edit_headers
-from .consumer import Consumer, ConsumerSet
+from .consumer import BrokerConsumer, ConsumerSet
 from .journal import Journal
 from .memory import MemoryUse
-from .message import Entry, Message
+from .message import BrokerMessage, Entry
 from .queue_arguments import REJECT_PUBLISH, REJECT_PUBLISH_DLX, QueueArguments
 from .ready_list import PriorityReadyList, ReadyList
 
@@ -131,7 +131,7 @@ class Queue:
 
     # Messages in
 
-    def publish(self, message: Message) -> bool:
+    def publish(self, message: BrokerMessage) -> bool:
         """Take a message; returns False when the queue is full and refuses it."""
         entry = self._make_entry(message)
         if self._is_full(message) and self._refuses():
@@ -179,16 +179,16 @@ class Queue:
         limit = self.arguments.delivery_limit
         return limit is not None and entry.returns > limit
 
-    def _make_entry(self, message: Message) -> Entry:
+    def _make_entry(self, message: BrokerMessage) -> Entry:
         self._position += 1
         return Entry(message, self._position, self.effective_priority(message), self._expiry(message))
 
-    def effective_priority(self, message: Message) -> int:
+    def effective_priority(self, message: BrokerMessage) -> int:
         """Return a message's priority, as far as this queue knows priorities."""
         top = self.arguments.max_priority
         return min(message.scan.priority or 0, top) if top else 0
 
-    def _expiry(self, message: Message) -> float | None:
+    def _expiry(self, message: BrokerMessage) -> float | None:
         ttl = self.arguments.message_ttl
         if message.scan.expiration is not None:
             own = int(message.scan.expiration)
@@ -198,7 +198,7 @@ class Queue:
     def _refuses(self) -> bool:
         return self.arguments.overflow in (REJECT_PUBLISH, REJECT_PUBLISH_DLX)
 
-    def _is_full(self, message: Message) -> bool:
+    def _is_full(self, message: BrokerMessage) -> bool:
         limits = self.arguments
         if limits.max_length is not None and len(self._ready) >= limits.max_length:
             return True
@@ -309,12 +309,12 @@ class Queue:
 
     # Messages that were out
 
-    def settle(self, entry: Entry, consumer: Consumer | None) -> None:
+    def settle(self, entry: Entry, consumer: BrokerConsumer | None) -> None:
         """A message was acknowledged."""
         self._returned(consumer)
         self.forget(entry)
 
-    def refuse(self, entry: Entry, consumer: Consumer | None) -> None:
+    def refuse(self, entry: Entry, consumer: BrokerConsumer | None) -> None:
         """A message was rejected without requeue."""
         self._returned(consumer)
         if self.deleted:
@@ -322,7 +322,7 @@ class Queue:
         else:
             self._host.dead_letter(self, entry, REJECTED)
 
-    def requeue(self, entry: Entry, consumer: Consumer | None) -> None:
+    def requeue(self, entry: Entry, consumer: BrokerConsumer | None) -> None:
         """A message comes back, to its old position; call :meth:`deliver` after the last one."""
         self._returned(consumer)
         if self.deleted:
@@ -336,7 +336,7 @@ class Queue:
         self._ready.give_back(entry)
         self._ready_bytes += len(entry.message.body)
 
-    def _returned(self, consumer: Consumer | None) -> None:
+    def _returned(self, consumer: BrokerConsumer | None) -> None:
         self.unacked -= 1
         if consumer is not None:
             consumer.unacked -= 1
@@ -350,7 +350,7 @@ class Queue:
 
     # Consumers
 
-    def add_consumer(self, consumer: Consumer, method: type[Method]) -> None:
+    def add_consumer(self, consumer: BrokerConsumer, method: type[Method]) -> None:
         """Add a consumer; call :meth:`deliver` when it has been told.
 
         Raises:
@@ -367,7 +367,7 @@ class Queue:
             )
         self.consumers.add(consumer)
 
-    def remove_consumer(self, consumer: Consumer) -> None:
+    def remove_consumer(self, consumer: BrokerConsumer) -> None:
         """Remove a consumer."""
         self.consumers.remove(consumer)
         self.consumer_left()

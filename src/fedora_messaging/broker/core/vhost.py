@@ -22,7 +22,7 @@ from .dead_letter import is_cycle, make_dead_letter
 from .exchanges import TYPES, Binding, Destination, Exchange
 from .journal import Journal
 from .memory import MemoryUse
-from .message import Entry, Message
+from .message import BrokerMessage, Entry
 from .queue import Queue
 from .queue_arguments import EQUIVALENT, check_equivalent, read_arguments, type_name
 
@@ -372,7 +372,7 @@ class VirtualHost:
 
     # Messages
 
-    def publish(self, exchange: Exchange, message: Message) -> tuple[bool, bool]:
+    def publish(self, exchange: Exchange, message: BrokerMessage) -> tuple[bool, bool]:
         """Route a message into queues.
 
         Returns:
@@ -391,7 +391,7 @@ class VirtualHost:
                 refused = True
         return bool(queues), refused
 
-    def _route(self, exchange: Exchange, message: Message, keys: list[str]) -> Iterable[Queue]:
+    def _route(self, exchange: Exchange, message: BrokerMessage, keys: list[str]) -> Iterable[Queue]:
         queues: dict[Queue, None] = {}
         visited: set[Exchange] = set()
         while True:
@@ -406,7 +406,7 @@ class VirtualHost:
     def _collect(
         self,
         exchange: Exchange,
-        message: Message,
+        message: BrokerMessage,
         keys: list[str],
         queues: dict[Queue, None],
         visited: set[Exchange],
@@ -485,7 +485,7 @@ def generated_name(prefix: str) -> str:
     return prefix + base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
 
 
-def _routing_keys(message: Message) -> list[str]:
+def _routing_keys(message: BrokerMessage) -> list[str]:
     keys = [message.routing_key]
     if message.mentions(b"CC"):
         for header in ("CC", "BCC"):
@@ -502,7 +502,7 @@ def _routing_keys(message: Message) -> list[str]:
     return keys
 
 
-def _without_bcc(message: Message) -> Message:
+def _without_bcc(message: BrokerMessage) -> BrokerMessage:
     """Build the message as consumers get it."""
     properties = edit_headers(message.properties, {}, ("BCC",))
-    return Message(message.exchange, message.routing_key, properties, message.body)
+    return BrokerMessage(message.exchange, message.routing_key, properties, message.body)

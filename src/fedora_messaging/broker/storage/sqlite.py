@@ -19,7 +19,7 @@ from ...logs import logger
 from ...wire.fields import decode_table, encode_table
 from ...wire.methods import QueueDeclare
 from ..core.exchanges import TYPES, Binding, Exchange
-from ..core.message import Entry, Message
+from ..core.message import BrokerMessage, Entry
 from ..core.queue import Queue
 from ..core.queue_arguments import read_arguments
 from ..core.vhost import VirtualHost
@@ -577,7 +577,7 @@ class SqliteJournal:
                 exchange.bind(target, _text(routing_key), decode_table(arguments)[0])
 
     def _load_messages(self, queues: dict[int, Queue]) -> None:
-        messages: dict[int, Message] = {}
+        messages: dict[int, BrokerMessage] = {}
         exhausted: list[tuple[Queue, Entry]] = []
         rows = self._connection.execute(
             "SELECT queue_id, position, message_id, expires_at, deliveries, "
@@ -590,7 +590,7 @@ class SqliteJournal:
                 continue
             message = messages.get(message_id)
             if message is None:
-                message = messages[message_id] = Message(_text(exchange), _text(key), properties, body)
+                message = messages[message_id] = BrokerMessage(_text(exchange), _text(key), properties, body)
                 message.stored_id = message_id
             message.placements += 1
             entry = Entry(message, position, queue.effective_priority(message), expires_at)

@@ -135,7 +135,7 @@ class Channel:
             if not future.done():
                 future.set_result(method)
 
-    def on_closed(self, event: ev.ChannelClosed) -> None:
+    def on_closed(self, event: ev.ChannelEnded) -> None:
         """The channel ended, the connection goes on."""
         if not self._closed.done():
             self._closed.set_result(None)

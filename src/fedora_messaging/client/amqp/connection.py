@@ -20,8 +20,7 @@ from ...options import ConnectionOptions, TLSOptions
 from ...printable import printable
 from ...protocol import events as ev
 from ...protocol import sasl
-from ...protocol.connection import Connection as Machine
-from ...protocol.connection import Limits
+from ...protocol.connection import Limits, Machine
 from ...protocol.errors import REPLY_SUCCESS, RESOURCE_ERROR, PeerError
 from ...transport.dial import dial
 from ...transport.link import Link, fault_text
@@ -174,7 +173,7 @@ class Connection:
     def on_events(self, events: list[ev.Event]) -> None:
         """Hand events to the channels they belong to."""
         for event in events:
-            if self.broken and not isinstance(event, ev.ConnectionClosed):
+            if self.broken and not isinstance(event, ev.ConnectionEnded):
                 continue  # it was on its way when the broker was told of its mistake
             try:
                 self._on_event(event)
@@ -200,14 +199,14 @@ class Connection:
                 self._on_connection_method(event)
         elif isinstance(event, ev.ChannelOpened):
             self._channels[event.channel].on_opened()
-        elif isinstance(event, ev.ChannelClosed):
+        elif isinstance(event, ev.ChannelEnded):
             channel = self._channels.pop(event.channel, None)
             if channel is not None:
                 channel.on_closed(event)
         elif isinstance(event, ev.ConnectionOpened):
             if not self._opened.done():
                 self._opened.set_result(None)
-        elif isinstance(event, ev.ConnectionClosed):
+        elif isinstance(event, ev.ConnectionEnded):
             self._on_closed(event)
 
     def on_writable(self, writable: bool) -> None:
@@ -259,7 +258,7 @@ class Connection:
         for channel in list(self._channels.values()):
             channel.on_writable()
 
-    def _on_closed(self, event: ev.ConnectionClosed) -> None:
+    def _on_closed(self, event: ev.ConnectionEnded) -> None:
         self._stop_block_timer()
         if not self._opened.done():
             self._opened.set_exception(self._why_not_opened(event))
@@ -272,7 +271,7 @@ class Connection:
         if not self.closed.done():
             self.closed.set_result(error)
 
-    def _why_not_opened(self, event: ev.ConnectionClosed) -> ConnectionException:
+    def _why_not_opened(self, event: ev.ConnectionEnded) -> ConnectionException:
         if self._link is not None and self._link.fault is not None:
             text = fault_text(self._link.fault)
             return ConnectionException(text, reason=text)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Union
 from ....wire.fields import encode_table
 
 if TYPE_CHECKING:
-    from ..message import Message
+    from ..message import BrokerMessage
     from ..queue import Queue
 
 Destination = Union["Queue", "Exchange"]
@@ -107,7 +107,7 @@ class Exchange:
         self._cache.clear()
         return binding
 
-    def destinations(self, routing_key: str, message: "Message") -> Iterable[Destination]:
+    def destinations(self, routing_key: str, message: "BrokerMessage") -> Iterable[Destination]:
         """Where a message with this key goes; a destination may come more than once."""
         if not self.by_key:
             return self._find(routing_key, message)
@@ -125,5 +125,5 @@ class Exchange:
     def _removed(self, binding: Binding) -> None:
         raise NotImplementedError
 
-    def _find(self, routing_key: str, message: "Message") -> Iterable[Destination]:
+    def _find(self, routing_key: str, message: "BrokerMessage") -> Iterable[Destination]:
         raise NotImplementedError

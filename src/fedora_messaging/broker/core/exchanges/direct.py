@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from .base import Binding, Destination, Exchange
 
 if TYPE_CHECKING:
-    from ..message import Message
+    from ..message import BrokerMessage
 
 
 class DirectExchange(Exchange):
@@ -27,5 +27,5 @@ class DirectExchange(Exchange):
         if not bindings:
             del self._by_key[binding.routing_key]
 
-    def _find(self, routing_key: str, message: "Message") -> Iterable[Destination]:
+    def _find(self, routing_key: str, message: "BrokerMessage") -> Iterable[Destination]:
         return [binding.destination for binding in self._by_key.get(routing_key, ())]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from .base import Binding, Destination, Exchange
 
 if TYPE_CHECKING:
-    from ..message import Message
+    from ..message import BrokerMessage
 
 
 class FanoutExchange(Exchange):
@@ -20,5 +20,5 @@ class FanoutExchange(Exchange):
     def _removed(self, binding: Binding) -> None:
         """The common store of bindings is all it needs."""
 
-    def _find(self, routing_key: str, message: "Message") -> Iterable[Destination]:
+    def _find(self, routing_key: str, message: "BrokerMessage") -> Iterable[Destination]:
         return [binding.destination for binding in self.bindings.values()]

@@ -9,7 +9,7 @@ from ....protocol.errors import PRECONDITION_FAILED, ChannelError
 from .base import Binding, Destination, Exchange
 
 if TYPE_CHECKING:
-    from ..message import Message
+    from ..message import BrokerMessage
 
 _MODES: Final = frozenset({"all", "any", "all-with-x", "any-with-x"})
 
@@ -30,7 +30,7 @@ class HeadersExchange(Exchange):
     def _removed(self, binding: Binding) -> None:
         """The common store of bindings is all it needs."""
 
-    def _find(self, routing_key: str, message: "Message") -> Iterable[Destination]:
+    def _find(self, routing_key: str, message: "BrokerMessage") -> Iterable[Destination]:
         headers = message.headers
         return [b.destination for b in self.bindings.values() if _matches(b.arguments, headers)]
 

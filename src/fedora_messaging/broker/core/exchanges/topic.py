@@ -7,7 +7,7 @@ from .base import Binding, Destination, Exchange
 from .topic_trie import TopicTrie
 
 if TYPE_CHECKING:
-    from ..message import Message
+    from ..message import BrokerMessage
 
 
 class TopicExchange(Exchange):
@@ -25,5 +25,5 @@ class TopicExchange(Exchange):
     def _removed(self, binding: Binding) -> None:
         self._trie.remove(binding.routing_key, binding)
 
-    def _find(self, routing_key: str, message: "Message") -> Iterable[Destination]:
+    def _find(self, routing_key: str, message: "BrokerMessage") -> Iterable[Destination]:
         return [binding.destination for binding in self._trie.match(routing_key)]
