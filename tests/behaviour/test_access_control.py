@@ -13,6 +13,7 @@ from urllib.parse import quote
 import httpx
 import pika
 import pytest
+from tests.behaviour.peer import shortstr, table
 from tests.behaviour.support import Broker, Inbox, bodies, closes, eventually, roundtrip, send, take
 
 from fedora_messaging.broker import Permissions
@@ -379,3 +380,19 @@ def test_operator_closes_a_connection(
             connection.process_data_events(time_limit=1)
             roundtrip(consuming)
     assert eventually(lambda: bodies(channel, queue)) == [b"held"]
+
+
+@pytest.mark.parametrize(
+    ("method_index", "kind"), [((50, 10), b""), ((40, 10), shortstr("fanout"))], ids=["queue", "exchange"]
+)
+def test_permission_is_that_for_the_name_without_line_ends(
+    admin: Admin, peers: Callable[[], Peer], names: Names, method_index: tuple[int, int], kind: bytes
+) -> None:
+    """Line ends are taken out of declared names: they must not lead past a pattern."""
+    peer = peers()
+    peer.user, peer.password = admin.user("^(?!behaviour)", "", ""), SECRET
+    peer.login().open_channel()
+    fields = b"\0\0" + shortstr("\n" + names()) + kind + b"\0" + table()
+    with closes(403):
+        peer.send_fields(method_index, fields)
+        peer.read_method()

@@ -52,7 +52,7 @@ class BrokerChannel:
 
     Attributes:
         session: The connection.
-        number: BrokerChannel number.
+        number: Its number.
         last_queue: Name of the queue declared last, which an empty name stands for.
         consumers: By tag.
         room: Most bytes of properties that fit into a frame of the connection.
@@ -126,20 +126,18 @@ class BrokerChannel:
         method = content.method
         assert isinstance(method, m.BasicPublish)  # noqa: S101 - the protocol lets no other content in
         if method.immediate:
-            raise ConnectionError(NOT_IMPLEMENTED, "immediate=true", m.BasicPublish)
+            raise ConnectionError(NOT_IMPLEMENTED, "immediate=true")
         if content.body is None:
             raise ChannelError(
                 PRECONDITION_FAILED,
                 f"message is larger than configured max size {self.session.max_body}",
-                m.BasicPublish,
             )
-        exchange = self.vhost.exchange(method.exchange, m.BasicPublish)
-        self.session.require(WRITE, "exchange", method.exchange, m.BasicPublish)
+        exchange = self.vhost.exchange(method.exchange)
+        self.session.require(WRITE, "exchange", method.exchange)
         if exchange.internal:
             raise ChannelError(
                 403,
                 f"cannot publish to internal exchange '{exchange.name}' in vhost '{self.vhost.name}'",
-                m.BasicPublish,
             )
         message = BrokerMessage(method.exchange, method.routing_key, content.properties, content.body)
         self._check_properties(message)
@@ -158,14 +156,12 @@ class BrokerChannel:
             raise ChannelError(
                 PRECONDITION_FAILED,
                 f"invalid message: {{delivery_mode_unknown,{scan.delivery_mode}}}",
-                m.BasicPublish,
             )
         user = self.session.user
         if scan.user_id is not None and scan.user_id != user.name and "impersonator" not in user.tags:
             raise ChannelError(
                 PRECONDITION_FAILED,
                 f"user_id property set to '{scan.user_id}' but authenticated user was '{user.name}'",
-                m.BasicPublish,
             )
 
     def _route(self, exchange: Any, message: BrokerMessage, mandatory: bool, tag: int) -> None:
@@ -214,7 +210,7 @@ class BrokerChannel:
     def select_confirms(self, method: m.ConfirmSelect) -> None:
         """Carry out ``confirm.select``."""
         if self._transaction is not None:
-            raise ChannelError(PRECONDITION_FAILED, "cannot switch from tx to confirm mode", m.ConfirmSelect)
+            raise ChannelError(PRECONDITION_FAILED, "cannot switch from tx to confirm mode")
         if self._unconfirmed is None:
             self._unconfirmed = Unconfirmed()
         if not method.no_wait:
@@ -225,22 +221,22 @@ class BrokerChannel:
     def select_transaction(self, _method: m.TxSelect) -> None:
         """Carry out ``tx.select``."""
         if self._unconfirmed is not None:
-            raise ChannelError(PRECONDITION_FAILED, "cannot switch from confirm to tx mode", m.TxSelect)
+            raise ChannelError(PRECONDITION_FAILED, "cannot switch from confirm to tx mode")
         if self._transaction is None:
             self._transaction = Transaction()
         self.reply(m.TxSelectOk())
 
     def commit(self, _method: m.TxCommit) -> None:
         """Carry out ``tx.commit``; answered after the write is durable."""
-        for exchange, message, mandatory in self._require_transaction(m.TxCommit).take_publishes():
+        for exchange, message, mandatory in self._require_transaction().take_publishes():
             self._route(exchange, message, mandatory, 0)
-        for tags, outcome in self._require_transaction(m.TxCommit).take_acks():
+        for tags, outcome in self._require_transaction().take_acks():
             self._finish(tags, outcome)
         self.reply_when_durable(m.TxCommitOk())
 
     def rollback(self, _method: m.TxRollback) -> None:
         """Carry out ``tx.rollback``; messages acknowledged in the transaction are out again."""
-        transaction = self._require_transaction(m.TxRollback)
+        transaction = self._require_transaction()
         transaction.take_publishes()
         for unacked, _outcome in transaction.take_acks():
             self._unacked.update(unacked)
@@ -248,9 +244,9 @@ class BrokerChannel:
         self._lowest_unacked = 1
         self.reply(m.TxRollbackOk())
 
-    def _require_transaction(self, method: type[Method]) -> Transaction:
+    def _require_transaction(self) -> Transaction:
         if self._transaction is None:
-            raise ChannelError(PRECONDITION_FAILED, "channel is not transactional", method)
+            raise ChannelError(PRECONDITION_FAILED, "channel is not transactional")
         return self._transaction
 
     # Consuming
@@ -260,7 +256,7 @@ class BrokerChannel:
         if self.session.strict:
             check_prefetch(method)
         if method.prefetch_size:
-            raise ConnectionError(NOT_IMPLEMENTED, f"prefetch_size!=0 ({method.prefetch_size})", m.BasicQos)
+            raise ConnectionError(NOT_IMPLEMENTED, f"prefetch_size!=0 ({method.prefetch_size})")
         if method.global_:
             self._channel_prefetch = method.prefetch_count
         else:
@@ -268,7 +264,7 @@ class BrokerChannel:
         self.reply(m.BasicQosOk())
         self.session.resume_delivery()
 
-    def resolve(self, name: str, method: type[Method]) -> str:
+    def resolve(self, name: str) -> str:
         """Return a queue's name, for ``""`` that of the queue declared last.
 
         Raises:
@@ -277,18 +273,18 @@ class BrokerChannel:
         if name:
             return name
         if self.last_queue is None:
-            raise ChannelError(NOT_FOUND, "no previously declared queue", method)
+            raise ChannelError(NOT_FOUND, "no previously declared queue")
         return self.last_queue
 
-    def usable_queue(self, name: str, method: type[Method]) -> Queue:
+    def usable_queue(self, name: str) -> Queue:
         """Return a queue that this connection may use and read.
 
         Raises:
             ChannelError: 403, 404 or 405.
         """
-        queue = self.vhost.queue(self.resolve(name, method), method)
-        self.session.require(READ, "queue", queue.name, method)
-        queue.check_access(self.session, method)
+        queue = self.vhost.queue(self.resolve(name))
+        self.session.require(READ, "queue", queue.name)
+        queue.check_access(self.session)
         return queue
 
     def consume(self, method: m.BasicConsume) -> None:
@@ -303,14 +299,12 @@ class BrokerChannel:
             self.reply_consumer = self.session.replies.subscribe(self, tag, method)
             self._answer_consume(method, tag)
             return
-        queue = self.usable_queue(method.queue, m.BasicConsume)
+        queue = self.usable_queue(method.queue)
         if tag in self.consumers:
-            raise ConnectionError(NOT_ALLOWED, f"attempt to reuse consumer tag '{tag}'", m.BasicConsume)
+            raise ConnectionError(NOT_ALLOWED, f"attempt to reuse consumer tag '{tag}'")
         priority = method.arguments.get("x-priority", 0)
         if isinstance(priority, bool) or not isinstance(priority, int):
-            raise ChannelError(
-                PRECONDITION_FAILED, f"invalid arg 'x-priority' for consumer '{tag}'", m.BasicConsume
-            )
+            raise ChannelError(PRECONDITION_FAILED, f"invalid arg 'x-priority' for consumer '{tag}'")
         consumer = BrokerConsumer(
             tag,
             queue,
@@ -321,7 +315,7 @@ class BrokerChannel:
             priority=priority,
             arguments=method.arguments,
         )
-        queue.add_consumer(consumer, m.BasicConsume)
+        queue.add_consumer(consumer)
         self.consumers[tag] = consumer
         self._encoded_tags[tag] = _DELIVER + encode_shortstr(tag)
         self._answer_consume(method, tag)
@@ -344,10 +338,10 @@ class BrokerChannel:
 
     def get(self, method: m.BasicGet) -> None:
         """Carry out ``basic.get``."""
-        queue = self.usable_queue(method.queue, m.BasicGet)
+        queue = self.usable_queue(method.queue)
 
         def check(head: Entry) -> None:
-            self.check_room(_first_of(queue.name), queue.properties(head, self.room), m.BasicGet)
+            self.check_room(_first_of(queue.name), queue.properties(head, self.room))
 
         entry = queue.get(method.no_ack, check)
         if entry is None:
@@ -372,27 +366,26 @@ class BrokerChannel:
             return False
         return not self._channel_prefetch or self._out_to_consumers < self._channel_prefetch
 
-    def check_room(self, what: str, properties: bytes, method: type[Method]) -> None:
+    def check_room(self, what: str, properties: bytes) -> None:
         """Refuse to send more properties than fit into a frame of the connection.
 
         Raises:
             ChannelError: 311.
         """
         if len(properties) > self.room:
-            raise self._too_large(what, len(properties), method)
+            raise self._too_large(what, len(properties))
 
-    def _too_large(self, what: str, size: int, method: type[Method]) -> ChannelError:
+    def _too_large(self, what: str, size: int) -> ChannelError:
         return ChannelError(
             CONTENT_TOO_LARGE,
             f"frame_max {self.session.machine.frame_max} of this connection is too small for the "
             f"{size} bytes of properties of {what}",
-            method,
         )
 
     def refuse(self, name: str, size: int) -> None:
         """Close the channel: a message of a queue does not fit into a frame of the connection."""
         self._refused = True
-        self.session.fail_soon(self, self._too_large(_first_of(name), size, m.BasicDeliver))
+        self.session.fail_soon(self, self._too_large(_first_of(name), size), m.BasicDeliver)
 
     def deliver(self, consumer: BrokerConsumer, entry: Entry, properties: bytes) -> None:
         """Send ``basic.deliver``."""
@@ -432,17 +425,17 @@ class BrokerChannel:
 
     def ack(self, method: m.BasicAck) -> None:
         """Carry out ``basic.ack``."""
-        self._answered(method.delivery_tag, method.multiple, Queue.settle, m.BasicAck)
+        self._answered(method.delivery_tag, method.multiple, Queue.settle)
 
     def nack(self, method: m.BasicNack) -> None:
         """Carry out ``basic.nack``."""
         outcome = Queue.requeue if method.requeue else Queue.refuse
-        self._answered(method.delivery_tag, method.multiple, outcome, m.BasicNack)
+        self._answered(method.delivery_tag, method.multiple, outcome)
 
     def reject(self, method: m.BasicReject) -> None:
         """Carry out ``basic.reject``."""
         outcome = Queue.requeue if method.requeue else Queue.refuse
-        self._answered(method.delivery_tag, False, outcome, m.BasicReject)
+        self._answered(method.delivery_tag, False, outcome)
 
     def recover(self, method: m.BasicRecover | m.BasicRecoverAsync) -> None:
         """Carry out ``basic.recover`` and ``recover-async``."""
@@ -457,21 +450,20 @@ class BrokerChannel:
         tag: int,
         multiple: bool,
         outcome: Callable[[Queue, Entry, BrokerConsumer | None], None],
-        method: type[Method],
     ) -> None:
-        taken = self._take(tag, multiple, method)
+        taken = self._take(tag, multiple)
         if self._transaction is not None:
             self._transaction.answer(taken, outcome)
         else:
             self._finish(taken, outcome)
 
-    def _take(self, tag: int, multiple: bool, method: type[Method]) -> dict[int, Unacked]:
+    def _take(self, tag: int, multiple: bool) -> dict[int, Unacked]:
         unacked = self._unacked
         if multiple and tag == 0:
             taken, self._unacked = unacked, {}
             return taken
         if tag not in unacked:
-            raise ChannelError(PRECONDITION_FAILED, f"unknown delivery tag {tag}", method)
+            raise ChannelError(PRECONDITION_FAILED, f"unknown delivery tag {tag}")
         if not multiple:
             return {tag: unacked.pop(tag)}
         # Not by asking the dictionary for its first key, which costs as much as was removed before it.
@@ -533,6 +525,4 @@ def _check_expiration(text: str) -> None:
             raise ValueError(f'{{leftover_string,"{text[number.end() :]}"}}')
         check_time(int(text))
     except ValueError as error:
-        raise ChannelError(
-            PRECONDITION_FAILED, f"invalid expiration '{text}': {error}", m.BasicPublish
-        ) from None
+        raise ChannelError(PRECONDITION_FAILED, f"invalid expiration '{text}': {error}") from None

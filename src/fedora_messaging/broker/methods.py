@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from ..protocol.errors import NOT_FOUND, NOT_IMPLEMENTED, ChannelError, ConnectionError
+from ..protocol.errors import NOT_IMPLEMENTED, ConnectionError
 from ..wire import methods as m
 from ..wire.methods import Method
 from .accounts import CONFIGURE, READ, WRITE
 from .channel import BrokerChannel
+from .core.declarations import ExchangeDeclaration, QueueDeclaration
 from .core.queue import Queue
 from .core.vhost import generated_name
 from .reply_to import REPLY_TO
@@ -21,45 +22,59 @@ def _answer(channel: BrokerChannel, method: Any, answer: Method, durable: bool) 
         channel.reply(answer)
 
 
+def _without_line_ends(name: str) -> str:
+    # RabbitMQ declares names without them, so that they cannot forge lines of its log.
+    return name.replace("\r", "").replace("\n", "")
+
+
 def exchange_declare(channel: BrokerChannel, method: m.ExchangeDeclare) -> None:
     """Carry out ``exchange.declare``."""
-    if not method.passive:
-        channel.session.require(CONFIGURE, "exchange", method.exchange, m.ExchangeDeclare)
-        alternate = method.arguments.get("alternate-exchange")
-        if isinstance(alternate, str):
-            channel.session.require(READ, "exchange", method.exchange, m.ExchangeDeclare)
-            channel.session.require(WRITE, "exchange", alternate, m.ExchangeDeclare)
-    channel.vhost.declare_exchange(method)
-    _answer(channel, method, m.ExchangeDeclareOk(), method.durable and not method.passive)
+    name = _without_line_ends(method.exchange)
+    if method.passive:
+        channel.vhost.refuse_default(name)
+        channel.vhost.exchange(name)
+        _answer(channel, method, m.ExchangeDeclareOk(), False)
+        return
+    channel.session.require(CONFIGURE, "exchange", name)
+    alternate = method.arguments.get("alternate-exchange")
+    if isinstance(alternate, str):
+        channel.session.require(READ, "exchange", name)
+        channel.session.require(WRITE, "exchange", alternate)
+    channel.vhost.declare_exchange(
+        ExchangeDeclaration(
+            name, method.type, method.durable, method.auto_delete, method.internal, method.arguments
+        )
+    )
+    _answer(channel, method, m.ExchangeDeclareOk(), method.durable)
 
 
 def exchange_delete(channel: BrokerChannel, method: m.ExchangeDelete) -> None:
     """Carry out ``exchange.delete``."""
-    channel.session.require(CONFIGURE, "exchange", method.exchange, m.ExchangeDelete)
-    channel.vhost.delete_exchange(method)
+    channel.session.require(CONFIGURE, "exchange", method.exchange)
+    channel.vhost.delete_exchange(method.exchange, if_unused=method.if_unused)
     _answer(channel, method, m.ExchangeDeleteOk(), True)
 
 
 def exchange_bind(channel: BrokerChannel, method: m.ExchangeBind) -> None:
     """Carry out ``exchange.bind``."""
     vhost = channel.vhost
-    vhost.refuse_default(method.destination, m.ExchangeBind)
-    channel.session.require(WRITE, "exchange", method.destination, m.ExchangeBind)
-    channel.session.require(READ, "exchange", method.source, m.ExchangeBind)
-    destination = vhost.exchange(method.destination, m.ExchangeBind)
-    vhost.bind(method.source, destination, method.routing_key, method.arguments, m.ExchangeBind)
+    vhost.refuse_default(method.destination)
+    channel.session.require(WRITE, "exchange", method.destination)
+    channel.session.require(READ, "exchange", method.source)
+    destination = vhost.exchange(method.destination)
+    vhost.bind(method.source, destination, method.routing_key, method.arguments)
     _answer(channel, method, m.ExchangeBindOk(), destination.durable)
 
 
 def exchange_unbind(channel: BrokerChannel, method: m.ExchangeUnbind) -> None:
     """Carry out ``exchange.unbind``."""
     vhost = channel.vhost
-    vhost.refuse_default(method.destination, m.ExchangeUnbind)
-    channel.session.require(WRITE, "exchange", method.destination, m.ExchangeUnbind)
-    channel.session.require(READ, "exchange", method.source, m.ExchangeUnbind)
+    vhost.refuse_default(method.destination)
+    channel.session.require(WRITE, "exchange", method.destination)
+    channel.session.require(READ, "exchange", method.source)
     destination = vhost.exchanges.get(method.destination)
     if destination is not None:
-        vhost.unbind(method.source, destination, method.routing_key, method.arguments, m.ExchangeUnbind)
+        vhost.unbind(method.source, destination, method.routing_key, method.arguments)
     _answer(channel, method, m.ExchangeUnbindOk(), True)
 
 
@@ -71,13 +86,15 @@ def queue_declare(channel: BrokerChannel, method: m.QueueDeclare) -> None:
     session = channel.session
     if session.strict:
         check_declaration(method)
-    chosen = None if method.queue else generated_name("amq.gen-")
-    session.require(CONFIGURE, "queue", chosen or method.queue, m.QueueDeclare)
+    name = _without_line_ends(method.queue)
+    chosen = None if name else generated_name("amq.gen-")
+    session.require(CONFIGURE, "queue", chosen or name)
     dead_letters = method.arguments.get("x-dead-letter-exchange")
     if isinstance(dead_letters, str):
-        session.require(READ, "queue", chosen or method.queue, m.QueueDeclare)
-        session.require(WRITE, "exchange", dead_letters, m.QueueDeclare)
-    queue = channel.vhost.declare_queue(method, session, chosen)
+        session.require(READ, "queue", chosen or name)
+        session.require(WRITE, "exchange", dead_letters)
+    declared = QueueDeclaration(name, method.durable, method.exclusive, method.auto_delete, method.arguments)
+    queue = channel.vhost.declare_queue(declared, session, chosen)
     channel.last_queue = queue.name
     _answer(channel, method, _declare_ok(queue), queue.keeps)
 
@@ -89,9 +106,9 @@ def _declare_passively(channel: BrokerChannel, method: m.QueueDeclare) -> None:
     if channel.session.replies.has(method.queue):
         _answer(channel, method, m.QueueDeclareOk(method.queue, 0, 1), False)
         return
-    if not method.queue:
-        raise ChannelError(NOT_FOUND, f"no queue '' in vhost '{channel.vhost.name}'", m.QueueDeclare)
-    queue = channel.vhost.declare_queue(method, channel.session)
+    queue = channel.vhost.queue(_without_line_ends(method.queue))
+    queue.check_access(channel.session)
+    queue.touch()
     channel.last_queue = queue.name
     _answer(channel, method, _declare_ok(queue), False)
 
@@ -102,49 +119,49 @@ def _declare_ok(queue: Queue) -> m.QueueDeclareOk:
 
 def queue_bind(channel: BrokerChannel, method: m.QueueBind) -> None:
     """Carry out ``queue.bind``."""
-    name = channel.resolve(method.queue, m.QueueBind)
+    name = channel.resolve(method.queue)
     # The empty names together mean: the last queue, under its own name.
     routing_key = method.routing_key or ("" if method.queue else name)
-    channel.session.require(WRITE, "queue", name, m.QueueBind)
-    channel.session.require(READ, "exchange", method.exchange, m.QueueBind)
-    queue = channel.vhost.queue(name, m.QueueBind)
-    queue.check_access(channel.session, m.QueueBind)
-    channel.vhost.bind(method.exchange, queue, routing_key, method.arguments, m.QueueBind)
+    channel.session.require(WRITE, "queue", name)
+    channel.session.require(READ, "exchange", method.exchange)
+    queue = channel.vhost.queue(name)
+    queue.check_access(channel.session)
+    channel.vhost.bind(method.exchange, queue, routing_key, method.arguments)
     _answer(channel, method, m.QueueBindOk(), queue.keeps)
 
 
 def queue_unbind(channel: BrokerChannel, method: m.QueueUnbind) -> None:
     """Carry out ``queue.unbind``."""
-    name = channel.resolve(method.queue, m.QueueUnbind)
-    channel.session.require(WRITE, "queue", name, m.QueueUnbind)
-    channel.session.require(READ, "exchange", method.exchange, m.QueueUnbind)
+    name = channel.resolve(method.queue)
+    channel.session.require(WRITE, "queue", name)
+    channel.session.require(READ, "exchange", method.exchange)
     queue = channel.vhost.queues.get(name)
     if queue is not None:
-        channel.vhost.unbind(
-            method.exchange, queue, method.routing_key, method.arguments, m.QueueUnbind, channel.session
-        )
+        channel.vhost.unbind(method.exchange, queue, method.routing_key, method.arguments, channel.session)
     channel.reply_when_durable(m.QueueUnbindOk())
 
 
 def queue_purge(channel: BrokerChannel, method: m.QueuePurge) -> None:
     """Carry out ``queue.purge``."""
-    queue = channel.usable_queue(method.queue, m.QueuePurge)
+    queue = channel.usable_queue(method.queue)
     count = queue.purge()
     _answer(channel, method, m.QueuePurgeOk(count), queue.keeps)
 
 
 def queue_delete(channel: BrokerChannel, method: m.QueueDelete) -> None:
     """Carry out ``queue.delete``."""
-    method.queue = channel.resolve(method.queue, m.QueueDelete)
-    channel.session.require(CONFIGURE, "queue", method.queue, m.QueueDelete)
-    count = channel.vhost.delete_queue(method, channel.session)
+    name = channel.resolve(method.queue)
+    channel.session.require(CONFIGURE, "queue", name)
+    count = channel.vhost.delete_queue(
+        name, channel.session, if_unused=method.if_unused, if_empty=method.if_empty
+    )
     _answer(channel, method, m.QueueDeleteOk(count), True)
 
 
 def channel_flow(channel: BrokerChannel, method: m.ChannelFlow) -> None:
     """Carry out ``channel.flow``, which RabbitMQ only supports for switching on."""
     if not method.active:
-        raise ConnectionError(NOT_IMPLEMENTED, "active=false", m.ChannelFlow)
+        raise ConnectionError(NOT_IMPLEMENTED, "active=false")
     channel.reply(m.ChannelFlowOk(True))
 
 

@@ -37,9 +37,9 @@ class Replies:
             ChannelError: 406 with acknowledgements, or when there is one already.
         """
         if not method.no_ack:
-            raise ChannelError(PRECONDITION_FAILED, "reply consumer cannot acknowledge", m.BasicConsume)
+            raise ChannelError(PRECONDITION_FAILED, "reply consumer cannot acknowledge")
         if channel.reply_consumer is not None:
-            raise ChannelError(PRECONDITION_FAILED, "reply consumer already set", m.BasicConsume)
+            raise ChannelError(PRECONDITION_FAILED, "reply consumer already set")
         consumer = ReplyConsumer(tag, f"{REPLY_TO}.{os.urandom(16).hex()}", channel)
         self._consumers[consumer.address] = consumer
         return consumer
@@ -63,9 +63,9 @@ class Replies:
         if message.scan.reply_to != REPLY_TO:
             return message
         if channel.reply_consumer is None:
-            raise ChannelError(PRECONDITION_FAILED, "fast reply consumer does not exist", m.BasicPublish)
+            raise ChannelError(PRECONDITION_FAILED, "fast reply consumer does not exist")
         properties = with_text_property(message.properties, "reply_to", channel.reply_consumer.address)
-        channel.check_room("the request", properties, m.BasicPublish)
+        channel.check_room("the request", properties)
         return BrokerMessage(message.exchange, message.routing_key, properties, message.body)
 
     def deliver(self, message: BrokerMessage) -> bool:

@@ -118,9 +118,11 @@ class Session:
             try:
                 self._on_event(event)
             except ChannelError as error:
-                self._close_channel(cast("ContentReceived | MethodReceived", event).channel, error)
+                offending = cast("ContentReceived | MethodReceived", event)
+                self._close_channel(offending.channel, error, type(offending.method))
             except ConnectionError as error:
-                self.close(error.reply_code, error.explanation, error.method)
+                offending = cast("ContentReceived | MethodReceived", event)
+                self.close(error.reply_code, error.explanation, type(offending.method))
             except WireError as error:
                 self.close(error.reply_code, error.text)
             except Exception:
@@ -283,18 +285,18 @@ class Session:
 
     # Channels
 
-    def _close_channel(self, number: int, error: ChannelError) -> None:
+    def _close_channel(self, number: int, error: ChannelError, method: type[Method]) -> None:
         if number not in self._channels:
             return
         self._drop_channel(number)
-        self.machine.close_channel(number, error.reply_code, error.reply_text, error.method)
+        self.machine.close_channel(number, error.reply_code, error.reply_text, method)
 
-    def fail_soon(self, channel: BrokerChannel, error: ChannelError) -> None:
-        """Close a channel with an error once what is being acted on is done."""
+    def fail_soon(self, channel: BrokerChannel, error: ChannelError, method: type[Method]) -> None:
+        """Close a channel because of a method that could not be sent, once what is being acted on is done."""
 
         def fail() -> None:
             if self._channels.get(channel.number) is channel:
-                self._close_channel(channel.number, error)
+                self._close_channel(channel.number, error, method)
                 self.flush_soon()
 
         self.call_soon(fail)
@@ -305,7 +307,7 @@ class Session:
             self._to_flush.pop(channel, None)
             channel.close()
 
-    def require(self, permission: str, kind: str, name: str, method: type[Method]) -> None:
+    def require(self, permission: str, kind: str, name: str) -> None:
         """Check a permission.
 
         Raises:
@@ -316,7 +318,6 @@ class Session:
             raise ChannelError(
                 ACCESS_REFUSED,
                 f"{permission} access to {resource} refused for user '{self.user.name}'",
-                method,
             )
 
     def needs_flush(self, channel: BrokerChannel) -> None:

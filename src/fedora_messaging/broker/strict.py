@@ -7,7 +7,6 @@ from typing import Final
 
 from ..protocol.errors import INTERNAL_ERROR, PRECONDITION_FAILED, ChannelError, ConnectionError
 from ..wire import methods as m
-from ..wire.methods import Method
 
 #: Smallest frame that may be negotiated, in bytes (4.1 and newer).
 FRAME_MIN: Final = 8192
@@ -25,16 +24,12 @@ def check_declaration(method: m.QueueDeclare) -> None:
         ChannelError: 406 for an argument that is gone.
     """
     if not method.durable and not method.exclusive:
-        raise _denied("transient_nonexcl_queues", m.QueueDeclare)
+        raise _denied("transient_nonexcl_queues")
     for name in _GONE:
         if name in method.arguments:
-            raise ChannelError(
-                PRECONDITION_FAILED, f"invalid arg '{name}' for queue '{method.queue}'", m.QueueDeclare
-            )
+            raise ChannelError(PRECONDITION_FAILED, f"invalid arg '{name}' for queue '{method.queue}'")
     if method.arguments.get("x-queue-version") == 1:
-        raise ChannelError(
-            PRECONDITION_FAILED, f"invalid arg 'x-queue-version' for queue '{method.queue}'", m.QueueDeclare
-        )
+        raise ChannelError(PRECONDITION_FAILED, f"invalid arg 'x-queue-version' for queue '{method.queue}'")
 
 
 def check_prefetch(method: m.BasicQos) -> None:
@@ -44,9 +39,9 @@ def check_prefetch(method: m.BasicQos) -> None:
         ConnectionError: 541.
     """
     if method.global_:
-        raise _denied("global_qos", m.BasicQos)
+        raise _denied("global_qos")
 
 
-def _denied(feature: str, method: type[Method]) -> ConnectionError:
+def _denied(feature: str) -> ConnectionError:
     text = f"Feature `{feature}` is deprecated. By default, this feature is not permitted anymore."
-    return ConnectionError(INTERNAL_ERROR, text, method)
+    return ConnectionError(INTERNAL_ERROR, text)

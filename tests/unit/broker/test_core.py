@@ -15,6 +15,7 @@ from tests.unit.wire.test_fields import sized, wires
 
 from fedora_messaging.broker.accounts import Accounts, Permissions
 from fedora_messaging.broker.core.dead_letter import make_dead_letter
+from fedora_messaging.broker.core.declarations import ExchangeDeclaration, QueueDeclaration
 from fedora_messaging.broker.core.exchanges import TopicExchange
 from fedora_messaging.broker.core.journal import NoJournal
 from fedora_messaging.broker.core.message import BrokerMessage, Entry
@@ -28,7 +29,6 @@ from fedora_messaging.exceptions import EncodingError
 from fedora_messaging.protocol.errors import ChannelError
 from fedora_messaging.wire.fields import decode_table
 from fedora_messaging.wire.frames import room_for_properties
-from fedora_messaging.wire.methods import ExchangeDeclare, QueueBind, QueueDeclare
 from fedora_messaging.wire.properties import BasicProperties, encode_properties
 
 
@@ -46,7 +46,7 @@ def message(key: str = "k") -> BrokerMessage:
 
 
 def declare(vhost: VirtualHost, name: str) -> Queue:
-    return vhost.declare_queue(QueueDeclare(name), owner=None)
+    return vhost.declare_queue(QueueDeclaration(name), owner=None)
 
 
 def test_remembered_routes_are_bounded(vhost: VirtualHost) -> None:
@@ -83,7 +83,7 @@ def test_message_refused_after_its_queue_is_gone_is_forgotten(vhost: VirtualHost
 def test_p01_message_whose_headers_do_not_decode_is_dead_lettered_as_it_is(vhost: VirtualHost) -> None:
     dead = declare(vhost, "dead")
     arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"}
-    queue = vhost.declare_queue(QueueDeclare("q", arguments=arguments), owner=None)
+    queue = vhost.declare_queue(QueueDeclaration("q", arguments=arguments), owner=None)
     broken = b"\x20\x00\x00\x00\x00\x03\x01aZ"
     queue.publish(BrokerMessage("", "q", broken, b"body"))
     entry = queue.get(no_ack=False)
@@ -130,7 +130,7 @@ def full(vhost: VirtualHost, name: str, target: str, length: int = 1) -> Queue:
         "x-dead-letter-exchange": "",
         "x-dead-letter-routing-key": target,
     }
-    return vhost.declare_queue(QueueDeclare(name, arguments=arguments), owner=None)
+    return vhost.declare_queue(QueueDeclaration(name, arguments=arguments), owner=None)
 
 
 def refuse_one(queue: Queue) -> None:
@@ -183,7 +183,7 @@ def test_expired_message_whose_headers_do_not_decode_stays_where_it_goes(vhost: 
     """Its expiration has done its work: the dead letter must not expire by it once more."""
     dead = declare(vhost, "dead")
     arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"}
-    queue = vhost.declare_queue(QueueDeclare("q", arguments=arguments), owner=None)
+    queue = vhost.declare_queue(QueueDeclaration("q", arguments=arguments), owner=None)
     queue.publish(with_headers(UNREADABLE, expiration=b"0"))
     queue.on_time(1000.0)
     assert (len(queue), len(dead)) == (0, 1)
@@ -197,7 +197,7 @@ def test_unreadable_message_in_a_circle_of_queues_ends(vhost: VirtualHost) -> No
     arguments = {"x-dead-letter-exchange": "", "x-message-ttl": 0}
     for name, target in (("a", "b"), ("b", "c"), ("c", "a")):
         declared = {**arguments, "x-dead-letter-routing-key": target}
-        vhost.declare_queue(QueueDeclare(name, arguments=declared), owner=None)
+        vhost.declare_queue(QueueDeclaration(name, arguments=declared), owner=None)
     vhost.queues["a"].publish(with_headers(UNREADABLE))
     for name in ("a", "b", "c", "a"):
         vhost.queues[name].on_time(1000.0)
@@ -217,7 +217,7 @@ def test_reject_publish_dlx_of_two_full_queues(vhost: VirtualHost) -> None:
     arguments = {"x-max-length": 0, "x-overflow": "reject-publish-dlx", "x-dead-letter-exchange": ""}
     for name, target in (("a", "b"), ("b", "a")):
         declared = {**arguments, "x-dead-letter-routing-key": target}
-        vhost.declare_queue(QueueDeclare(name, arguments=declared), owner=None)
+        vhost.declare_queue(QueueDeclaration(name, arguments=declared), owner=None)
     assert not vhost.queues["a"].publish(message())
     assert vhost.memory.bytes == 0
 
@@ -225,9 +225,9 @@ def test_reject_publish_dlx_of_two_full_queues(vhost: VirtualHost) -> None:
 def test_circle_through_a_queue_whose_name_is_not_utf_8(vhost: VirtualHost) -> None:
     name = b"\xff".decode("utf-8", "surrogateescape")
     arguments = {"x-dead-letter-exchange": "d", "x-message-ttl": 0}
-    vhost.declare_exchange(ExchangeDeclare("d", "fanout"))
-    queue = vhost.declare_queue(QueueDeclare(name, arguments=arguments), owner=None)
-    vhost.bind("d", queue, "", {}, QueueBind)
+    vhost.declare_exchange(ExchangeDeclaration("d", "fanout"))
+    queue = vhost.declare_queue(QueueDeclaration(name, arguments=arguments), owner=None)
+    vhost.bind("d", queue, "", {})
     queue.publish(message())
     queue.on_time(1000.0)
     assert len(queue) == 0
@@ -246,12 +246,12 @@ def test_what_a_dead_letter_fails_by_is_logged_and_nobody_elses_matter(
 def test_dead_letter_key_that_no_message_can_bear_is_refused(vhost: VirtualHost) -> None:
     arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "ä" * 128}
     with pytest.raises(ChannelError, match="longer than 255 bytes"):
-        vhost.declare_queue(QueueDeclare("q", arguments=arguments), owner=None)
+        vhost.declare_queue(QueueDeclaration("q", arguments=arguments), owner=None)
     assert vhost.queues == {}
 
 
 def test_p01_quorum_queue_returns_a_message_whose_headers_do_not_decode(vhost: VirtualHost) -> None:
-    declaration = QueueDeclare("q", durable=True, arguments={"x-queue-type": "quorum"})
+    declaration = QueueDeclaration("q", durable=True, arguments={"x-queue-type": "quorum"})
     queue = vhost.declare_queue(declaration, owner=None)
     broken = with_headers(UNREADABLE)
     queue.publish(broken)
@@ -310,9 +310,9 @@ def test_declaration_that_cannot_be_stored_leaves_nothing_behind() -> None:
     vhost = VirtualHost("/", lambda: 1000.0, RefusingJournal(), lambda *call: scheduled.append(call))
     exchanges = dict(vhost.exchanges)
     with pytest.raises(EncodingError):
-        vhost.declare_queue(QueueDeclare("q", durable=True, arguments={"x-expires": 1}), owner=None)
+        vhost.declare_queue(QueueDeclaration("q", durable=True, arguments={"x-expires": 1}), owner=None)
     with pytest.raises(EncodingError):
-        vhost.declare_exchange(ExchangeDeclare("e", "fanout", durable=True))
+        vhost.declare_exchange(ExchangeDeclaration("e", "fanout", durable=True))
     assert (vhost.queues, vhost.exchanges, scheduled) == ({}, exchanges, [])
     assert vhost.publish(vhost.exchanges[""], message("q")) == (False, False)
     # A queue of this name, declared later, has nothing to do with the first.
@@ -336,14 +336,14 @@ def test_queue_that_cannot_be_stored_takes_no_number(tmp_path: Path) -> None:
     journal = SqliteJournal(tmp_path, loop, Untroubled())
     vhost = VirtualHost("/", lambda: 1000.0, journal, ignore)
     with pytest.raises(EncodingError):
-        vhost.declare_queue(QueueDeclare("q", durable=True, arguments={"a": object()}), owner=None)
+        vhost.declare_queue(QueueDeclaration("q", durable=True, arguments={"a": object()}), owner=None)
     with pytest.raises(EncodingError):
-        vhost.declare_exchange(ExchangeDeclare("e", "fanout", durable=True, arguments={"a": object()}))
+        vhost.declare_exchange(ExchangeDeclaration("e", "fanout", durable=True, arguments={"a": object()}))
     with pytest.raises(EncodingError):
-        vhost.bind("amq.fanout", vhost.exchange("amq.topic", QueueBind), "", {"a": object()}, QueueBind)
+        vhost.bind("amq.fanout", vhost.exchange("amq.topic"), "", {"a": object()})
     assert not journal.backlog
     assert vhost.queues == {}
-    assert vhost.declare_queue(QueueDeclare("other", durable=True), owner=None).stored_id == 1
+    assert vhost.declare_queue(QueueDeclaration("other", durable=True), owner=None).stored_id == 1
     journal.close()
     loop.close()
 
@@ -362,8 +362,8 @@ def test_chain_of_auto_delete_exchanges_of_any_length(vhost: VirtualHost) -> Non
     queue = declare(vhost, "q")
     target: Any = queue
     for number in range(1500):
-        vhost.declare_exchange(ExchangeDeclare(f"e{number}", "fanout", auto_delete=True))
-        vhost.bind(f"e{number}", target, "", {}, QueueBind)
+        vhost.declare_exchange(ExchangeDeclaration(f"e{number}", "fanout", auto_delete=True))
+        vhost.bind(f"e{number}", target, "", {})
         target = vhost.exchanges[f"e{number}"]
     vhost.remove_queue(queue)
     assert set(vhost.exchanges) == before

@@ -14,12 +14,12 @@ from tests.behaviour.support import eventually
 from tests.support.processes import Processes, start_broker
 
 from fedora_messaging.broker import Broker
+from fedora_messaging.broker.core.declarations import QueueDeclaration
 from fedora_messaging.broker.core.journal import NoJournal
 from fedora_messaging.broker.core.message import BrokerMessage
 from fedora_messaging.broker.core.vhost import VirtualHost
 from fedora_messaging.broker.timers import Timers
 from fedora_messaging.wire.frames import HEARTBEAT_FRAME
-from fedora_messaging.wire.methods import QueueDeclare
 from fedora_messaging.wire.properties import BasicProperties, encode_properties
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class World:
     def declare(self, name: str, **arguments: Any) -> Queue:
         """Declare a queue whose arguments are spelled with underscores."""
         spelled = {f"x-{argument.replace('_', '-')}": value for argument, value in arguments.items()}
-        return self.vhost.declare_queue(QueueDeclare(name, arguments=spelled), owner=None)
+        return self.vhost.declare_queue(QueueDeclaration(name, arguments=spelled), owner=None)
 
     def declare_dying(self, name: str, **arguments: Any) -> Queue:
         """Declare a queue whose dead letters go to the queue `dead`."""

@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Protocol
 from ...protocol.errors import ACCESS_REFUSED, RESOURCE_LOCKED, ChannelError
 from ...wire.errors import WireError
 from ...wire.fields import Int64
-from ...wire.methods import Method
 from ...wire.properties import edit_headers
 from .consumer import BrokerConsumer, ConsumerSet
 from .journal import Journal
@@ -110,23 +109,22 @@ class Queue:
         """Whether consumers are told how often a message was delivered before."""
         return self.arguments.queue_type == "quorum"
 
-    def check_access(self, owner: object, method: type[Method]) -> None:
+    def check_access(self, owner: object) -> None:
         """Refuse other connections than the owner of an exclusive queue.
 
         Raises:
             ChannelError: 405.
         """
         if self.owner is not None and self.owner is not owner:
-            raise self.locked(method)
+            raise self.locked()
 
-    def locked(self, method: type[Method]) -> ChannelError:
+    def locked(self) -> ChannelError:
         """Make the error for an exclusive queue of another connection."""
         return ChannelError(
             RESOURCE_LOCKED,
             f"cannot obtain exclusive access to locked queue '{self.name}' in vhost '{self._host.name}'. "
             "It could be originally declared on another connection or the exclusive property value does not "
             "match that of the original declaration.",
-            method,
         )
 
     # Messages in
@@ -350,7 +348,7 @@ class Queue:
 
     # Consumers
 
-    def add_consumer(self, consumer: BrokerConsumer, method: type[Method]) -> None:
+    def add_consumer(self, consumer: BrokerConsumer) -> None:
         """Add a consumer; call :meth:`deliver` when it has been told.
 
         Raises:
@@ -359,11 +357,11 @@ class Queue:
         others = list(self.consumers)
         if others and (consumer.exclusive or others[0].exclusive):
             raise ChannelError(
-                ACCESS_REFUSED, f"queue '{self.name}' in vhost '{self._host.name}' in exclusive use", method
+                ACCESS_REFUSED, f"queue '{self.name}' in vhost '{self._host.name}' in exclusive use"
             )
         if consumer.exclusive and self.arguments.single_active:
             raise ChannelError(
-                ACCESS_REFUSED, f"queue '{self.name}' in vhost '{self._host.name}' in exclusive use", method
+                ACCESS_REFUSED, f"queue '{self.name}' in vhost '{self._host.name}' in exclusive use"
             )
         self.consumers.add(consumer)
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from ...protocol.errors import PRECONDITION_FAILED, ChannelError
 from ...wire.fields import SHORTSTR_MAX
-from ...wire.methods import QueueDeclare
+from .declarations import QueueDeclaration
 
 DROP_HEAD: Final = "drop-head"
 REJECT_PUBLISH: Final = "reject-publish"
@@ -197,16 +197,16 @@ EQUIVALENT: Final = (
 _DEFAULTS: Final = {"x-queue-type": "classic"}
 
 
-def read_arguments(method: QueueDeclare, vhost: str) -> QueueArguments:
+def read_arguments(declared: QueueDeclaration, vhost: str) -> QueueArguments:
     """Check and read the arguments of a declaration.
 
     Raises:
         ChannelError: 406 with RabbitMQ's wording.
     """
-    what = f"queue '{method.queue}' in vhost '{vhost}'"
-    _check_dead_letter_exchange(method, what)
+    what = f"queue '{declared.name}' in vhost '{vhost}'"
+    _check_dead_letter_exchange(declared, what)
     values: dict[str, Any] = {}
-    for name, value in method.arguments.items():
+    for name, value in declared.arguments.items():
         attribute, check = _KNOWN.get(name, (None, None))
         if check is None:
             continue
@@ -222,36 +222,36 @@ def read_arguments(method: QueueDeclare, vhost: str) -> QueueArguments:
             f"invalid arg 'x-dead-letter-routing-key' for {what}: routing_key_but_no_dlx_defined"
         )
     if arguments.queue_type == "quorum":
-        _check_quorum(method, what)
+        _check_quorum(declared, what)
     else:
-        for name in _QUORUM_ONLY & method.arguments.keys():
+        for name in _QUORUM_ONLY & declared.arguments.keys():
             raise _precondition(f"invalid arg '{name}' for {what} of queue type rabbit_classic_queue")
     return arguments
 
 
 def _precondition(text: str) -> ChannelError:
-    return ChannelError(PRECONDITION_FAILED, text, QueueDeclare)
+    return ChannelError(PRECONDITION_FAILED, text)
 
 
-def _check_dead_letter_exchange(method: QueueDeclare, what: str) -> None:
+def _check_dead_letter_exchange(declared: QueueDeclaration, what: str) -> None:
     name = "x-dead-letter-exchange"
-    if name in method.arguments and not isinstance(method.arguments[name], str):
-        kind = type_name(method.arguments[name])
+    if name in declared.arguments and not isinstance(declared.arguments[name], str):
+        kind = type_name(declared.arguments[name])
         raise _precondition(f"invalid type '{kind}' for arg '{name}' in {what}")
 
 
-def _check_quorum(method: QueueDeclare, what: str) -> None:
+def _check_quorum(declared: QueueDeclaration, what: str) -> None:
     wrong = None
-    if not method.durable:
+    if not declared.durable:
         wrong = "non-durable"
-    elif method.exclusive:
+    elif declared.exclusive:
         wrong = "exclusive-owner"
-    elif method.auto_delete:
+    elif declared.auto_delete:
         wrong = "auto-delete"
     if wrong is not None:
         raise _precondition(f"invalid property '{wrong}' for {what}")
     for name in _CLASSIC_ONLY:
-        if name in method.arguments:
+        if name in declared.arguments:
             raise _precondition(f"invalid arg '{name}' for {what} of queue type rabbit_quorum_queue")
 
 
@@ -260,7 +260,6 @@ def check_equivalent(
     what: str,
     current: Mapping[str, Any],
     received: Mapping[str, Any],
-    method: type[Any],
 ) -> None:
     """Compare the arguments of a repeated declaration.
 
@@ -269,7 +268,6 @@ def check_equivalent(
         what: The object as error texts name it, for example ``queue 'q' in vhost '/'``.
         current: Arguments of the existing object.
         received: Arguments of the repeated declaration.
-        method: The method to blame.
 
     Raises:
         ChannelError: 406 for the first difference.
@@ -286,7 +284,6 @@ def check_equivalent(
         raise ChannelError(
             PRECONDITION_FAILED,
             f"inequivalent arg '{name}' for {what}: received {got} but current is {have}",
-            method,
         )
 
 

@@ -14,11 +14,10 @@ from ...protocol.errors import (
     PRECONDITION_FAILED,
     ChannelError,
 )
-from ...wire import methods as m
 from ...wire.frames import room_for_properties
-from ...wire.methods import Method
 from ...wire.properties import edit_headers
 from .dead_letter import is_cycle, make_dead_letter
+from .declarations import ExchangeDeclaration, QueueDeclaration
 from .exchanges import TYPES, Binding, Destination, Exchange
 from .journal import Journal
 from .memory import MemoryUse
@@ -80,7 +79,7 @@ class VirtualHost:
 
     # Exchanges
 
-    def exchange(self, name: str, method: type[Method]) -> Exchange:
+    def exchange(self, name: str) -> Exchange:
         """Return an exchange.
 
         Raises:
@@ -89,40 +88,34 @@ class VirtualHost:
         try:
             return self.exchanges[name]
         except KeyError:
-            raise ChannelError(NOT_FOUND, f"no exchange '{name}' in vhost '{self.name}'", method) from None
+            raise ChannelError(NOT_FOUND, f"no exchange '{name}' in vhost '{self.name}'") from None
 
-    def declare_exchange(self, method: m.ExchangeDeclare) -> None:
-        """Carry out ``exchange.declare``.
+    def declare_exchange(self, declared: ExchangeDeclaration) -> None:
+        """Enter an exchange, or compare with the one that exists.
 
         Raises:
-            ChannelError: 403, 404 (passive) or 406.
+            ChannelError: 403 or 406.
         """
-        kind = m.ExchangeDeclare
-        name = _without_line_ends(method.exchange)
-        self.refuse_default(name, kind)
-        if method.passive:
-            self.exchange(name, kind)
-            return
-        if method.type not in TYPES:
-            raise ChannelError(PRECONDITION_FAILED, f"unknown exchange type '{method.type}'", kind)
-        alternate = method.arguments.get("alternate-exchange")
+        name = declared.name
+        self.refuse_default(name)
+        if declared.type not in TYPES:
+            raise ChannelError(PRECONDITION_FAILED, f"unknown exchange type '{declared.type}'")
+        alternate = declared.arguments.get("alternate-exchange")
         if alternate is not None and not isinstance(alternate, str):
             raise ChannelError(
                 PRECONDITION_FAILED,
                 f"invalid type '{type_name(alternate)}' for arg 'alternate-exchange' in exchange '{name}' in "
                 f"vhost '{self.name}'",
-                kind,
             )
         existing = self.exchanges.get(name)
         if existing is not None:
-            self._check_same_exchange(existing, method)
+            self._check_same_exchange(existing, declared)
             return
         if name.startswith("amq."):
-            raise ChannelError(
-                ACCESS_REFUSED, f"exchange name '{name}' contains reserved prefix 'amq.*'", kind
-            )
+            raise ChannelError(ACCESS_REFUSED, f"exchange name '{name}' contains reserved prefix 'amq.*'")
+        make = TYPES[declared.type]
         self.add_exchange(
-            TYPES[method.type](name, method.durable, method.auto_delete, method.internal, method.arguments)
+            make(name, declared.durable, declared.auto_delete, declared.internal, declared.arguments)
         )
 
     def add_exchange(self, exchange: Exchange) -> None:
@@ -131,47 +124,43 @@ class VirtualHost:
             self.journal.exchange_added(exchange)
         self.exchanges[exchange.name] = exchange
 
-    def _check_same_exchange(self, existing: Exchange, method: m.ExchangeDeclare) -> None:
+    def _check_same_exchange(self, existing: Exchange, declared: ExchangeDeclaration) -> None:
         what = f"exchange '{existing.name}' in vhost '{self.name}'"
         pairs: tuple[tuple[str, Any, Any], ...] = (
-            ("type", existing.type, method.type),
-            ("durable", existing.durable, method.durable),
-            ("auto_delete", existing.auto_delete, method.auto_delete),
-            ("internal", existing.internal, method.internal),
+            ("type", existing.type, declared.type),
+            ("durable", existing.durable, declared.durable),
+            ("auto_delete", existing.auto_delete, declared.auto_delete),
+            ("internal", existing.internal, declared.internal),
         )
-        _check_same(what, pairs, m.ExchangeDeclare)
-        check_equivalent(
-            ("alternate-exchange",), what, existing.arguments, method.arguments, m.ExchangeDeclare
-        )
+        _check_same(what, pairs)
+        check_equivalent(("alternate-exchange",), what, existing.arguments, declared.arguments)
 
-    def refuse_default(self, name: str, method: type[Method]) -> None:
+    def refuse_default(self, name: str) -> None:
         """Refuse to change the default exchange.
 
         Raises:
             ChannelError: 403.
         """
         if name == DEFAULT_EXCHANGE:
-            raise ChannelError(ACCESS_REFUSED, "operation not permitted on the default exchange", method)
+            raise ChannelError(ACCESS_REFUSED, "operation not permitted on the default exchange")
 
-    def delete_exchange(self, method: m.ExchangeDelete) -> None:
-        """Carry out ``exchange.delete``.
+    def delete_exchange(self, name: str, *, if_unused: bool) -> None:
+        """Delete an exchange; one that does not exist is no error.
 
         Raises:
             ChannelError: 403 or 406.
         """
-        kind, name = m.ExchangeDelete, method.exchange
-        self.refuse_default(name, kind)
+        self.refuse_default(name)
         if name.startswith("amq.") and name in self.exchanges:
             raise ChannelError(
                 ACCESS_REFUSED,
                 f"deletion of system exchange '{name}' in vhost '{self.name}' not allowed",
-                kind,
             )
         exchange = self.exchanges.get(name)
         if exchange is None:
             return
-        if method.if_unused and exchange.bindings:
-            raise ChannelError(PRECONDITION_FAILED, f"exchange '{name}' in vhost '{self.name}' in use", kind)
+        if if_unused and exchange.bindings:
+            raise ChannelError(PRECONDITION_FAILED, f"exchange '{name}' in vhost '{self.name}' in use")
         self._remove_exchange(exchange)
 
     def _remove_exchange(self, exchange: Exchange) -> None:
@@ -202,7 +191,7 @@ class VirtualHost:
 
     # Queues
 
-    def queue(self, name: str, method: type[Method]) -> Queue:
+    def queue(self, name: str) -> Queue:
         """Return a queue.
 
         Raises:
@@ -211,41 +200,35 @@ class VirtualHost:
         try:
             return self.queues[name]
         except KeyError:
-            raise ChannelError(NOT_FOUND, f"no queue '{name}' in vhost '{self.name}'", method) from None
+            raise ChannelError(NOT_FOUND, f"no queue '{name}' in vhost '{self.name}'") from None
 
-    def declare_queue(self, method: m.QueueDeclare, owner: object, chosen: str | None = None) -> Queue:
-        """Carry out ``queue.declare``.
+    def declare_queue(self, declared: QueueDeclaration, owner: object, chosen: str | None = None) -> Queue:
+        """Enter a queue, or compare with the one that exists.
 
         Args:
-            method: The declaration.
-            owner: The connection it came on.
+            declared: The queue as it is to be.
+            owner: The connection it is declared on.
             chosen: The broker's choice of a name, if the declaration leaves it to the broker.
 
         Raises:
-            ChannelError: 403, 404 (passive), 405 or 406.
+            ChannelError: 403, 405 or 406.
         """
-        kind = m.QueueDeclare
-        name = method.queue = _without_line_ends(method.queue)
-        existing = self.queues.get(name)
-        if method.passive:
-            queue = self.queue(name, kind)
-            queue.check_access(owner, kind)
-            queue.touch()
-            return queue
-        arguments = read_arguments(method, self.name)
+        name = declared.name
+        arguments = read_arguments(declared, self.name)
         if name.startswith("amq."):
-            raise ChannelError(ACCESS_REFUSED, f"queue name '{name}' contains reserved prefix 'amq.*'", kind)
+            raise ChannelError(ACCESS_REFUSED, f"queue name '{name}' contains reserved prefix 'amq.*'")
+        existing = self.queues.get(name)
         if existing is not None:
-            self._check_same_queue(existing, method, owner)
+            self._check_same_queue(existing, declared, owner)
             existing.touch()
             return existing
         queue = Queue(
             self,
             chosen or name,
-            durable=method.durable,
-            auto_delete=method.auto_delete,
-            owner=owner if method.exclusive else None,
-            declared=method.arguments,
+            durable=declared.durable,
+            auto_delete=declared.auto_delete,
+            owner=owner if declared.exclusive else None,
+            declared=declared.arguments,
             arguments=arguments,
         )
         self.add_queue(queue)
@@ -263,34 +246,33 @@ class VirtualHost:
         self.exchanges[DEFAULT_EXCHANGE].bind(queue, queue.name, {})
         queue.touch()
 
-    def _check_same_queue(self, existing: Queue, method: m.QueueDeclare, owner: object) -> None:
-        existing.check_access(owner, m.QueueDeclare)
-        if method.exclusive != (existing.owner is not None):
-            raise existing.locked(m.QueueDeclare)
+    def _check_same_queue(self, existing: Queue, declared: QueueDeclaration, owner: object) -> None:
+        existing.check_access(owner)
+        if declared.exclusive != (existing.owner is not None):
+            raise existing.locked()
         what = f"queue '{existing.name}' in vhost '{self.name}'"
         pairs = (
-            ("durable", existing.durable, method.durable),
-            ("auto_delete", existing.auto_delete, method.auto_delete),
+            ("durable", existing.durable, declared.durable),
+            ("auto_delete", existing.auto_delete, declared.auto_delete),
         )
-        _check_same(what, pairs, m.QueueDeclare)
-        check_equivalent(EQUIVALENT, what, existing.declared, method.arguments, m.QueueDeclare)
+        _check_same(what, pairs)
+        check_equivalent(EQUIVALENT, what, existing.declared, declared.arguments)
 
-    def delete_queue(self, method: m.QueueDelete, owner: object) -> int:
-        """Carry out ``queue.delete``; returns how many ready messages went with it.
+    def delete_queue(self, name: str, owner: object, *, if_unused: bool, if_empty: bool) -> int:
+        """Delete a queue; returns how many ready messages went with it. One that does not exist is no error.
 
         Raises:
             ChannelError: 405 or 406.
         """
-        kind = m.QueueDelete
-        queue = self.queues.get(method.queue)
+        queue = self.queues.get(name)
         if queue is None:
             return 0
-        queue.check_access(owner, kind)
+        queue.check_access(owner)
         what = f"queue '{queue.name}' in vhost '{self.name}'"
-        if method.if_unused and queue.consumers:
-            raise ChannelError(PRECONDITION_FAILED, f"{what} in use", kind)
-        if method.if_empty and len(queue):
-            raise ChannelError(PRECONDITION_FAILED, f"{what} not empty", kind)
+        if if_unused and queue.consumers:
+            raise ChannelError(PRECONDITION_FAILED, f"{what} in use")
+        if if_empty and len(queue):
+            raise ChannelError(PRECONDITION_FAILED, f"{what} not empty")
         count = len(queue)
         self.remove_queue(queue)
         return count
@@ -322,15 +304,14 @@ class VirtualHost:
         destination: Destination,
         routing_key: str,
         arguments: Mapping[str, Any],
-        method: type[Method],
     ) -> None:
         """Bind a queue or exchange to an exchange.
 
         Raises:
             ChannelError: 403, 404 or 406.
         """
-        self.refuse_default(source, method)
-        binding = self.exchange(source, method).bind(destination, routing_key, arguments)
+        self.refuse_default(source)
+        binding = self.exchange(source).bind(destination, routing_key, arguments)
         if binding is not None and self._is_stored(binding):
             self.journal.binding_added(binding)
 
@@ -340,7 +321,6 @@ class VirtualHost:
         destination: Destination,
         routing_key: str,
         arguments: Mapping[str, Any],
-        method: type[Method],
         owner: object = None,
     ) -> None:
         """Undo a binding; one that does not exist is no error.
@@ -348,12 +328,12 @@ class VirtualHost:
         Raises:
             ChannelError: 403 or 405.
         """
-        self.refuse_default(source, method)
+        self.refuse_default(source)
         exchange = self.exchanges.get(source)
         if exchange is None or not exchange.is_bound(destination, routing_key, arguments):
             return
         if isinstance(destination, Queue):
-            destination.check_access(owner, method)
+            destination.check_access(owner)
         self._remove_binding(exchange, destination, routing_key, arguments)
         if exchange.auto_delete and not exchange.bindings:
             self._remove_exchange(exchange)
@@ -460,20 +440,14 @@ class VirtualHost:
                 target.publish(message)
 
 
-def _check_same(what: str, pairs: Iterable[tuple[str, Any, Any]], method: type[Method]) -> None:
+def _check_same(what: str, pairs: Iterable[tuple[str, Any, Any]]) -> None:
     for name, current, received in pairs:
         if current != received:
             raise ChannelError(
                 PRECONDITION_FAILED,
                 f"inequivalent arg '{name}' for {what}: received '{_shown(received)}' "
                 f"but current is '{_shown(current)}'",
-                method,
             )
-
-
-def _without_line_ends(name: str) -> str:
-    # RabbitMQ declares names without them, so that they cannot forge lines of its log.
-    return name.replace("\r", "").replace("\n", "")
 
 
 def _shown(value: Any) -> str:
@@ -496,7 +470,6 @@ def _routing_keys(message: BrokerMessage) -> list[str]:
                 raise ChannelError(
                     PRECONDITION_FAILED,
                     f'invalid message: {{unacceptable_type_in_header,"{header}",{type_name(extra)}}}',
-                    m.BasicPublish,
                 )
             keys += [key for key in extra if isinstance(key, str)]
     return keys

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 
 from ...logs import logger
 from ...wire.fields import decode_table, encode_table
-from ...wire.methods import QueueDeclare
+from ..core.declarations import QueueDeclaration
 from ..core.exchanges import TYPES, Binding, Exchange
 from ..core.message import BrokerMessage, Entry
 from ..core.queue import Queue
@@ -546,17 +546,19 @@ class SqliteJournal:
             (vhost.name,),
         )
         for queue_id, name, auto_delete, encoded, delivered_position in rows:
-            declared = decode_table(encoded)[0]
-            method = QueueDeclare(
-                _text(name), durable=True, auto_delete=bool(auto_delete), arguments=declared
+            declared = QueueDeclaration(
+                _text(name),
+                durable=True,
+                auto_delete=bool(auto_delete),
+                arguments=decode_table(encoded)[0],
             )
             queue = Queue(
                 vhost,
-                method.queue,
+                declared.name,
                 durable=True,
-                auto_delete=method.auto_delete,
-                declared=declared,
-                arguments=read_arguments(method, vhost.name),
+                auto_delete=declared.auto_delete,
+                declared=declared.arguments,
+                arguments=read_arguments(declared, vhost.name),
             )
             queue.stored_id = queue_id
             queue.resume(max(delivered_position, self._positions.read(queue_id)))
