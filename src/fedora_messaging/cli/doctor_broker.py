@@ -101,21 +101,9 @@ async def _helpers(
 
 
 async def _dead_letters(connection: Connection, name: str) -> Finding:
-    what = f"the dead-letter queue {name}"
-    try:
-        number = await count(connection, name)
-    except BadDeclaration as error:
-        if not _is_code(error, NOT_FOUND):
-            return Finding(WARNING, f"{what} cannot be looked at: {explained(error)}")
-        if not await may_configure(connection, name):
-            return Finding(
-                FAILURE,
-                f"{what} is not there, and we may not declare it: have somebody declare it, "
-                'or give this user the permission "configure" for it',
-            )
-        return Finding(OK, f"{what} is not there, and will be declared")
     # However it is declared, messages can be kept in it.
-    return Finding(OK, f"{what} is there, with {counted(number)}")
+    finding, _ = await _look_for_queue(connection, f"the dead-letter queue {name}", name)
+    return finding
 
 
 async def _exchange(connection: Connection, name: str, what: str) -> Finding:
@@ -129,34 +117,41 @@ async def _exchange(connection: Connection, name: str, what: str) -> Finding:
 
 
 async def _queue(connection: Connection, queue: QueueOptions) -> Finding:
-    name = queue.name
+    finding, is_there = await _look_for_queue(
+        connection, f"the queue {queue.name}", queue.name, passive=queue.passive
+    )
+    if not is_there or queue.passive:
+        return finding
+    try:
+        # It is there, so this compares its properties, and changes nothing.
+        await declare(connection, queue, [])
+    except BadDeclaration as error:
+        if _is_code(error, PRECONDITION_FAILED):
+            return Finding(
+                FAILURE,
+                f"the queue {queue.name} is there with other properties: {explained(error.reason)}. "
+                "Write those it has into the configuration, or delete it",
+            )
+        return Finding(FAILURE, f"the queue {queue.name} is there, but cannot be used: {explained(error)}")
+    return finding
+
+
+async def _look_for_queue(
+    connection: Connection, what: str, name: str, *, passive: bool = False
+) -> tuple[Finding, bool]:
+    """Find out about a queue, and whether it is there."""
     try:
         number = await count(connection, name)
     except BadDeclaration as error:
         if not _is_code(error, NOT_FOUND):
-            return Finding(WARNING, f"the queue {name} cannot be looked at: {explained(error)}")
-        if queue.passive:
-            return Finding(FAILURE, f"the queue {name} is not there, and is not to be declared (passive)")
+            return Finding(WARNING, f"{what} cannot be looked at: {explained(error)}"), False
+        if passive:
+            return Finding(FAILURE, f"{what} is not there, and is not to be declared (passive)"), False
         if not await may_configure(connection, name):
-            return Finding(
-                FAILURE,
-                f"the queue {name} is not there, and we may not declare it: have somebody declare it, "
-                'or give this user the permission "configure" for it',
-            )
-        return Finding(OK, f"the queue {name} is not there, and will be declared")
-    if not queue.passive:
-        try:
-            # It is there, so this compares its properties, and changes nothing.
-            await declare(connection, queue, [])
-        except BadDeclaration as error:
-            if _is_code(error, PRECONDITION_FAILED):
-                return Finding(
-                    FAILURE,
-                    f"the queue {name} is there with other properties: {explained(error.reason)}. "
-                    "Write those it has into the configuration, or delete it",
-                )
-            return Finding(FAILURE, f"the queue {name} is there, but cannot be used: {explained(error)}")
-    return Finding(OK, f"the queue {name} is there, with {counted(number)}")
+            advice = 'have somebody declare it, or give this user the permission "configure" for it'
+            return Finding(FAILURE, f"{what} is not there, and we may not declare it: {advice}"), False
+        return Finding(OK, f"{what} is not there, and will be declared"), False
+    return Finding(OK, f"{what} is there, with {counted(number)}"), True
 
 
 def _is_code(error: BadDeclaration, reply_code: int) -> bool:
