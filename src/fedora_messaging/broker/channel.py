@@ -1,14 +1,10 @@
-"""A channel of the broker: class basic, confirms, and what is out to its consumers."""
+"""A channel of the broker: class basic, and what its consumers are sent."""
 
-import re
 import struct
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from ..protocol.confirms import Unconfirmed
 from ..protocol.errors import (
     CONTENT_TOO_LARGE,
-    NO_ROUTE,
     NOT_ALLOWED,
     NOT_FOUND,
     NOT_IMPLEMENTED,
@@ -16,35 +12,26 @@ from ..protocol.errors import (
     ChannelError,
     ConnectionError,
 )
-from ..protocol.events import ContentReceived
 from ..wire import methods as m
 from ..wire.fields import encode_shortstr
 from ..wire.frames import room_for_properties
 from ..wire.methods import Method
-from ..wire.properties import PERSISTENT, TRANSIENT
-from .accounts import READ, WRITE
+from .accounts import READ
 from .core.consumer import BrokerConsumer
 from .core.message import BrokerMessage, Entry
 from .core.queue import Queue
-from .core.queue_arguments import check_time
 from .core.vhost import generated_name
+from .publishing import Publishing
 from .reply_to import REPLY_TO, ReplyConsumer
 from .strict import check_prefetch
-from .transaction import Transaction
+from .transaction import Outcome, Transaction
+from .unacked import Unacked, UnackedDeliveries
 
 if TYPE_CHECKING:
     from .session import Session
 
 _DELIVER: Final = struct.pack(">HH", *m.BasicDeliver.key)
 _TAG_AND_FLAG = struct.Struct(">QB")
-
-
-class Unacked(NamedTuple):
-    """A message that is out: whose it is, and which consumer got it (``None``: by ``basic.get``)."""
-
-    entry: Entry
-    queue: Queue
-    consumer: BrokerConsumer | None
 
 
 class BrokerChannel:
@@ -56,6 +43,9 @@ class BrokerChannel:
         last_queue: Name of the queue declared last, which an empty name stands for.
         consumers: By tag.
         room: Most bytes of properties that fit into a frame of the connection.
+        publishing: Carries out ``basic.publish``.
+        transaction: What is held back until ``tx.commit``, on a transactional channel.
+        closed: Whether it has come to its end.
     """
 
     def __init__(self, session: "Session", number: int) -> None:
@@ -66,20 +56,16 @@ class BrokerChannel:
         self.last_queue: str | None = None
         self.consumers: dict[str, BrokerConsumer] = {}
         self.reply_consumer: ReplyConsumer | None = None
+        self.transaction: Transaction | None = None
+        self.publishing = Publishing(self)
         self._encoded_tags: dict[str, bytes] = {}
         self._prefetch = 0
         self._channel_prefetch = 0
         self._delivery_tag = 0
-        self._unacked: dict[int, Unacked] = {}
-        # No tag below this one is out.
-        self._lowest_unacked = 1
-        self._out_to_consumers = 0
-        self._unconfirmed: Unconfirmed | None = None
-        self._awaiting_disk: list[int] = []
-        self._transaction: Transaction | None = None
+        self._unacked = UnackedDeliveries()
         self._held: list[bytes | Method] = []
         self._commits = 0
-        self._closed = False
+        self.closed = False
         self._refused = False
 
     # Answers
@@ -100,7 +86,7 @@ class BrokerChannel:
 
     def _committed(self) -> None:
         self._commits -= 1
-        if self._commits or self._closed:
+        if self._commits or self.closed:
             return
         held, self._held = self._held, []
         for answer in held:
@@ -114,122 +100,33 @@ class BrokerChannel:
             self.session.machine.send_method(self.number, answer)
         self.session.flush_soon()
 
-    # Publishing
-
-    def publish(self, content: ContentReceived) -> None:
-        """Carry out ``basic.publish``.
-
-        Raises:
-            ChannelError: 403, 404 or 406.
-            ConnectionError: 540 for ``immediate``.
-        """
-        method = content.method
-        assert isinstance(method, m.BasicPublish)  # noqa: S101 - the protocol lets no other content in
-        if method.immediate:
-            raise ConnectionError(NOT_IMPLEMENTED, "immediate=true")
-        if content.body is None:
-            raise ChannelError(
-                PRECONDITION_FAILED,
-                f"message is larger than configured max size {self.session.max_body}",
-            )
-        exchange = self.vhost.exchange(method.exchange)
-        self.session.require(WRITE, "exchange", method.exchange)
-        if exchange.internal:
-            raise ChannelError(
-                403,
-                f"cannot publish to internal exchange '{exchange.name}' in vhost '{self.vhost.name}'",
-            )
-        message = BrokerMessage(method.exchange, method.routing_key, content.properties, content.body)
-        self._check_properties(message)
-        message = self.session.replies.rewrite(self, message)
-        if self._transaction is not None:
-            self._transaction.publish(exchange, message, method.mandatory)
-            return
-        tag = self._unconfirmed.received() if self._unconfirmed is not None else 0
-        self._route(exchange, message, method.mandatory, tag)
-
-    def _check_properties(self, message: BrokerMessage) -> None:
-        scan = message.scan
-        if scan.expiration is not None:
-            _check_expiration(scan.expiration)
-        if scan.delivery_mode not in (None, TRANSIENT, PERSISTENT):
-            raise ChannelError(
-                PRECONDITION_FAILED,
-                f"invalid message: {{delivery_mode_unknown,{scan.delivery_mode}}}",
-            )
-        user = self.session.user
-        if scan.user_id is not None and scan.user_id != user.name and "impersonator" not in user.tags:
-            raise ChannelError(
-                PRECONDITION_FAILED,
-                f"user_id property set to '{scan.user_id}' but authenticated user was '{user.name}'",
-            )
-
-    def _route(self, exchange: Any, message: BrokerMessage, mandatory: bool, tag: int) -> None:
-        if exchange.name == "" and self.session.replies.deliver(message):
-            # As with RabbitMQ, a reply counts as not routed: no queue took it.
-            routed, refused = False, False
-        else:
-            routed, refused = self.vhost.publish(exchange, message)
-        if mandatory and not routed:
-            self._return(message)
-        if self._unconfirmed is None or not tag:
-            return
-        if refused:
-            self._unconfirmed.reject(tag)
-            self.reply(m.BasicNack(tag))
-        elif message.placements:
-            self._awaiting_disk.append(tag)
-        else:
-            self._unconfirmed.confirm(tag)
-        self.session.needs_flush(self)
-
-    def _return(self, message: BrokerMessage) -> None:
-        method = m.BasicReturn(NO_ROUTE, "NO_ROUTE", message.exchange, message.routing_key)
-        self.session.machine.send_content(self.number, method.encode(), message.properties, message.body)
+    def send_content(self, method: bytes, properties: bytes, body: bytes) -> None:
+        """Send a message, and what else there is at the end of this turn of the loop."""
+        self.session.machine.send_content(self.number, method, properties, body)
         self.session.flush_soon()
 
-    def flush_confirms(self) -> None:
-        """Send the confirms that are due; ask the journal to report the others."""
-        if self._awaiting_disk:
-            tags, self._awaiting_disk = self._awaiting_disk, []
-            self.vhost.journal.when_durable(lambda: self._confirm(tags))
-        self._send_confirms()
-
-    def _confirm(self, tags: Iterable[int]) -> None:
-        if self._closed or self._unconfirmed is None:
-            return
-        for tag in tags:
-            self._unconfirmed.confirm(tag)
-        self._send_confirms()
-
-    def _send_confirms(self) -> None:
-        if self._unconfirmed is not None:
-            for tag, multiple in self._unconfirmed.flush():
-                self.reply(m.BasicAck(tag, multiple))
+    # Confirms and transactions
 
     def select_confirms(self, method: m.ConfirmSelect) -> None:
         """Carry out ``confirm.select``."""
-        if self._transaction is not None:
+        if self.transaction is not None:
             raise ChannelError(PRECONDITION_FAILED, "cannot switch from tx to confirm mode")
-        if self._unconfirmed is None:
-            self._unconfirmed = Unconfirmed()
+        self.publishing.select_confirms()
         if not method.no_wait:
             self.reply(m.ConfirmSelectOk())
 
-    # Transactions
-
     def select_transaction(self, _method: m.TxSelect) -> None:
         """Carry out ``tx.select``."""
-        if self._unconfirmed is not None:
+        if self.publishing.confirms:
             raise ChannelError(PRECONDITION_FAILED, "cannot switch from confirm to tx mode")
-        if self._transaction is None:
-            self._transaction = Transaction()
+        if self.transaction is None:
+            self.transaction = Transaction()
         self.reply(m.TxSelectOk())
 
     def commit(self, _method: m.TxCommit) -> None:
         """Carry out ``tx.commit``; answered after the write is durable."""
         for exchange, message, mandatory in self._require_transaction().take_publishes():
-            self._route(exchange, message, mandatory, 0)
+            self.publishing.route(exchange, message, mandatory)
         for tags, outcome in self._require_transaction().take_acks():
             self._finish(tags, outcome)
         self.reply_when_durable(m.TxCommitOk())
@@ -238,16 +135,14 @@ class BrokerChannel:
         """Carry out ``tx.rollback``; messages acknowledged in the transaction are out again."""
         transaction = self._require_transaction()
         transaction.take_publishes()
-        for unacked, _outcome in transaction.take_acks():
-            self._unacked.update(unacked)
-        self._unacked = dict(sorted(self._unacked.items()))
-        self._lowest_unacked = 1
+        for taken, _outcome in transaction.take_acks():
+            self._unacked.give_back(taken)
         self.reply(m.TxRollbackOk())
 
     def _require_transaction(self) -> Transaction:
-        if self._transaction is None:
+        if self.transaction is None:
             raise ChannelError(PRECONDITION_FAILED, "channel is not transactional")
-        return self._transaction
+        return self.transaction
 
     # Consuming
 
@@ -349,14 +244,13 @@ class BrokerChannel:
             return
         self._delivery_tag += 1
         if not method.no_ack:
-            self._unacked[self._delivery_tag] = Unacked(entry, queue, None)
+            self._unacked.add(self._delivery_tag, entry, queue, None)
         message = entry.message
         answer = m.BasicGetOk(
             self._delivery_tag, entry.redelivered, message.exchange, message.routing_key, len(queue)
         )
         properties = queue.properties(entry, self.room)
-        self.session.machine.send_content(self.number, answer.encode(), properties, message.body)
-        self.session.flush_soon()
+        self.send_content(answer.encode(), properties, message.body)
 
     # The outlet of the consumers
 
@@ -364,7 +258,7 @@ class BrokerChannel:
         """Whether anything may be delivered now."""
         if self._commits or self._refused or not self.session.can_send():
             return False
-        return not self._channel_prefetch or self._out_to_consumers < self._channel_prefetch
+        return not self._channel_prefetch or self._unacked.at_consumers < self._channel_prefetch
 
     def check_room(self, what: str, properties: bytes) -> None:
         """Refuse to send more properties than fit into a frame of the connection.
@@ -392,16 +286,13 @@ class BrokerChannel:
         self._delivery_tag += 1
         tag = self._delivery_tag
         if not consumer.no_ack:
-            self._unacked[tag] = Unacked(entry, consumer.queue, consumer)
-            self._out_to_consumers += 1
+            self._unacked.add(tag, entry, consumer.queue, consumer)
         message = entry.message
-        self.session.machine.send_content(
-            self.number,
+        self.send_content(
             self._encoded_tags[consumer.tag] + _TAG_AND_FLAG.pack(tag, entry.redelivered) + message.address,
             properties,
             message.body,
         )
-        self.session.flush_soon()
 
     def deliver_reply(self, tag: str, message: BrokerMessage) -> None:
         """Send a direct reply, which is never acknowledged."""
@@ -410,8 +301,7 @@ class BrokerChannel:
             return
         self._delivery_tag += 1
         method = m.BasicDeliver(tag, self._delivery_tag, False, message.exchange, message.routing_key)
-        self.session.machine.send_content(self.number, method.encode(), message.properties, message.body)
-        self.session.flush_soon()
+        self.send_content(method.encode(), message.properties, message.body)
 
     def consumer_cancelled(self, consumer: BrokerConsumer) -> None:
         """Tell the client that a queue is gone."""
@@ -440,7 +330,7 @@ class BrokerChannel:
     def recover(self, method: m.BasicRecover | m.BasicRecoverAsync) -> None:
         """Carry out ``basic.recover`` and ``recover-async``."""
         if not method.requeue:
-            raise ConnectionError(NOT_IMPLEMENTED, "requeue=false", type(method))
+            raise ConnectionError(NOT_IMPLEMENTED, "requeue=false")
         self.requeue_all()
         if isinstance(method, m.BasicRecover):
             self.reply(m.BasicRecoverOk())
@@ -449,35 +339,19 @@ class BrokerChannel:
         self,
         tag: int,
         multiple: bool,
-        outcome: Callable[[Queue, Entry, BrokerConsumer | None], None],
+        outcome: Outcome,
     ) -> None:
-        taken = self._take(tag, multiple)
-        if self._transaction is not None:
-            self._transaction.answer(taken, outcome)
+        taken = self._unacked.take(tag, multiple)
+        if self.transaction is not None:
+            self.transaction.answer(taken, outcome)
         else:
             self._finish(taken, outcome)
 
-    def _take(self, tag: int, multiple: bool) -> dict[int, Unacked]:
-        unacked = self._unacked
-        if multiple and tag == 0:
-            taken, self._unacked = unacked, {}
-            return taken
-        if tag not in unacked:
-            raise ChannelError(PRECONDITION_FAILED, f"unknown delivery tag {tag}")
-        if not multiple:
-            return {tag: unacked.pop(tag)}
-        # Not by asking the dictionary for its first key, which costs as much as was removed before it.
-        taken = {each: unacked.pop(each) for each in range(self._lowest_unacked, tag + 1) if each in unacked}
-        self._lowest_unacked = tag + 1
-        return taken
-
-    def _finish(
-        self, taken: dict[int, Unacked], outcome: Callable[[Queue, Entry, BrokerConsumer | None], None]
-    ) -> None:
+    def _finish(self, taken: dict[int, Unacked], outcome: Outcome) -> None:
         queues: dict[Queue, None] = {}
         for entry, queue, consumer in taken.values():
             if consumer is not None:
-                self._out_to_consumers -= 1
+                self._unacked.at_consumers -= 1
             outcome(queue, entry, consumer)
             queues[queue] = None
         if self._channel_prefetch:
@@ -488,24 +362,22 @@ class BrokerChannel:
 
     def requeue_all(self) -> None:
         """Put back everything that is out."""
-        taken, self._unacked = self._unacked, {}
-        self._finish(taken, Queue.requeue)
+        self._finish(self._unacked.take_all(), Queue.requeue)
 
     # The end
 
     def close(self) -> None:
         """Leave no trace: consumers go, unacknowledged messages go back."""
-        self._closed = True
+        self.closed = True
         self._held.clear()
         self.session.replies.unsubscribe(self)
-        if self._transaction is not None:
-            for unacked, _outcome in self._transaction.take_acks():
-                self._unacked.update(unacked)
+        if self.transaction is not None:
+            for taken, _outcome in self.transaction.take_acks():
+                self._unacked.give_back(taken)
         consumers, self.consumers = self.consumers, {}
         for consumer in consumers.values():
             # Before the messages go back, or they would be sent to ourselves again.
             consumer.queue.consumers.remove(consumer)
-        self._unacked = dict(sorted(self._unacked.items()))
         self.requeue_all()
         for consumer in consumers.values():
             if not consumer.queue.deleted:
@@ -514,15 +386,3 @@ class BrokerChannel:
 
 def _first_of(queue: str) -> str:
     return f"the first message of queue '{queue}'"
-
-
-def _check_expiration(text: str) -> None:
-    number = re.match(r"[+-]?[0-9]+", text)
-    try:
-        if number is None:
-            raise ValueError("no_integer")
-        if number.end() < len(text):
-            raise ValueError(f'{{leftover_string,"{text[number.end() :]}"}}')
-        check_time(int(text))
-    except ValueError as error:
-        raise ChannelError(PRECONDITION_FAILED, f"invalid expiration '{text}': {error}") from None

@@ -133,7 +133,7 @@ class Session:
         if self._to_flush:
             channels, self._to_flush = self._to_flush, {}
             for channel in channels:
-                channel.flush_confirms()
+                channel.publishing.flush_confirms()
             if self._server.journal_is_behind:
                 self._wait_for_journal()
         if self._publishes:
@@ -170,7 +170,7 @@ class Session:
             channel = self._channels.get(event.channel)
             if channel is not None:
                 self._publishes = True
-                channel.publish(event)
+                channel.publishing.publish(event)
         elif isinstance(event, MethodReceived):
             if event.channel == 0:
                 self._connection_method(event.method)

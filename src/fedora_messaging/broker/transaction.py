@@ -1,15 +1,12 @@
 """What a transactional channel holds back until ``tx.commit`` (AMQP 0-9-1 class tx)."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from .core.consumer import BrokerConsumer
 from .core.exchanges import Exchange
 from .core.message import BrokerMessage, Entry
 from .core.queue import Queue
-
-if TYPE_CHECKING:
-    from .channel import Unacked
+from .unacked import Unacked
 
 Outcome = Callable[[Queue, Entry, BrokerConsumer | None], None]
 
@@ -25,7 +22,7 @@ class Transaction:
         """Hold back a publish."""
         self._publishes.append((exchange, message, mandatory))
 
-    def answer(self, taken: "dict[int, Unacked]", outcome: Outcome) -> None:
+    def answer(self, taken: dict[int, Unacked], outcome: Outcome) -> None:
         """Hold back an acknowledgement."""
         self._acks.append((taken, outcome))
 
@@ -34,7 +31,7 @@ class Transaction:
         taken, self._publishes = self._publishes, []
         return taken
 
-    def take_acks(self) -> "list[tuple[dict[int, Unacked], Outcome]]":
+    def take_acks(self) -> list[tuple[dict[int, Unacked], Outcome]]:
         """Return, and forget, the acknowledgements."""
         taken, self._acks = self._acks, []
         return taken

@@ -1,0 +1,153 @@
+"""Publishing on a channel of the broker: checks, routing, returns, confirms."""
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ..protocol.confirms import Unconfirmed
+from ..protocol.errors import (
+    ACCESS_REFUSED,
+    NO_ROUTE,
+    NOT_IMPLEMENTED,
+    PRECONDITION_FAILED,
+    ChannelError,
+    ConnectionError,
+)
+from ..protocol.events import ContentReceived
+from ..wire import methods as m
+from ..wire.properties import PERSISTENT, TRANSIENT
+from .accounts import WRITE
+from .core.exchanges import Exchange
+from .core.message import BrokerMessage
+from .core.queue_arguments import check_time
+
+if TYPE_CHECKING:
+    from .channel import BrokerChannel
+
+
+class Publishing:
+    """What clients publish on one channel, and what they are told of it."""
+
+    def __init__(self, channel: "BrokerChannel") -> None:
+        self._channel = channel
+        self._session = channel.session
+        self._vhost = channel.vhost
+        self._unconfirmed: Unconfirmed | None = None
+        self._awaiting_disk: list[int] = []
+
+    @property
+    def confirms(self) -> bool:
+        """Whether publishes are confirmed."""
+        return self._unconfirmed is not None
+
+    def select_confirms(self) -> None:
+        """Confirm publishes from now on."""
+        if self._unconfirmed is None:
+            self._unconfirmed = Unconfirmed()
+
+    def publish(self, content: ContentReceived) -> None:
+        """Carry out ``basic.publish``.
+
+        Raises:
+            ChannelError: 403, 404 or 406.
+            ConnectionError: 540 for ``immediate``.
+        """
+        method = content.method
+        assert isinstance(method, m.BasicPublish)  # noqa: S101 - the protocol lets no other content in
+        if method.immediate:
+            raise ConnectionError(NOT_IMPLEMENTED, "immediate=true")
+        if content.body is None:
+            raise ChannelError(
+                PRECONDITION_FAILED, f"message is larger than configured max size {self._session.max_body}"
+            )
+        exchange = self._vhost.exchange(method.exchange)
+        self._session.require(WRITE, "exchange", method.exchange)
+        if exchange.internal:
+            raise ChannelError(
+                ACCESS_REFUSED,
+                f"cannot publish to internal exchange '{exchange.name}' in vhost '{self._vhost.name}'",
+            )
+        message = BrokerMessage(method.exchange, method.routing_key, content.properties, content.body)
+        self._check_properties(message)
+        message = self._session.replies.rewrite(self._channel, message)
+        transaction = self._channel.transaction
+        if transaction is not None:
+            transaction.publish(exchange, message, method.mandatory)
+            return
+        tag = self._unconfirmed.received() if self._unconfirmed is not None else 0
+        self.route(exchange, message, method.mandatory, tag)
+
+    def _check_properties(self, message: BrokerMessage) -> None:
+        scan = message.scan
+        if scan.expiration is not None:
+            _check_expiration(scan.expiration)
+        if scan.delivery_mode not in (None, TRANSIENT, PERSISTENT):
+            raise ChannelError(
+                PRECONDITION_FAILED,
+                f"invalid message: {{delivery_mode_unknown,{scan.delivery_mode}}}",
+            )
+        user = self._session.user
+        if scan.user_id is not None and scan.user_id != user.name and "impersonator" not in user.tags:
+            raise ChannelError(
+                PRECONDITION_FAILED,
+                f"user_id property set to '{scan.user_id}' but authenticated user was '{user.name}'",
+            )
+
+    def route(self, exchange: Exchange, message: BrokerMessage, mandatory: bool, tag: int = 0) -> None:
+        """Put a message into queues, and settle its confirm; ``tag`` is 0 without one.
+
+        Raises:
+            ChannelError: 406 for a CC or BCC header that is no array.
+        """
+        if exchange.name == "" and self._session.replies.deliver(message):
+            # As with RabbitMQ, a reply counts as not routed: no queue took it.
+            routed, refused = False, False
+        else:
+            routed, refused = self._vhost.publish(exchange, message)
+        if mandatory and not routed:
+            self._return(message)
+        if self._unconfirmed is None or not tag:
+            return
+        if refused:
+            self._unconfirmed.reject(tag)
+            self._channel.reply(m.BasicNack(tag))
+        elif message.placements:
+            self._awaiting_disk.append(tag)
+        else:
+            self._unconfirmed.confirm(tag)
+        self._session.needs_flush(self._channel)
+
+    def _return(self, message: BrokerMessage) -> None:
+        method = m.BasicReturn(NO_ROUTE, "NO_ROUTE", message.exchange, message.routing_key)
+        self._channel.send_content(method.encode(), message.properties, message.body)
+
+    def flush_confirms(self) -> None:
+        """Send the confirms that are due; ask the journal to report the others."""
+        if self._awaiting_disk:
+            tags, self._awaiting_disk = self._awaiting_disk, []
+            self._vhost.journal.when_durable(lambda: self._confirm(tags))
+        self._send_confirms()
+
+    def _confirm(self, tags: Iterable[int]) -> None:
+        if self._channel.closed or self._unconfirmed is None:
+            return
+        for tag in tags:
+            self._unconfirmed.confirm(tag)
+        self._send_confirms()
+
+    def _send_confirms(self) -> None:
+        if self._unconfirmed is not None:
+            for tag, multiple in self._unconfirmed.flush():
+                self._channel.reply(m.BasicAck(tag, multiple))
+
+
+def _check_expiration(text: str) -> None:
+    number = re.match(r"[+-]?[0-9]+", text)
+    try:
+        if number is None:
+            raise ValueError("no_integer")
+        if number.end() < len(text):
+            raise ValueError(f'{{leftover_string,"{text[number.end() :]}"}}')
+        check_time(int(text))
+    except ValueError as error:
+        raise ChannelError(PRECONDITION_FAILED, f"invalid expiration '{text}': {error}") from None
