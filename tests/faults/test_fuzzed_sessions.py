@@ -8,7 +8,7 @@ import pytest
 from fuzz import fuzz_sessions, typed_values
 
 from fedora_messaging.broker import methods as broker_methods
-from fedora_messaging.broker.core import vhost
+from fedora_messaging.broker.core import dead_letters
 from fedora_messaging.wire import methods as m
 from fedora_messaging.wire.fields import decode_table
 
@@ -24,7 +24,7 @@ def test_nothing_is_found(seed: int) -> None:
 @pytest.mark.parametrize("first", [0, fuzz_sessions.ROUND], ids=["memory", "stored"])
 def test_lost_message_is_found(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
     lost = b"good %d" % first
-    monkeypatch.setattr(vhost, "is_cycle", lambda message, _queue: message.body == lost)
+    monkeypatch.setattr(dead_letters, "is_cycle", lambda message, _queue: message.body == lost)
     monkeypatch.setattr(fuzz_sessions, "ARRIVAL", 1.0)
     with pytest.raises(
         fuzz_sessions.Finding, match=f"confirmed messages are lost.*{lost.decode()}"

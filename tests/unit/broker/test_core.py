@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.unit.wire.test_fields import sized, wires
 
 from fedora_messaging.broker.accounts import Accounts, Permissions
-from fedora_messaging.broker.core.dead_letter import make_dead_letter
+from fedora_messaging.broker.core.dead_letters import make_dead_letter
 from fedora_messaging.broker.core.declarations import ExchangeDeclaration, QueueDeclaration
 from fedora_messaging.broker.core.exchanges import TopicExchange
 from fedora_messaging.broker.core.journal import NoJournal

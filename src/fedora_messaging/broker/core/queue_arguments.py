@@ -1,12 +1,13 @@
 """Arguments of ``queue.declare``: what they accept and what they mean (RabbitMQ's ``x-`` arguments)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from ...protocol.errors import PRECONDITION_FAILED, ChannelError
 from ...wire.fields import SHORTSTR_MAX
 from .declarations import QueueDeclaration
+from .equivalence import type_name
 
 DROP_HEAD: Final = "drop-head"
 REJECT_PUBLISH: Final = "reject-publish"
@@ -65,16 +66,6 @@ _CLASSIC_ONLY: Final = ("x-max-priority", "x-queue-mode", "x-queue-version")
 
 class _Refused(Exception):
     """What is wrong with a value, in RabbitMQ's words."""
-
-
-def type_name(value: Any) -> str:
-    """Name a field value's type as RabbitMQ does."""
-    if isinstance(value, bool):
-        return "bool"
-    if isinstance(value, int):
-        return "signedint" if -0x80000000 <= value <= 0x7FFFFFFF else "long"
-    names = {str: "longstr", float: "double", dict: "table", list: "array", type(None): "void"}
-    return names.get(type(value), "binary")
 
 
 def check_time(milliseconds: int) -> int:
@@ -193,10 +184,6 @@ EQUIVALENT: Final = (
 )
 
 
-#: What an argument that is not given counts as when declarations are compared.
-_DEFAULTS: Final = {"x-queue-type": "classic"}
-
-
 def read_arguments(declared: QueueDeclaration, vhost: str) -> QueueArguments:
     """Check and read the arguments of a declaration.
 
@@ -253,43 +240,3 @@ def _check_quorum(declared: QueueDeclaration, what: str) -> None:
     for name in _CLASSIC_ONLY:
         if name in declared.arguments:
             raise _precondition(f"invalid arg '{name}' for {what} of queue type rabbit_quorum_queue")
-
-
-def check_equivalent(
-    names: tuple[str, ...],
-    what: str,
-    current: Mapping[str, Any],
-    received: Mapping[str, Any],
-) -> None:
-    """Compare the arguments of a repeated declaration.
-
-    Args:
-        names: The arguments that count.
-        what: The object as error texts name it, for example ``queue 'q' in vhost '/'``.
-        current: Arguments of the existing object.
-        received: Arguments of the repeated declaration.
-
-    Raises:
-        ChannelError: 406 for the first difference.
-    """
-    for name in names:
-        default = _DEFAULTS.get(name)
-        old, new = current.get(name, default), received.get(name, default)
-        if old == new:
-            continue
-        if old is None or new is None:
-            got, have = _described(new), _described(old)
-        else:
-            got, have = f"'{_shown(new)}'", f"'{_shown(old)}'"
-        raise ChannelError(
-            PRECONDITION_FAILED,
-            f"inequivalent arg '{name}' for {what}: received {got} but current is {have}",
-        )
-
-
-def _described(value: Any) -> str:
-    return "none" if value is None else f"the value '{_shown(value)}' of type '{type_name(value)}'"
-
-
-def _shown(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -2,12 +2,10 @@
 
 import base64
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...logs import logger
-from ...printable import printable
 from ...protocol.errors import (
     ACCESS_REFUSED,
     NOT_FOUND,
@@ -15,15 +13,16 @@ from ...protocol.errors import (
     ChannelError,
 )
 from ...wire.frames import room_for_properties
-from ...wire.properties import edit_headers
-from .dead_letter import is_cycle, make_dead_letter
+from .dead_letters import DeadLetters
 from .declarations import ExchangeDeclaration, QueueDeclaration
+from .equivalence import check_equivalent, check_same, type_name
 from .exchanges import TYPES, Binding, Destination, Exchange
 from .journal import Journal
 from .memory import MemoryUse
 from .message import BrokerMessage, Entry
 from .queue import Queue
-from .queue_arguments import EQUIVALENT, check_equivalent, read_arguments, type_name
+from .queue_arguments import EQUIVALENT, read_arguments
+from .routing import route, routing_keys, without_bcc
 
 _log = logger(__name__)
 
@@ -64,18 +63,14 @@ class VirtualHost:
     ) -> None:
         self.name = name
         self.clock = clock
-        self.wall = wall or clock
-        self.room = room
         self.journal = journal
         self.schedule = schedule
         self.memory = memory or MemoryUse()
         self.queues: dict[str, Queue] = {}
-        # What queues refuse, until it is published to their dead-letter exchanges.
-        self._dead: deque[tuple[Queue, Entry, str]] = deque()
-        self._burying = False
         self.exchanges: dict[str, Exchange] = {
             name: TYPES[kind](name, durable=True, internal=internal) for name, kind, internal in _PREDECLARED
         }
+        self._dead_letters = DeadLetters(self.exchanges, wall or clock, room)
 
     # Exchanges
 
@@ -132,7 +127,7 @@ class VirtualHost:
             ("auto_delete", existing.auto_delete, declared.auto_delete),
             ("internal", existing.internal, declared.internal),
         )
-        _check_same(what, pairs)
+        check_same(what, pairs)
         check_equivalent(("alternate-exchange",), what, existing.arguments, declared.arguments)
 
     def refuse_default(self, name: str) -> None:
@@ -255,7 +250,7 @@ class VirtualHost:
             ("durable", existing.durable, declared.durable),
             ("auto_delete", existing.auto_delete, declared.auto_delete),
         )
-        _check_same(what, pairs)
+        check_same(what, pairs)
         check_equivalent(EQUIVALENT, what, existing.declared, declared.arguments)
 
     def delete_queue(self, name: str, owner: object, *, if_unused: bool, if_empty: bool) -> int:
@@ -361,121 +356,21 @@ class VirtualHost:
         Raises:
             ChannelError: 406 for a CC or BCC header that is no array.
         """
-        keys = _routing_keys(message)
+        keys = routing_keys(message)
         if len(keys) > 1 and "BCC" in message.headers:
-            message = _without_bcc(message)
-        queues = self._route(exchange, message, keys)
+            message = without_bcc(message)
+        queues = route(self.exchanges, exchange, message, keys)
         refused = False
         for queue in queues:
             if not queue.publish(message):
                 refused = True
         return bool(queues), refused
 
-    def _route(self, exchange: Exchange, message: BrokerMessage, keys: list[str]) -> Iterable[Queue]:
-        queues: dict[Queue, None] = {}
-        visited: set[Exchange] = set()
-        while True:
-            self._collect(exchange, message, keys, queues, visited)
-            if queues or exchange.alternate is None:
-                return queues
-            following = self.exchanges.get(exchange.alternate)
-            if following is None or following in visited:
-                return queues
-            exchange = following
-
-    def _collect(
-        self,
-        exchange: Exchange,
-        message: BrokerMessage,
-        keys: list[str],
-        queues: dict[Queue, None],
-        visited: set[Exchange],
-    ) -> None:
-        pending = [exchange]
-        while pending:
-            current = pending.pop()
-            if current in visited:
-                continue
-            visited.add(current)
-            for key in keys:
-                for destination in current.destinations(key, message):
-                    if isinstance(destination, Queue):
-                        queues[destination] = None
-                    else:
-                        pending.append(destination)
-
     def dead_letter(self, queue: Queue, entry: Entry, reason: str) -> None:
-        """Publish what a queue refuses to its dead-letter exchange, if it has one that exists.
-
-        A dead letter may push other messages out of full queues, and these others again. They wait their turn
-        in a list, so that no chain is too long for the stack.
-        """
-        self._dead.append((queue, entry, reason))
-        if self._burying:
-            return
-        self._burying = True
-        try:
-            while self._dead:
-                self._bury(*self._dead.popleft())
-        finally:
-            self._burying = False
-
-    def _bury(self, queue: Queue, entry: Entry, reason: str) -> None:
-        try:
-            self._publish_dead_letter(queue, entry, reason)
-        except Exception:
-            # It happens in the operation of somebody who has nothing to do with this message.
-            _log.exception("A message that left the queue %s (%s) is lost", printable(queue.name), reason)
-        # The dead letter goes into the journal first: a crash in between leaves two, never none.
-        queue.forget(entry)
-
-    def _publish_dead_letter(self, queue: Queue, entry: Entry, reason: str) -> None:
-        name = queue.arguments.dead_letter_exchange
-        exchange = self.exchanges.get(name) if name is not None else None
-        if exchange is None:
-            return
-        message = make_dead_letter(queue, entry, reason, self.wall(), self.room)
-        for target in self._route(exchange, message, _routing_keys(message)):
-            if not is_cycle(message, target):
-                target.publish(message)
-
-
-def _check_same(what: str, pairs: Iterable[tuple[str, Any, Any]]) -> None:
-    for name, current, received in pairs:
-        if current != received:
-            raise ChannelError(
-                PRECONDITION_FAILED,
-                f"inequivalent arg '{name}' for {what}: received '{_shown(received)}' "
-                f"but current is '{_shown(current)}'",
-            )
-
-
-def _shown(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+        """Publish what a queue refuses to its dead-letter exchange, if it has one that exists."""
+        self._dead_letters.add(queue, entry, reason)
 
 
 def generated_name(prefix: str) -> str:
     """Make a name that nobody can guess: the prefix and 22 URL-safe characters."""
     return prefix + base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
-
-
-def _routing_keys(message: BrokerMessage) -> list[str]:
-    keys = [message.routing_key]
-    if message.mentions(b"CC"):
-        for header in ("CC", "BCC"):
-            extra = message.headers.get(header)
-            if extra is None:
-                continue
-            if not isinstance(extra, list):
-                raise ChannelError(
-                    PRECONDITION_FAILED,
-                    f'invalid message: {{unacceptable_type_in_header,"{header}",{type_name(extra)}}}',
-                )
-            keys += [key for key in extra if isinstance(key, str)]
-    return keys
-
-
-def _without_bcc(message: BrokerMessage) -> BrokerMessage:
-    """Build the message as consumers get it."""
-    properties = edit_headers(message.properties, {}, ("BCC",))
-    return BrokerMessage(message.exchange, message.routing_key, properties, message.body)

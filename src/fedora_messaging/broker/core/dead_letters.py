@@ -1,13 +1,73 @@
-"""Dead letters: what a message carries when a queue refuses it (RabbitMQ's ``x-death``)."""
+"""Dead letters: where a message goes that a queue refuses, and what it carries (RabbitMQ's ``x-death``)."""
 
+from collections import deque
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from ...logs import logger
+from ...printable import printable
 from ...wire.errors import WireError
 from ...wire.fields import INT64_MAX, Int64
 from ...wire.properties import decode_properties, edit_headers, with_text_property
+from .exchanges import Exchange
 from .message import BrokerMessage, Entry
 from .queue import REJECTED, Queue
+from .routing import route, routing_keys
+
+_log = logger(__name__)
+
+
+class DeadLetters:
+    """What queues of a virtual host refuse.
+
+    Args:
+        exchanges: Those of the virtual host, by name.
+        wall: Returns the time that messages are stamped with.
+        room: Most bytes of properties that a dead letter may have.
+    """
+
+    def __init__(self, exchanges: Mapping[str, Exchange], wall: Callable[[], float], room: int) -> None:
+        self._exchanges = exchanges
+        self._wall = wall
+        self._room = room
+        self._dead: deque[tuple[Queue, Entry, str]] = deque()
+        self._burying = False
+
+    def add(self, queue: Queue, entry: Entry, reason: str) -> None:
+        """Publish what a queue refuses to its dead-letter exchange, if it has one that exists.
+
+        A dead letter may push other messages out of full queues, and these others again. They wait their turn
+        in a list, so that no chain is too long for the stack.
+        """
+        self._dead.append((queue, entry, reason))
+        if self._burying:
+            return
+        self._burying = True
+        try:
+            while self._dead:
+                self._bury(*self._dead.popleft())
+        finally:
+            self._burying = False
+
+    def _bury(self, queue: Queue, entry: Entry, reason: str) -> None:
+        try:
+            self._publish_dead_letter(queue, entry, reason)
+        except Exception:
+            # It happens in the operation of somebody who has nothing to do with this message.
+            _log.exception("A message that left the queue %s (%s) is lost", printable(queue.name), reason)
+        # The dead letter goes into the journal first: a crash in between leaves two, never none.
+        queue.forget(entry)
+
+    def _publish_dead_letter(self, queue: Queue, entry: Entry, reason: str) -> None:
+        name = queue.arguments.dead_letter_exchange
+        exchange = self._exchanges.get(name) if name is not None else None
+        if exchange is None:
+            return
+        message = make_dead_letter(queue, entry, reason, self._wall(), self._room)
+        for target in route(self._exchanges, exchange, message, routing_keys(message)):
+            if not is_cycle(message, target):
+                target.publish(message)
 
 
 def make_dead_letter(queue: Queue, entry: Entry, reason: str, now: float, room: int) -> BrokerMessage:

@@ -1,0 +1,78 @@
+"""Whether what is declared again is what is there, in RabbitMQ's words."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from ...protocol.errors import PRECONDITION_FAILED, ChannelError
+
+#: What an argument that is not given counts as when declarations are compared.
+_DEFAULTS: Final = {"x-queue-type": "classic"}
+
+
+def type_name(value: Any) -> str:
+    """Name a field value's type as RabbitMQ does."""
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int):
+        return "signedint" if -0x80000000 <= value <= 0x7FFFFFFF else "long"
+    names = {str: "longstr", float: "double", dict: "table", list: "array", type(None): "void"}
+    return names.get(type(value), "binary")
+
+
+def check_same(what: str, pairs: Iterable[tuple[str, Any, Any]]) -> None:
+    """Compare the properties of a repeated declaration.
+
+    Args:
+        what: The object as error texts name it, for example ``queue 'q' in vhost '/'``.
+        pairs: Name, current and received value of each.
+
+    Raises:
+        ChannelError: 406 for the first difference.
+    """
+    for name, current, received in pairs:
+        if current != received:
+            raise ChannelError(
+                PRECONDITION_FAILED,
+                f"inequivalent arg '{name}' for {what}: received '{_shown(received)}' "
+                f"but current is '{_shown(current)}'",
+            )
+
+
+def check_equivalent(
+    names: tuple[str, ...],
+    what: str,
+    current: Mapping[str, Any],
+    received: Mapping[str, Any],
+) -> None:
+    """Compare the arguments of a repeated declaration.
+
+    Args:
+        names: The arguments that count.
+        what: The object as error texts name it, for example ``queue 'q' in vhost '/'``.
+        current: Arguments of the existing object.
+        received: Arguments of the repeated declaration.
+
+    Raises:
+        ChannelError: 406 for the first difference.
+    """
+    for name in names:
+        default = _DEFAULTS.get(name)
+        old, new = current.get(name, default), received.get(name, default)
+        if old == new:
+            continue
+        if old is None or new is None:
+            got, have = _described(new), _described(old)
+        else:
+            got, have = f"'{_shown(new)}'", f"'{_shown(old)}'"
+        raise ChannelError(
+            PRECONDITION_FAILED,
+            f"inequivalent arg '{name}' for {what}: received {got} but current is {have}",
+        )
+
+
+def _described(value: Any) -> str:
+    return "none" if value is None else f"the value '{_shown(value)}' of type '{type_name(value)}'"
+
+
+def _shown(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,81 @@
+"""The way of a message from an exchange to queues."""
+
+from collections.abc import Iterable, Mapping
+
+from ...protocol.errors import PRECONDITION_FAILED, ChannelError
+from ...wire.properties import edit_headers
+from .equivalence import type_name
+from .exchanges import Exchange
+from .message import BrokerMessage
+from .queue import Queue
+
+
+def route(
+    exchanges: Mapping[str, Exchange], exchange: Exchange, message: BrokerMessage, keys: list[str]
+) -> Iterable[Queue]:
+    """Find the queues of a message; those of the alternate exchanges if there are none.
+
+    Args:
+        exchanges: All of the virtual host, by name.
+        exchange: Where the message was published.
+        message: Some exchanges look into its headers.
+        keys: Its routing keys, see :func:`routing_keys`.
+    """
+    queues: dict[Queue, None] = {}
+    visited: set[Exchange] = set()
+    while True:
+        _collect(exchange, message, keys, queues, visited)
+        if queues or exchange.alternate is None:
+            return queues
+        following = exchanges.get(exchange.alternate)
+        if following is None or following in visited:
+            return queues
+        exchange = following
+
+
+def _collect(
+    exchange: Exchange,
+    message: BrokerMessage,
+    keys: list[str],
+    queues: dict[Queue, None],
+    visited: set[Exchange],
+) -> None:
+    pending = [exchange]
+    while pending:
+        current = pending.pop()
+        if current in visited:
+            continue
+        visited.add(current)
+        for key in keys:
+            for destination in current.destinations(key, message):
+                if isinstance(destination, Queue):
+                    queues[destination] = None
+                else:
+                    pending.append(destination)
+
+
+def routing_keys(message: BrokerMessage) -> list[str]:
+    """Return the routing key of a message, and those in its headers ``CC`` and ``BCC``.
+
+    Raises:
+        ChannelError: 406 for one of these that is no array.
+    """
+    keys = [message.routing_key]
+    if message.mentions(b"CC"):
+        for header in ("CC", "BCC"):
+            extra = message.headers.get(header)
+            if extra is None:
+                continue
+            if not isinstance(extra, list):
+                raise ChannelError(
+                    PRECONDITION_FAILED,
+                    f'invalid message: {{unacceptable_type_in_header,"{header}",{type_name(extra)}}}',
+                )
+            keys += [key for key in extra if isinstance(key, str)]
+    return keys
+
+
+def without_bcc(message: BrokerMessage) -> BrokerMessage:
+    """Build the message as consumers get it."""
+    properties = edit_headers(message.properties, {}, ("BCC",))
+    return BrokerMessage(message.exchange, message.routing_key, properties, message.body)
