@@ -247,3 +247,24 @@ def test_client_sends_no_method_that_is_larger_than_a_frame() -> None:
     assert sent(machine) == []
     machine.send_method(1, m.QueueDeclare("q", arguments={"x": "y" * 8000}))
     assert len(sent(machine)) == 1
+
+
+def unfinished(channel: int, size: int) -> bytes:
+    """All of a content but its last byte."""
+    frames = [frame(channel, PUBLISH), header(channel, size)]
+    return b"".join((*frames, body(channel, bytes(5000)), body(channel, bytes(size - 5001))))
+
+
+def test_p18_unfinished_contents_of_all_channels_are_bounded() -> None:
+    """Those that are complete, or that their channel's end has made void, are not counted."""
+    limits = {"limits": Limits(frame_max=8192, max_body=10_000)}
+    pair = Pair(limits, limits).opened(1, 2, 3, 4, 5, 6)
+    server = pair.server
+    for channel in (1, 2, 3):
+        server.receive_data(unfinished(channel, 10_000), 0)
+    server.close_channel(3, 404, "gone")
+    server.receive_data(body(2, b"x") + unfinished(4, 10_000) + unfinished(5, 10_000), 0)
+    assert server.state is State.OPEN
+    assert server.buffered == 3 * (9_999 + 2)
+    server.receive_data(unfinished(6, 10_000), 0)
+    assert closing(server.events()).reply_code == 506

@@ -53,7 +53,7 @@ class Publishing:
             ConnectionError: 540 for ``immediate``.
         """
         method = content.method
-        assert isinstance(method, m.BasicPublish)  # noqa: S101 - the protocol lets no other content in
+        assert isinstance(method, m.BasicPublish)  # the protocol lets no other content in
         if method.immediate:
             raise ConnectionError(NOT_IMPLEMENTED, "immediate=true")
         if content.body is None:

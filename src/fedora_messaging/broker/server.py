@@ -191,7 +191,7 @@ class Server:
             session.heed_alarms()
 
     def _open_storage(self) -> None:
-        assert self._timers is not None  # noqa: S101 - set by `start`
+        assert self._timers is not None  # set by `start`
         if self._data is None:
             self.vhosts["/"] = self._make_vhost(NoJournal(), self._timers)
             return
@@ -215,7 +215,7 @@ class Server:
 
     def catch_up(self) -> None:
         """Do what is due before anything else is done."""
-        assert self._timers is not None  # noqa: S101 - set by `start`
+        assert self._timers is not None  # set by `start`
         self._timers.catch_up()
 
     async def _listen(

@@ -111,7 +111,7 @@ class _Demo:
         for message in itertools.islice(_messages(), self._limit):
             if self._stop.is_set():
                 return
-            assert message.id is not None  # noqa: S101 - just given
+            assert message.id is not None  # just given
             self._published[message.id] = time.monotonic()
             await bus.publish(message)
             if self._limit is None:
@@ -125,7 +125,7 @@ class _Demo:
                 self._note(name, delivery.message)
 
     def _note(self, name: str, message: Message) -> None:
-        assert message.id is not None  # noqa: S101 - we have published it with one
+        assert message.id is not None  # we have published it with one
         self._consumed[name].add(message.id)
         self._arrived.set()
         if name == _ARCHIVE:

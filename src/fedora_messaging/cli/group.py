@@ -46,7 +46,7 @@ def _read_configuration_first(command: click.Command) -> None:
             _read_configuration_first(each)
         return
     callback = command.callback
-    assert callback is not None  # noqa: S101 - all our commands have one
+    assert callback is not None  # all our commands have one
 
     @functools.wraps(callback)
     def configured(*args: Any, conf: str | None = None, **kwargs: Any) -> Any:

@@ -41,6 +41,7 @@ from .errors import (
     NOT_ALLOWED,
     NOT_IMPLEMENTED,
     REPLY_SUCCESS,
+    RESOURCE_ERROR,
     SYNTAX_ERROR,
     UNEXPECTED_FRAME,
     ConnectionError,
@@ -66,6 +67,8 @@ MAX_BODY: Final = 134217728
 CLIENT_FRAME_MAX_FLOOR: Final = 8192
 CHANNEL_MAX: Final = 65535
 
+#: How many of the largest contents may have come in part on all channels of a connection together.
+_UNFINISHED: Final = 2
 _VERSION: Final = (0, 9)
 
 
@@ -123,6 +126,8 @@ class Machine:
         self.server_properties: dict[str, Any] = {}
         self._limits = limits
         self._channels: dict[int, _Channel] = {}
+        # Bytes of contents that have come in part.
+        self._unfinished = 0
         self._reader = FrameReader(FRAME_MIN if role is Role.SERVER else limits.frame_max)
         self._header = b""
         self.unsent = 0
@@ -230,8 +235,7 @@ class Machine:
     @property
     def buffered(self) -> int:
         """Bytes of contents that have come in part, and of those that are about to be sent."""
-        parts = (channel.assembly for channel in self._channels.values())
-        return self.unsent + sum(part.size for part in parts if part is not None)
+        return self.unsent + self._unfinished
 
     @property
     def is_closed(self) -> bool:
@@ -403,7 +407,12 @@ class Machine:
         )
         state.state = ChannelState.CLOSING
         state.close_reason = (reply_code, text)
-        state.assembly = None
+        self._forget_content(state)
+
+    def _forget_content(self, state: _Channel) -> None:
+        if state.assembly is not None:
+            self._unfinished -= state.assembly.size
+            state.assembly = None
 
     def free_channel(self) -> int | None:
         """Client: return the lowest channel number not in use, or ``None``."""
@@ -509,14 +518,27 @@ class Machine:
         elif state.state is ChannelState.CLOSING:
             self._frame_while_closing(state, kind, channel, payload)
         elif state.assembly is not None:
-            content = state.assembly.frame(kind, channel, payload)
-            if content is not None:
-                state.assembly = None
-                self._events.append(content)
+            self._content_frame(state, state.assembly, kind, channel, payload)
         elif kind == METHOD:
             self._channel_method(state, channel, decode_method(payload))
         else:
             raise ConnectionError(UNEXPECTED_FRAME, "expected method frame, got non method frame instead")
+
+    def _content_frame(
+        self, state: _Channel, assembly: Assembly, kind: int, channel: int, payload: bytes
+    ) -> None:
+        before = assembly.size
+        content = assembly.frame(kind, channel, payload)
+        if content is not None:
+            self._unfinished -= before
+            state.assembly = None
+            self._events.append(content)
+            return
+        self._unfinished += assembly.size - before
+        if self._unfinished > _UNFINISHED * (self._limits.max_body + self.frame_max):
+            raise ConnectionError(
+                RESOURCE_ERROR, f"{self._unfinished} bytes of unfinished contents on this connection"
+            )
 
     # Channel 0
 
@@ -565,7 +587,7 @@ class Machine:
         elif isinstance(method, m.ConnectionTuneOk):
             self._tune_ok(method)
         else:
-            assert isinstance(method, m.ConnectionOpen)  # noqa: S101 - the table lets no other through
+            assert isinstance(method, m.ConnectionOpen)  # the table lets no other through
             self.state = State.OPENING
             self._events.append(OpenRequested(method.virtual_host))
 

@@ -17,9 +17,21 @@ class Assembly:
 
     Keeps what has arrived, never what was announced: a peer that announces petabytes costs nothing.
     A body above ``max_body`` is read and thrown away, so that the channel goes on behind it.
+
+    Attributes:
+        size: Bytes that have arrived and are kept.
     """
 
-    __slots__ = ("_header_seen", "_max_body", "_method", "_missing", "_properties", "_received", "_too_large")
+    __slots__ = (
+        "_header_seen",
+        "_max_body",
+        "_method",
+        "_missing",
+        "_properties",
+        "_received",
+        "_too_large",
+        "size",
+    )
 
     def __init__(self, method: Method, max_body: int) -> None:
         self._method = method
@@ -30,11 +42,7 @@ class Assembly:
         self._missing = 0
         self._header_seen = False
         self._too_large = False
-
-    @property
-    def size(self) -> int:
-        """Bytes that have arrived and are kept."""
-        return len(self._properties) + len(self._received)
+        self.size = 0
 
     def frame(self, kind: int, channel: int, payload: bytes) -> ContentReceived | None:
         """Take a header or body frame; returns the content once it is complete.
@@ -80,6 +88,7 @@ class Assembly:
         self._missing = size
         self._too_large = size > self._max_body
         self._properties = payload[_HEADER_SIZE:]
+        self.size = len(self._properties)
 
     def _body(self, payload: bytes) -> None:
         self._missing -= len(payload)
@@ -87,6 +96,7 @@ class Assembly:
             raise ConnectionError(FRAME_ERROR, "content body longer than its header says", type(self._method))
         if self._too_large:
             return
+        self.size += len(payload)
         if not self._received:
             self._received = payload
         else:

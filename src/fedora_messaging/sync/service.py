@@ -127,7 +127,7 @@ class Service:
     @cached_property
     def twisted_face(self) -> Any:
         """The same as a Twisted service."""
-        assert self._make_twisted_face is not None  # noqa: S101 - callers have looked
+        assert self._make_twisted_face is not None  # callers have looked
         return self._make_twisted_face(self)
 
     @property

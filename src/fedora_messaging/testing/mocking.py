@@ -66,8 +66,8 @@ def _check(sent: list["Message"], expected_messages: "tuple[type[Message] | Mess
             if not isinstance(message, expected):
                 raise AssertionError(f"Expected message of type {expected}, but {type(message)} was sent")
         else:
-            assert message.topic == expected.topic  # noqa: S101
-            assert message.body == expected.body  # noqa: S101
-            assert message == expected  # noqa: S101
+            assert message.topic == expected.topic
+            assert message.body == expected.body
+            assert message == expected
     for message in sent:
         message.validate()

@@ -331,7 +331,7 @@ def _encode_decimal(name: str, value: Any) -> bytes:
 
     if isinstance(value, Decimal) and value.is_finite():
         sign, digits, exponent = value.as_tuple()
-        assert isinstance(exponent, int)  # noqa: S101 - only a NaN or an infinity has a letter there
+        assert isinstance(exponent, int)  # only a NaN or an infinity has a letter there
         # A number that fits has ten digits at most, written out.
         if -255 <= exponent <= 10 and len(digits) <= 10:
             number = int("".join(map(str, digits))) * 10 ** max(exponent, 0)

@@ -278,7 +278,7 @@ class SqliteJournal:
     def queue_removed(self, queue: Queue) -> None:
         """Forget a durable queue and its messages."""
         queue_id = queue.stored_id
-        assert queue_id is not None  # noqa: S101 - it was added
+        assert queue_id is not None  # it was added
         with self._wake:
             self._window.remove_queue(queue_id)
         self._do("DELETE FROM queue_message WHERE queue_id = ?", queue_id)
@@ -320,7 +320,7 @@ class SqliteJournal:
     def message_removed(self, queue: Queue, entry: Entry) -> None:
         """Forget a message; one that has not reached the disk is never written."""
         message = entry.message
-        assert message.stored_id is not None  # noqa: S101 - it was added
+        assert message.stored_id is not None  # it was added
         message.placements -= 1
         key = _key(queue, entry)
         last = message.stored_id if message.placements == 0 else None
@@ -606,7 +606,7 @@ class SqliteJournal:
 
 
 def _key(queue: Queue, entry: Entry) -> tuple[int, int]:
-    assert queue.stored_id is not None  # noqa: S101 - only stored queues have stored messages
+    assert queue.stored_id is not None  # only stored queues have stored messages
     return queue.stored_id, entry.position
 
 

@@ -78,7 +78,7 @@ class Channel:
         self.send(request)
         self._waiting.append(future)
         answer = await self.connection.answer(future, request.name)
-        assert isinstance(answer, reply)  # noqa: S101 - the protocol lets no other answer through
+        assert isinstance(answer, reply)  # the protocol lets no other answer through
         return answer
 
     def send(self, method: Method) -> None:

@@ -240,7 +240,7 @@ class Outbox:
         _until, backoff = self._resting.get(topic, (0.0, Backoff(_REFUSED)))
         pause = backoff.next() or 0.0
         self._resting[topic] = (time.monotonic() + pause, backoff)
-        assert self._loop is not None  # noqa: S101 - set by `start`
+        assert self._loop is not None  # set by `start`
         self._loop.call_later(pause, self._news.set)
         return pause
 

@@ -66,7 +66,7 @@ class SqlDatabase:
 
     def run_many(self, statement: str, values: list[dict[str, Any]]) -> None:
         """Run a statement for each of several values, in a transaction."""
-        assert self._connection is not None  # noqa: S101 - callers are in a transaction
+        assert self._connection is not None  # callers are in a transaction
         with self._errors():
             self._connection.execute(text(statement), values)
 

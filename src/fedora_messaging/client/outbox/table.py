@@ -43,24 +43,23 @@ CREATE: Final = {
     }.items()
 }
 INSERT: Final = (
-    f"INSERT INTO {NAME} (exchange, routing_key, mandatory, properties, body, size, created) "  # noqa: S608
+    f"INSERT INTO {NAME} (exchange, routing_key, mandatory, properties, body, size, created) "
     "VALUES (:exchange, :routing_key, :mandatory, :properties, :body, :size, :created)"
 )
-DELETE: Final = f"DELETE FROM {NAME} WHERE id = :id"  # noqa: S608
-FAILED: Final = f"UPDATE {NAME} SET attempts = attempts + 1, error = :error WHERE id = :id"  # noqa: S608
-USAGE: Final = f"SELECT count(*), coalesce(sum(size), 0), min(created) FROM {NAME}"  # noqa: S608
-TOPICS: Final = f"SELECT exchange, routing_key FROM {NAME} GROUP BY exchange, routing_key"  # noqa: S608
+DELETE: Final = f"DELETE FROM {NAME} WHERE id = :id"
+FAILED: Final = f"UPDATE {NAME} SET attempts = attempts + 1, error = :error WHERE id = :id"
+USAGE: Final = f"SELECT count(*), coalesce(sum(size), 0), min(created) FROM {NAME}"
+TOPICS: Final = f"SELECT exchange, routing_key FROM {NAME} GROUP BY exchange, routing_key"
 ROWS: Final = (
-    f"SELECT id, mandatory, properties, body FROM {NAME} "  # noqa: S608
+    f"SELECT id, mandatory, properties, body FROM {NAME} "
     "WHERE exchange = :exchange AND routing_key = :routing_key ORDER BY id LIMIT :most"
 )
 IDS: Final = (
-    f"SELECT id FROM {NAME} WHERE exchange = :exchange AND routing_key = :routing_key "  # noqa: S608
-    "ORDER BY id LIMIT :most"
+    f"SELECT id FROM {NAME} WHERE exchange = :exchange AND routing_key = :routing_key ORDER BY id LIMIT :most"
 )
-PROBE: Final = f"SELECT id FROM {NAME} WHERE id < 0"  # noqa: S608
+PROBE: Final = f"SELECT id FROM {NAME} WHERE id < 0"
 FAILURES: Final = (
-    f"SELECT exchange, routing_key, attempts, error FROM {NAME} "  # noqa: S608
+    f"SELECT exchange, routing_key, attempts, error FROM {NAME} "
     "WHERE error IS NOT NULL ORDER BY id LIMIT :most"
 )
 

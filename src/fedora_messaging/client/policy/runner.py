@@ -272,7 +272,7 @@ class PolicyRunner(CallbackRunner):
 
     async def _retry(self, job: _Job, message: Message, error: Exception) -> Verdict:
         retry = self._options.retry
-        assert retry is not None  # noqa: S101 - the caller has looked
+        assert retry is not None  # the caller has looked
         history = job.raw.history.failed("retry", error)
         _log.warning(
             "The callback failed on message id %r (attempt %s of %s), which will be tried again: %s",
