@@ -288,7 +288,7 @@ def consume(
 
 def _twisted_consume_wrapper(callback: Any, bindings: Any, queues: Any) -> "_Consumption":
     """Prepare to consume. Tests of applications replace this function, so `consume` does nothing else."""
-    return _Consumption(_consumers(callback, bindings, queues))
+    return _Consumption(prepare_consumers(callback, bindings, queues))
 
 
 class _Consumption:
@@ -327,7 +327,14 @@ def _run_idle_reactor() -> None:
         run_in_background()
 
 
-def _consumers(callback: Any, bindings: Any, queues: Any) -> "Consumers":
+def prepare_consumers(callback: Any, bindings: Any, queues: Any) -> "Consumers":
+    """Make the consumers that :func:`consume` and the command line start and wait for.
+
+    Raises:
+        ValueError: An argument is wrong.
+        TypeError: The callback cannot be called with a message.
+        ConfigurationException: The URL, the TLS settings, the outbox or the consumer's settings are wrong.
+    """
     plan, qos = queue_plan(bindings, queues)
     checked = _check_callback(callback)
     guard_event_loop("consume()", "`await bus.consume()` of fedora_messaging.aio")

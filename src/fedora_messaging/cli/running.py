@@ -42,7 +42,7 @@ def consume_until_stopped(callback: Any, bindings: Any, queues: Any) -> NoReturn
     SIGTERM and SIGINT let running callbacks end and exit with 0; a second one exits at once.
     """
     try:
-        consumers = api._consumers(callback, bindings, queues)
+        consumers = api.prepare_consumers(callback, bindings, queues)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     except ConfigurationException as error:
@@ -51,7 +51,7 @@ def consume_until_stopped(callback: Any, bindings: Any, queues: Any) -> NoReturn
         raise click.ClickException(f"The consumer cannot be set up: {error}") from error
     with (
         closing(consumers),
-        Systemd(api._blocking_service().answers) as systemd,
+        Systemd(consumers.answers) as systemd,
         _stopped_by_signals(consumers, systemd),
     ):
         status = _start(consumers)

@@ -41,6 +41,10 @@ class Consumers:
         self._stop_requested = False
         self._ended = False
 
+    def answers(self) -> bool:
+        """Return whether both event loops respond."""
+        return self._loop_thread.answers() and self._callback_loop.answers()
+
     def start(self) -> None:
         """Register all of them, waiting for the broker as long as it takes.
 

@@ -170,7 +170,7 @@ class Service:
         )
 
     def answers(self) -> bool:
-        """Whether the event loops do; that of coroutine callbacks is stuck while one of them blocks it."""
+        """Return whether both event loops respond: a coroutine callback that blocks makes its loop hang."""
         return self._loop_thread.answers() and self._callback_loop.answers()
 
     @property
@@ -273,8 +273,10 @@ class Service:
         """Prepare consumers of several queues with one callback."""
         make_runner = None
         if is_coroutine_callback(callback):
-            make_runner = self._callback_loop.runner_for(callback)
-            callback = self._callback_loop.adapt(callback)
+            if options.has_policy:
+                callback = self._callback_loop.adapt(callback)
+            else:
+                make_runner = self._callback_loop.runner_for(callback)
 
         def make_group() -> ConsumerGroup:
             return ConsumerGroup(
