@@ -20,12 +20,12 @@ from .client.consuming.hooks import Hooks
 from .client.consuming.inbox import Inbox
 from .client.consuming.verdict import Action
 from .client.group import ConsumerGroup
-from .client.publishing.outgoing import Encoded, encode, outgoing
+from .client.publishing.outgoing import Encoded, outgoing
 from .client.supervisor import Supervisor
 from .exceptions import BaseException as LibraryException
 from .exceptions import ConnectionException, PublishTimeout
 from .frontends.consuming import Callback, check_callback, hooks_of, queue_plan
-from .frontends.publishing import publish_failed, publish_started, publish_succeeded
+from .frontends.publishing import prepare, publish_started, telling_outcome
 from .frontends.recording import is_recording, recorded
 from .logs import logger
 from .message import Message
@@ -39,7 +39,7 @@ from .options import (
     QueueOptions,
 )
 from .settings.consumer import consumer_options
-from .settings.publisher import is_mandatory, outbox_options
+from .settings.publisher import outbox_options
 
 if TYPE_CHECKING:
     from .client.outbox.sender import Outbox
@@ -153,21 +153,10 @@ class Bus:
         if recorded(message):
             return
         publish_started(message)
-        try:
-            message.validate()
-            await self._confirmed(message, exchange, timeout, mandatory)
-        except Exception as error:
-            publish_failed(message, error)
-            raise
-        publish_succeeded(message)
+        with telling_outcome(message):
+            await self._confirmed(prepare(message, exchange, mandatory), timeout)
 
-    async def _confirmed(
-        self, message: Message, exchange: str | None, timeout: float | None, mandatory: bool | None
-    ) -> None:
-        target = config.conf["publish_exchange"] if exchange is None else exchange
-        if mandatory is None:
-            mandatory = is_mandatory(config.conf)
-        encoded = encode(message, target, mandatory)
+    async def _confirmed(self, encoded: Encoded, timeout: float | None) -> None:
         if self._outbox is not None:
             await self._stored(self._outbox, encoded, timeout)
             return

@@ -18,13 +18,13 @@ from .forking import setting_up
 from .frontends.consuming import Callback, consume_arguments, hooks_of, queue_plan
 from .frontends.consuming import check_callback as _check_callback
 from .frontends.event_loop_guard import guard_event_loop
-from .frontends.publishing import publish_failed, publish_started, publish_succeeded, send_signals_as
+from .frontends.publishing import prepare, publish_started, send_signals_as, telling_failure, telling_outcome
 from .frontends.recording import is_recording, recorded
 from .logs import logger
 from .message import SERIALIZED_MESSAGE_SCHEMA, SEVERITIES, Message, dumps, loads
 from .printable import explained
 from .settings.consumer import consumer_options
-from .settings.publisher import is_mandatory, outbox_options
+from .settings.publisher import outbox_options
 from .signals import pre_publish_signal, publish_failed_signal, publish_signal
 
 if TYPE_CHECKING:
@@ -172,12 +172,8 @@ class _Attempt:
 
     def wait(self, timeout: float | None) -> None:
         """Return when the broker has confirmed, or raise."""
-        try:
+        with telling_outcome(self._message):
             self._pending.wait(timeout)
-        except Exception as error:
-            publish_failed(self._message, error)
-            raise
-        publish_succeeded(self._message)
 
 
 class _Recorded:
@@ -192,16 +188,10 @@ def _twisted_publish_wrapper(message: Message, exchange: str | None) -> _Attempt
     if recorded(message):
         return _Recorded()
     publish_started(message)
-    try:
-        message.validate()
+    with telling_failure(message):
+        encoded = prepare(message, exchange)
         guard_event_loop("publish()", "`await bus.publish()` of fedora_messaging.aio")
-        service = _blocking_service()
-        target = config.conf["publish_exchange"] if exchange is None else exchange
-        pending = service.publish(message, target, is_mandatory(config.conf))
-    except Exception as error:
-        publish_failed(message, error)
-        raise
-    return _Attempt(message, pending)
+        return _Attempt(message, _blocking_service().publish(encoded))
 
 
 # What records messages for a test puts it back, where an application's test has replaced the name.

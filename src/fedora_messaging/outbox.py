@@ -11,13 +11,10 @@ whose configuration names that database in its table ``outbox`` sends it, once t
 import sqlite3
 from typing import Any
 
-from . import config
 from .client.outbox import table
-from .client.publishing.outgoing import encode
-from .frontends.publishing import publish_failed, publish_started
+from .frontends.publishing import prepare, publish_started, telling_failure
 from .frontends.recording import recorded
 from .message import Message
-from .settings.publisher import is_mandatory
 
 __all__ = ["create_table", "record", "statements"]
 
@@ -46,14 +43,9 @@ def record(
     if recorded(message):
         return
     publish_started(message)
-    try:
-        message.validate()
-        target = config.conf["publish_exchange"] if exchange is None else exchange
-        encoded = encode(message, target, is_mandatory(config.conf) if mandatory is None else mandatory)
+    with telling_failure(message):
+        encoded = prepare(message, exchange, mandatory)
         _execute(connection, table.INSERT, table.values_of(encoded))
-    except Exception as error:
-        publish_failed(message, error)
-        raise
 
 
 def create_table(connection: Any) -> None:

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.parametrize("broker", ["embedded"], indirect=True)
 
 def consumers(callback: Callable[[Message], None], queue: str) -> tuple[Consumers, threading.Thread]:
     """Consumers that a program may stop, and a thread that waits for their end."""
-    made = api._consumers(callback, **plan(queue))
+    made = api.prepare_consumers(callback, **plan(queue))
     made.start()
 
     def wait() -> None:

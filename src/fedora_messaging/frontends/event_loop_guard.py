@@ -1,7 +1,7 @@
 """Telling programs that they block their event loop."""
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..logs import logger
 from ..printable import printable
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 _log = logger("fedora_messaging.api")
 
+_PACKAGE: Final = __name__.partition(".")[0]
 #: Where the program has been told that it blocks its event loop: file and line.
 _told: dict[tuple[str, int], object] = {}
 
@@ -61,7 +62,7 @@ def _calling_line() -> tuple[str, int]:
     file, line = "?", 0
     while frame is not None:
         file, line = frame.f_code.co_filename, frame.f_lineno
-        if frame.f_globals.get("__name__", "").partition(".")[0] != __package__:
+        if frame.f_globals.get("__name__", "").partition(".")[0] != _PACKAGE:
             break
         frame = frame.f_back
     return file, line

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from .. import signals
+from .. import config, signals
+from ..client.publishing.outgoing import Encoded, encode
 from ..logs import logger
 from ..message import Message
 from ..printable import explained, printable
+from ..settings.publisher import is_mandatory
 
 _log = logger("fedora_messaging.api")
 
@@ -38,6 +40,53 @@ def publish_started(message: Message) -> None:
         raise TypeError(f"publish() takes a fedora_messaging.message.Message, not a {type(message).__name__}")
     if signals.pre_publish_signal.receivers:
         signals.pre_publish_signal.send(_sender(), message=message)
+
+
+def prepare(message: Message, exchange: str | None, mandatory: bool | None = None) -> Encoded:
+    """Validate and encode a message, with what the configuration says of publishing.
+
+    Args:
+        message: The message.
+        exchange: By default ``publish_exchange``.
+        mandatory: Whether a queue must be bound for it; by default what the table ``publisher`` says.
+
+    Raises:
+        jsonschema.ValidationError: The message violates its schema.
+        EncodingError: The topic is too long, a header has a type that AMQP lacks, or the headers are larger
+            than any frame.
+        TypeError: The body holds something that JSON lacks, or the exchange is no text.
+    """
+    message.validate()
+    target = config.conf["publish_exchange"] if exchange is None else exchange
+    return encode(message, target, is_mandatory(config.conf) if mandatory is None else mandatory)
+
+
+class telling_failure:
+    """Tells receivers of the signals if what is done in its block, for a message, fails."""
+
+    __slots__ = ("_message",)
+
+    def __init__(self, message: Message) -> None:
+        self._message = message
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, Exception):
+            publish_failed(self._message, error)
+
+
+class telling_outcome(telling_failure):
+    """The same, and tells them that the message is published if nothing fails."""
+
+    __slots__ = ()
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is None:
+            publish_succeeded(self._message)
+        else:
+            super().__exit__(kind, error, traceback)
 
 
 def publish_succeeded(message: Message) -> None:

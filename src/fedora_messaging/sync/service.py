@@ -11,7 +11,7 @@ from ..client.backoff import Backoff
 from ..client.consuming.hooks import Hooks
 from ..client.consuming.runner import is_coroutine_callback
 from ..client.group import ConsumerGroup
-from ..client.publishing.outgoing import Outgoing, encode
+from ..client.publishing.outgoing import Encoded, Outgoing
 from ..client.supervisor import Supervisor
 from ..exceptions import ConnectionException, OutboxError, PublishTimeout
 from ..logs import logger
@@ -224,14 +224,8 @@ class Service:
         """Whether we are in a coroutine callback."""
         return self._loop_thread.is_current_thread or self._callback_loop.is_current_thread
 
-    def publish(self, message: Message, exchange: str, mandatory: bool) -> PendingPublish | PendingRecord:
-        """Begin to publish a valid message, or to record it if there is an outbox.
-
-        Raises:
-            EncodingError: The topic is too long, or a header has a type that AMQP lacks.
-            TypeError: The body holds something that JSON lacks, or the exchange is no text.
-        """
-        encoded = encode(message, exchange, mandatory)
+    def publish(self, encoded: Encoded) -> PendingPublish | PendingRecord:
+        """Begin to publish a message, or to record it if there is an outbox."""
         if self.outbox is not None:
             return PendingRecord(self.outbox.put(encoded))
         pending = PendingPublish(encoded, self.expire)

@@ -95,7 +95,7 @@ def published(request: pytest.FixtureRequest) -> "Iterator[list[Message]]":
     validated, signals are sent, and that is all.
     """
     from .. import signals
-    from ..frontends.publishing import publish_failed, publish_started, publish_succeeded
+    from ..frontends.publishing import prepare, publish_started, telling_outcome
     from .mocking import recording_instead
 
     messages: list[Message] = []
@@ -105,13 +105,9 @@ def published(request: pytest.FixtureRequest) -> "Iterator[list[Message]]":
 
     def record(message: "Message") -> None:
         publish_started(message)
-        try:
-            message.validate()
-        except Exception as error:
-            publish_failed(message, error)
-            raise
-        messages.append(message)
-        publish_succeeded(message)
+        with telling_outcome(message):
+            prepare(message, None)
+            messages.append(message)
 
     if "bus" in request.fixturenames:
         request.getfixturevalue("bus")

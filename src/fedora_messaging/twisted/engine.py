@@ -4,12 +4,12 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from ..client.backoff import Backoff
 from ..client.consuming.coroutine_runner import in_other_loop
-from ..client.publishing.outgoing import encode, outgoing
+from ..client.publishing.outgoing import Encoded, outgoing
 from ..client.supervisor import Supervisor
 from ..exceptions import ConnectionException
 from ..message import Message
@@ -143,17 +143,13 @@ class Engine:
         self._when_started(begin)
         return deferred
 
-    def publish(self, message: Message, exchange: str, mandatory: bool) -> "Deferred[None]":
+    def publish(self, encoded: Encoded) -> "Deferred[None]":
         """Publish a message; fires when the broker has confirmed, or when it is in the outbox."""
         deferred: Deferred[None] = Deferred(lambda _deferred: out.abandon())
 
         def settled(error: Exception | None) -> None:
             in_reactor(_publish_settled, deferred, error)
 
-        try:
-            encoded = encode(message, exchange, mandatory)
-        except Exception:
-            return fail()
         out = outgoing(encoded, settled)
 
         def begin(service: Service | None) -> None:

@@ -10,11 +10,11 @@ from .. import config
 from ..client.consuming.stats import ConsumerStats
 from ..client.group import ConsumerGroup
 from ..frontends.consuming import QueuePlan, queue_plan
+from ..frontends.publishing import prepare
 from ..message import Message
 from ..monitoring.snapshot import Snapshot
 from ..options import ConnectionOptions, QosOptions
 from ..settings.consumer import consumer_options
-from ..settings.publisher import is_mandatory
 from ..sync.service import Service
 from .consumer import Consumer, engine_callback
 from .engine import Engine
@@ -134,11 +134,10 @@ class FedoraMessagingFactoryV2:
         Fails as :func:`fedora_messaging.api.publish` does, but for the timeout. No signals are sent.
         """
         try:
-            message.validate()
+            encoded = prepare(message, exchange)
         except Exception:
             return fail()
-        target = config.conf["publish_exchange"] if exchange is None else exchange
-        return self.engine.publish(message, target, is_mandatory(config.conf))
+        return self.engine.publish(encoded)
 
     def consume(
         self, callback: Any, bindings: Any, queues: Mapping[str, Mapping[str, Any]]
