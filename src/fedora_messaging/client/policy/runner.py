@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from ...exceptions import BaseException as LibraryException
-from ...exceptions import Drop, EncodingError, HaltConsumer, Nack, PermissionException
+from ...exceptions import EncodingError, PermissionException
 from ...logs import logger
 from ...message import Message
 from ...options import ConsumerOptions
@@ -17,6 +17,7 @@ from ..consuming.runner import CallbackRunner, is_coroutine_callback
 from ..consuming.task_state import cancellations, forget_cancellations, is_torn_down, watch
 from ..consuming.verdict import ACKED, REFUSED, Action, Verdict, raised, succeeded
 from .caller import _Caller
+from .decision import Decision, decide
 from .dedupe import Claim, SeenMessages
 from .redelivery import Redelivery
 
@@ -30,6 +31,9 @@ _PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0, 60.0)
 
 #: Seconds between two looks whether the duplicate of a message was processed.
 _CLAIM_PAUSE: Final = 0.05
+
+#: What the history says of messages that are kept.
+_REASONS: Final = {Decision.GIVE_UP: "exhausted", Decision.KEEP: "failed"}
 
 
 class _Job:
@@ -255,22 +259,19 @@ class PolicyRunner(CallbackRunner):
         return await self._keep(job, "invalid", explanation)
 
     async def _failed(self, job: _Job, message: Message, error: BaseException) -> Verdict:
-        retry = self._options.retry
-        settled = isinstance(error, HaltConsumer | Drop) or not isinstance(error, Exception)
-        if not settled and self._consumer.is_stale(job.raw):
-            # The broker delivers it again by itself; a copy would make two of it.
+        stale = self._consumer.is_stale(job.raw)
+        decision = decide(error, job.raw.history.attempts, self._options, stale=stale)
+        if decision is Decision.LEAVE:
             return Action.REQUEUE, None
-        if not settled and retry is not None and isinstance(error, retry.on):
-            if job.raw.history.attempts + 1 < retry.attempts:
-                return await self._retry(job, message, error)
-            return await self._keep(job, "exhausted", error)
-        if not settled and not isinstance(error, Nack) and self._options.dead_letter is not None:
-            return await self._keep(job, "failed", error)
+        if decision is Decision.RETRY:
+            return await self._retry(job, message, error)
+        if decision in _REASONS:
+            return await self._keep(job, _REASONS[decision], error)
         action, end = raised(message, error, self._stats)
         # Other callbacks of this queue run on, so only this message goes back now.
         return (Action.REQUEUE if action is Action.REQUEUE_ALL else action), end
 
-    async def _retry(self, job: _Job, message: Message, error: Exception) -> Verdict:
+    async def _retry(self, job: _Job, message: Message, error: BaseException) -> Verdict:
         retry = self._options.retry
         assert retry is not None  # the caller has looked
         history = job.raw.history.failed("retry", error)
