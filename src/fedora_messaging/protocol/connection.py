@@ -322,6 +322,7 @@ class Machine:
             return
         self._send_connection(m.ConnectionClose(reply_code, text, class_id, method_id))
         self._channels.clear()
+        self._unfinished = 0
         self.state = State.CLOSING
 
     def peer_vanished(self, why: str) -> None:
