@@ -1,4 +1,4 @@
-"""Loggers whose lines no peer can forge or flood (PITFALLS P22)."""
+"""Loggers whose lines no peer can forge or flood (promise P22)."""
 
 import logging
 from typing import Any, Final

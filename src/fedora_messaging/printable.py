@@ -1,4 +1,4 @@
-"""Showing text from elsewhere to people: the one place where it is made harmless (PITFALLS P22)."""
+"""Showing text from elsewhere to people: the one place where it is made harmless (promise P22)."""
 
 from typing import Final
 

@@ -1,6 +1,6 @@
 """Hostile peers: a server against our client and a client against our server, before and after tuning.
 
-Rows of PITFALLS.md:
+They show these promises:
 
 * P18: frames that are too large, too small, of no type or for channels beyond the limit
   (CVE-2026-79921, CVE-2026-77403, GHSA-5fp7-wg2f-hhgp).

@@ -1,4 +1,4 @@
-"""A password made to be found again, and the search for it (PITFALLS P23)."""
+"""A password made to be found again, and the search for it (promise P23)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands over TLS: what they say, and their exit status (PITFALLS P24)."""
+"""The commands over TLS: what they say, and their exit status (promise P24)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must connect does: certificates, chains and bundles that are good (PITFALLS P24)."""
+"""What must connect does: certificates, chains and bundles that are good (promise P24)."""
 
 from __future__ import annotations
 

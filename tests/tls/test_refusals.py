@@ -1,4 +1,4 @@
-"""What must not connect does not, at once, and says why (PITFALLS P24)."""
+"""What must not connect does not, at once, and says why (promise P24)."""
 
 from __future__ import annotations
 

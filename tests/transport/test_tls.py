@@ -1,4 +1,4 @@
-"""TLS and Unix sockets between our client and the embedded broker (PITFALLS P24)."""
+"""TLS and Unix sockets between our client and the embedded broker (promise P24)."""
 
 import asyncio
 import ssl

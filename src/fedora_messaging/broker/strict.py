@@ -1,4 +1,4 @@
-"""What RabbitMQ 4.3 refuses and older ones take: the broker's strict profile (PITFALLS P29, P30).
+"""What RabbitMQ 4.3 refuses and older ones take: the broker's strict profile (promises P29 and P30).
 
 A program that runs against it is ready for the next RabbitMQ.
 """

@@ -63,7 +63,7 @@ from .states import CHANNEL_RECEIVES, CONNECTION_RECEIVES, REPLIES, ChannelState
 
 #: Nothing above this is assembled: RabbitMQ 3.x refuses larger bodies by default.
 MAX_BODY: Final = 134217728
-#: RabbitMQ 4.1 refuses a lower frame_max; we neither offer nor accept one (PITFALLS P18, P29).
+#: RabbitMQ 4.1 refuses a lower frame_max; we neither offer nor accept one (promises P18 and P29).
 CLIENT_FRAME_MAX_FLOOR: Final = 8192
 CHANNEL_MAX: Final = 65535
 

@@ -15,7 +15,7 @@ from ..options import CHANNEL_MAX, FRAME_MAX, FRAME_MAX_FLOOR, ConnectionOptions
 _PLAIN: Final = frozenset({"amqp", "http"})
 _SECURE: Final = frozenset({"amqps", "https"})
 _UNIX: Final = "amqp+unix"
-#: A literal in a URL is a handful of settings; more is an attack on the parser (PITFALLS P28).
+#: A literal in a URL is a handful of settings; more is an attack on the parser (promise P28).
 _LITERAL_MAX: Final = 4096
 
 

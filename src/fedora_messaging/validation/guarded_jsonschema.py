@@ -1,4 +1,4 @@
-"""jsonschema's validators, with checks that a message cannot make take for ever (PITFALLS P21).
+"""jsonschema's validators, with checks that a message cannot make take for ever (promise P21).
 
 Verdicts and texts are jsonschema's. Of expressions that would take too long see :mod:`.guarded_regex`;
 ``uniqueItems`` of a long array compares hashes, where jsonschema compares each item with each other.

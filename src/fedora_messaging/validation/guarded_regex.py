@@ -1,4 +1,4 @@
-r"""Regular expressions that come from a schema, on text that comes from a stranger (PITFALLS P21).
+r"""Regular expressions that come from a schema, on text that comes from a stranger (promise P21).
 
 Python's engine backtracks: ``^(a+)+$`` needs 2^n steps for n letters, and holds the interpreter's lock
 meanwhile, so that not even a heartbeat leaves. So the steps are estimated first. What is cheap, and that is

@@ -14,7 +14,7 @@ else:
         orjson = None  # type: ignore[assignment]
 
 #: Deeper bodies are refused. How deep the standard library reads depends on the Python version and on
-#: the stack in use; no schema in Fedora comes near (PITFALLS P20).
+#: the stack in use; no schema in Fedora comes near (promise P20).
 MAX_DEPTH: Final = 64
 
 # orjson reads integers beyond 64 bits as floats, the standard library exactly. So many digits in a row are

@@ -3,7 +3,7 @@
 jsonschema-rs says quickly that a value is valid, for schemas that both certainly read alike. Whatever it
 does not call valid (and what it cannot read, such as NaN) is judged by jsonschema, so that verdicts and
 exceptions are jsonschema's. One thing is taken more easily: a tuple passes as an array, as which it is sent.
-Neither of them follows a reference to the network (PITFALLS P21).
+Neither of them follows a reference to the network (promise P21).
 """
 
 from collections import OrderedDict

@@ -33,7 +33,7 @@ from ..exceptions import EncodingError
 from .errors import SYNTAX_ERROR, WireError, truncated
 
 #: Tables may nest this deep. RabbitMQ clients use two or three levels; without a limit a frame of
-#: 128 KB can hold 25 000 levels and exhaust the stack of whoever reads it (PITFALLS P19).
+#: 128 KB can hold 25 000 levels and exhaust the stack of whoever reads it (promise P19).
 MAX_DEPTH: Final = 100
 SHORTSTR_MAX: Final = 255
 INT64_MAX: Final = 0x7FFFFFFFFFFFFFFF

@@ -45,7 +45,7 @@ class FrameReader:
     """Cuts a byte stream into frames.
 
     A frame's size is checked as soon as its first seven bytes are there, so that a hostile peer
-    cannot make us wait for, or keep, more than one frame of ``frame_max`` bytes (PITFALLS P18).
+    cannot make us wait for, or keep, more than one frame of ``frame_max`` bytes (promise P18).
     """
 
     __slots__ = ("_buffer", "_chunks", "_missing", "_offset", "frame_max")
