@@ -275,7 +275,7 @@ class Session:
 
     def _handshake_timed_out(self) -> None:
         _log.warning(
-            "Machine from %s did not log in within %g s", self.peer, HANDSHAKE_TIMEOUT, extra=REPEATABLE
+            "Connection from %s did not log in within %g s", self.peer, HANDSHAKE_TIMEOUT, extra=REPEATABLE
         )
         self.abort()
 
@@ -422,7 +422,7 @@ class Session:
     def _closed(self, event: ConnectionEnded) -> None:
         if not event.by_peer and event.reply_code:
             _log.warning(
-                "Machine from %s closed: %s", self.peer, printable(event.reply_text), extra=REPEATABLE
+                "Connection from %s closed: %s", self.peer, printable(event.reply_text), extra=REPEATABLE
             )
         self._end()
 
