@@ -85,7 +85,7 @@ class Bus:
 
             # With an outbox nobody has to wait for the broker.
             self._outbox = Outbox(self._outbox_options)
-            self._supervisor.send(self._outbox)
+            self._supervisor.attach_sender(self._outbox)
             self._supervisor.start()
             return self
         try:

@@ -122,7 +122,7 @@ def test_p36_outbox_does_not_send_from_the_beginning_again(
             outbox = Outbox(
                 OutboxOptions(path=str(tmp_path / "outbox.db"), **LIMITS), confirm_timeout=TIMEOUT
             )
-            supervisor.send(outbox)
+            supervisor.attach_sender(outbox)
             await asyncio.wrap_future(outbox.put(big(queue, 1)))
             await outbox.empty()
             assert supervisor.publisher.published == 1

@@ -73,7 +73,7 @@ async def _flush(options: OutboxOptions, timeout: float) -> tuple[int, str]:
     """Return how many messages are left, and why."""
     supervisor = Supervisor(config.connection_options(config.conf))
     sender = Outbox(options)
-    supervisor.send(sender)
+    supervisor.attach_sender(sender)
     try:
         async with asyncio.timeout(timeout):
             await sender.empty()

@@ -44,8 +44,8 @@ _RESUME_PATIENCE: Final = 5.0
 _NOT_OUR_FAULT: Final = frozenset({0, REPLY_SUCCESS, CONNECTION_FORCED, RESOURCE_ERROR, INTERNAL_ERROR})
 
 
-class Outbox(Protocol):
-    """What is sent in the background."""
+class BackgroundSender(Protocol):
+    """An outbox, as far as the supervisor knows it: it sends in the background."""
 
     def start(self, supervisor: "Supervisor") -> None:
         """Begin to send."""
@@ -99,7 +99,7 @@ class Supervisor:
         self._was_connected = False
         self.ended_by: BaseException | None = None
         self._given_up: ConnectionException | None = None
-        self._outbox: Outbox | None = None
+        self._sender: BackgroundSender | None = None
         self._sleeping: asyncio.Future[None] | None = None
 
     @property
@@ -139,10 +139,10 @@ class Supervisor:
         self._waiters.append(waiter)
         return await waiter
 
-    def send(self, outbox: "Outbox") -> None:
-        """Publish what comes into an outbox, which is closed with the client; needs a running loop."""
-        self._outbox = outbox
-        outbox.start(self)
+    def attach_sender(self, sender: "BackgroundSender") -> None:
+        """Have an outbox sent, which is closed with the client; needs a running loop."""
+        self._sender = sender
+        sender.start(self)
 
     def submit(self, out: Outgoing) -> None:
         """Publish."""
@@ -232,8 +232,8 @@ class Supervisor:
                 # Callbacks that still run may publish, as long as there is a broker.
                 self.drain(self, "the client was closed")
                 await asyncio.gather(*[consumer.stop() for consumer in list(self.consumers)])
-            if self._outbox is not None:
-                await self._outbox.close(_CONFIRM_GRACE if self.connected else 0.0)
+            if self._sender is not None:
+                await self._sender.close(_CONFIRM_GRACE if self.connected else 0.0)
             await self._let_publishes_end()
         except asyncio.CancelledError:
             # Callbacks take longer than they are waited for: the broker is to have their messages back.

@@ -111,7 +111,7 @@ class Service:
         self._stuck_after = math.inf
         self._make_twisted_face = make_twisted_face
         if self.outbox is not None:
-            self._loop_thread.post(self._supervisor.send, self.outbox)
+            self._loop_thread.post(self._supervisor.attach_sender, self.outbox)
 
     def __getattr__(self, name: str) -> Any:
         # In version 3.9 the service of a process was Twisted's; programs that know it see it still.

@@ -27,7 +27,7 @@ _BESIDE_REFERENCE: Final = frozenset({"$ref", "description", "title"})
 _MAX_DEPTH: Final = 32
 
 
-def is_plain(schema: Any) -> bool:
+def is_supported(schema: Any) -> bool:
     """Whether both validators give the same verdict on every value of JSON."""
     if type(schema) is not dict:
         return False

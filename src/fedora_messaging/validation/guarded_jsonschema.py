@@ -37,7 +37,7 @@ def guarded(cls: Any) -> Any:
     evolve = made.evolve
 
     def evolve_guarded(self: Any, **changes: Any) -> Any:
-        # A subschema that names its draft is judged by the class of that draft.
+        # A subschema that names its draft is checked by the class of that draft.
         evolved = evolve(self, **changes)
         if not hasattr(type(evolved), "is_guarded"):
             cls: Any = type(evolved)

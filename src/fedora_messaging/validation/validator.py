@@ -1,7 +1,7 @@
 """JSON Schema checks: compiled once per schema, decided by jsonschema.
 
 jsonschema-rs says quickly that a value is valid, for schemas that both certainly read alike. Whatever it
-does not call valid (and what it cannot read, such as NaN) is judged by jsonschema, so that verdicts and
+does not call valid (and what it cannot read, such as NaN) is left to jsonschema, so that verdicts and
 exceptions are jsonschema's. One thing is taken more easily: a tuple passes as an array, as which it is sent.
 Neither of them follows a reference to the network (promise P21).
 """
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 from ..forking import setting_up
-from .fast_path import is_plain
+from .fast_path import is_supported
 from .guarded_regex import budget
 
 try:
@@ -24,7 +24,7 @@ except ImportError:  # a distribution that does not package it yet
 _CACHE_SIZE: Final = 1024
 
 
-class _Judge(Protocol):
+class _SlowValidator(Protocol):
     def iter_errors(self, instance: Any) -> Any: ...
 
 
@@ -35,21 +35,21 @@ class _Compiled:
         schema: Kept alive, so that its id cannot come to mean another one.
         shape: Its keywords and values when it was compiled; other ones later mean another schema. (A
             change deeper inside goes unnoticed: schemas are not to be changed once they are in use.)
-        is_valid: The quick check; ``None`` leaves everything to the judge.
+        is_valid: The quick check; ``None`` leaves everything to the slow validator.
     """
 
-    __slots__ = ("_judge", "is_valid", "schema", "shape")
+    __slots__ = ("_slow", "is_valid", "schema", "shape")
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self.schema = schema
         self.shape = _shape(schema)
-        self._judge: _Judge | None = None
+        self._slow: _SlowValidator | None = None
         self.is_valid = _fast_check(schema)
 
-    def judge(self) -> _Judge:
-        if self._judge is None:
-            self._judge = _make_judge(self.schema)
-        return self._judge
+    def slow_validator(self) -> _SlowValidator:
+        if self._slow is None:
+            self._slow = _make_slow_validator(self.schema)
+        return self._slow
 
 
 def _shape(schema: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -85,10 +85,10 @@ def _decide(compiled: _Compiled, instance: Any) -> None:
         from jsonschema.exceptions import SchemaError, best_match
         from referencing.exceptions import Unresolvable
 
-        judge = compiled.judge()
+        validator = compiled.slow_validator()
     try:
         with budget():
-            error = best_match(judge.iter_errors(instance))
+            error = best_match(validator.iter_errors(instance))
     except Unresolvable as error:
         raise SchemaError(
             f"the schema refers to {error.ref!r}, which is not part of it; other documents are never fetched",
@@ -102,7 +102,7 @@ def _decide(compiled: _Compiled, instance: Any) -> None:
 
 
 def _fast_check(schema: Mapping[str, Any]) -> Any:
-    if jsonschema_rs is None or not is_plain(schema):
+    if jsonschema_rs is None or not is_supported(schema):
         return None
     try:
         return jsonschema_rs.validator_for(dict(schema), validate_formats=False, retriever=_refuse).is_valid
@@ -114,7 +114,7 @@ def _refuse(uri: str) -> Any:
     raise ValueError(f"other documents are never fetched: {uri}")
 
 
-def _make_judge(schema: Mapping[str, Any]) -> _Judge:
+def _make_slow_validator(schema: Mapping[str, Any]) -> _SlowValidator:
     from jsonschema.validators import validator_for
     from jsonschema_specifications import REGISTRY
 
@@ -122,5 +122,5 @@ def _make_judge(schema: Mapping[str, Any]) -> _Judge:
 
     cls = validator_for(schema)
     cls.check_schema(schema)
-    judge: _Judge = guarded(cls)(schema, registry=REGISTRY)
-    return judge
+    validator: _SlowValidator = guarded(cls)(schema, registry=REGISTRY)
+    return validator

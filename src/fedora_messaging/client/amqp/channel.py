@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Reply = TypeVar("Reply", bound=Method)
 
 
-class Listener(Protocol):
+class ChannelUser(Protocol):
     """Who uses a channel; all calls come from the event loop."""
 
     def on_content(self, content: ev.ContentReceived) -> None:
@@ -43,14 +43,14 @@ class Channel:
     Attributes:
         number: Channel number.
         connection: Whose channel it is.
-        listener: Who is told of what comes unasked.
+        user: Who is told of what comes unasked.
         opened: Done when the broker has opened the channel.
     """
 
     def __init__(self, connection: "Connection", number: int) -> None:
         self.connection = connection
         self.number = number
-        self.listener: Listener | None = None
+        self.user: ChannelUser | None = None
         loop = asyncio.get_running_loop()
         self.opened: asyncio.Future[None] = loop.create_future()
         self._loop = loop
@@ -121,13 +121,13 @@ class Channel:
     def on_event(self, event: ev.ContentReceived | ev.MethodReceived) -> None:
         """Something came on this channel."""
         if isinstance(event, ev.ContentReceived):
-            if self.listener is not None:
-                self.listener.on_content(event)
+            if self.user is not None:
+                self.user.on_content(event)
             return
         method = event.method
         if isinstance(method, m.BasicAck | m.BasicNack | m.BasicCancel):
-            if self.listener is not None:
-                self.listener.on_method(method)
+            if self.user is not None:
+                self.user.on_method(method)
         elif isinstance(method, m.ChannelFlow):
             self.send(m.ChannelFlowOk(method.active))
         else:
@@ -155,14 +155,14 @@ class Channel:
 
     def on_writable(self) -> None:
         """Contents may be sent again."""
-        if self.listener is not None:
-            self.listener.on_writable()
+        if self.user is not None:
+            self.user.on_writable()
 
     def _fail(self, error: AMQPError) -> None:
         self._error = error
         self._fail_waiting(error)
-        if self.listener is not None:
-            self.listener.on_channel_closed(error)
+        if self.user is not None:
+            self.user.on_channel_closed(error)
 
     def _fail_waiting(self, error: AMQPError) -> None:
         waiting: list[asyncio.Future[None] | asyncio.Future[Method]] = [self.opened, *self._waiting]

@@ -208,7 +208,7 @@ class Consumer:
             self._in_flight.clear()
             self._deliveries_before = self.deliveries
             # Deliveries may come in the same read as consume-ok.
-            channel.listener = self
+            channel.user = self
             self._channel = channel
             await channel.call(self._consume_method(), m.BasicConsumeOk)
         except ChannelClosed as error:
@@ -374,7 +374,7 @@ class Consumer:
             _log.warning("%r is subscribed again: %s", self, why)
             self._channel = None
             self._epoch += 1
-            channel.listener = None
+            channel.user = None
             channel.close_soon()
             self._reopen_channel()
 

@@ -70,7 +70,7 @@ class Publisher:
         self._retired: _Retired | None = None
         self._opening: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
-        self._settled: asyncio.Future[None] | None = None
+        self._idle_waiter: asyncio.Future[None] | None = None
 
     # The supervisor calls these
 
@@ -96,8 +96,8 @@ class Publisher:
     async def idle(self) -> None:
         """Return when nobody waits for a confirm any more."""
         while any(not out.abandoned for out in chain(self._in_flight(), self._suspects, self._waiting)):
-            self._settled = asyncio.get_running_loop().create_future()
-            await self._settled
+            self._idle_waiter = asyncio.get_running_loop().create_future()
+            await self._idle_waiter
 
     def fail_all(self, error: Exception) -> None:
         """Give everything up; whether what is in flight arrived nobody knows."""
@@ -116,7 +116,7 @@ class Publisher:
         """Close the channel; what is in flight, and the next publishes, go over another one."""
         channel = self._channel
         if channel is not None:
-            channel.listener = None
+            channel.user = None
             closed = asyncio.ensure_future(channel.close())
             self.on_channel_closed(ChannelClosed(REPLY_SUCCESS, "closed by the client"))
             await closed
@@ -169,7 +169,7 @@ class Publisher:
         else:
             # It may have been closed in the same breath.
             if channel.is_open:
-                channel.listener = self
+                channel.user = self
                 self._unsettled = Unsettled()
                 self._opened_at = asyncio.get_running_loop().time()
                 self._watch(channel)
@@ -252,8 +252,8 @@ class Publisher:
         if error is None:
             self.published += 1
         out.settled(error)
-        if self._settled is not None and not self._settled.done():
-            self._settled.set_result(None)
+        if self._idle_waiter is not None and not self._idle_waiter.done():
+            self._idle_waiter.set_result(None)
 
     def _confirm(self, unsettled: Unsettled[Outgoing], method: Method) -> None:
         if isinstance(method, m.BasicAck):
@@ -296,7 +296,7 @@ class Publisher:
 
         The broker returned one of these messages and changed it beyond recognition. Alone, it is recognised.
         """
-        channel.listener = None
+        channel.user = None
         channel.close_soon()
         self._suspects.extendleft(reversed(unsettled.take_all()))
         self._open_soon()
@@ -386,12 +386,12 @@ class _Retired:
         self.unsettled = unsettled
         self._publisher = publisher
         self._channel = channel
-        channel.listener = self
+        channel.user = self
 
     def close_if_idle(self) -> None:
         """Close the channel unless something is in flight."""
         if not self.unsettled:
-            self._channel.listener = None
+            self._channel.user = None
             self._channel.close_soon()
             self._publisher._retired = None
 
