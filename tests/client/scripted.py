@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Self, cast
 
-from fedora_messaging.protocol.connection import Limits, Machine
+from fedora_messaging.protocol.connection import Limits
 from fedora_messaging.protocol.events import (
     ChannelEnded,
     ConnectionEnded,
@@ -15,6 +15,7 @@ from fedora_messaging.protocol.events import (
     MethodReceived,
     OpenRequested,
 )
+from fedora_messaging.protocol.server_handshake import ServerMachine
 from fedora_messaging.wire import methods as m
 from fedora_messaging.wire.properties import BasicProperties, encode_properties
 
@@ -87,7 +88,7 @@ class ScriptedLink(asyncio.Protocol):
         self._tags: dict[int, int] = {}
         self._transport: asyncio.Transport | None = None
         self._flow_ok = asyncio.Event()
-        self.machine = Machine.server(
+        self.machine = ServerMachine(
             now=self._loop.time(), limits=broker.limits, server_properties={"product": "scripted"}
         )
         self.published: list[ContentReceived] = []

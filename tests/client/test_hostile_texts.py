@@ -14,7 +14,8 @@ from tests.client.support import message, plan, run, soon
 from fedora_messaging import aio
 from fedora_messaging.exceptions import ConnectionException
 from fedora_messaging.logs import LIMIT
-from fedora_messaging.protocol.connection import Limits, Machine
+from fedora_messaging.protocol.client_handshake import ClientMachine
+from fedora_messaging.protocol.connection import Limits
 from fedora_messaging.protocol.events import ConnectionEnded
 from fedora_messaging.wire import methods as m
 from fedora_messaging.wire.properties import BasicProperties
@@ -204,7 +205,7 @@ def test_p22_names_of_deliveries(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_close_text_of_the_machine_is_bounded() -> None:
     """What is told to the broker holds what it has sent, in a form that a short string holds."""
-    machine = Machine.client(now=0.0, limits=Limits(), username="u", password="p")
+    machine = ClientMachine(now=0.0, limits=Limits(), username="u", password="p")
     payload = m.ConnectionStart(0, 9, {}, b"\x1b" * 100_000, b"en_US").encode()
     machine.receive_data(struct.pack(">BHI", 1, 0, len(payload)) + payload + b"\xce", 0.0)
     [event] = machine.events()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fedora_messaging.protocol.client_handshake import ClientMachine
 from fedora_messaging.protocol.confirms import Unconfirmed, Unsettled
 from fedora_messaging.protocol.connection import Limits, Machine
 from fedora_messaging.protocol.events import (
@@ -16,6 +17,7 @@ from fedora_messaging.protocol.events import (
     MethodReceived,
     OpenRequested,
 )
+from fedora_messaging.protocol.server_handshake import ServerMachine
 from fedora_messaging.wire import methods as m
 from fedora_messaging.wire.properties import BasicProperties, decode_properties, encode_properties
 
@@ -36,7 +38,7 @@ class Pair:
 
     def __init__(self, piece: int = 0, client: Limits | None = None, server: Limits | None = None) -> None:
         self.now = 1000.0
-        self.client = Machine.client(
+        self.client = ClientMachine(
             now=self.now,
             limits=client or Limits(frame_max=FRAME_MAX),
             vhost="/canary",
@@ -44,7 +46,7 @@ class Pair:
             password="pass word",
             client_properties={"product": "pair", "capabilities": {"authentication_failure_close": True}},
         )
-        self.server = Machine.server(
+        self.server = ServerMachine(
             now=self.now,
             limits=server or Limits(channel_max=2047, frame_max=131072, heartbeat=60),
             server_properties={"product": "broker"},

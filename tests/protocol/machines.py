@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fedora_messaging.protocol import sasl
-from fedora_messaging.protocol.connection import Limits, Machine
+from fedora_messaging.protocol.client_handshake import ClientMachine
 from fedora_messaging.protocol.events import ConnectionEnded, Event, LoginRequested, OpenRequested
+from fedora_messaging.protocol.server_handshake import ServerMachine
 from fedora_messaging.protocol.states import Role, State
 from fedora_messaging.wire import frames as f
 from fedora_messaging.wire import methods as m
 from fedora_messaging.wire.methods import Method, decode_method
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from fedora_messaging.protocol.connection import Limits, Machine
 
 START = m.ConnectionStart(0, 9, {"product": "test"}, b"PLAIN AMQPLAIN", b"en_US")
 START_OK = m.ConnectionStartOk(
@@ -116,8 +119,8 @@ def drained(machine: Machine) -> Machine:
 def make(role: Role, limits: Limits | None = None) -> Machine:
     """Make a machine with default settings."""
     if role is Role.CLIENT:
-        return Machine.client(now=0.0, limits=limits)
-    return Machine.server(now=0.0, limits=limits)
+        return ClientMachine(now=0.0, limits=limits)
+    return ServerMachine(now=0.0, limits=limits)
 
 
 def machine_in(role: Role, state: State, limits: Limits | None = None) -> Machine:
@@ -137,20 +140,34 @@ def machine_in(role: Role, state: State, limits: Limits | None = None) -> Machin
     return drained(machine)
 
 
+def client_in(state: State, limits: Limits | None = None) -> ClientMachine:
+    """Make a client and bring it into a state."""
+    machine = machine_in(Role.CLIENT, state, limits)
+    assert isinstance(machine, ClientMachine)
+    return machine
+
+
+def server_in(state: State, limits: Limits | None = None) -> ServerMachine:
+    """Make a server and bring it into a state."""
+    machine = machine_in(Role.SERVER, state, limits)
+    assert isinstance(machine, ServerMachine)
+    return machine
+
+
 def _steps(machine: Machine) -> list[Callable[[], None]]:
     def receive(data: bytes) -> Callable[[], None]:
         return lambda: machine.receive_data(data, 0.0)
 
-    if machine.role is Role.CLIENT:
-        return [receive(frame(0, method)) for method in (START, TUNE, m.ConnectionOpenOk())]
-    return [
-        receive(f.PROTOCOL_HEADER),
-        receive(frame(0, START_OK)),
-        machine.accept_login,
-        receive(frame(0, tune_ok(machine))),
-        receive(frame(0, OPEN)),
-        machine.accept_open,
-    ]
+    if isinstance(machine, ServerMachine):
+        return [
+            receive(f.PROTOCOL_HEADER),
+            receive(frame(0, START_OK)),
+            machine.accept_login,
+            receive(frame(0, tune_ok(machine))),
+            receive(frame(0, OPEN)),
+            machine.accept_open,
+        ]
+    return [receive(frame(0, method)) for method in (START, TUNE, m.ConnectionOpenOk())]
 
 
 def tune_ok(server: Machine) -> m.ConnectionTuneOk:
@@ -160,7 +177,7 @@ def tune_ok(server: Machine) -> m.ConnectionTuneOk:
 
 def open_channel(machine: Machine, channel: int = 1) -> Machine:
     """Open a channel of an open connection."""
-    if machine.role is Role.CLIENT:
+    if isinstance(machine, ClientMachine):
         machine.open_channel(channel)
         machine.receive_data(frame(channel, m.ChannelOpenOk()), 0.0)
     else:
@@ -185,119 +202,87 @@ class Heard(NamedTuple):
     state: State
 
 
-class Recorded(Machine):
-    """A machine that remembers how it was used, so that its life can be repeated."""
+#: What an owner does with a machine, its questions left out.
+USES = (
+    "accept_login",
+    "accept_open",
+    "accept_secret",
+    "block",
+    "close",
+    "close_channel",
+    "data_to_send",
+    "handle_timeout",
+    "listen",
+    "open_channel",
+    "peer_vanished",
+    "receive_data",
+    "refuse_login",
+    "send_content",
+    "send_frames",
+    "send_method",
+    "unblock",
+)
 
-    def __init__(self, role: Role, limits: Limits, now: float) -> None:
-        super().__init__(role, limits, now)
-        self.again: Callable[[], Machine]
+
+class Recording:
+    """How a machine is used and what comes of it, so that its life can be repeated.
+
+    Args:
+        make: Makes the machine, and others like it.
+    """
+
+    def __init__(self, make: Callable[[], Machine]) -> None:
+        self.machine = make()
+        self._make = make
         self._log: list[tuple[str, tuple[Any, ...]]] = []
         self._heard: list[Event] = []
         self._sent: list[bytes] = []
         self._errors: list[str] = []
         self._inside = False
+        for name in USES:
+            if hasattr(self.machine, name):
+                setattr(self.machine, name, self._logging(name, getattr(self.machine, name)))
+        self.machine.events = self._hearing(self.machine.events)  # type: ignore[method-assign]
 
-    @contextmanager
-    def _logged(self, name: str, *args: Any) -> Iterator[None]:
-        # What a method of the machine calls of itself is no use of the machine.
-        outermost, self._inside = not self._inside, True
-        if outermost:
-            self._log.append((name, args))
-        try:
-            yield
-        except Exception as error:
+    def _logging(self, name: str, use: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(use)
+        def logging(*args: Any) -> Any:
+            # What a method of the machine calls of itself is no use of the machine.
+            outermost, self._inside = not self._inside, True
             if outermost:
-                self._errors.append(repr(error))
-            raise
-        finally:
-            self._inside = not outermost
+                self._log.append((name, args))
+            try:
+                result = use(*args)
+            except Exception as error:
+                if outermost:
+                    self._errors.append(repr(error))
+                raise
+            finally:
+                self._inside = not outermost
+            if name == "data_to_send":
+                self._sent.append(result)
+            return result
 
-    def events(self) -> list[Event]:
-        events = super().events()
-        self._heard += events
-        return events
+        return logging
 
-    def data_to_send(self, now: float) -> bytes:
-        with self._logged("data_to_send", now):
-            data = super().data_to_send(now)
-        self._sent.append(data)
-        return data
+    def _hearing(self, events: Callable[[], list[Event]]) -> Callable[[], list[Event]]:
+        def hearing() -> list[Event]:
+            found = events()
+            self._heard += found
+            return found
 
-    def receive_data(self, data: bytes, now: float) -> None:
-        with self._logged("receive_data", data, now):
-            super().receive_data(data, now)
-
-    def handle_timeout(self, now: float) -> None:
-        with self._logged("handle_timeout", now):
-            super().handle_timeout(now)
-
-    def accept_login(self) -> None:
-        with self._logged("accept_login"):
-            super().accept_login()
-
-    def refuse_login(self, mechanism: str) -> None:
-        with self._logged("refuse_login", mechanism):
-            super().refuse_login(mechanism)
-
-    def accept_secret(self) -> None:
-        with self._logged("accept_secret"):
-            super().accept_secret()
-
-    def accept_open(self) -> None:
-        with self._logged("accept_open"):
-            super().accept_open()
-
-    def block(self, reason: str) -> None:
-        with self._logged("block", reason):
-            super().block(reason)
-
-    def unblock(self) -> None:
-        with self._logged("unblock"):
-            super().unblock()
-
-    def listen(self, listening: bool, now: float) -> None:
-        with self._logged("listen", listening, now):
-            super().listen(listening, now)
-
-    def close(self, reply_code: int = 200, explanation: str = "", method: type[Method] | None = None) -> None:
-        with self._logged("close", reply_code, explanation, method):
-            super().close(reply_code, explanation, method)
-
-    def peer_vanished(self, why: str) -> None:
-        with self._logged("peer_vanished", why):
-            super().peer_vanished(why)
-
-    def send_method(self, channel: int, method: Method) -> None:
-        with self._logged("send_method", channel, method):
-            super().send_method(channel, method)
-
-    def send_content(self, channel: int, method: bytes, properties: bytes, body: bytes) -> None:
-        with self._logged("send_content", channel, method, properties, body):
-            super().send_content(channel, method, properties, body)
-
-    def send_frames(self, channel: int, data: bytes) -> None:
-        with self._logged("send_frames", channel, data):
-            super().send_frames(channel, data)
-
-    def open_channel(self, channel: int) -> None:
-        with self._logged("open_channel", channel):
-            super().open_channel(channel)
-
-    def close_channel(
-        self, channel: int, reply_code: int = 200, text: str = "", method: type[Method] | None = None
-    ) -> None:
-        with self._logged("close_channel", channel, reply_code, text, method):
-            super().close_channel(channel, reply_code, text, method)
+        return hearing
 
     def heard(self) -> Heard:
-        """Tell what came out of this machine until now, what is not fetched yet included."""
-        self.events()
-        self.data_to_send(0.0)
-        return Heard([repr(event) for event in self._heard], b"".join(self._sent), self._errors, self.state)
+        """Tell what came out of the machine until now, what is not fetched yet included."""
+        self.machine.events()
+        self.machine.data_to_send(0.0)
+        events = [repr(event) for event in self._heard]
+        return Heard(events, b"".join(self._sent), self._errors, self.machine.state)
 
     def replay(self, size: int) -> Heard:
         """Use another machine in the same way, but feed it pieces of ``size`` bytes."""
-        machine = self.again()
+        machine = self._make()
         events: list[Event] = []
         data: list[bytes] = []
         errors: list[str] = []
@@ -318,25 +303,23 @@ class Recorded(Machine):
         return Heard([repr(event) for event in events], b"".join(data), errors, machine.state)
 
 
-#: The recorded machines of the test that runs.
-recordings: list[Recorded] = []
+#: Of the machines of the test that runs.
+recordings: list[Recording] = []
 
 
-def recorded_client(**options: Any) -> Recorded:
+def recorded_client(**options: Any) -> ClientMachine:
     """Make a client that is recorded."""
-    machine = Recorded.client(now=0.0, **options)
-    assert isinstance(machine, Recorded)
-    machine.again = lambda: Machine.client(now=0.0, **options)
-    recordings.append(machine)
+    recordings.append(Recording(lambda: ClientMachine(now=0.0, **options)))
+    machine = recordings[-1].machine
+    assert isinstance(machine, ClientMachine)
     return machine
 
 
-def recorded_server(**options: Any) -> Recorded:
+def recorded_server(**options: Any) -> ServerMachine:
     """Make a server that is recorded."""
-    machine = Recorded.server(now=0.0, **options)
-    assert isinstance(machine, Recorded)
-    machine.again = lambda: Machine.server(now=0.0, **options)
-    recordings.append(machine)
+    recordings.append(Recording(lambda: ServerMachine(now=0.0, **options)))
+    machine = recordings[-1].machine
+    assert isinstance(machine, ServerMachine)
     return machine
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tests.protocol.machines import Pair, machine_in
+from tests.protocol.machines import Pair, server_in
 
 from fedora_messaging.protocol.events import MethodReceived
-from fedora_messaging.protocol.states import Role, State
+from fedora_messaging.protocol.states import State
 from fedora_messaging.wire import methods as m
 from fedora_messaging.wire.frames import encode_method
 
@@ -23,7 +23,7 @@ def test_client_is_told() -> None:
 
 def test_client_that_has_gone_is_not_told() -> None:
     for state in (State.CLOSING, State.CLOSED):
-        machine = machine_in(Role.SERVER, state)
+        machine = server_in(state)
         machine.data_to_send(0.0)
         machine.block("low on memory")
         machine.unblock()

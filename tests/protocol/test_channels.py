@@ -9,15 +9,16 @@ from tests.protocol.machines import (
     PUBLISH,
     Pair,
     body,
+    client_in,
     closing,
     cut,
     drained,
     frame,
     header,
-    machine_in,
     open_channel,
     raw,
     sent,
+    server_in,
     with_channel,
 )
 
@@ -118,7 +119,8 @@ def test_a_number_is_free_after_its_close(by_client: bool) -> None:
 
 
 def test_a_number_is_not_free_before_its_close_is_answered() -> None:
-    client = with_channel(Role.CLIENT)
+    client = client_in(State.OPEN)
+    open_channel(client)
     client.close_channel(1)
     assert client.free_channel() == 2
     with pytest.raises(RuntimeError, match="channel 1 is not free"):
@@ -126,7 +128,7 @@ def test_a_number_is_not_free_before_its_close_is_answered() -> None:
 
 
 def test_numbers_end_at_channel_max() -> None:
-    client = machine_in(Role.CLIENT, State.OPEN, Limits(channel_max=3))
+    client = client_in(State.OPEN, Limits(channel_max=3))
     for number in (1, 2, 3):
         assert client.free_channel() == number
         client.open_channel(number)
@@ -135,20 +137,20 @@ def test_numbers_end_at_channel_max() -> None:
 
 @pytest.mark.parametrize("number", [0, -1, 4, 65536])
 def test_numbers_that_no_channel_has(number: int) -> None:
-    client = machine_in(Role.CLIENT, State.OPEN, Limits(channel_max=3))
+    client = client_in(State.OPEN, Limits(channel_max=3))
     with pytest.raises(RuntimeError, match="is not free"):
         client.open_channel(number)
 
 
 def test_channels_need_an_open_connection() -> None:
-    client = machine_in(Role.CLIENT, State.EXPECT_OPEN_OK)
+    client = client_in(State.EXPECT_OPEN_OK)
     with pytest.raises(RuntimeError, match="not in state OPEN"):
         client.open_channel(1)
 
 
 @pytest.mark.parametrize("state", [State.CLOSING, State.CLOSED])
 def test_opening_a_channel_does_nothing_when_the_connection_ended_meanwhile(state: State) -> None:
-    client = machine_in(Role.CLIENT, state)
+    client = client_in(state)
     client.open_channel(1)
     assert (client.events(), client.data_to_send(0)) == ([], b"")
 
@@ -214,7 +216,7 @@ def test_answers_that_were_waited_for_are_forgotten_with_the_channel() -> None:
     "state", ["never opened", "opening", "closing", "closed by the peer", "connection over"]
 )
 def test_sending_where_no_channel_is_open_does_nothing(state: str) -> None:
-    client = machine_in(Role.CLIENT, State.OPEN)
+    client = client_in(State.OPEN)
     if state != "never opened":
         client.open_channel(1)
     if state not in ("never opened", "opening"):
@@ -372,7 +374,7 @@ def ends(machine: Machine, data: bytes) -> tuple[ConnectionEnded, m.ConnectionCl
 
 
 def test_504_method_on_a_channel_that_is_not_open() -> None:
-    end, close = ends(machine_in(Role.SERVER, State.OPEN), frame(1, m.QueueDeclare("q")))
+    end, close = ends(server_in(State.OPEN), frame(1, m.QueueDeclare("q")))
     assert (end.reply_code, end.reply_text) == (504, "CHANNEL_ERROR - expected 'channel.open'")
     assert (close.class_id, close.method_id) == m.QueueDeclare.key
 
@@ -404,14 +406,14 @@ def test_503_method_for_the_other_role() -> None:
 
 @pytest.mark.parametrize("number", [2048, 65535])
 def test_p18_530_channel_above_channel_max(number: int) -> None:
-    end, close = ends(machine_in(Role.SERVER, State.OPEN), frame(number, m.ChannelOpen()))
+    end, close = ends(server_in(State.OPEN), frame(number, m.ChannelOpen()))
     assert end.reply_code == 530
     assert f"({number})" in end.reply_text
     assert (close.class_id, close.method_id) == m.ChannelOpen.key
 
 
 def test_the_highest_channel_can_be_used() -> None:
-    server = machine_in(Role.SERVER, State.OPEN)
+    server = server_in(State.OPEN)
     server.receive_data(frame(2047, m.ChannelOpen()), 0)
     assert shown(server.events()) == [opened(2047)]
 
@@ -470,7 +472,7 @@ def test_closing_twice_is_closing_once() -> None:
 
 
 def test_the_network_ends_before_close_ok() -> None:
-    client = machine_in(Role.CLIENT, State.CLOSING)
+    client = client_in(State.CLOSING)
     client.peer_vanished("reset")
     assert shown(client.events()) == [repr(ConnectionEnded(200, "", False))]
 
@@ -486,7 +488,7 @@ def test_the_network_ends() -> None:
     "garbage", [b"\xff" * 8, frame(1, m.BasicAck(1))[:-1] + b"\0", b"\x01\x00\x00\xff\xff\xff\xff"]
 )
 def test_garbage_instead_of_close_ok_is_not_worth_a_complaint(garbage: bytes) -> None:
-    client = machine_in(Role.CLIENT, State.CLOSING)
+    client = client_in(State.CLOSING)
     client.receive_data(garbage, 0)
     assert shown(client.events()) == [repr(ConnectionEnded(200, "", False))]
     assert client.data_to_send(0) == b""
@@ -506,7 +508,7 @@ def test_channels_are_over_as_soon_as_their_connection_closes(role: Role) -> Non
 
 
 def test_frames_while_closing_are_thrown_away() -> None:
-    client = machine_in(Role.CLIENT, State.CLOSING)
+    client = client_in(State.CLOSING)
     data: list[Any] = [header(0, 1), body(0, b"a"), body(1, b"a"), frame(0, m.ConnectionBlocked("x"))]
     client.receive_data(b"".join(data) + HEARTBEAT_FRAME, 0)
     assert (client.events(), client.data_to_send(0)) == ([], b"")

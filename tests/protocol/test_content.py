@@ -227,8 +227,7 @@ def test_content_frames_on_channel_0(kind: int) -> None:
 @pytest.mark.parametrize("frame_max", [8192, 131072])
 def test_client_sends_no_header_that_is_larger_than_a_frame(frame_max: int) -> None:
     """The peer would end the connection for it."""
-    machine = with_channel(Role.CLIENT)
-    machine.frame_max = frame_max
+    machine = with_channel(Role.CLIENT, Limits(frame_max=frame_max))
     room = frame_max - 8 - 12
     machine.send_content(1, PUBLISH.encode(), bytes(room), b"")
     sent(machine)
@@ -240,8 +239,7 @@ def test_client_sends_no_header_that_is_larger_than_a_frame(frame_max: int) -> N
 
 
 def test_client_sends_no_method_that_is_larger_than_a_frame() -> None:
-    machine = with_channel(Role.CLIENT)
-    machine.frame_max = 8192
+    machine = with_channel(Role.CLIENT, Limits(frame_max=8192))
     with pytest.raises(EncodingError, match=r"queue\.declare take"):
         machine.send_method(1, m.QueueDeclare("q", arguments={"x": "y" * 8200}))
     assert sent(machine) == []

@@ -11,6 +11,7 @@ from tests.protocol.machines import (
     TUNE,
     TUNE_OK,
     Pair,
+    client_in,
     closing,
     cut,
     drained,
@@ -19,11 +20,13 @@ from tests.protocol.machines import (
     recorded_client,
     recorded_server,
     sent,
+    server_in,
 )
 
 from fedora_messaging.exceptions import EncodingError
 from fedora_messaging.protocol import sasl
-from fedora_messaging.protocol.connection import CHANNEL_MAX, CLIENT_FRAME_MAX_FLOOR, Limits, Machine
+from fedora_messaging.protocol.client_handshake import CLIENT_FRAME_MAX_FLOOR, ClientMachine
+from fedora_messaging.protocol.connection import CHANNEL_MAX, Limits, Machine
 from fedora_messaging.protocol.events import (
     ConnectionEnded,
     ConnectionOpened,
@@ -31,6 +34,7 @@ from fedora_messaging.protocol.events import (
     MethodReceived,
     OpenRequested,
 )
+from fedora_messaging.protocol.server_handshake import ServerMachine
 from fedora_messaging.protocol.states import Role, State
 from fedora_messaging.wire import methods as m
 from fedora_messaging.wire.frames import FRAME_MIN, PROTOCOL_HEADER
@@ -168,7 +172,7 @@ def test_the_client_hears_that_the_server_hung_up() -> None:
 
 
 def test_the_server_does_not_know_the_mechanism() -> None:
-    server = machine_in(Role.SERVER, State.EXPECT_START_OK)
+    server = server_in(State.EXPECT_START_OK)
     server.receive_data(frame(0, m.ConnectionStartOk({}, "KERBEROS", b"", "en_US")), 0)
     end = closing(server.events())
     assert (end.reply_code, end.by_peer) == (0, False)
@@ -178,7 +182,7 @@ def test_the_server_does_not_know_the_mechanism() -> None:
 
 @pytest.mark.parametrize("offered", [b"", b"AMQPLAIN", b"PLAINER EXPLAIN", b"\xff PLAI\xc3N"])
 def test_the_client_does_not_find_its_mechanism(offered: bytes) -> None:
-    client = machine_in(Role.CLIENT, State.EXPECT_START)
+    client = client_in(State.EXPECT_START)
     client.receive_data(frame(0, m.ConnectionStart(0, 9, {}, offered, b"en_US")), 0)
     end = closing(client.events())
     assert (end.reply_code, end.by_peer) == (530, False)
@@ -187,7 +191,7 @@ def test_the_client_does_not_find_its_mechanism(offered: bytes) -> None:
 
 
 def test_the_client_has_no_answer_to_a_challenge() -> None:
-    client = machine_in(Role.CLIENT, State.EXPECT_TUNE)
+    client = client_in(State.EXPECT_TUNE)
     client.receive_data(frame(0, m.ConnectionSecure(b"who?")), 0)
     assert closing(client.events()).reply_code == 502
     assert [type(method) for _, method in sent(client)] == [m.ConnectionClose]
@@ -281,7 +285,7 @@ def test_the_client_is_answered_by_something_else(answer: bytes) -> None:
 
 @pytest.mark.parametrize("version", [(8, 0), (0, 10)])
 def test_the_client_refuses_a_start_of_another_version(version: tuple[int, int]) -> None:
-    client = machine_in(Role.CLIENT, State.EXPECT_START)
+    client = client_in(State.EXPECT_START)
     client.receive_data(frame(0, m.ConnectionStart(*version, {}, b"PLAIN", b"en_US")), 0)
     assert client.is_closed
     closing(client.events())
@@ -291,7 +295,7 @@ def test_the_client_refuses_a_start_of_another_version(version: tuple[int, int])
 
 
 def tuned(tune: m.ConnectionTune, limits: Limits | None = None) -> tuple[Machine, m.ConnectionTuneOk]:
-    client = machine_in(Role.CLIENT, State.EXPECT_TUNE, limits)
+    client = client_in(State.EXPECT_TUNE, limits)
     client.receive_data(frame(0, tune), 0)
     (_, answer), (_, opening) = sent(client)
     assert isinstance(answer, m.ConnectionTuneOk)
@@ -347,7 +351,7 @@ def test_p29_frame_max_of_8192_is_accepted_and_offered() -> None:
 
 @pytest.mark.parametrize("frame_max", [1, 7, 8, 9, 4095, 4096, 8191])
 def test_p18_p29_the_client_refuses_a_frame_max_below_8192(frame_max: int) -> None:
-    client = machine_in(Role.CLIENT, State.EXPECT_TUNE)
+    client = client_in(State.EXPECT_TUNE)
     client.receive_data(frame(0, m.ConnectionTune(2047, frame_max, 60)), 0)
     end = closing(client.events())
     assert (end.reply_code, end.by_peer) == (530, False)
@@ -357,7 +361,7 @@ def test_p18_p29_the_client_refuses_a_frame_max_below_8192(frame_max: int) -> No
 
 
 def test_the_server_takes_lower_values() -> None:
-    server = machine_in(Role.SERVER, State.EXPECT_TUNE_OK)
+    server = server_in(State.EXPECT_TUNE_OK)
     server.receive_data(frame(0, m.ConnectionTuneOk(1, FRAME_MIN, 0)), 0)
     assert server.events() == []
     assert (server.channel_max, server.frame_max, server.heartbeat) == (1, FRAME_MIN, 0)
@@ -365,9 +369,7 @@ def test_the_server_takes_lower_values() -> None:
 
 
 def test_the_server_proposes_what_it_was_given() -> None:
-    server = machine_in(
-        Role.SERVER, State.AUTHENTICATING, Limits(channel_max=5, frame_max=9000, heartbeat=None)
-    )
+    server = server_in(State.AUTHENTICATING, Limits(channel_max=5, frame_max=9000, heartbeat=None))
     server.accept_login()
     assert sent(server) == [(0, m.ConnectionTune(5, 9000, 0))]
 
@@ -396,7 +398,7 @@ def test_the_server_proposes_what_it_was_given() -> None:
     ],
 )
 def test_p18_the_server_refuses_values_outside_of_its_limits(answer: m.ConnectionTuneOk, text: str) -> None:
-    server = machine_in(Role.SERVER, State.EXPECT_TUNE_OK)
+    server = server_in(State.EXPECT_TUNE_OK)
     server.receive_data(frame(0, answer), 0)
     end = closing(server.events())
     assert end.reply_code == 530
@@ -411,7 +413,7 @@ def test_p18_the_server_refuses_values_outside_of_its_limits(answer: m.Connectio
 
 @pytest.mark.parametrize("state", [State.EXPECT_TUNE, State.EXPECT_OPEN_OK])
 def test_the_server_closes_during_the_handshake(state: State) -> None:
-    client = machine_in(Role.CLIENT, state)
+    client = client_in(state)
     client.receive_data(frame(0, m.ConnectionClose(320, "CONNECTION_FORCED - no", 0, 0)), 0)
     end = closing(client.events())
     assert (end.reply_code, end.reply_text, end.by_peer) == (320, "CONNECTION_FORCED - no", True)
@@ -420,7 +422,7 @@ def test_the_server_closes_during_the_handshake(state: State) -> None:
 
 @pytest.mark.parametrize("state", [State.EXPECT_TUNE_OK, State.EXPECT_OPEN, State.OPENING])
 def test_the_client_closes_during_the_handshake(state: State) -> None:
-    server = machine_in(Role.SERVER, state)
+    server = server_in(state)
     server.receive_data(frame(0, m.ConnectionClose(200, "bye", 0, 0)), 0)
     end = closing(server.events())
     assert (end.reply_code, end.reply_text, end.by_peer) == (200, "bye", True)
@@ -443,7 +445,7 @@ def test_closing_before_the_peer_has_spoken_needs_no_answer(role: Role, state: S
 
 @pytest.mark.parametrize("answer", ["accept_login", "refuse_login"])
 def test_answers_to_a_login_do_nothing_when_the_client_broke_off_meanwhile(answer: str) -> None:
-    server = machine_in(Role.SERVER, State.EXPECT_START_OK)
+    server = server_in(State.EXPECT_START_OK)
     server.receive_data(frame(0, START_OK) + frame(0, TUNE_OK), 0)
     assert names(server.events()) == ["LoginRequested", "ConnectionEnded"]
     server.data_to_send(0)
@@ -453,7 +455,7 @@ def test_answers_to_a_login_do_nothing_when_the_client_broke_off_meanwhile(answe
 
 
 def test_answers_to_an_open_do_nothing_when_the_client_broke_off_meanwhile() -> None:
-    server = machine_in(Role.SERVER, State.EXPECT_OPEN)
+    server = server_in(State.EXPECT_OPEN)
     server.receive_data(frame(0, m.ConnectionOpen("/")) + frame(0, m.ConnectionOpen("/")), 0)
     assert names(server.events()) == ["OpenRequested", "ConnectionEnded"]
     server.data_to_send(0)
@@ -462,7 +464,7 @@ def test_answers_to_an_open_do_nothing_when_the_client_broke_off_meanwhile() -> 
 
 
 def test_answers_to_a_new_secret_do_nothing_when_the_client_broke_off_meanwhile() -> None:
-    server = machine_in(Role.SERVER, State.OPEN)
+    server = server_in(State.OPEN)
     server.receive_data(
         frame(0, m.ConnectionUpdateSecret(b"s")) + frame(0, m.ConnectionClose(200, "", 0, 0)), 0
     )
@@ -477,7 +479,7 @@ def test_answers_to_a_new_secret_do_nothing_when_the_client_broke_off_meanwhile(
 
 @pytest.mark.parametrize("call", ["accept_login", "refuse_login", "accept_open", "accept_secret"])
 def test_answers_that_nobody_asked_for(call: str) -> None:
-    server = machine_in(Role.SERVER, State.EXPECT_START_OK)
+    server = server_in(State.EXPECT_START_OK)
     arguments = ("PLAIN",) if call == "refuse_login" else ()
     with pytest.raises(RuntimeError, match="not in state .* but EXPECT_START_OK"):
         getattr(server, call)(*arguments)
@@ -497,7 +499,7 @@ def test_answers_that_nobody_asked_for(call: str) -> None:
 )
 def test_a_clients_settings_that_cannot_be_sent_are_refused_at_once(options: dict[str, Any]) -> None:
     with pytest.raises(EncodingError):
-        Machine.client(now=0, **options)
+        ClientMachine(now=0, **options)
 
 
 @pytest.mark.parametrize(
@@ -509,7 +511,7 @@ def test_a_clients_settings_that_cannot_be_sent_are_refused_at_once(options: dic
 )
 def test_a_servers_settings_that_cannot_be_sent_are_refused_at_once(options: dict[str, Any]) -> None:
     with pytest.raises(EncodingError):
-        Machine.server(now=0, **options)
+        ServerMachine(now=0, **options)
 
 
 def test_a_user_name_from_the_environment_that_is_not_utf_8_is_sent_as_it_is() -> None:
@@ -519,7 +521,7 @@ def test_a_user_name_from_the_environment_that_is_not_utf_8_is_sent_as_it_is() -
 
 
 def test_start_ok_is_not_written_twice() -> None:
-    client = drained(machine_in(Role.CLIENT, State.EXPECT_TUNE))
+    client = drained(client_in(State.EXPECT_TUNE))
     client.receive_data(frame(0, START), 0)
     end = closing(client.events())
     assert end.reply_code == 503

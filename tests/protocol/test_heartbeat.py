@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.protocol.machines import Pair, closing, frame, machine_in, tune_ok
+from tests.protocol.machines import Pair, client_in, closing, frame, machine_in, server_in, tune_ok
 
 from fedora_messaging.protocol.connection import Limits, Machine
 from fedora_messaging.protocol.heartbeat import Beat, Heartbeat
@@ -15,17 +15,16 @@ from fedora_messaging.wire.frames import HEARTBEAT_FRAME
 def beating(role: Role, interval: int, now: float = 100.0) -> Machine:
     """An open machine that has agreed on an interval at ``now``."""
     if role is Role.CLIENT:
-        machine = machine_in(role, State.EXPECT_TUNE)
-        machine.receive_data(frame(0, m.ConnectionTune(0, 0, interval)), now)
-        machine.receive_data(frame(0, m.ConnectionOpenOk()), now)
-    else:
-        machine = machine_in(role, State.EXPECT_TUNE_OK)
-        answer = tune_ok(machine)
-        answer.heartbeat = interval
-        machine.receive_data(frame(0, answer) + frame(0, m.ConnectionOpen("/")), now)
-        machine.accept_open()
-    machine.data_to_send(now)
-    return drained_at(machine, now)
+        client = client_in(State.EXPECT_TUNE)
+        client.receive_data(frame(0, m.ConnectionTune(0, 0, interval)), now)
+        client.receive_data(frame(0, m.ConnectionOpenOk()), now)
+        return drained_at(client, now)
+    server = server_in(State.EXPECT_TUNE_OK)
+    answer = tune_ok(server)
+    answer.heartbeat = interval
+    server.receive_data(frame(0, answer) + frame(0, m.ConnectionOpen("/")), now)
+    server.accept_open()
+    return drained_at(server, now)
 
 
 def drained_at(machine: Machine, now: float) -> Machine:

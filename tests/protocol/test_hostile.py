@@ -23,11 +23,13 @@ from hypothesis import strategies as st
 from tests.protocol.machines import (
     PUBLISH,
     body,
+    client_in,
     cut,
     frame,
     header,
     machine_in,
     raw,
+    server_in,
     with_channel,
 )
 
@@ -166,27 +168,27 @@ def test_p18_the_largest_frame_is_read(role: Role) -> None:
 
 @pytest.mark.parametrize("frame_max", [0, 1, 7, 8, 9, 4095])
 def test_p18_cve_2026_77403_tiny_frame_max_from_a_client(frame_max: int) -> None:
-    server = machine_in(Role.SERVER, State.EXPECT_TUNE_OK)
+    server = server_in(State.EXPECT_TUNE_OK)
     server.receive_data(frame(0, m.ConnectionTuneOk(10, frame_max, 0)), 0)
     ended(server, 530)
 
 
 @pytest.mark.parametrize("frame_max", [1, 7, 8, 9, 4095, 4096, 8191])
 def test_p18_cve_2026_77403_tiny_frame_max_from_a_server(frame_max: int) -> None:
-    client = machine_in(Role.CLIENT, State.EXPECT_TUNE)
+    client = client_in(State.EXPECT_TUNE)
     client.receive_data(frame(0, m.ConnectionTune(10, frame_max, 0)), 0)
     ended(client, 530)
 
 
 def test_p18_a_client_may_not_use_the_frame_max_it_was_offered_before_it_has_agreed() -> None:
-    server = machine_in(Role.SERVER, State.EXPECT_TUNE_OK)
+    server = server_in(State.EXPECT_TUNE_OK)
     assert server.frame_max == 131072
     server.receive_data(struct.pack(">BHI", f.METHOD, 0, 4089), 0)
     ended(server, 501)
 
 
 def test_p18_a_lower_frame_max_holds_at_once() -> None:
-    server = machine_in(Role.SERVER, State.EXPECT_TUNE_OK)
+    server = server_in(State.EXPECT_TUNE_OK)
     data = frame(0, m.ConnectionTuneOk(10, 4096, 0)) + frame(0, m.ConnectionOpen("/"))
     server.receive_data(data + struct.pack(">BHI", f.BODY, 1, 4089), 0)
     end = server.events()[-1]
@@ -258,7 +260,7 @@ def test_p18_ghsa_5fp7_frames_for_every_channel_number_allocate_nothing(role: Ro
 
 
 def test_p18_opening_and_closing_channels_for_ever_keeps_nothing() -> None:
-    server = machine_in(Role.SERVER, State.OPEN)
+    server = server_in(State.OPEN)
     once = frame(7, m.ChannelOpen()) + frame(7, m.ChannelClose(200, "bye", 0, 0))
     with at_most(64 * KB):
         for _ in range(1000):
@@ -330,7 +332,7 @@ def test_p18_closing_a_channel_gives_back_what_came_of_a_content() -> None:
 
 
 def test_p18_heartbeats_without_end_cost_nothing() -> None:
-    server = machine_in(Role.SERVER, State.OPEN)
+    server = server_in(State.OPEN)
     with at_most(64 * KB):
         for _ in range(20):
             server.receive_data(f.HEARTBEAT_FRAME * 500, 0)

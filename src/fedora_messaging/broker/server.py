@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from .._version import __version__
 from ..logs import logger
 from ..protocol import sasl
-from ..protocol.connection import Limits, Machine
+from ..protocol.connection import Limits
+from ..protocol.server_handshake import ServerMachine
 from ..transport.link import Link
 from ..transport.tls import ServerTLSOptions, server_context
 from ..wire.frames import room_for_properties
@@ -238,7 +239,7 @@ class Server:
         mechanisms: tuple[str, ...] = (sasl.PLAIN, sasl.AMQPLAIN)
         if context is not None and context.verify_mode is ssl.CERT_REQUIRED:
             mechanisms = (sasl.EXTERNAL, *mechanisms)
-        machine = Machine.server(
+        machine = ServerMachine(
             now=self.loop.time(),
             limits=self.limits,
             mechanisms=mechanisms,

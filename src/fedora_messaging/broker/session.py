@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final, cast
 from ..logs import REPEATABLE, logger
 from ..printable import printable
 from ..protocol import sasl
-from ..protocol.connection import Machine
 from ..protocol.errors import (
     ACCESS_REFUSED,
     CONNECTION_FORCED,
@@ -26,6 +25,7 @@ from ..protocol.events import (
     MethodReceived,
     OpenRequested,
 )
+from ..protocol.server_handshake import ServerMachine
 from ..protocol.states import State
 from ..transport.link import CLOSE_GRACE, Link
 from ..wire import methods as m
@@ -71,7 +71,7 @@ class Session:
     user: User
     vhost: VirtualHost
 
-    def __init__(self, server: "Server", machine: Machine) -> None:
+    def __init__(self, server: "Server", machine: ServerMachine) -> None:
         self.machine = machine
         self.client_wants_cancel = False
         self.blocked: str | None = None

@@ -1,10 +1,11 @@
-"""The connection's and channels' states, and which method may come in which of them.
+"""The states of a connection and of a channel: state and input on the left, the next state on the right.
 
-What a table lacks is an error of the peer. The tests walk the whole product.
+An input is a method that the peer sends, or a :class:`Step`. What a table lacks is an error: the peer's if it
+sent the method, our own if it is a step. The tests walk the whole product.
 """
 
 from enum import Enum
-from typing import Final
+from typing import Final, TypeAlias
 
 from ..wire import methods as m
 from ..wire.methods import Method
@@ -35,29 +36,138 @@ class State(Enum):
 
 
 class ChannelState(Enum):
-    """Where a channel is; a number without a channel is closed."""
+    """Where a channel is."""
 
+    CLOSED = "there is no channel of this number"
     OPENING = "client: has sent open"
     OPEN = "open"
     CLOSING = "has sent close"
 
 
-#: Methods on channel 0, by role: what may be received in which state.
-CONNECTION_RECEIVES: Final[dict[Role, dict[State, frozenset[type[Method]]]]] = {
+class Step(Enum):
+    """What moves a connection or a channel besides a method of the peer."""
+
+    HEADER = "server: the client's protocol header came"
+    LOGIN_ACCEPTED = "server: its owner knows the user"
+    VHOST_ACCEPTED = "server: its owner lets the user in"
+    OPEN = "client: its owner opens a channel"
+    CLOSE = "the owner closes, or the peer broke a rule"
+    END = "the network connection ended, or is worth nothing any more"
+
+
+Input: TypeAlias = type[Method] | Step
+
+#: Of a connection. The methods are those on channel 0.
+CONNECTION: Final[dict[Role, dict[State, dict[Input, State]]]] = {
     Role.CLIENT: {
-        State.EXPECT_START: frozenset({m.ConnectionStart, m.ConnectionClose}),
-        State.EXPECT_TUNE: frozenset({m.ConnectionSecure, m.ConnectionTune, m.ConnectionClose}),
-        State.EXPECT_OPEN_OK: frozenset({m.ConnectionOpenOk, m.ConnectionClose}),
-        State.OPEN: frozenset(
-            {m.ConnectionClose, m.ConnectionBlocked, m.ConnectionUnblocked, m.ConnectionUpdateSecretOk}
-        ),
+        State.EXPECT_START: {
+            m.ConnectionStart: State.EXPECT_TUNE,
+            m.ConnectionClose: State.CLOSED,
+            Step.END: State.CLOSED,
+        },
+        State.EXPECT_TUNE: {
+            m.ConnectionSecure: State.EXPECT_TUNE,
+            m.ConnectionTune: State.EXPECT_OPEN_OK,
+            m.ConnectionClose: State.CLOSED,
+            Step.CLOSE: State.CLOSING,
+            Step.END: State.CLOSED,
+        },
+        State.EXPECT_OPEN_OK: {
+            m.ConnectionOpenOk: State.OPEN,
+            m.ConnectionClose: State.CLOSED,
+            Step.CLOSE: State.CLOSING,
+            Step.END: State.CLOSED,
+        },
+        State.OPEN: {
+            m.ConnectionBlocked: State.OPEN,
+            m.ConnectionUnblocked: State.OPEN,
+            m.ConnectionUpdateSecretOk: State.OPEN,
+            m.ConnectionClose: State.CLOSED,
+            Step.CLOSE: State.CLOSING,
+            Step.END: State.CLOSED,
+        },
+        State.CLOSING: {
+            m.ConnectionClose: State.CLOSING,
+            m.ConnectionCloseOk: State.CLOSED,
+            Step.END: State.CLOSED,
+        },
+        State.CLOSED: {},
     },
     Role.SERVER: {
-        State.EXPECT_START_OK: frozenset({m.ConnectionStartOk}),
-        State.EXPECT_TUNE_OK: frozenset({m.ConnectionTuneOk, m.ConnectionClose}),
-        State.EXPECT_OPEN: frozenset({m.ConnectionOpen, m.ConnectionClose}),
-        State.OPENING: frozenset({m.ConnectionClose}),
-        State.OPEN: frozenset({m.ConnectionClose, m.ConnectionUpdateSecret}),
+        State.EXPECT_HEADER: {
+            Step.HEADER: State.EXPECT_START_OK,
+            Step.END: State.CLOSED,
+        },
+        State.EXPECT_START_OK: {
+            m.ConnectionStartOk: State.AUTHENTICATING,
+            Step.CLOSE: State.CLOSING,
+            Step.END: State.CLOSED,
+        },
+        State.AUTHENTICATING: {
+            Step.LOGIN_ACCEPTED: State.EXPECT_TUNE_OK,
+            Step.CLOSE: State.CLOSING,
+            Step.END: State.CLOSED,
+        },
+        State.EXPECT_TUNE_OK: {
+            m.ConnectionTuneOk: State.EXPECT_OPEN,
+            m.ConnectionClose: State.CLOSED,
+            Step.CLOSE: State.CLOSING,
+            Step.END: State.CLOSED,
+        },
+        State.EXPECT_OPEN: {
+            m.ConnectionOpen: State.OPENING,
+            m.ConnectionClose: State.CLOSED,
+            Step.CLOSE: State.CLOSING,
+            Step.END: State.CLOSED,
+        },
+        State.OPENING: {
+            m.ConnectionClose: State.CLOSED,
+            Step.VHOST_ACCEPTED: State.OPEN,
+            Step.CLOSE: State.CLOSING,
+            Step.END: State.CLOSED,
+        },
+        State.OPEN: {
+            m.ConnectionUpdateSecret: State.OPEN,
+            m.ConnectionClose: State.CLOSED,
+            Step.CLOSE: State.CLOSING,
+            Step.END: State.CLOSED,
+        },
+        State.CLOSING: {
+            m.ConnectionClose: State.CLOSING,
+            m.ConnectionCloseOk: State.CLOSED,
+            Step.END: State.CLOSED,
+        },
+        State.CLOSED: {},
+    },
+}
+
+#: Of a channel. ``CHANNEL_RECEIVES`` has what comes on an open one and leaves it open.
+CHANNEL: Final[dict[Role, dict[ChannelState, dict[Input, ChannelState]]]] = {
+    Role.CLIENT: {
+        ChannelState.CLOSED: {Step.OPEN: ChannelState.OPENING},
+        ChannelState.OPENING: {
+            m.ChannelOpenOk: ChannelState.OPEN,
+            m.ChannelClose: ChannelState.CLOSED,
+        },
+        ChannelState.OPEN: {
+            m.ChannelClose: ChannelState.CLOSED,
+            Step.CLOSE: ChannelState.CLOSING,
+        },
+        ChannelState.CLOSING: {
+            m.ChannelClose: ChannelState.CLOSING,
+            m.ChannelCloseOk: ChannelState.CLOSED,
+        },
+    },
+    Role.SERVER: {
+        ChannelState.CLOSED: {m.ChannelOpen: ChannelState.OPEN},
+        ChannelState.OPEN: {
+            m.ChannelClose: ChannelState.CLOSED,
+            Step.CLOSE: ChannelState.CLOSING,
+        },
+        ChannelState.CLOSING: {
+            m.ChannelClose: ChannelState.CLOSING,
+            m.ChannelCloseOk: ChannelState.CLOSED,
+        },
     },
 }
 
@@ -85,12 +195,11 @@ REPLIES: Final[dict[type[Method], tuple[type[Method], ...]]] = {
     m.TxRollback: (m.TxRollbackOk,),
 }
 
-#: Methods that may come on an open channel, by role. For a client the answers come on top, but only
-#: those it waits for.
+#: What may come on an open channel and leaves it open, by role. A client also receives the answers that it
+#: waits for.
 CHANNEL_RECEIVES: Final[dict[Role, frozenset[type[Method]]]] = {
     Role.CLIENT: frozenset(
         {
-            m.ChannelClose,
             m.ChannelFlow,
             m.BasicDeliver,
             m.BasicReturn,
@@ -101,7 +210,6 @@ CHANNEL_RECEIVES: Final[dict[Role, frozenset[type[Method]]]] = {
     ),
     Role.SERVER: frozenset(REPLIES) - {m.ChannelOpen}
     | {
-        m.ChannelClose,
         m.ChannelFlowOk,
         m.BasicPublish,
         m.BasicAck,

@@ -20,7 +20,8 @@ from ...options import ConnectionOptions, TLSOptions
 from ...printable import printable
 from ...protocol import events as ev
 from ...protocol import sasl
-from ...protocol.connection import Limits, Machine
+from ...protocol.client_handshake import ClientMachine
+from ...protocol.connection import Limits
 from ...protocol.errors import REPLY_SUCCESS, RESOURCE_ERROR, PeerError
 from ...transport.dial import dial
 from ...transport.link import Link, fault_text
@@ -84,7 +85,7 @@ class Connection:
         self._channels: dict[int, Channel] = {}
         self._link: Link | None = None
         self._block_timer: asyncio.TimerHandle | None = None
-        self.machine = Machine.client(
+        self.machine = ClientMachine(
             now=loop.time(),
             limits=Limits(options.channel_max, options.frame_max, options.heartbeat),
             vhost=options.vhost,
