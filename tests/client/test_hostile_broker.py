@@ -19,6 +19,7 @@ from fedora_messaging.client.backoff import STEADY, Backoff
 from fedora_messaging.client.consuming.in_flight import InFlight
 from fedora_messaging.config import conf, connection_options
 from fedora_messaging.exceptions import BaseException as LibraryException
+from fedora_messaging.exceptions import ConnectionException
 from fedora_messaging.protocol.connection import Limits
 from fedora_messaging.protocol.errors import ConnectionError as PeerConnectionError
 from fedora_messaging.wire import methods as m
@@ -228,6 +229,66 @@ def test_first_resubscription_waits_for_nothing(
             consumer._backoff._jitter = lambda: 1e9  # whoever waits now waits for ever
             then(broker.link, *consumed(broker)[0])
             await soon(lambda: len(consumed(broker)) == 2)
+            consuming.cancel()
+            await asyncio.wait([consuming])
+
+    run(main())
+
+
+def refuse(link: ScriptedLink, channel: int, method: Method) -> bool:
+    """Refuse every subscription, for a reason that ends no consumer."""
+    if not isinstance(method, m.BasicConsume):
+        return False
+    link.close_channel(channel, 406, "PRECONDITION_FAILED - not like that")
+    return True
+
+
+async def idle(bus: aio.Bus) -> None:
+    """Return when the client has had many turns to do what it still wants to do."""
+    for _ in range(20):
+        await bus.publish(message("q"))
+
+
+async def ignored(_message: object) -> None:
+    """A callback that is never called."""
+
+
+def test_subscription_that_is_refused_at_first_is_not_tried_again() -> None:
+    broker = ScriptedBroker()
+    broker.on_method = refuse
+
+    async def main() -> None:
+        async with broker, aio.connect(broker.url) as bus:
+            with pytest.raises(ConnectionException, match="not like that"):
+                await bus.consume(ignored, **plan("q"))
+            await idle(bus)
+            assert len(consumed(broker)) == 1
+
+    run(main())
+
+
+def test_subscription_that_is_refused_later_is_tried_once_at_a_time() -> None:
+    broker = ScriptedBroker()
+
+    def answer(link: ScriptedLink, channel: int, method: Method) -> bool:
+        """Take the first subscription, refuse the second, and say nothing of the others."""
+        count = len(consumed(broker))
+        if not isinstance(method, m.BasicConsume) or count == 1:
+            return False
+        return refuse(link, channel, method) if count == 2 else True
+
+    broker.on_method = answer
+
+    async def main() -> None:
+        async with broker, aio.connect(broker.url) as bus:
+            consuming = asyncio.create_task(bus.consume(ignored, **plan("q")))
+            await soon(lambda: bool(bus._supervisor.consumers))
+            [consumer] = bus._supervisor.consumers
+            consumer._backoff._jitter = lambda: 0.0
+            close_channel(broker.link, *consumed(broker)[0])
+            await soon(lambda: len(consumed(broker)) == 3)
+            await idle(bus)
+            assert len(consumed(broker)) == 3
             consuming.cancel()
             await asyncio.wait([consuming])
 

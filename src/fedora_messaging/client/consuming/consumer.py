@@ -4,7 +4,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, Final
 
 from ...exceptions import (
     AMQPError,
@@ -18,30 +18,27 @@ from ...exceptions import (
 )
 from ...logs import logger
 from ...options import BindingOptions, ConsumerOptions, QosOptions, QueueOptions
-from ...printable import printable
 from ...protocol import events as ev
 from ...protocol.errors import ACCESS_REFUSED, NOT_FOUND, REPLY_SUCCESS
 from ...wire import methods as m
 from ...wire.methods import Method
-from ..amqp.channel import Channel
 from ..amqp.connection import Connection
 from ..amqp.permission_hints import CONSUME, name_permission
 from ..amqp.topology import count, declare, missing
 from ..backoff import Backoff
+from .consumer_state import ENDING, RUNNING, TRANSITIONS, ConsumerState, Input
 from .delivery import Raw
-from .in_flight import InFlight
-from .runner import Runner
+from .runner import Runner, finished
 from .stats import ConsumerStats
 from .stream_position import StreamPosition, is_stream
-from .verdict import Action, Verdict
+from .subscription import Subscription
+from .verdict import Verdict
 from .watchdog import ProgressWatch
 
 _log = logger("fedora_messaging.twisted.consumer")
 
-#: Seconds for the broker to answer that a channel is closed.
-_CLOSE_TIMEOUT = 5.0
-#: Seconds for callbacks to end before it is said that they are waited for.
-_SILENCE = 0.5
+#: A single active consumer of a queue has others beside it that get nothing.
+_SINGLE_ACTIVE: Final = "x-single-active-consumer"
 
 
 class Consumer:
@@ -62,7 +59,7 @@ class Consumer:
         queue_name: Name of the queue; the broker's choice once it is known.
         tag: Consumer tag.
         stats: Counters.
-        running: Subscribed, or about to be again; False once it has ended.
+        state: Where it is.
         runner: Processes the deliveries.
         deliveries: How many deliveries have come.
         last_delivery: When the last one came, in seconds since 1970; ``None`` if none has.
@@ -86,7 +83,7 @@ class Consumer:
         self.queue_name = queue.name
         self.tag = str(uuid.uuid4())
         self.stats = ConsumerStats()
-        self.running = False
+        self.state = ConsumerState.NEW
         self.deliveries = 0
         self.last_delivery: float | None = None
         self.resubscriptions = 0
@@ -99,42 +96,44 @@ class Consumer:
         self._stream: StreamPosition | None = None
         if is_stream(queue.arguments, self._options.arguments):
             self._stream = StreamPosition(self._options.arguments)
-        self._in_flight = InFlight(qos.prefetch_count)
         self._watch = ProgressWatch(self, self._options.watchdog)
         self._watching: asyncio.Task[None] | None = None
-        self._channel: Channel | None = None
+        # The present one, or the last.
+        self._subscription: Subscription | None = None
         self._connection: Connection | None = None
         self._epoch = 0
-        self._ack_due = 0
-        self._stopping: asyncio.Task[None] | None = None
+        self._shutting_down: asyncio.Task[None] | None = None
         self._reopening: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
         self._backoff = Backoff()
         self._deliveries_before = 0
         self.runner = make_runner(self)
-        self._runner_started = False
-        self._halted = False
         self._error: BaseException | None = None
+
+    @property
+    def running(self) -> bool:
+        """Subscribed, or about to be again; False before the first subscription and once it stops."""
+        return self.state in RUNNING
 
     @property
     def connected(self) -> bool:
         """Whether deliveries can come now."""
-        return self._channel is not None
+        return self._subscription is not None and not self._subscription.is_over
 
     @property
     def unsettled(self) -> int:
-        """How many deliveries came on the present channel and are not settled yet."""
-        return len(self._in_flight)
+        """How many deliveries came on the present channel, or the last, and are not settled yet."""
+        return 0 if self._subscription is None else len(self._subscription.in_flight)
 
     @property
     def oldest_unsettled(self) -> float | None:
         """When the oldest of them came, by the monotonic clock."""
-        return self._in_flight.oldest
+        return None if self._subscription is None else self._subscription.in_flight.oldest
 
     @property
     def last_progress(self) -> float | None:
         """When one of them was settled, or the first came, by the monotonic clock; ``None`` without any."""
-        return self._in_flight.progress if self._in_flight else None
+        return self._subscription.in_flight.progress if self._subscription and self.unsettled else None
 
     @property
     def stalled(self) -> bool:
@@ -143,7 +142,10 @@ class Consumer:
 
     @property
     def _is_ending(self) -> bool:
-        return self._stopping is not None or self._halted
+        return self.state in ENDING
+
+    def _advance(self, what: Input) -> None:
+        self.state = TRANSITIONS[self.state][what]
 
     # The supervisor calls this
 
@@ -158,8 +160,7 @@ class Consumer:
         """
         self._connection = connection
         await self._attach(connection)
-        if not self._runner_started and not self._is_ending:
-            self._runner_started = True
+        if not self._is_ending:
             self.runner.start()
             self._begin_watching()
 
@@ -169,8 +170,6 @@ class Consumer:
         Returns:
             Done after the first attempt, be it a success or not.
         """
-        if self._reopening is not None:
-            self._reopening.cancel()
         self._connection = connection
         # It may have been our attempt that ended the last connection: first come the others.
         return self._reopen_soon(connection, (self._backoff.next() or 0.0) if self._backoff.attempts else 0.0)
@@ -182,7 +181,7 @@ class Consumer:
 
     def _begin_watching(self) -> None:
         # In a stream all messages wait always; and beside a single active consumer the others have none.
-        silent = self._stream is not None or self.queue.arguments.get("x-single-active-consumer")
+        silent = self._stream is not None or self.queue.arguments.get(_SINGLE_ACTIVE)
         if self._options.watchdog and not silent:
             self._watching = self._begin(self._watch.run())
 
@@ -201,18 +200,14 @@ class Consumer:
 
     async def _subscribe(self, connection: Connection) -> None:
         channel = await connection.open_channel()
+        self._epoch += 1
+        self._deliveries_before = self.deliveries
+        subscription = Subscription(self._epoch, channel, self._qos, self._stream, self.runner.in_order)
+        self._subscription = subscription
         try:
-            await channel.call(m.BasicQos(self._qos.prefetch_size, self._qos.prefetch_count), m.BasicQosOk)
-            self._epoch += 1
-            self._ack_due = 0
-            self._in_flight.clear()
-            self._deliveries_before = self.deliveries
-            # Deliveries may come in the same read as consume-ok.
-            channel.user = self
-            self._channel = channel
-            await channel.call(self._consume_method(), m.BasicConsumeOk)
+            await subscription.begin(self, self._consume_method())
         except ChannelClosed as error:
-            self._channel = None
+            subscription.lost()
             if self._is_ending and error.reply_code == REPLY_SUCCESS:
                 return  # we closed it ourselves, having been stopped meanwhile
             if error.reply_code == ACCESS_REFUSED:
@@ -221,16 +216,19 @@ class Consumer:
                 raise missing(self.queue, error) from error
             raise ConnectionException(str(error), reason=error) from error
         except BaseException:
-            self._channel = None
-            channel.close_soon()
+            subscription.give_up()
             raise
         if self._is_ending:
-            self._channel = None
-            channel.close_soon()
+            subscription.give_up()
             return
-        self.running = True
+        self._advance(Input.SUBSCRIBED)
         self._backoff.succeeded()
         _log.info("Successfully registered %r", self)
+        # The broker may have ended it in the very bytes in which it confirmed it.
+        if subscription.is_over:
+            self._replace_channel()
+        elif subscription.canceled:
+            self._canceled()
 
     def _forbidden(self, error: AMQPError) -> PermissionException:
         refusal = PermissionException("queue", self.queue_name, error.reply_text)
@@ -245,35 +243,24 @@ class Consumer:
     def on_content(self, content: ev.ContentReceived) -> None:
         """A delivery."""
         method = content.method
-        if isinstance(method, m.BasicDeliver) and not self._is_ending:
-            self._in_flight.check(method, content.properties)
+        if isinstance(method, m.BasicDeliver) and self._subscription is not None and not self._is_ending:
+            raw = self._subscription.arrived(content, method, self.queue_name)
             self.deliveries += 1
             self.last_delivery = time.time()
-            self._in_flight.arrived(method.delivery_tag, time.monotonic())
-            if self._stream is not None:
-                self._stream.arrived(method.delivery_tag, content.properties)
-            self.runner.put(
-                Raw(
-                    self._epoch,
-                    method.delivery_tag,
-                    self.queue_name,
-                    method.exchange,
-                    method.routing_key,
-                    method.redelivered,
-                    content.properties,
-                    content.body,
-                )
-            )
+            self.runner.put(raw)
 
     def on_method(self, method: Method) -> None:
         """The broker's cancel."""
-        if not isinstance(method, m.BasicCancel) or self._stopping is not None:
-            return
+        if isinstance(method, m.BasicCancel) and self._subscription is not None:
+            self._subscription.canceled = True
+            if self.state is ConsumerState.CONSUMING:
+                self._canceled()
+
+    def _canceled(self) -> None:
         if self._options.resubscribe:
             self.resubscribe("it was canceled by the broker")
-        elif self._asking is not None and not self._asking.done():
-            return  # it is being found out
-        elif self._in_flight:
+        elif self.unsettled:
+            self._advance(Input.CANCELED)
             self._asking = self._begin(self._find_out_why_canceled())
         else:
             self._end_canceled()
@@ -289,8 +276,10 @@ class Consumer:
         except ConnectionException:
             return  # the next connection subscribes again
         except (BadDeclaration, NoFreeChannels):
-            self._end_canceled()
-        else:
+            if self.state is ConsumerState.ASKING:
+                self._end_canceled()
+            return
+        if self.state is ConsumerState.ASKING:
             self.resubscribe("the broker canceled it, perhaps because a callback takes longer than it allows")
 
     def _end_canceled(self) -> None:
@@ -302,23 +291,25 @@ class Consumer:
 
     def on_channel_closed(self, error: AMQPError) -> None:
         """Wait for the next connection, or open another channel."""
-        if self._channel is None:
+        if self._subscription is None:
             return
-        self._channel = None
-        self._epoch += 1
-        if self._stopping is not None or self.result.done():
-            return
+        self._subscription.lost()
         if isinstance(error, ConnectionClosed):
             self._connection = None
+        if self.state not in (ConsumerState.CONSUMING, ConsumerState.ASKING):
+            return  # whoever subscribes now is told of it, and nobody else cares
+        if isinstance(error, ConnectionClosed):
             _log.warning("The connection of %r was lost: %s", self, error.reply_text)
         elif error.reply_code == ACCESS_REFUSED:
             self._end(self._forbidden(error))
+            return
         else:
             _log.warning("The channel was closed by the server, %s. Consuming will resume.", error)
-            self._reopen_channel()
+        self._replace_channel()
 
-    def _reopen_channel(self) -> None:
+    def _replace_channel(self) -> None:
         """Subscribe again over the same connection, if there is one."""
+        self._advance(Input.LOST)
         if self._connection is not None:
             self.resubscriptions += 1
             # A broker may take a subscription and end it at once, again and again.
@@ -328,6 +319,8 @@ class Consumer:
 
     def _reopen_soon(self, connection: Connection, pause: float) -> "asyncio.Future[None]":
         tried: asyncio.Future[None] = self._loop.create_future()
+        if self._reopening is not None:
+            self._reopening.cancel()
         self._reopening = self._begin(self._reopen(connection, pause, tried))
         self._reopening.add_done_callback(lambda _task: _resolve(tried))
         return tried
@@ -338,7 +331,7 @@ class Consumer:
             # The others do not wait for it.
             _resolve(tried)
             await asyncio.sleep(pause)
-        while self._stopping is None and not connection.closed.done():
+        while self.state is ConsumerState.RESUMING and not connection.closed.done():
             try:
                 await self._attach(connection)
             except (BadDeclaration, ConnectionException, NoFreeChannels) as error:
@@ -369,14 +362,10 @@ class Consumer:
 
     def resubscribe(self, why: str) -> None:
         """Subscribe again, on another channel."""
-        channel = self._channel
-        if channel is not None and not self._is_ending:
+        if self._subscription is not None and self.state in (ConsumerState.CONSUMING, ConsumerState.ASKING):
             _log.warning("%r is subscribed again: %s", self, why)
-            self._channel = None
-            self._epoch += 1
-            channel.user = None
-            channel.close_soon()
-            self._reopen_channel()
+            self._subscription.give_up()
+            self._replace_channel()
 
     def reconnect(self, why: str) -> None:
         """Give the connection up; it will be made again."""
@@ -388,45 +377,22 @@ class Consumer:
 
     def is_stale(self, raw: Raw) -> bool:
         """Whether a delivery came on a channel that is gone: the broker delivers it again."""
-        return raw.epoch != self._epoch
+        subscription = self._subscription
+        return subscription is None or subscription.is_over or raw.epoch != subscription.epoch
 
     def report(self, raw: Raw, verdict: Verdict) -> None:
         """Tell the broker what became of a delivery; end consuming if the verdict says so."""
         action, error = verdict
-        if raw.epoch == self._epoch and self._channel is not None:
-            self._in_flight.settled(raw.tag, time.monotonic())
-            if self._stream is not None:
-                self._stream.settled(raw.tag)
-            self._tell(self._channel, raw.tag, action)
+        if self._subscription is not None and raw.epoch == self._subscription.epoch:
+            self._subscription.settle(raw.tag, action)
         if error is not None:
             self._end(error)
-
-    def _tell(self, channel: Channel, tag: int, action: Action) -> None:
-        if action is Action.ACK:
-            if not self.runner.in_order:
-                channel.send(m.BasicAck(tag))
-                return
-            # Messages are settled in order, so one acknowledgement serves all of one turn of the loop.
-            if not self._ack_due:
-                self._loop.call_soon(self._send_ack)
-            self._ack_due = tag
-            return
-        self._send_ack()
-        if action is Action.REQUEUE_ALL:
-            channel.send(m.BasicNack(0, multiple=True, requeue=True))
-        else:
-            channel.send(m.BasicNack(tag, requeue=action is Action.REQUEUE))
-
-    def _send_ack(self) -> None:
-        tag, self._ack_due = self._ack_due, 0
-        if tag and self._channel is not None:
-            self._channel.send(m.BasicAck(tag, multiple=True))
 
     # The end
 
     def fail(self, error: BaseException) -> None:
         """Stop because of an error that belongs to no delivery; nothing if it is stopping already."""
-        if self._stopping is None and not self.result.done():
+        if self.state not in (ConsumerState.STOPPING, ConsumerState.ENDED):
             _log.error("%r cannot go on", self, exc_info=error)
             self._end(error)
 
@@ -450,22 +416,24 @@ class Consumer:
             wrapped.__cause__ = error
             error = wrapped
         self._error = self._error or error
-        if self._stopping is None:
-            self._stopping = self._loop.create_task(self._shut_down())
+        self._begin_shutting_down()
 
     def halt(self) -> None:
         """Begin no more callbacks; :meth:`stop` does the rest."""
-        self._halted = True
+        self._advance(Input.HALT)
         self.runner.halt()
 
     async def stop(self) -> None:
         """Let the running callback end, acknowledge it, unsubscribe; what was not begun goes back."""
-        if self._stopping is None:
-            self._stopping = self._loop.create_task(self._shut_down())
-        await asyncio.shield(self._stopping)
+        await asyncio.shield(self._begin_shutting_down())
+
+    def _begin_shutting_down(self) -> "asyncio.Task[None]":
+        if self._shutting_down is None:
+            self._advance(Input.STOP)
+            self._shutting_down = self._loop.create_task(self._shut_down())
+        return self._shutting_down
 
     async def _shut_down(self) -> None:
-        self.running = False
         for task in (self._watching, self._reopening, self._asking):
             if task is not None:
                 task.cancel()
@@ -475,15 +443,9 @@ class Consumer:
             # Whoever waits for the end is to be told of it all the same.
             _log.exception("The callbacks of %r have not ended well", self)
             self._error = self._error or error
-        self._send_ack()
-        channel, self._channel = self._channel, None
-        if channel is not None and channel.is_open:
-            channel.close_soon()
-            await channel.wait_closed(_CLOSE_TIMEOUT)
-            if channel.is_open:
-                channel.connection.abort()  # a broker that does not answer to this answers to nothing
-        if self.result.done():
-            return
+        if self._subscription is not None:
+            await self._subscription.end()
+        self._advance(Input.SHUT_DOWN)
         # What the last callback raised counts, though the consumer was being stopped.
         if self._error is None:
             self.result.set_result(self)
@@ -493,26 +455,16 @@ class Consumer:
             self.result.exception()
 
     async def _let_callbacks_end(self) -> None:
-        finishing = asyncio.ensure_future(self.runner.finish())
         patience = self._options.stop_timeout
-        silence = _SILENCE if patience is None else min(_SILENCE, patience)
-        done, _pending = await asyncio.wait([finishing], timeout=silence)
-        if not done:
-            _log.info(
-                "Stopping waits for the callback that processes a message of the queue %s",
-                printable(self.queue_name),
-            )
-            rest = None if patience is None else patience - silence
-            done, _pending = await asyncio.wait([finishing], timeout=rest)
-        if not done:
+        finishing = await finished(self.runner, self.queue_name, patience)
+        if not finishing.done():
             _log.error(
                 "A callback of %r has not ended within %g s; its message goes back to the queue",
                 self,
-                self._options.stop_timeout,
+                patience,
             )
-            self._send_ack()
-            # Whatever it comes to is too late.
-            self._epoch += 1
+            if self._subscription is not None:
+                self._subscription.settle_no_more()
             self.runner.abandon()
             finishing.cancel()
             await asyncio.wait([finishing])

@@ -1,13 +1,21 @@
 """Running callbacks: coroutine functions in the event loop, plain functions in a thread of their own."""
 
+import asyncio
 from collections.abc import Callable
 from inspect import iscoroutinefunction
 from typing import Any, Protocol
 
+from ...logs import logger
 from ...message import Message
+from ...printable import printable
 from .delivery import Raw
 from .stats import ConsumerStats
 from .verdict import Verdict
+
+_log = logger("fedora_messaging.twisted.consumer")
+
+#: Seconds for callbacks to end before it is said that they are waited for.
+_SILENCE = 0.5
 
 #: Tells the consumer what to tell the broker of one delivery.
 Report = Callable[[Raw, Verdict], None]
@@ -73,3 +81,23 @@ class CallbackRunner:
     def replace_callback(self, callback: Callable[[Message], Any]) -> None:
         """Give the messages that come from now on to another callback."""
         self._callback = callback
+
+
+async def finished(runner: Runner, queue_name: str, patience: float | None) -> "asyncio.Future[None]":
+    """Begin no more callbacks, and wait for those that run; returns what is done when they have ended.
+
+    Args:
+        runner: Runs them.
+        queue_name: Where their messages come from, for the log.
+        patience: Seconds to wait; ``None`` waits for ever.
+    """
+    finishing = asyncio.ensure_future(runner.finish())
+    silence = _SILENCE if patience is None else min(_SILENCE, patience)
+    done, _pending = await asyncio.wait([finishing], timeout=silence)
+    if not done:
+        _log.info(
+            "Stopping waits for the callback that processes a message of the queue %s", printable(queue_name)
+        )
+        rest = None if patience is None else patience - silence
+        await asyncio.wait([finishing], timeout=rest)
+    return finishing

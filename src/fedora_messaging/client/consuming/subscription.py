@@ -1,0 +1,142 @@
+"""One subscription to a queue: a channel, what came on it, and what the broker is told of that."""
+
+import asyncio
+import time
+
+from ...options import QosOptions
+from ...protocol import events as ev
+from ...wire import methods as m
+from ..amqp.channel import Channel, ChannelUser
+from .delivery import Raw
+from .in_flight import InFlight
+from .stream_position import StreamPosition
+from .verdict import Action
+
+#: Seconds for the broker to answer that a channel is closed.
+_CLOSE_TIMEOUT = 5.0
+
+
+class Subscription:
+    """A subscription, from before the broker knows of it until its channel is gone.
+
+    Args:
+        epoch: Counts the subscriptions of the consumer.
+        channel: A channel that nobody else uses.
+        qos: Prefetch.
+        stream: Where the consumer stands, if the queue is a stream.
+        in_order: Each delivery is settled before the next one is begun.
+
+    Attributes:
+        epoch: The same.
+        in_flight: Deliveries that are not settled.
+        canceled: The broker canceled it.
+        is_over: Nothing more is told on it: the broker delivers again what is not acknowledged.
+    """
+
+    def __init__(
+        self, epoch: int, channel: Channel, qos: QosOptions, stream: StreamPosition | None, in_order: bool
+    ) -> None:
+        self.epoch = epoch
+        self.in_flight = InFlight(qos.prefetch_count)
+        self.canceled = False
+        self.is_over = False
+        self._channel: Channel | None = channel
+        self._qos = qos
+        self._stream = stream
+        self._in_order = in_order
+        self._loop = asyncio.get_running_loop()
+        self._ack_due = 0
+
+    async def begin(self, user: ChannelUser, consume: m.BasicConsume) -> None:
+        """Subscribe; raises what :meth:`.Channel.call` does.
+
+        Args:
+            user: Is told of all that comes; deliveries may come before this returns.
+            consume: The request.
+        """
+        channel = self._channel
+        assert channel is not None
+        await channel.call(m.BasicQos(self._qos.prefetch_size, self._qos.prefetch_count), m.BasicQosOk)
+        channel.user = user
+        await channel.call(consume, m.BasicConsumeOk)
+
+    def arrived(self, content: ev.ContentReceived, method: m.BasicDeliver, queue: str) -> Raw:
+        """Take a delivery.
+
+        Raises:
+            ConnectionError: The broker may not deliver this.
+        """
+        self.in_flight.check(method, content.properties)
+        self.in_flight.arrived(method.delivery_tag, time.monotonic())
+        if self._stream is not None:
+            self._stream.arrived(method.delivery_tag, content.properties)
+        return Raw(
+            self.epoch,
+            method.delivery_tag,
+            queue,
+            method.exchange,
+            method.routing_key,
+            method.redelivered,
+            content.properties,
+            content.body,
+        )
+
+    def settle(self, tag: int, action: Action) -> None:
+        """Tell the broker what became of a delivery, unless it is too late for that."""
+        channel = self._channel
+        if channel is None or self.is_over:
+            return
+        self.in_flight.settled(tag, time.monotonic())
+        if self._stream is not None:
+            self._stream.settled(tag)
+        if action is Action.ACK:
+            self._acknowledge(channel, tag)
+            return
+        self.send_ack()
+        if action is Action.REQUEUE_ALL:
+            channel.send(m.BasicNack(0, multiple=True, requeue=True))
+        else:
+            channel.send(m.BasicNack(tag, requeue=action is Action.REQUEUE))
+
+    def _acknowledge(self, channel: Channel, tag: int) -> None:
+        if not self._in_order:
+            channel.send(m.BasicAck(tag))
+            return
+        # Messages are settled in order, so one acknowledgement serves all of one turn of the loop.
+        if not self._ack_due:
+            self._loop.call_soon(self.send_ack)
+        self._ack_due = tag
+
+    def send_ack(self) -> None:
+        """Send the acknowledgement that is due."""
+        tag, self._ack_due = self._ack_due, 0
+        if tag and self._channel is not None:
+            self._channel.send(m.BasicAck(tag, multiple=True))
+
+    def lost(self) -> None:
+        """The channel is gone."""
+        self.is_over = True
+        self._channel = None
+
+    def give_up(self) -> None:
+        """Close the channel without waiting, and hear no more of it."""
+        channel = self._channel
+        self.lost()
+        if channel is not None:
+            channel.user = None
+            channel.close_soon()
+
+    def settle_no_more(self) -> None:
+        """Acknowledge what is due; what is settled later is too late."""
+        self.send_ack()
+        self.is_over = True
+
+    async def end(self) -> None:
+        """Acknowledge what is due, close the channel and wait for the broker's answer."""
+        self.settle_no_more()
+        channel, self._channel = self._channel, None
+        if channel is not None and channel.is_open:
+            channel.close_soon()
+            await channel.wait_closed(_CLOSE_TIMEOUT)
+            if channel.is_open:
+                channel.connection.abort()  # a broker that does not answer to this answers to nothing
