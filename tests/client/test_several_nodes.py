@@ -97,11 +97,11 @@ def test_a_node_that_dies_is_replaced(settings: LazyConfig) -> None:
                 eventually(lambda: api._twisted_service and api._twisted_service.snapshot().consuming)
                 api.publish(message("q", 1))
                 eventually(lambda: numbers(received) == [1])
-                used = first if api._twisted_service._supervisor._options.port == first.port else second
+                used = first if api._twisted_service._supervisor.nodes.present.port == first.port else second
                 port = used.port
                 used.stop()
                 supervisor = api._twisted_service._supervisor
-                eventually(lambda: supervisor._options.port != port and supervisor.connected)
+                eventually(lambda: supervisor.nodes.present.port != port and supervisor.connected)
                 api.publish(message("q", 2))
                 eventually(lambda: numbers(received) == [1, 2])
         finally:
@@ -115,7 +115,7 @@ def test_clients_spread_over_the_nodes(settings: LazyConfig) -> None:
         for _ in range(60):
             try:
                 api.publish(message("nowhere"))
-                chosen.add(api._twisted_service._supervisor._options.port)
+                chosen.add(api._twisted_service._supervisor.nodes.present.port)
             finally:
                 api.close()
             if len(chosen) == 2:

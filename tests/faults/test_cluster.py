@@ -91,7 +91,7 @@ class Worker:
 def used_node(cluster: RabbitCluster) -> RabbitNode:
     """Connect the process, if need be, and tell to which node."""
     api.publish(message("nowhere"))
-    port = api._twisted_service._supervisor._options.port
+    port = api._twisted_service._supervisor.nodes.present.port
     return next(node for node in cluster.nodes if node.port == port)
 
 

@@ -1,31 +1,23 @@
 """Keeping one connection up, and everything on it."""
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import replace
-from itertools import cycle
 from typing import Final, Protocol, TypeVar
 
-from ..exceptions import (
-    BadDeclaration,
-    ConfigurationException,
-    ConnectionClosed,
-    ConnectionException,
-    HaltConsumer,
-    NoFreeChannels,
-)
+from ..exceptions import ConfigurationException, ConnectionClosed, ConnectionException, HaltConsumer
 from ..logs import logger
 from ..options import ConnectionOptions
 from ..protocol.errors import CONNECTION_FORCED, INTERNAL_ERROR, REPLY_SUCCESS, RESOURCE_ERROR
 from .amqp.connection import Connection, HandshakeCut, Unreachable
-from .amqp.topology import count
 from .backoff import Backoff
+from .connection_waiters import ConnectionWaiters
 from .consuming.consumer import Consumer
 from .consuming.stats import ConsumerStats
+from .nodes import Nodes
 from .publishing.outgoing import Outgoing
 from .publishing.publisher import Publisher
+from .supervisor_state import TRANSITIONS, Input, SupervisorState
 
 _log = logger(__name__)
 
@@ -33,9 +25,6 @@ Result = TypeVar("Result")
 
 #: Seconds that publishes get to be confirmed when the client is closed.
 _CONFIRM_GRACE: Final = 5.0
-#: Seconds for another node to tell how many messages wait.
-_ELSEWHERE: Final = 10.0
-
 #: Seconds that consumers get to subscribe again before publishing goes on without them.
 _RESUME_PATIENCE: Final = 5.0
 
@@ -60,16 +49,16 @@ class Supervisor:
     """Dials, backs off, dials again, and replays publisher and consumers on each new connection.
 
     Args:
-        options: Where to connect; alternatives are tried in turn, in an order that is random, so that
-            clients spread over a cluster.
+        options: Where to connect; alternatives are tried in turn.
         backoff: Delays between attempts.
 
     Attributes:
-        backoff: The same.
+        state: Where it is.
+        backoff: Delays between attempts.
+        nodes: Those that are dialled in turn.
         publisher: Sends, now or as soon as there is a connection.
         consumers: Those that have not ended.
         ended_stats: What those that have ended did.
-        reconnects: How often a connection replaced one that was lost.
         trouble: Why the last attempt to connect failed; empty if it did not.
         ended_by: What ended the last consumer that failed; ``None`` once another one is started.
         declaring: Held by who declares a queue that must not be declared twice at the same time.
@@ -80,24 +69,20 @@ class Supervisor:
         options: ConnectionOptions,
         backoff: Backoff | None = None,
     ) -> None:
-        self.publisher = Publisher(has_other_nodes=bool(options.alternatives))
+        self.state = SupervisorState.IDLE
+        self.nodes = Nodes(options)
+        self.publisher = Publisher(has_other_nodes=len(self.nodes) > 1)
         self.declaring = asyncio.Lock()
         self.consumers: list[Consumer] = []
         self.ended_stats = ConsumerStats()
         self.backoff = backoff or Backoff()
-        self._nodes = [options, *options.alternatives]
-        random.shuffle(self._nodes)
-        self._turns = cycle(self._nodes)
-        self._options = options
-        self._connection: Connection | None = None
-        self._waiters: list[asyncio.Future[Connection]] = []
-        self._task: asyncio.Task[None] | None = None
-        self._closing = False
-        self.reconnects = 0
         self.trouble = ""
-        self._drainers: set[object] = set()
-        self._was_connected = False
         self.ended_by: BaseException | None = None
+        self._connection: Connection | None = None
+        self._connections = 0
+        self._waiters = ConnectionWaiters()
+        self._task: asyncio.Task[None] | None = None
+        self._drainers: set[object] = set()
         self._given_up: ConnectionException | None = None
         self._sender: BackgroundSender | None = None
         self._sleeping: asyncio.Future[None] | None = None
@@ -106,6 +91,18 @@ class Supervisor:
     def connected(self) -> bool:
         """Whether there is a connection now."""
         return self._connection is not None and not self._connection.closed.done()
+
+    @property
+    def reconnects(self) -> int:
+        """How often a connection replaced one that was lost."""
+        return max(0, self._connections - 1)
+
+    @property
+    def _is_closing(self) -> bool:
+        return self.state in (SupervisorState.CLOSING, SupervisorState.CLOSED)
+
+    def _advance(self, what: Input) -> None:
+        self.state = TRANSITIONS[self.state][what]
 
     @property
     def blocked(self) -> str | None:
@@ -121,7 +118,8 @@ class Supervisor:
 
     def start(self) -> None:
         """Begin to connect; needs a running loop."""
-        if self._task is None:
+        if self.state is SupervisorState.IDLE:
+            self._advance(Input.START)
             self._task = asyncio.create_task(self._run())
 
     async def connection(self) -> Connection:
@@ -135,9 +133,7 @@ class Supervisor:
         if self._connection is not None and self.connected:
             return self._connection
         self._refuse_if_over()
-        waiter: asyncio.Future[Connection] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        return await waiter
+        return await self._waiters.wait()
 
     def attach_sender(self, sender: "BackgroundSender") -> None:
         """Have an outbox sent, which is closed with the client; needs a running loop."""
@@ -155,7 +151,7 @@ class Supervisor:
         self.publisher.submit(out)
 
     def _refuse_if_over(self) -> None:
-        if self._closing:
+        if self._is_closing:
             raise _closed()
         if self._given_up is not None:
             raise self._given_up
@@ -172,10 +168,10 @@ class Supervisor:
             ConnectionException: The broker refuses us.
             NoFreeChannels: There is no channel left.
         """
-        if len(self._nodes) > 1:
-            consumer.ask_elsewhere = self._count_elsewhere
+        if len(self.nodes) > 1:
+            consumer.ask_elsewhere = self.nodes.count_elsewhere
         await self.with_connection(consumer.attach)
-        if self._closing:
+        if self._is_closing:
             await consumer.stop()
             self._refuse_if_over()
         self.ended_by = None
@@ -196,23 +192,6 @@ class Supervisor:
         """Return the living consumer of a queue, if there is one."""
         living = (consumer for consumer in self.consumers if consumer.running)
         return next((consumer for consumer in living if consumer.queue_name == queue_name), None)
-
-    async def _count_elsewhere(self, queue: str) -> int:
-        """Return how many messages wait in a queue, as the first other node that answers knows it."""
-        for options in self._nodes:
-            if options is self._options:
-                continue
-            try:
-                connection = await Connection.open(replace(options, answer_timeout=_ELSEWHERE))
-            except (ConnectionException, ConfigurationException):
-                continue
-            try:
-                return await count(connection, queue)
-            except (BadDeclaration, ConnectionException, NoFreeChannels):
-                continue
-            finally:
-                await connection.close()
-        return 0
 
     def _consumer_ended(self, consumer: Consumer) -> None:
         self.consumers.remove(consumer)
@@ -241,18 +220,19 @@ class Supervisor:
                 self._connection.abort()
             raise
         finally:
-            self._closing = True
-            self._fail_waiters(_closed())
+            self._advance(Input.CLOSE)
+            self._waiters.fail(_closed())
             self.publisher.fail_all(_closed())
         if self._connection is not None:
             await self._connection.close()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+        self._advance(Input.END)
 
     async def _let_publishes_end(self) -> None:
         """Take no new ones, and let the others be confirmed; no attempt to connect is made again for them."""
-        self._closing = True
+        self._advance(Input.CLOSE)
         if self._sleeping is not None:
             self._sleeping.cancel()
         if self._task is not None and not self._task.done():
@@ -293,9 +273,9 @@ class Supervisor:
             connection = await self._connect()
             if connection is not None:
                 await self._serve(connection)
-            if self._closing or not await self._wait_before_next():
+            if self._is_closing or not await self._wait_before_next():
                 break
-        if self._closing:
+        if self._is_closing:
             self.publisher.fail_all(_closed())
         else:
             self._give_up()
@@ -304,23 +284,27 @@ class Supervisor:
         """Use a connection until it ends."""
         await self._resume_consumers(connection)
         if connection.closed.done():
-            _log.warning("The connection to %s ended: %s", self._options.address, connection.closed.result())
+            self._tell_of_end(connection)
             return
         self.backoff.succeeded()
         work = self._work_done
-        self.reconnects += self._was_connected
-        self._was_connected = True
+        self._advance(Input.CONNECT)
+        self._connections += 1
         self._connection = connection
-        self._tell_waiters(connection)
+        self._waiters.tell(connection)
         self.publisher.attach(connection)
         await connection.closed
+        self._advance(Input.LOSE)
         self._connection = None
         if self._work_done > work and not connection.broken:
             self.backoff.reset()
         if self._drainers:
             self._fail_publishes("the connection was lost while the consumers were being stopped")
-        if not self._closing:
-            _log.warning("The connection to %s ended: %s", self._options.address, connection.closed.result())
+        if not self._is_closing:
+            self._tell_of_end(connection)
+
+    def _tell_of_end(self, connection: Connection) -> None:
+        _log.warning("The connection to %s ended: %s", self.nodes.present.address, connection.closed.result())
 
     @property
     def _work_done(self) -> int:
@@ -338,19 +322,21 @@ class Supervisor:
         finally:
             self._sleeping.cancel()
             self._sleeping = None
-        return self.backoff.keep_trying and not self._closing
+        return self.backoff.keep_trying and not self._is_closing
 
     def _give_up(self) -> None:
-        text = f"connecting to {self._options.address} was given up after {self.backoff.attempts} attempts"
+        self._advance(Input.GIVE_UP)
+        text = (
+            f"connecting to {self.nodes.present.address} was given up after {self.backoff.attempts} attempts"
+        )
         _log.error("%s", text)
         self._given_up = ConnectionException(text, reason=text)
         self.publisher.fail_all(self._given_up)
-        self._fail_waiters(self._given_up)
+        self._waiters.fail(self._given_up)
 
     async def _connect(self) -> Connection | None:
         try:
-            self._options = next(self._turns)
-            connection = await Connection.open(self._options)
+            connection = await self.nodes.dial()
         except Unreachable as error:
             self.trouble = str(error)
             _log.warning("%s; trying again", error)
@@ -359,7 +345,7 @@ class Supervisor:
             # listens there is no broker, and whoever waits is told.
             self.trouble = str(error)
             _log.warning("%s; trying again", error)
-            if not self._was_connected:
+            if not self._connections:
                 self._tell_of_refusal(error)
         except (ConnectionException, ConfigurationException) as error:
             self.trouble = str(error)
@@ -370,7 +356,7 @@ class Supervisor:
             # A mistake of ours must not leave a process deaf.
             self.trouble = str(error)
             _log.exception("Connecting failed in an unexpected way; trying again")
-            self._fail_waiters(ConnectionException(str(error), reason=error))
+            self._waiters.fail(ConnectionException(str(error), reason=error))
         else:
             self.trouble = ""
             return connection
@@ -378,10 +364,10 @@ class Supervisor:
 
     def _tell_of_refusal(self, error: Exception) -> bool:
         """Fail what waits, unless another node may still let us in; returns whether anything did."""
-        if (self.backoff.attempts + 1) % len(self._nodes) != 0:
+        if (self.backoff.attempts + 1) % len(self.nodes) != 0:
             return False
         somebody_waits = bool(self._waiters) or self.publisher.has_waiting
-        self._fail_waiters(error)
+        self._waiters.fail(error)
         self.publisher.fail_waiting(error)
         return somebody_waits
 
@@ -394,18 +380,6 @@ class Supervisor:
         attempts = [consumer.resume(connection) for consumer in self.consumers]
         if attempts:
             await asyncio.wait(attempts, timeout=_RESUME_PATIENCE)
-
-    def _tell_waiters(self, connection: Connection) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(connection)
-
-    def _fail_waiters(self, error: Exception) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_exception(error)
 
 
 def _is_our_fault(end: Exception) -> bool:
