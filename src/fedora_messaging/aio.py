@@ -38,8 +38,7 @@ from .options import (
     QosOptions,
     QueueOptions,
 )
-from .settings.consumer import consumer_options
-from .settings.publisher import outbox_options
+from .settings.to_options import connection_options, consumer_options, outbox_options
 
 if TYPE_CHECKING:
     from .client.outbox.sender import Outbox
@@ -62,7 +61,7 @@ def connect(url: str | None = None, *, timeout: float | None = _TIMEOUT) -> "Bus
     Raises:
         ConfigurationException: The URL or the TLS settings are wrong.
     """
-    return Bus(config.connection_options(config.conf, url), timeout, outbox_options(config.conf))
+    return Bus(connection_options(config.conf, url), timeout, outbox_options(config.conf))
 
 
 class Bus:

@@ -23,8 +23,7 @@ from .frontends.recording import is_recording, recorded
 from .logs import logger
 from .message import SERIALIZED_MESSAGE_SCHEMA, SEVERITIES, Message, dumps, loads
 from .printable import explained
-from .settings.consumer import consumer_options
-from .settings.publisher import outbox_options
+from .settings.to_options import connection_options, consumer_options, outbox_options
 from .signals import pre_publish_signal, publish_failed_signal, publish_signal
 
 if TYPE_CHECKING:
@@ -126,7 +125,7 @@ def _make_service() -> "Service":
     from .sync.service import Service
 
     service = Service(
-        config.connection_options(config.conf),
+        connection_options(config.conf),
         make_twisted_face=_twisted_face,
         outbox=outbox_options(config.conf),
     )

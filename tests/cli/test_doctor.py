@@ -91,7 +91,6 @@ def test_defaults_are_fit_for_newer_rabbitmqs(processes: Processes, embedded_que
     [
         ('callback = "no.such:thing"', "Failed to import the callback module"),
         ("[consumer.retry]\non = ['NoSuch']", "names 'NoSuch', which is no exception"),
-        ("[qos]\nprefetch_count = -1", '"prefetch_count" in [qos]'),
         (
             "[queues.q]\ndurable = true\nauto_delete = false\nexclusive = false\narguments = {}\ncolour = 5",
             "colour",
@@ -144,24 +143,6 @@ def test_bindings_of_no_queue(processes: Processes, embedded_queues: Queues) -> 
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("publish_exchange = 5", '"publish_exchange" must be the name of an exchange, but is 5'),
-        ("topic_prefix = 5", '"topic_prefix" must be a text, but is 5'),
-        ("publish_priority = 256", '"publish_priority" must be a number from 0 to 255, but is 256'),
-        ("publish_priority = true", '"publish_priority" must be a number from 0 to 255, but is True'),
-        ('passive_declares = "no"', "\"passive_declares\" must be true or false, but is 'no'"),
-        ("callback = 5", '"callback" must be a text'),
-        ('exchanges = "amq.topic"', '"exchanges" must be a table'),
-        (queue("q", durable='"yes"'), "\"durable\" in [queues.q] must be true or false, but is 'yes'"),
-        (queue("q").replace("{}", '"x"'), '"arguments" of the q queue must be a table'),
-        (queue("q").replace("{}", "[1]"), '"arguments" of the q queue must be a table'),
-        (
-            '[[bindings]]\nexchange = "amq.topic"\nrouting_keys = [5]',
-            "exchange, queue and routing_keys in [[bindings]] must be texts, but 5 is none",
-        ),
-        (
-            '[monitoring]\nport = "80"',
-            "\"port\" in [monitoring] must be a number from 0 to 65535, but is '80'",
-        ),
         (
             queue("q", exclusive="true").replace("{}", '{ x-queue-type = "quorum" }'),
             "the queue 'q' is exclusive, which a quorum queue cannot be",
@@ -177,6 +158,15 @@ def test_wrong_settings(processes: Processes, embedded_queues: Queues, text: str
     assert ended.status == 1, ended.output
     assert any(complaint in failure for failure in found(ended, "failure")), ended.output
     assert "Traceback" not in ended.output
+
+
+def test_setting_of_a_wrong_type(processes: Processes) -> None:
+    """It is told as every command tells it."""
+    (processes.directory / "config.toml").write_text("topic_prefix = 5")
+    ended = processes.run("--conf", "config.toml", "doctor")
+    assert ended.status == 2
+    assert '"topic_prefix" must be text, but is 5' in ended.stderr[-1]
+    assert ended.stderr[-1].endswith("(in config.toml)")
 
 
 def test_durable_and_exclusive(processes: Processes, embedded_queues: Queues) -> None:

@@ -17,11 +17,12 @@ from fedora_messaging import aio
 from fedora_messaging.client.amqp import connection as connection_module
 from fedora_messaging.client.backoff import STEADY, Backoff
 from fedora_messaging.client.consuming.in_flight import InFlight
-from fedora_messaging.config import conf, connection_options
+from fedora_messaging.config import conf
 from fedora_messaging.exceptions import BaseException as LibraryException
 from fedora_messaging.exceptions import ConnectionException
 from fedora_messaging.protocol.connection import Limits
 from fedora_messaging.protocol.errors import ConnectionError as PeerConnectionError
+from fedora_messaging.settings.to_options import connection_options
 from fedora_messaging.wire import methods as m
 from fedora_messaging.wire.frames import HEARTBEAT_FRAME, METHOD, encode_method
 from fedora_messaging.wire.properties import BasicProperties, encode_properties

@@ -25,7 +25,7 @@ from fedora_messaging.client.policy.redelivery import Redelivery
 from fedora_messaging.client.policy.runner import PolicyRunner
 from fedora_messaging.client.publishing.outgoing import Outgoing
 from fedora_messaging.client.supervisor import Supervisor
-from fedora_messaging.config import conf, connection_options
+from fedora_messaging.config import LazyConfig, conf
 from fedora_messaging.exceptions import (
     BadDeclaration,
     ConfigurationException,
@@ -35,7 +35,8 @@ from fedora_messaging.exceptions import (
     PublishNacked,
 )
 from fedora_messaging.options import ConsumerOptions, DedupeOptions, QosOptions, QueueOptions
-from fedora_messaging.settings.consumer import validate_consumer
+from fedora_messaging.settings.complaints import in_toml
+from fedora_messaging.settings.to_options import connection_options
 from fedora_messaging.wire.methods import BasicPublish
 from fedora_messaging.wire.properties import BasicProperties, encode_properties
 
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from tests.behaviour.support import Names
     from tests.client.support import Admin, Broker
 
-    from fedora_messaging.config import LazyConfig
     from fedora_messaging.message import Message
 
 pytestmark = pytest.mark.usefixtures("service")
@@ -708,11 +708,11 @@ def test_quorum_queues_have_quorum_helpers(admin: Admin, names: Names, settings:
         ({"concurrency": 0}, r'"concurrency" in \[consumer\] must be a whole number from 1 to 1000'),
         ({"concurrency": True}, r'"concurrency" in \[consumer\] must be a whole number'),
         ({"timeout": "5"}, r'"timeout" in \[consumer\] must be a number'),
-        ({"ordering_key": ""}, r'"ordering_key" in \[consumer\] must be a text'),
+        ({"ordering_key": ""}, r'"ordering_key" in \[consumer\] must be text'),
         ({"retry": True}, r'"consumer.retry" must be a table'),
         ({"retry": {"attempts": 1.5}}, r'"attempts" in \[consumer.retry\] must be a whole number'),
         ({"retry": {"delay": -1}}, r'"delay" in \[consumer.retry\] must be a number'),
-        ({"retry": {"on": "Nack"}}, r'"on" in \[consumer.retry\] must be a list of exception names'),
+        ({"retry": {"on": "Nack"}}, r'"on" in \[consumer.retry\] must be a list of texts'),
         ({"dead_letter": {}}, r"\[consumer.dead_letter\] lacks queue"),
         ({"dedupe": {"window": 60}}, r"\[consumer.dedupe\] lacks path"),
     ],
@@ -720,8 +720,11 @@ def test_quorum_queues_have_quorum_helpers(admin: Admin, names: Names, settings:
 def test_mistakes_are_told_when_the_file_is_read(
     table: Any, complaint: str, tmp_path: Path, settings: LazyConfig
 ) -> None:
-    with pytest.raises(ConfigurationException, match=complaint):
-        validate_consumer(table)
+    path = tmp_path / "config.toml"
+    path.write_text(f"consumer = {in_toml(table)}")
+    with pytest.raises(ConfigurationException, match=complaint) as caught:
+        LazyConfig().load_config(str(path))
+    assert str(path) in str(caught.value)
 
 
 @pytest.mark.parametrize(

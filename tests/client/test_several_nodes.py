@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.client.support import Consuming, eventually, message, numbers, plan
 
-from fedora_messaging import api, config
+from fedora_messaging import api
 from fedora_messaging.broker import Broker
 from fedora_messaging.exceptions import ConfigurationException, ConnectionException
+from fedora_messaging.settings.to_options import connection_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -169,4 +170,4 @@ def test_mistakes(url: object, complaint: str, settings: LazyConfig) -> None:
 def test_p23_passwords_of_none_are_shown(settings: LazyConfig) -> None:
     settings["amqp_url"] = ["amqp://u:canary@a", "amqp://u:canary@b"]
     assert "canary" not in repr(settings)
-    assert "canary" not in repr(config.connection_options(settings))
+    assert "canary" not in repr(connection_options(settings))

@@ -22,6 +22,7 @@ from fedora_messaging.client.outbox.sender import Outbox
 from fedora_messaging.client.publishing.outgoing import encode, outgoing
 from fedora_messaging.client.supervisor import Supervisor
 from fedora_messaging.options import OutboxOptions, QosOptions, QueueOptions
+from fedora_messaging.settings.to_options import connection_options
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -48,7 +49,7 @@ def big(queue: str, number: int) -> Encoded:
 async def slow_client(broker: Broker) -> AsyncIterator[tuple[SlowLine, Supervisor]]:
     """A client whose line is slow."""
     async with SlowLine(broker.url, RATE) as line:
-        options = config.connection_options(config.conf, broker.url)
+        options = connection_options(config.conf, broker.url)
         options = replace(options, host="127.0.0.1", port=line.port, heartbeat=1, answer_timeout=TIMEOUT)
         supervisor = Supervisor(options)
         try:

@@ -20,6 +20,7 @@ from tests.support.servers import require
 
 from fedora_messaging import aio, config
 from fedora_messaging.exceptions import Nack, PublishException
+from fedora_messaging.settings.to_options import connection_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,7 +91,7 @@ def test_settings_of_programs(tmp_path: Path) -> None:
         path.write_text(block)
         loaded = config.LazyConfig().load_config(str(path))
         assert set(tomllib.loads(block)) <= set(loaded)
-    options = config.connection_options(loaded)
+    options = connection_options(loaded)
     assert len(options.alternatives) == 2
     assert options.external
 

@@ -9,6 +9,7 @@ from tests.support.newcomer import Newcomer
 from tests.support.printed import ROOT, Page
 
 from fedora_messaging import config
+from fedora_messaging.settings.to_options import connection_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +74,7 @@ def test_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         )
         name, _, value = export.text.removeprefix("export ").partition("=")
         monkeypatch.setenv(name, value.strip('"'))
-        options = config.connection_options(config.LazyConfig())
+        options = connection_options(config.LazyConfig())
         assert (options.host, options.vhost, options.username) == ("rabbitmq.example.com", "/bus", "me")
         assert options.tls is not None
         # There is no such host, so this goes on with the broker of before.

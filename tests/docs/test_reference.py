@@ -1,17 +1,15 @@
-"""The reference mentions every setting, every command and option, and every exception."""
+"""The reference mentions every command and option, and every exception."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import fields
 from pathlib import Path
 
 import click
 import pytest
 
-from fedora_messaging import cli, config, exceptions
-from fedora_messaging.options import ConsumerOptions, DedupeOptions, OutboxOptions, RetryOptions
+from fedora_messaging import cli, exceptions
 
 DOCS = Path(__file__).parents[2] / "docs"
 CONFIGURATION = (DOCS / "reference" / "configuration.md").read_text(encoding="utf-8")
@@ -19,32 +17,6 @@ COMMANDS = (DOCS / "reference" / "command-line.md").read_text(encoding="utf-8")
 
 #: Options that every command has, or that say what they do by their name.
 OBVIOUS = {"help", "version"}
-
-
-@pytest.mark.parametrize("key", [*config.DEFAULTS, *sorted(config._EXTENSIONS)])
-def test_settings(key: str) -> None:
-    assert f"`{key}`" in CONFIGURATION
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        *(
-            field.name
-            for field in fields(ConsumerOptions)
-            if field.name not in ("retry", "dead_letter", "dedupe")
-        ),
-        *(f"retry.{field.name}" for field in fields(RetryOptions)),
-        *(f"dedupe.{field.name}" for field in fields(DedupeOptions)),
-        *(field.name for field in fields(OutboxOptions)),
-        "dead_letter.queue",
-        "mandatory",
-        "stuck_after",
-        "always_ready",
-    ],
-)
-def test_settings_of_optional_tables(key: str) -> None:
-    assert re.search(rf"`{re.escape(key)}( = [^`]*)?`", CONFIGURATION)
 
 
 def walk(command: click.Command, path: tuple[str, ...] = ()) -> list[tuple[str, click.Command]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fedora_messaging import config
+from fedora_messaging.settings.to_options import connection_options
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = sorted([ROOT / "config.toml.example", *(ROOT / "configs").glob("*.toml")])
@@ -27,7 +28,7 @@ def test_samples_are_valid(path: Path) -> None:
     conf = config.LazyConfig()
     conf.load_config(str(path))
     assert conf["callback"] == "fedora_messaging.example:printer"
-    config.connection_options(conf)
+    connection_options(conf)
     # In a process of its own: it would silence the loggers of this one.
     command = [sys.executable, "-c", "from fedora_messaging.cli import cli; cli()", f"--conf={path}"]
     subprocess.run([*command, "publish", os.devnull], check=True)
@@ -47,7 +48,7 @@ def test_the_example_names_every_setting() -> None:
 def test_the_public_brokers(name: str, host: str) -> None:
     conf = config.LazyConfig()
     conf.load_config(str(ROOT / "configs" / f"{name}.toml"))
-    options = config.connection_options(conf)
+    options = connection_options(conf)
     assert (options.host, options.vhost, options.external) == (host, "/public_pubsub", True)
     assert options.username == "fedora"
     assert options.password == ""

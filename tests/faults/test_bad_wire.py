@@ -12,9 +12,10 @@ from tests.client.support import WAIT, Broker, message, run
 from tests.faults.wire import Wire
 
 from fedora_messaging import aio
-from fedora_messaging.config import conf, connection_options
+from fedora_messaging.config import conf
 from fedora_messaging.exceptions import BaseException as LibraryException
 from fedora_messaging.exceptions import PublishReturned
+from fedora_messaging.settings.to_options import connection_options
 
 if TYPE_CHECKING:
     from tests.behaviour.support import Names

@@ -24,6 +24,7 @@ from fedora_messaging.exceptions import (
     PublishTimeout,
 )
 from fedora_messaging.message import Message
+from fedora_messaging.settings.to_options import connection_options
 from fedora_messaging.transport.tls import ServerTLSOptions
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def fail(outputs: Outputs, face: str, error: type[Exception], timeout: float = P
         with pytest.raises(error) as caught:
             FACES[face](timeout)
         outputs.add(caught.value, config.conf, getattr(caught.value, "reason", None))
-        outputs.add(config.connection_options(config.conf), api._twisted_service)
+        outputs.add(connection_options(config.conf), api._twisted_service)
     finally:
         api.close()
     assert any(name.startswith("fedora_messaging.") for name in outputs.log.names)

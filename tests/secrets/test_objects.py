@@ -17,6 +17,7 @@ from fedora_messaging.broker import AsyncBroker, Broker
 from fedora_messaging.exceptions import ConnectionException
 from fedora_messaging.message import Message
 from fedora_messaging.protocol.connection import Machine
+from fedora_messaging.settings.to_options import connection_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +51,7 @@ def test_p23_configuration(outputs: Outputs, settings: config.LazyConfig, url: s
     settings.load_config(str(path))
     assert settings["amqp_url"] == url
     outputs.add(settings, pformat(settings), [settings], {"conf": settings})
-    options = config.connection_options(settings)
+    options = connection_options(settings)
     assert options.password == PASSWORD
     outputs.add(options, [options], options.address, pformat(options))
     outputs.assert_clean()
@@ -61,7 +62,7 @@ def test_p23_url_from_a_file(outputs: Outputs, settings: config.LazyConfig, url:
     path.write_text(f'amqp_url_file = "{url_file}"\n')
     url_file.write_text(f"{url}\n")
     settings.load_config(str(path))
-    assert config.connection_options(settings).password == PASSWORD
+    assert connection_options(settings).password == PASSWORD
     outputs.add(settings, pformat(settings))
     outputs.assert_clean()
 

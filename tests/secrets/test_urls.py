@@ -14,6 +14,7 @@ from tests.secrets.canary import ESCAPED, PIECES, QUOTED
 from fedora_messaging import config
 from fedora_messaging.exceptions import ConfigurationException
 from fedora_messaging.settings import amqp_url
+from fedora_messaging.settings.to_options import connection_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +74,7 @@ def show(outputs: Outputs, url: str) -> None:
     conf["amqp_url"] = url
     outputs.add(conf, pformat(conf), amqp_url.redact(url), copy.copy(conf))
     try:
-        options = config.connection_options(conf)
+        options = connection_options(conf)
     except ConfigurationException as error:
         outputs.add(error)
     else:
@@ -134,7 +135,7 @@ def test_p23_files_with_mistakes(outputs: Outputs, tmp_path: Path) -> None:
         path.write_text(content, encoding="utf-8")
         conf = config.LazyConfig()
         with pytest.raises(ConfigurationException) as caught:
-            config.connection_options(conf.load_config(str(path)))
+            connection_options(conf.load_config(str(path)))
         outputs.add(caught.value)
     outputs.assert_clean()
 
@@ -177,7 +178,7 @@ def test_p23_mistakes_in_the_url_file(outputs: Outputs, tmp_path: Path, content:
     url_file.write_text(content.format(QUOTED))
     conf = config.LazyConfig()
     try:
-        outputs.add(config.connection_options(conf.load_config(str(path))))
+        outputs.add(connection_options(conf.load_config(str(path))))
     except ConfigurationException as error:
         outputs.add(error)
     with suppress(ConfigurationException):
@@ -203,7 +204,7 @@ def test_p23_content_for_the_path_of_its_file(outputs: Outputs, pki: Pki, settin
     }
     outputs.add(conf)
     with pytest.raises(ConfigurationException, match=f'The "{setting}" setting') as caught:
-        options = config.connection_options(conf)
+        options = connection_options(conf)
         outputs.add(options)
         assert options.tls is not None
         client_context(options.tls)
@@ -218,6 +219,6 @@ def test_p23_url_in_the_environment(
     settings.load_config("")
     outputs.add(settings)
     with pytest.raises(ConfigurationException, match="malformed") as caught:
-        config.connection_options(settings)
+        connection_options(settings)
     outputs.add(caught.value)
     outputs.assert_clean()

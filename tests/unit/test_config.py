@@ -16,6 +16,12 @@ import pytest
 from fedora_messaging import config, options
 from fedora_messaging.config import DEFAULTS, LazyConfig
 from fedora_messaging.exceptions import ConfigurationException
+from fedora_messaging.settings.to_options import (
+    binding_options,
+    connection_options,
+    qos_options,
+    queue_options,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -407,7 +413,7 @@ def test_p23_showing_the_configuration_hides_the_password(url: str, toml: Callab
 @pytest.mark.parametrize("url", URLS_WITH_PASSWORD)
 def test_p23_options_and_url_errors_hide_the_password(url: str) -> None:
     try:
-        connection = config.connection_options({**DEFAULTS, "amqp_url": url})
+        connection = connection_options({**DEFAULTS, "amqp_url": url})
     except ConfigurationException as error:
         shown = everything_shown(error)
         assert '"amqp_url" is invalid' in shown
@@ -455,7 +461,7 @@ def test_p23_loading_does_not_log_the_password(
     else:
         monkeypatch.setenv(config.URL_VARIABLE, url)
     settings = LazyConfig().load_config()
-    assert config.connection_options(settings).password == CANARY
+    assert connection_options(settings).password == CANARY
     assert caplog.messages
     assert CANARY not in caplog.text
 
@@ -463,7 +469,7 @@ def test_p23_loading_does_not_log_the_password(
 @pytest.mark.parametrize("value", [5, None, b"amqp://h", [], ["amqp://h", 5], {}])
 def test_the_url_must_be_text(value: object) -> None:
     with pytest.raises(ConfigurationException, match='"amqp_url"'):
-        config.connection_options({**DEFAULTS, "amqp_url": value or value})
+        connection_options({**DEFAULTS, "amqp_url": value or value})
 
 
 # Typed options
@@ -474,31 +480,31 @@ def settings_with(**changes: Any) -> dict[str, Any]:
 
 
 def test_default_connection() -> None:
-    assert config.connection_options(settings_with()) == options.ConnectionOptions(
+    assert connection_options(settings_with()) == options.ConnectionOptions(
         client_properties=CLIENT_PROPERTIES
     )
 
 
 def test_an_explicit_url_wins() -> None:
     settings = settings_with(amqp_url="amqp://other")
-    assert config.connection_options(settings, "amqp://mine").host == "mine"
-    assert config.connection_options(settings, None).host == "other"
+    assert connection_options(settings, "amqp://mine").host == "mine"
+    assert connection_options(settings, None).host == "other"
 
 
 def test_a_loaded_configuration_will_do(lazy: LazyConfig) -> None:
-    assert config.connection_options(lazy).client_properties == CLIENT_PROPERTIES
+    assert connection_options(lazy).client_properties == CLIENT_PROPERTIES
 
 
 def test_client_properties_are_copied_from_the_configuration() -> None:
     settings = settings_with(client_properties={**CLIENT_PROPERTIES, "app": "mine"})
-    given = config.connection_options(settings).client_properties
+    given = connection_options(settings).client_properties
     assert given == {**CLIENT_PROPERTIES, "app": "mine"}
     assert given is not settings["client_properties"]
 
 
 def test_client_properties_of_the_url_replace_the_configured() -> None:
     settings = settings_with(amqp_url="amqp://?client_properties={'app':'url'}")
-    assert config.connection_options(settings).client_properties == {"app": "url"}
+    assert connection_options(settings).client_properties == {"app": "url"}
 
 
 FILES = {"ca_cert": "ca.pem", "certfile": "cert.pem", "keyfile": "key.pem"}
@@ -507,7 +513,7 @@ FILES = {"ca_cert": "ca.pem", "certfile": "cert.pem", "keyfile": "key.pem"}
 @pytest.mark.parametrize("scheme", ["amqps", "AMQPS", "AmqpS", "https"])
 def test_tls_is_chosen_whatever_the_case(scheme: str) -> None:
     """Defect 26: capitals skipped the TLS settings."""
-    chosen = config.connection_options(settings_with(amqp_url=f"{scheme}://host", tls=FILES))
+    chosen = connection_options(settings_with(amqp_url=f"{scheme}://host", tls=FILES))
     assert chosen.tls == options.TLSOptions("ca.pem", "cert.pem", "key.pem")
     assert chosen.port == 5671
     assert chosen.external
@@ -515,14 +521,14 @@ def test_tls_is_chosen_whatever_the_case(scheme: str) -> None:
 
 
 def test_tls_options_in_the_url_use_the_tls_table() -> None:
-    chosen = config.connection_options(settings_with(amqp_url="amqp://host?ssl_options={}", tls=FILES))
+    chosen = connection_options(settings_with(amqp_url="amqp://host?ssl_options={}", tls=FILES))
     assert chosen.tls == options.TLSOptions("ca.pem", "cert.pem", "key.pem")
     assert chosen.external
 
 
 @pytest.mark.parametrize("scheme", ["amqp", "AMQP", "http"])
 def test_the_tls_table_does_not_make_plain_urls_secure(scheme: str) -> None:
-    chosen = config.connection_options(settings_with(amqp_url=f"{scheme}://host", tls=FILES))
+    chosen = connection_options(settings_with(amqp_url=f"{scheme}://host", tls=FILES))
     assert chosen.tls is None
     assert not chosen.external
 
@@ -544,7 +550,7 @@ def test_the_tls_table_does_not_make_plain_urls_secure(scheme: str) -> None:
 )
 def test_client_certificates(table: dict[str, Any], expected: options.TLSOptions, external: bool) -> None:
     """Only a certificate with its key logs in; a partial table is completed (defect 17)."""
-    chosen = config.connection_options(settings_with(amqp_url="amqps://fedora:@host", tls=table))
+    chosen = connection_options(settings_with(amqp_url="amqps://fedora:@host", tls=table))
     assert chosen.tls == expected
     assert chosen.external is external
     assert (chosen.username, chosen.password) == ("fedora", "")
@@ -552,7 +558,7 @@ def test_client_certificates(table: dict[str, Any], expected: options.TLSOptions
 
 def test_certificate_login_names_both_files_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    config.connection_options(settings_with(amqp_url="amqps://host", tls=FILES))
+    connection_options(settings_with(amqp_url="amqps://host", tls=FILES))
     [record] = caplog.records
     assert record.levelno == logging.INFO
     assert "cert.pem" in record.getMessage()
@@ -562,7 +568,7 @@ def test_certificate_login_names_both_files_in_the_log(caplog: pytest.LogCapture
 def test_a_user_without_password_is_a_configuration_error() -> None:
     """Defect 26."""
     with pytest.raises(ConfigurationException) as caught:
-        config.connection_options(settings_with(amqp_url="amqp://user@host"))
+        connection_options(settings_with(amqp_url="amqp://user@host"))
     assert "user:password@" in caught.value.message
 
 
@@ -578,25 +584,25 @@ def test_a_user_without_password_is_a_configuration_error() -> None:
 )
 def test_qos(table: dict[str, int], expected: options.QosOptions) -> None:
     """A partial table is completed (defect 17)."""
-    assert config.qos_options(settings_with(qos=table)) == expected
+    assert qos_options(settings_with(qos=table)) == expected
 
 
 @pytest.mark.parametrize("value", [-1, "10", 1.0, True, None, [1]])
 @pytest.mark.parametrize("key", ["prefetch_count", "prefetch_size"])
 def test_bad_qos(key: str, value: Any) -> None:
     with pytest.raises(ConfigurationException, match=key):
-        config.qos_options(settings_with(qos={key: value}))
+        qos_options(settings_with(qos={key: value}))
 
 
 @pytest.mark.parametrize(("key", "value"), [("prefetch_count", 65536), ("prefetch_size", 2**32)])
 def test_qos_beyond_the_wire_format(key: str, value: int) -> None:
     with pytest.raises(ConfigurationException, match=key):
-        config.qos_options(settings_with(qos={key: value}))
+        qos_options(settings_with(qos={key: value}))
 
 
 def test_queue() -> None:
     settings = {**QUEUE, "arguments": {"x-expires": 5}}
-    assert config.queue_options("q", settings, passive=False) == options.QueueOptions(
+    assert queue_options("q", settings, passive=False) == options.QueueOptions(
         name="q",
         durable=True,
         auto_delete=False,
@@ -616,16 +622,16 @@ def test_queue() -> None:
     ],
 )
 def test_passive_queue(own: dict[str, bool], default: bool, expected: bool) -> None:
-    assert config.queue_options("q", {**QUEUE, **own}, passive=default).passive is expected
+    assert queue_options("q", {**QUEUE, **own}, passive=default).passive is expected
 
 
 def test_queue_without_arguments() -> None:
-    assert config.queue_options("q", {**QUEUE, "arguments": None}, passive=False).arguments == {}
+    assert queue_options("q", {**QUEUE, "arguments": None}, passive=False).arguments == {}
 
 
 def test_queue_with_an_unknown_setting() -> None:
     with pytest.raises(TypeError, match="the q queue has unknown settings: colour, size"):
-        config.queue_options("q", {**QUEUE, "size": 1, "colour": "red"}, passive=False)
+        queue_options("q", {**QUEUE, "size": 1, "colour": "red"}, passive=False)
 
 
 def test_bindings_one_per_routing_key() -> None:
@@ -635,7 +641,7 @@ def test_bindings_one_per_routing_key() -> None:
         {"queue": "q", "exchange": "f", "routing_keys": []},
         {"queue": "q", "exchange": "g", "routing_keys": ("d",), "arguments": {"x-match": "all"}},
     ]
-    assert config.binding_options(bindings, "q") == [
+    assert binding_options(bindings, "q") == [
         options.BindingOptions("e", "a"),
         options.BindingOptions("e", "b"),
         options.BindingOptions("g", "d", {"x-match": "all"}),
@@ -644,22 +650,20 @@ def test_bindings_one_per_routing_key() -> None:
 
 def test_a_binding_without_queue_is_the_server_named_queues() -> None:
     bindings = [{"exchange": "e", "routing_keys": ["a"]}]
-    assert config.binding_options(bindings, "") == [options.BindingOptions("e", "a")]
-    assert config.binding_options(bindings, "q") == []
+    assert binding_options(bindings, "") == [options.BindingOptions("e", "a")]
+    assert binding_options(bindings, "q") == []
 
 
 def test_default_bindings_and_queue() -> None:
     [(name, settings)] = DEFAULTS["queues"].items()
-    queue = config.queue_options(name, settings, DEFAULTS["passive_declares"])
+    queue = queue_options(name, settings, DEFAULTS["passive_declares"])
     assert queue == options.QueueOptions(auto_delete=True, exclusive=True)
-    assert config.binding_options(DEFAULTS["bindings"], queue.name) == [
-        options.BindingOptions("amq.topic", "#")
-    ]
+    assert binding_options(DEFAULTS["bindings"], queue.name) == [options.BindingOptions("amq.topic", "#")]
 
 
 def test_binding_with_an_unknown_setting() -> None:
     with pytest.raises(TypeError, match="unknown settings: routing_key"):
-        config.binding_options([{"exchange": "e", "routing_keys": [], "routing_key": "a"}], "")
+        binding_options([{"exchange": "e", "routing_keys": [], "routing_key": "a"}], "")
 
 
 @pytest.mark.parametrize(

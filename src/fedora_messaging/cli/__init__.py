@@ -8,6 +8,7 @@ from ..logs import logger
 from .broker import broker
 from .callbacks import callback_from_file as _callback_from_filesystem
 from .callbacks import callback_from_path as _callback_from_python_path
+from .configuration import configuration
 from .consume import consume, consume_as_told
 from .datagrepper import DEFAULT_DATAGREPPER_URL
 from .datagrepper import fetch_message as _get_message
@@ -25,7 +26,20 @@ from .schema import schema
 _log = logger(__name__)
 _consume = consume_as_told
 
-for _command in (broker, consume, demo, dlq, doctor, outbox, publish, reconsume, record, replay, schema):
+for _command in (
+    broker,
+    configuration,
+    consume,
+    demo,
+    dlq,
+    doctor,
+    outbox,
+    publish,
+    reconsume,
+    record,
+    replay,
+    schema,
+):
     cli.add_command(_command)
 
 __all__ = [
@@ -39,6 +53,7 @@ __all__ = [
     "broker",
     "cli",
     "config",
+    "configuration",
     "consume",
     "demo",
     "dlq",

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from msgspec import Struct
 
 from ..exceptions import ConfigurationException
-from ..settings.checks import check_keys, check_text
+from ..settings.checks import typed
+from ..settings.origins import named
+from ..settings.types import Text
 from ..transport.tls import ServerTLSOptions
 
 if TYPE_CHECKING:
@@ -21,6 +24,24 @@ _OPTIONS: Final = {"host", "port", "data", "memory_limit", "disk_limit", "strict
 _PERMISSIONS: Final = ("configure", "write", "read")
 #: The only virtual host there is.
 _VHOST: Final = "/"
+
+
+class _Tls(Struct, kw_only=True, forbid_unknown_fields=True):
+    """The table ``tls``."""
+
+    certfile: Text | None = None
+    keyfile: Text | None = None
+    ca_cert: Text | None = None
+
+
+class _User(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A table ``users.NAME``; an empty permission allows nothing, and a missing one everything."""
+
+    password: Text | None = None
+    tags: list[str] = []
+    configure: str | None = None
+    write: str | None = None
+    read: str | None = None
 
 
 def read_file(context: click.Context, _parameter: click.Parameter, path: str | None) -> Mapping[str, Any]:
@@ -50,11 +71,9 @@ def tls_options(
     Raises:
         ConfigurationException: One of certificate and key is missing.
     """
-    check_keys("tls", table, {"certfile", "keyfile", "ca_cert"})
-    for key in table:
-        check_text("tls", table, key)
-    certfile, keyfile = certfile or table.get("certfile"), keyfile or table.get("keyfile")
-    ca_cert = ca_cert or table.get("ca_cert")
+    file = typed(table, _Tls, "tls")
+    certfile, keyfile = certfile or file.certfile, keyfile or file.keyfile
+    ca_cert = ca_cert or file.ca_cert
     if certfile is None and keyfile is None and ca_cert is None:
         return None
     if certfile is None or keyfile is None:
@@ -95,38 +114,24 @@ def accounts_of(
     # A guest who was named has a password of the operator's choice.
     accounts.loopback_users.clear()
     for name, settings in table.items():
-        _add_from_file(accounts, name, settings)
-        if "password" not in settings and not takes_certificates:
+        user = typed(settings, _User, named("users", name))
+        _add(accounts, name, user.password, tuple(user.tags))
+        given = {kind: getattr(user, kind) for kind in _PERMISSIONS}
+        _permit(accounts, name, {kind: text for kind, text in given.items() if text is not None})
+        if user.password is None and not takes_certificates:
             raise ConfigurationException(
                 f"[users.{name}] has no password, so nobody could log in as {name}: add one, or let "
                 "certificates "
                 "in with ca_cert in [tls]"
             )
-    for user in users:
-        name, colon, password = user.partition(":")
+    for option in users:
+        name, colon, password = option.partition(":")
         if not name or not colon or not password:
             raise ConfigurationException("--user must be of the form NAME:PASSWORD")
         _add(accounts, name, password, ())
     for name, *patterns in permissions:
         _permit(accounts, name, dict(zip(_PERMISSIONS, patterns, strict=True)))
     return accounts
-
-
-def _add_from_file(accounts: "Accounts", name: str, settings: Any) -> None:
-    where = f"users.{name}"
-    check_keys(where, settings, {"password", "tags", *_PERMISSIONS})
-    check_text(where, settings, "password")
-    for kind in _PERMISSIONS:
-        # Empty allows nothing.
-        if not isinstance(settings.get(kind, ""), str):
-            raise ConfigurationException(f'"{kind}" in [{where}] must be a regular expression')
-    tags = settings.get("tags", [])
-    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-        raise ConfigurationException(
-            f'"tags" in [{where}] must be a list of texts, such as ["administrator"]'
-        )
-    _add(accounts, name, settings.get("password"), tuple(tags))
-    _permit(accounts, name, {key: settings[key] for key in _PERMISSIONS if key in settings})
 
 
 def _add(accounts: "Accounts", name: str, password: str | None, tags: tuple[str, ...]) -> None:

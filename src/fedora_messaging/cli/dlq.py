@@ -17,6 +17,7 @@ from ..client.policy.dead_letters import DeadLetters, Letter
 from ..exceptions import BadDeclaration, ConfigurationException, ConnectionException, PermissionException
 from ..exceptions import BaseException as LibraryException
 from ..printable import explained, printable
+from ..settings.to_options import connection_options
 from ..validation import json_body
 from .terminal import counted, log_to_stderr, table
 
@@ -155,7 +156,7 @@ def _for_each(queue: str, filter_: Filter, work: Callable[[DeadLetters, Letter],
     """Do something with each message that is meant; returns how many there were."""
     log_to_stderr()
     try:
-        options = config.connection_options(config.conf)
+        options = connection_options(config.conf)
         return asyncio.run(_walk(options, queue, filter_, work))
     except TimeoutError as error:
         raise click.ClickException(

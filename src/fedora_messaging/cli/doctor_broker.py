@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from .. import config
 from ..client.amqp.connection import Connection
 from ..client.amqp.topology import count, declare, declare_exchange, may_configure
 from ..exceptions import BadDeclaration, ChannelClosed, ConfigurationException
@@ -12,7 +11,7 @@ from ..exceptions import BaseException as LibraryException
 from ..options import ConnectionOptions, ConsumerOptions, ExchangeOptions, QueueOptions
 from ..printable import explained
 from ..protocol.errors import NOT_FOUND, PRECONDITION_FAILED
-from ..settings.consumer import consumer_options
+from ..settings.to_options import connection_options, consumer_options, queue_options
 from .doctor_settings import FAILURE, OK, WARNING, Finding, certificate_end
 from .terminal import counted
 
@@ -23,7 +22,7 @@ _TIMEOUT: Final = 10.0
 async def ask_brokers(conf: Mapping[str, Any]) -> list[Finding]:
     """Connect to each node, and look whether what the configuration names is there; nothing is changed."""
     try:
-        options = config.connection_options(conf)
+        options = connection_options(conf)
     except ConfigurationException as error:
         return [Finding(FAILURE, str(error))]
     findings = []
@@ -68,7 +67,7 @@ async def _topology(conf: Mapping[str, Any], connection: Connection) -> AsyncIte
         policy = ConsumerOptions()  # told with the settings
     for name, settings in conf["queues"].items():
         try:
-            queue = config.queue_options(name, settings, conf["passive_declares"])
+            queue = queue_options(name, settings, conf["passive_declares"])
         except TypeError:
             continue  # told with the settings
         if name:

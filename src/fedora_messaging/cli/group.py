@@ -70,7 +70,8 @@ def _configure(context: click.Context, conf: str | None) -> None:
             config.conf["log_timestamps"] = True
         config.conf.setup_logging()
     except ConfigurationException as error:
-        raise click.ClickException(f"{error} (in {config.DEFAULT_PATH})") from error
+        where = "" if config.DEFAULT_PATH in str(error) else f" (in {config.DEFAULT_PATH})"
+        raise click.ClickException(f"{error}{where}") from error
     except (ValueError, TypeError, AttributeError, ImportError, OSError) as error:
         cause = error.__cause__ or error
         raise click.ClickException(
@@ -84,6 +85,7 @@ def _load(path: str) -> None:
     try:
         config.conf.load_config(config_path=path)
     except ConfigurationException as error:
-        raise click.exceptions.BadParameter(f"{error}\nThe configuration file is {path}") from error
+        where = "" if path in str(error) else f"\nThe configuration file is {path}"
+        raise click.exceptions.BadParameter(f"{error}{where}") from error
     except OSError as error:
         raise click.exceptions.BadParameter(f"{path} cannot be read: {error.strerror}") from error

@@ -16,7 +16,7 @@ from ..client.supervisor import Supervisor
 from ..exceptions import ConfigurationException, OutboxError
 from ..options import OutboxOptions
 from ..printable import printable
-from ..settings.publisher import outbox_options
+from ..settings.to_options import connection_options, outbox_options
 from .terminal import counted, log_to_stderr, table
 
 #: Failures that `status` shows.
@@ -71,7 +71,7 @@ def flush(timeout: float) -> None:
 
 async def _flush(options: OutboxOptions, timeout: float) -> tuple[int, str]:
     """Return how many messages are left, and why."""
-    supervisor = Supervisor(config.connection_options(config.conf))
+    supervisor = Supervisor(connection_options(config.conf))
     sender = Outbox(options)
     supervisor.attach_sender(sender)
     try:

@@ -14,6 +14,7 @@ import click
 from .. import api, config, exceptions
 from ..message import get_class, schema_names
 from ..printable import explained, printable
+from ..settings.to_options import connection_options
 
 
 @click.command()
@@ -143,7 +144,7 @@ def publish_or_exit(message: api.Message, exchange: str | None = None, timeout: 
     except (exceptions.PublishReturned, exceptions.PublishForbidden) as error:
         _fail(f"Unable to publish message: {explained(error)}", errno.EREMOTEIO)
     except exceptions.PublishTimeout as error:
-        address = config.connection_options(config.conf).address
+        address = connection_options(config.conf).address
         _fail(
             f"Unable to connect to the message broker: {explained(error)} (broker: {address}; "
             "`fedora-messaging broker` starts a local one)",

@@ -11,6 +11,7 @@ from ..logs import logger
 from ..message import Message
 from ..options import BindingOptions, QosOptions, QueueOptions
 from ..printable import printable
+from ..settings.to_options import binding_options, qos_options, queue_options
 
 _log = logger("fedora_messaging.api")
 
@@ -116,7 +117,7 @@ def queue_plan(bindings: Any, queues: Any) -> tuple[QueuePlan, QosOptions]:
         )
     passive = config.conf["passive_declares"]
     plan = [
-        (config.queue_options(name, settings, passive), config.binding_options(bindings, name))
+        (queue_options(name, settings, passive), binding_options(bindings, name))
         for name, settings in queues.items()
     ]
-    return plan, config.qos_options(config.conf)
+    return plan, qos_options(config.conf)

@@ -8,7 +8,7 @@ from ..client.publishing.outgoing import Encoded, encode
 from ..logs import logger
 from ..message import Message
 from ..printable import explained, printable
-from ..settings.publisher import is_mandatory
+from ..settings.to_options import is_mandatory
 
 _log = logger("fedora_messaging.api")
 

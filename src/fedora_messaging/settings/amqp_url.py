@@ -109,6 +109,13 @@ def redact(url: str) -> str:
     return f"{scheme}{sep}{user}{':***' if colon else ''}@{tail}"
 
 
+def redacted(setting: Any) -> Any:
+    """The same for all URLs of ``amqp_url``; anything else stays as it is."""
+    if isinstance(setting, list):
+        return [redacted(each) for each in setting]
+    return redact(setting) if isinstance(setting, str) else setting
+
+
 def _shown(parameter: str) -> str:
     name, _, value = parameter.partition("=")
     return parameter if name in _HARMLESS or not parameter else f"{name if value else ''}=***"

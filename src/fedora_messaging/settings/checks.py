@@ -1,60 +1,29 @@
-"""Checking the optional tables of the configuration: what is wrong is told with the table and the key."""
+"""Checking a table of settings against its type."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TypeVar
+
+import msgspec
 
 from ..exceptions import ConfigurationException
 
-
-def check_keys(where: str, table: Any, known: set[str], required: Iterable[str] = ()) -> None:
-    """Check that a value is a table with no keys but the known ones, and with the required ones.
-
-    Raises:
-        ConfigurationException: It is not.
-    """
-    if not isinstance(table, dict):
-        raise ConfigurationException(f'"{where}" must be a table; write it as [{where}]')
-    unknown = sorted(set(table) - known)
-    if unknown:
-        raise ConfigurationException(
-            f"[{where}] does not know {', '.join(unknown)}; it knows {', '.join(sorted(known))}"
-        )
-    missing = sorted(set(required) - set(table))
-    if missing:
-        raise ConfigurationException(f"[{where}] lacks {', '.join(missing)}")
+StructT = TypeVar("StructT", bound=msgspec.Struct)
 
 
-def check_number(
-    where: str, table: Mapping[str, Any], key: str, low: float, high: float, whole: bool = False
-) -> None:
-    """Check a number, if it is given.
+def typed(table: object, kind: type[StructT], where: str = "") -> StructT:
+    """Return a table as an object of its type.
+
+    Args:
+        table: As TOML or a program has it.
+        kind: What it must be.
+        where: Name of the table, ``"consumer.retry"``; empty for the whole file.
 
     Raises:
-        ConfigurationException: It is none, or out of range.
+        ConfigurationException: A key is missing or not known; a value has the wrong type, or is out of range.
     """
-    value = table.get(key, low)
-    kinds = int if whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-        kind = "whole number" if whole else "number"
-        raise ConfigurationException(f'"{key}" in [{where}] must be a {kind} from {low:g} to {high:g}')
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        from .complaints import complaints
 
-
-def check_text(where: str, table: Mapping[str, Any], key: str) -> None:
-    """Check a text, if it is given.
-
-    Raises:
-        ConfigurationException: It is none, or empty.
-    """
-    value = table.get(key, "x")
-    if not isinstance(value, str) or not value:
-        raise ConfigurationException(f'"{key}" in [{where}] must be a text that is not empty')
-
-
-def check_flag(where: str, table: Mapping[str, Any], key: str) -> None:
-    """Check a truth value, if it is given.
-
-    Raises:
-        ConfigurationException: It is none.
-    """
-    if not isinstance(table.get(key, False), bool):
-        raise ConfigurationException(f'"{key}" in [{where}] must be true or false')
+        # The error does not tell the keys of a dictionary, nor what to write in place of what is wrong.
+        raise ConfigurationException(next(complaints(table, kind, where), str(error))) from None

@@ -14,7 +14,7 @@ from ..frontends.publishing import prepare
 from ..message import Message
 from ..monitoring.snapshot import Snapshot
 from ..options import ConnectionOptions, QosOptions
-from ..settings.consumer import consumer_options
+from ..settings.to_options import consumer_options, qos_options
 from ..sync.service import Service
 from .consumer import Consumer, engine_callback
 from .engine import Engine
@@ -157,7 +157,7 @@ class FedoraMessagingFactoryV2:
     def _consume(
         self, callback: Any, plan: QueuePlan, previous: Consumer | None
     ) -> "Deferred[list[Consumer]]":
-        qos = config.qos_options(config.conf)
+        qos = qos_options(config.conf)
 
         async def register(supervisor: "Supervisor") -> list[Consumer]:
             return await self._register(supervisor, callback, plan, qos, previous)

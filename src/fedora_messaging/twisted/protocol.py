@@ -11,6 +11,7 @@ from ..client.amqp.connection import Connection
 from ..exceptions import ConnectionException
 from ..message import Message
 from ..options import BindingOptions, ConnectionOptions, ExchangeOptions, QueueOptions
+from ..settings.to_options import queue_options
 
 if TYPE_CHECKING:
     from ..client.supervisor import Supervisor
@@ -158,7 +159,7 @@ class _PublishChannel:
 
 def _queue_options(settings: Mapping[str, Any]) -> QueueOptions:
     rest = {key: value for key, value in settings.items() if key != "queue"}
-    return config.queue_options(settings["queue"], rest, config.conf["passive_declares"])
+    return queue_options(settings["queue"], rest, config.conf["passive_declares"])
 
 
 def _exchange_options(settings: Mapping[str, Any]) -> ExchangeOptions:

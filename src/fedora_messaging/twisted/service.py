@@ -6,6 +6,7 @@ from twisted.application.service import MultiService, Service
 from twisted.internet.defer import succeed
 
 from .. import config
+from ..settings.to_options import connection_options
 from ..transport.tls import client_context
 from .engine import in_reactor, the_reactor
 from .factory import FedoraMessagingFactoryV2
@@ -35,7 +36,7 @@ class FedoraMessagingServiceV2(MultiService):
     name = "fedora-messaging-servicev2"
 
     def __init__(self, amqp_url: str | None = None, publish_confirms: bool = True) -> None:
-        parameters = config.connection_options(config.conf, amqp_url or None)
+        parameters = connection_options(config.conf, amqp_url or None)
         self._set_up(parameters, publish_confirms, None)
 
     def _set_up(

@@ -1,0 +1,25 @@
+"""Where the settings of a configuration come from."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def named(where: str, key: str) -> str:
+    """Return the dotted name of a key in a table, quoted as TOML wants it."""
+    part = key if _BARE_KEY.fullmatch(key) else json.dumps(key, ensure_ascii=False)
+    return f"{where}.{part}" if where else part
+
+
+def origins_of(given: Mapping[str, Any], source: str, where: str = "") -> dict[str, str]:
+    """Return the source for each setting of a table, and of the tables in it, by its dotted name."""
+    found: dict[str, str] = {}
+    for key, value in given.items():
+        name = named(where, key)
+        found[name] = source
+        if isinstance(value, Mapping):
+            found |= origins_of(value, source, name)
+    return found
