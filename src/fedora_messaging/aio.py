@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from . import config
 from .client.consuming.consumer import Consumer
-from .client.consuming.delivery import Raw, is_large, receive, receive_aside
+from .client.consuming.delivery import Invalid, Raw, is_large, receive, receive_aside
 from .client.consuming.hooks import Hooks
 from .client.consuming.inbox import Inbox
 from .client.consuming.verdict import Action
 from .client.group import ConsumerGroup
-from .client.publishing.outgoing import Encoded, outgoing
+from .client.publishing.awaited import AwaitedPublish
+from .client.publishing.outgoing import Encoded
 from .client.supervisor import Supervisor
 from .exceptions import BaseException as LibraryException
 from .exceptions import ConnectionException, PublishTimeout
@@ -159,32 +160,22 @@ class Bus:
         if self._outbox is not None:
             await self._stored(self._outbox, encoded, timeout)
             return
-        loop = asyncio.get_running_loop()
-        confirmed: asyncio.Future[None] = loop.create_future()
-
-        def settled(error: Exception | None) -> None:
-            if not confirmed.done():
-                if error is None:
-                    confirmed.set_result(None)
-                else:
-                    confirmed.set_exception(error)
-
-        out = outgoing(encoded, settled)
-        timer = None
-        if timeout is not None:
+        supervisor = self._supervisor
+        with AwaitedPublish(encoded) as publish:
+            out = publish.out
+            if timeout is None:
+                supervisor.submit(out)
+                await publish.confirmed
+                return
             if timeout <= 0:
                 raise out.expire(timeout, None)
-            supervisor = self._supervisor
-            timer = loop.call_later(
-                timeout, lambda: settled(out.expire(timeout, supervisor.blocked, supervisor.trouble))
+            timer = asyncio.get_running_loop().call_later(
+                timeout, lambda: publish.settle(out.expire(timeout, supervisor.blocked, supervisor.trouble))
             )
-        try:
-            self._supervisor.submit(out)
-            await confirmed
-        finally:
-            out.abandon()
-            out.release()
-            if timer is not None:
+            try:
+                supervisor.submit(out)
+                await publish.confirmed
+            finally:
                 timer.cancel()
 
     async def _stored(self, outbox: "Outbox", encoded: Encoded, timeout: float | None) -> None:
@@ -374,7 +365,7 @@ class Subscription:
         self._starting: asyncio.Task[None] | None = None
         self._closed = False
         self._last: Delivery | None = None
-        self._receiving: dict[Raw, asyncio.Task[Message | str]] = {}
+        self._receiving: dict[Raw, asyncio.Task[Message | Invalid]] = {}
 
     @property
     def queue_name(self) -> str:
@@ -431,13 +422,13 @@ class Subscription:
                 self._receiving.pop(raw, None)
                 continue
             message = await self._receive(raw)
-            if isinstance(message, str):
+            if isinstance(message, Invalid):
                 self._consumer.report(raw, (Action.REFUSE, None))
                 continue
             self._last = Delivery(message, raw, self._consumer)
             return self._last
 
-    async def _receive(self, raw: Raw) -> Message | str:
+    async def _receive(self, raw: Raw) -> Message | Invalid:
         """Build the message; a caller that is cancelled meanwhile leaves the delivery to the next one."""
         if not is_large(raw):
             return receive(raw, self._consumer.stats)

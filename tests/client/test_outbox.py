@@ -519,7 +519,7 @@ def test_confirm_that_does_not_come_is_waited_for_by_nobody(
     [
         ({}, 'needs either "path"'),
         ({"path": "a", "url": "b"}, 'needs either "path"'),
-        ({"path": ""}, '"path" in \\[outbox\\] must be a text'),
+        ({"path": ""}, '"path" in \\[outbox\\] must be text'),
         ({"path": "a", "max_messages": 0}, "max_messages"),
         ({"path": "a", "max_age": "long"}, "max_age"),
         ({"path": "a", "maximum": 5}, "does not know maximum"),

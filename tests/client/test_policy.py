@@ -700,7 +700,7 @@ def test_quorum_queues_have_quorum_helpers(admin: Admin, names: Names, settings:
 @pytest.mark.parametrize(
     ("table", "complaint"),
     [
-        ([], r'"consumer" must be a table; write it as \[consumer\]'),
+        ([], r'"consumer" must be a table, but is an empty list; write it as \[consumer\]'),
         (
             {"concurency": 2},
             r"\[consumer\] does not know concurency; it knows arguments, concurrency, dead_letter",

@@ -1,7 +1,6 @@
 """The event loop for coroutine callbacks, apart from the one that keeps the connection up."""
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -11,7 +10,7 @@ from ..client.consuming.coroutine_runner import CoroutineRunner, in_other_loop
 from ..client.consuming.delivery import Raw
 from ..client.consuming.runner import CallbackRunner, Runner
 from ..client.consuming.task_state import cancellations, is_torn_down
-from ..client.consuming.verdict import Verdict
+from ..client.consuming.verdict_mailbox import VerdictMailbox
 from ..logs import logger
 from ..message import Message
 from .loop_thread import LoopThread
@@ -80,12 +79,10 @@ class RemoteRunner(CallbackRunner):
     ) -> None:
         super().__init__(callback, consumer.stats, consumer.report, consumer.is_stale, consumer.fail)
         self._loop_thread = loop_thread
-        self._loop = asyncio.get_running_loop()
+        self._verdicts = VerdictMailbox(consumer.report, self._look_at_progress)
         self._runner = CoroutineRunner(
-            callback, consumer.stats, self._settled, consumer.is_stale, self._fail_there
+            callback, consumer.stats, self._verdicts.put, consumer.is_stale, self._fail_there
         )
-        self._results: deque[tuple[Raw, Verdict]] = deque()
-        self._wake_pending = False
         self._consumer = consumer
         self._watch: _Watch | None = None
         self._name = _name_of(callback)
@@ -119,7 +116,7 @@ class RemoteRunner(CallbackRunner):
                 raise
             # That loop has ended already.
         finally:
-            self._hand_over()
+            self._verdicts.hand_over()
             self._end_watch()
 
     def abandon(self) -> None:
@@ -131,24 +128,11 @@ class RemoteRunner(CallbackRunner):
             self._watch.end()
             self._watch = None
 
-    def _settled(self, raw: Raw, verdict: Verdict) -> None:
-        # In the callbacks' thread.
-        self._results.append((raw, verdict))
-        if not self._wake_pending:
-            self._wake_pending = True
-            with suppress(RuntimeError):  # the connection's loop is closed: the program is past waiting
-                self._loop.call_soon_threadsafe(self._hand_over)
-
     def _fail_there(self, error: BaseException) -> None:
         # In the callbacks' thread.
-        with suppress(RuntimeError):  # as above
-            self._loop.call_soon_threadsafe(self._fail, error)
+        self._verdicts.post(lambda: self._fail(error))
 
-    def _hand_over(self) -> None:
-        # Cleared first: a result that is appended from here on brings its own wake-up, or is taken below.
-        self._wake_pending = False
-        while self._results:
-            self._report(*self._results.popleft())
+    def _look_at_progress(self) -> None:
         if self._watch is not None:
             if self._consumer.unsettled > 0:
                 self._watch.progress()

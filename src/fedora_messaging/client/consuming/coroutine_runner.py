@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ...message import Message
-from .delivery import Raw, receive_aside
+from .delivery import Invalid, Raw, receive_aside
 from .runner import CallbackRunner, Fail, IsStale, Report, is_coroutine_callback
 from .stats import ConsumerStats
 from .task_state import cancellations, forget_cancellations, is_torn_down, watch
@@ -117,7 +117,7 @@ class CoroutineRunner(CallbackRunner):
 
     async def _process(self, raw: Raw) -> Verdict:
         message = await receive_aside(raw, self._stats)
-        if isinstance(message, str):
+        if isinstance(message, Invalid):
             return REFUSED
         before = cancellations()
         try:

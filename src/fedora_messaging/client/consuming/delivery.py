@@ -1,7 +1,7 @@
 """A delivery, and how its processing ends."""
 
 import asyncio
-from typing import Final
+from typing import Final, NamedTuple
 
 from ...exceptions import ValidationError
 from ...logs import logger
@@ -79,20 +79,30 @@ class Raw:
         return message
 
 
+class Invalid(NamedTuple):
+    """What :func:`receive` returns in place of a message that is none.
+
+    Attributes:
+        why: What is wrong with it, fit to be shown.
+    """
+
+    why: str
+
+
 def is_large(raw: Raw) -> bool:
     """Whether to build the message may take so long that an event loop should not do it."""
     return raw.body is not None and len(raw.body) > _LARGE
 
 
-async def receive_aside(raw: Raw, stats: ConsumerStats) -> Message | str:
+async def receive_aside(raw: Raw, stats: ConsumerStats) -> Message | Invalid:
     """As :func:`receive`, but what may take long is done in a thread, for callers in an event loop."""
     if is_large(raw):
         return await asyncio.to_thread(receive, raw, stats)
     return receive(raw, stats)
 
 
-def receive(raw: Raw, stats: ConsumerStats) -> Message | str:
-    """Build the message; an invalid one is counted and logged, and what is wrong with it returned."""
+def receive(raw: Raw, stats: ConsumerStats) -> Message | Invalid:
+    """Build the message; an invalid one is counted and logged, and an :class:`Invalid` returned."""
     try:
         message = raw.decode()
         _log.info("Consuming message from topic %r (message id %r)", message.topic, message.id)
@@ -108,7 +118,7 @@ def receive(raw: Raw, stats: ConsumerStats) -> Message | str:
             kind,
             explanation,
         )
-        return explanation
+        return Invalid(explanation)
     stats.received += 1
     stats.redelivered += raw.redelivered
     return message

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections import deque
 from collections.abc import Callable
 from inspect import isawaitable
 from queue import SimpleQueue
@@ -10,11 +9,12 @@ from typing import Any
 
 from ...message import Message
 from .coroutine_runner import _await
-from .delivery import Raw, receive
+from .delivery import Invalid, Raw, receive
 from .runner import CallbackRunner, Fail, IsStale, Report
 from .stats import ConsumerStats
 from .task_state import _unexpected_end
 from .verdict import REFUSED, Verdict, raised, succeeded
+from .verdict_mailbox import VerdictMailbox
 
 
 class ThreadRunner(CallbackRunner):
@@ -31,8 +31,7 @@ class ThreadRunner(CallbackRunner):
     ) -> None:
         super().__init__(callback, stats, report, is_stale, fail)
         self._inbox: SimpleQueue[Raw | None] = SimpleQueue()
-        self._results: deque[tuple[Raw, Verdict]] = deque()
-        self._wake_pending = False
+        self._verdicts = VerdictMailbox(report)
         self._stopping = False
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[None] = self._loop.create_future()
@@ -64,7 +63,7 @@ class ThreadRunner(CallbackRunner):
         try:
             self._work()
         finally:
-            self._post(self._end)
+            self._verdicts.post(self._end)
 
     def _work(self) -> None:
         while not self._stopping:
@@ -75,19 +74,11 @@ class ThreadRunner(CallbackRunner):
                 continue
             verdict = self._process(raw)
             self._stopping = self._stopping or verdict[1] is not None
-            self._results.append((raw, verdict))
-            if not self._wake_pending:
-                self._wake_pending = True
-                self._post(self._hand_over)
-
-    def _post(self, call: Callable[[], None]) -> None:
-        # A closed loop means that the program is past waiting for us.
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(call)
+            self._verdicts.put(raw, verdict)
 
     def _process(self, raw: Raw) -> Verdict:
         message = receive(raw, self._stats)
-        if isinstance(message, str):
+        if isinstance(message, Invalid):
             return REFUSED
         try:
             result = self._callback(message)
@@ -98,14 +89,8 @@ class ThreadRunner(CallbackRunner):
             return raised(message, error, self._stats)
         return succeeded(message, self._stats)
 
-    def _hand_over(self) -> None:
-        # Cleared first: a result that is appended from here on brings its own wake-up, or is taken below.
-        self._wake_pending = False
-        while self._results:
-            self._report(*self._results.popleft())
-
     def _end(self) -> None:
-        self._hand_over()
+        self._verdicts.hand_over()
         if not self._ended.done():
             self._ended.set_result(None)
         if not self._stopping:

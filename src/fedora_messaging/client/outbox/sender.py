@@ -11,7 +11,8 @@ from ...options import BackoffOptions, OutboxOptions
 from ...printable import printable
 from ...wire import methods as m
 from ..backoff import Backoff
-from ..publishing.outgoing import Encoded, outgoing
+from ..publishing.awaited import AwaitedPublish
+from ..publishing.outgoing import Encoded
 from . import table
 from .store import OutboxStore
 from .table import Row, Topic, Usage
@@ -190,27 +191,19 @@ class Outbox:
 
     async def _send(self, supervisor: "Supervisor", topic: Topic, row: Row) -> Exception | None:
         """Publish a message; returns why the broker has not confirmed it."""
-        loop = asyncio.get_running_loop()
-        confirmed: asyncio.Future[Exception | None] = loop.create_future()
-
-        def settled(error: Exception | None) -> None:
-            if not confirmed.done():
-                confirmed.set_result(error)
-
         method = m.BasicPublish(topic.exchange, topic.routing_key, row.mandatory).encode()
-        out = outgoing(Encoded(*topic, method, row.properties, row.body, row.mandatory), settled)
-        try:
-            supervisor.submit(out)
-            while not confirmed.done():
+        encoded = Encoded(*topic, method, row.properties, row.body, row.mandatory)
+        with AwaitedPublish(encoded) as publish:
+            supervisor.submit(publish.out)
+            while not publish.confirmed.done():
                 # A big message on a slow line is not sent from its beginning again while it is leaving.
                 before = supervisor.sending
-                await asyncio.wait([confirmed], timeout=self._confirm_timeout)
-                if not confirmed.done() and supervisor.sending == before:
-                    settled(out.expire(self._confirm_timeout, supervisor.blocked))
-            return confirmed.result()
-        finally:
-            out.abandon()
-            out.release()
+                await asyncio.wait([publish.confirmed], timeout=self._confirm_timeout)
+                if not publish.confirmed.done() and supervisor.sending == before:
+                    publish.settle(publish.out.expire(self._confirm_timeout, supervisor.blocked))
+            error = publish.confirmed.exception()
+            assert error is None or isinstance(error, Exception)  # nobody settles it otherwise
+            return error
 
     async def _set_aside(self, topic: Topic, row: Row, error: Exception) -> None:
         """Let a message that cannot be sent keep no other waiting."""

@@ -5,7 +5,6 @@ the consumed queue; only then the delivery is acknowledged. So a crash at any mo
 may duplicate.
 """
 
-import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,7 +25,8 @@ from ...wire.properties import (
 )
 from ..amqp.topology import declare, declare_alone, ensure
 from ..consuming.history import HEADER, History, without_traces
-from ..publishing.outgoing import Outgoing
+from ..publishing.awaited import AwaitedPublish
+from ..publishing.outgoing import Encoded
 
 if TYPE_CHECKING:
     from ..consuming.delivery import Raw
@@ -172,32 +172,10 @@ class Redelivery:
                 self._made.add(queue.name)
 
     async def _confirmed(self, raw: "Raw", properties: bytes, queue: str) -> None:
-        loop = asyncio.get_running_loop()
-        confirmed: asyncio.Future[None] = loop.create_future()
-
-        def settled(error: Exception | None) -> None:
-            if confirmed.done():
-                return
-            if error is None:
-                confirmed.set_result(None)
-            else:
-                confirmed.set_exception(error)
-
-        out = Outgoing(
-            "",
-            queue,
-            m.BasicPublish("", queue, True).encode(),
-            properties,
-            raw.body or b"",
-            settled,
-            mandatory=True,
-        )
-        try:
-            self._supervisor.submit(out)
-            await confirmed
-        finally:
-            out.abandon()
-            out.release()
+        method = m.BasicPublish("", queue, True).encode()
+        with AwaitedPublish(Encoded("", queue, method, properties, raw.body or b"", True)) as publish:
+            self._supervisor.submit(publish.out)
+            await publish.confirmed
 
 
 def _with_history(raw: "Raw", history: History) -> bytes:

@@ -12,7 +12,7 @@ from ...logs import logger
 from ...message import Message
 from ...options import ConsumerOptions
 from ...printable import explained
-from ..consuming.delivery import Raw, receive_aside
+from ..consuming.delivery import Invalid, Raw, receive_aside
 from ..consuming.runner import CallbackRunner, is_coroutine_callback
 from ..consuming.task_state import cancellations, forget_cancellations, is_torn_down, watch
 from ..consuming.verdict import ACKED, REFUSED, Action, Verdict, raised, succeeded
@@ -43,7 +43,7 @@ class _Job:
 
     def __init__(self, raw: Raw) -> None:
         self.raw = raw
-        self.message: Message | str | None = None
+        self.message: Message | Invalid | None = None
         self.key: Hashable = None
 
 
@@ -214,8 +214,8 @@ class PolicyRunner(CallbackRunner):
 
     async def _verdict(self, job: _Job, caller: "_Caller") -> Verdict:
         message = await receive_aside(job.raw, self._stats) if job.message is None else job.message
-        if isinstance(message, str):
-            return await self._quarantine(job, message)
+        if isinstance(message, Invalid):
+            return await self._quarantine(job, message.why)
         seen = self._seen if message.id else None
         if seen is not None:
             verdict = await self._claim(seen, job, message)
