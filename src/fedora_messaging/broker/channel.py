@@ -17,6 +17,7 @@ from ..wire.fields import encode_shortstr
 from ..wire.frames import room_for_properties
 from ..wire.methods import Method
 from .accounts import READ
+from .answers import Answers
 from .core.consumer import BrokerConsumer
 from .core.message import BrokerMessage, Entry
 from .core.queue import Queue
@@ -45,6 +46,7 @@ class BrokerChannel:
         room: Most bytes of properties that fit into a frame of the connection.
         publishing: Carries out ``basic.publish``.
         transaction: What is held back until ``tx.commit``, on a transactional channel.
+        unacked: Deliveries that are out.
         closed: Whether it has come to its end.
     """
 
@@ -62,9 +64,8 @@ class BrokerChannel:
         self._prefetch = 0
         self._channel_prefetch = 0
         self._delivery_tag = 0
-        self._unacked = UnackedDeliveries()
-        self._held: list[bytes | Method] = []
-        self._commits = 0
+        self.unacked = UnackedDeliveries()
+        self._answers = Answers(self._send, session.vhost.journal, session.resume_delivery)
         self.closed = False
         self._refused = False
 
@@ -72,77 +73,20 @@ class BrokerChannel:
 
     def reply(self, method: Method) -> None:
         """Send an answer, behind those that wait for the disk."""
-        if self._commits:
-            self._held.append(method)
-        else:
-            self._send(method)
+        self._answers.add(method)
 
     def reply_when_durable(self, method: Method | None) -> None:
         """Send an answer once everything so far is safe on disk; what follows on the channel waits."""
-        self._commits += 1
-        if method is not None:
-            self._held.append(method)
-        self.vhost.journal.when_durable(self._committed)
+        self._answers.add_when_durable(method)
 
-    def _committed(self) -> None:
-        self._commits -= 1
-        if self._commits or self.closed:
-            return
-        held, self._held = self._held, []
-        for answer in held:
-            self._send(answer)
-        self.session.resume_delivery()
-
-    def _send(self, answer: bytes | Method) -> None:
-        if isinstance(answer, bytes):
-            self.session.machine.send_frames(self.number, answer)
-        else:
-            self.session.machine.send_method(self.number, answer)
+    def _send(self, answer: Method) -> None:
+        self.session.machine.send_method(self.number, answer)
         self.session.flush_soon()
 
     def send_content(self, method: bytes, properties: bytes, body: bytes) -> None:
         """Send a message, and what else there is at the end of this turn of the loop."""
         self.session.machine.send_content(self.number, method, properties, body)
         self.session.flush_soon()
-
-    # Confirms and transactions
-
-    def select_confirms(self, method: m.ConfirmSelect) -> None:
-        """Carry out ``confirm.select``."""
-        if self.transaction is not None:
-            raise ChannelError(PRECONDITION_FAILED, "cannot switch from tx to confirm mode")
-        self.publishing.select_confirms()
-        if not method.no_wait:
-            self.reply(m.ConfirmSelectOk())
-
-    def select_transaction(self, _method: m.TxSelect) -> None:
-        """Carry out ``tx.select``."""
-        if self.publishing.confirms:
-            raise ChannelError(PRECONDITION_FAILED, "cannot switch from confirm to tx mode")
-        if self.transaction is None:
-            self.transaction = Transaction()
-        self.reply(m.TxSelectOk())
-
-    def commit(self, _method: m.TxCommit) -> None:
-        """Carry out ``tx.commit``; answered after the write is durable."""
-        for exchange, message, mandatory in self._require_transaction().take_publishes():
-            self.publishing.route(exchange, message, mandatory)
-        for tags, outcome in self._require_transaction().take_acks():
-            self._finish(tags, outcome)
-        self.reply_when_durable(m.TxCommitOk())
-
-    def rollback(self, _method: m.TxRollback) -> None:
-        """Carry out ``tx.rollback``; messages acknowledged in the transaction are out again."""
-        transaction = self._require_transaction()
-        transaction.take_publishes()
-        for taken, _outcome in transaction.take_acks():
-            self._unacked.give_back(taken)
-        self.reply(m.TxRollbackOk())
-
-    def _require_transaction(self) -> Transaction:
-        if self.transaction is None:
-            raise ChannelError(PRECONDITION_FAILED, "channel is not transactional")
-        return self.transaction
 
     # Consuming
 
@@ -244,7 +188,7 @@ class BrokerChannel:
             return
         self._delivery_tag += 1
         if not method.no_ack:
-            self._unacked.add(self._delivery_tag, entry, queue, None)
+            self.unacked.add(self._delivery_tag, entry, queue, None)
         message = entry.message
         answer = m.BasicGetOk(
             self._delivery_tag, entry.redelivered, message.exchange, message.routing_key, len(queue)
@@ -256,9 +200,9 @@ class BrokerChannel:
 
     def can_take(self) -> bool:
         """Whether anything may be delivered now."""
-        if self._commits or self._refused or not self.session.can_send():
+        if self._answers.waiting or self._refused or not self.session.can_send():
             return False
-        return not self._channel_prefetch or self._unacked.at_consumers < self._channel_prefetch
+        return not self._channel_prefetch or self.unacked.at_consumers < self._channel_prefetch
 
     def check_room(self, what: str, properties: bytes) -> None:
         """Refuse to send more properties than fit into a frame of the connection.
@@ -286,7 +230,7 @@ class BrokerChannel:
         self._delivery_tag += 1
         tag = self._delivery_tag
         if not consumer.no_ack:
-            self._unacked.add(tag, entry, consumer.queue, consumer)
+            self.unacked.add(tag, entry, consumer.queue, consumer)
         message = entry.message
         self.send_content(
             self._encoded_tags[consumer.tag] + _TAG_AND_FLAG.pack(tag, entry.redelivered) + message.address,
@@ -341,17 +285,18 @@ class BrokerChannel:
         multiple: bool,
         outcome: Outcome,
     ) -> None:
-        taken = self._unacked.take(tag, multiple)
+        taken = self.unacked.take(tag, multiple)
         if self.transaction is not None:
             self.transaction.answer(taken, outcome)
         else:
-            self._finish(taken, outcome)
+            self.finish(taken, outcome)
 
-    def _finish(self, taken: dict[int, Unacked], outcome: Outcome) -> None:
+    def finish(self, taken: dict[int, Unacked], outcome: Outcome) -> None:
+        """Tell the queues what became of deliveries, and let them deliver more."""
         queues: dict[Queue, None] = {}
         for entry, queue, consumer in taken.values():
             if consumer is not None:
-                self._unacked.at_consumers -= 1
+                self.unacked.at_consumers -= 1
             outcome(queue, entry, consumer)
             queues[queue] = None
         if self._channel_prefetch:
@@ -362,18 +307,18 @@ class BrokerChannel:
 
     def requeue_all(self) -> None:
         """Put back everything that is out."""
-        self._finish(self._unacked.take_all(), Queue.requeue)
+        self.finish(self.unacked.take_all(), Queue.requeue)
 
     # The end
 
     def close(self) -> None:
         """Leave no trace: consumers go, unacknowledged messages go back."""
         self.closed = True
-        self._held.clear()
+        self._answers.close()
         self.session.replies.unsubscribe(self)
         if self.transaction is not None:
             for taken, _outcome in self.transaction.take_acks():
-                self._unacked.give_back(taken)
+                self.unacked.give_back(taken)
         consumers, self.consumers = self.consumers, {}
         for consumer in consumers.values():
             # Before the messages go back, or they would be sent to ourselves again.

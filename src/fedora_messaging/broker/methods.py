@@ -1,9 +1,9 @@
-"""Methods of the classes exchange and queue: permissions, execution, answer."""
+"""What carries out each method on a channel; those of class basic are methods of the channel."""
 
 from collections.abc import Callable
 from typing import Any, Final
 
-from ..protocol.errors import NOT_IMPLEMENTED, ConnectionError
+from ..protocol.errors import NOT_IMPLEMENTED, PRECONDITION_FAILED, ChannelError, ConnectionError
 from ..wire import methods as m
 from ..wire.methods import Method
 from .accounts import CONFIGURE, READ, WRITE
@@ -13,6 +13,7 @@ from .core.queue import Queue
 from .core.vhost import generated_name
 from .reply_to import REPLY_TO
 from .strict import check_declaration
+from .transaction import Transaction
 
 
 def _answer(channel: BrokerChannel, method: Any, answer: Method, durable: bool) -> None:
@@ -165,6 +166,48 @@ def channel_flow(channel: BrokerChannel, method: m.ChannelFlow) -> None:
     channel.reply(m.ChannelFlowOk(True))
 
 
+def select_confirms(channel: BrokerChannel, method: m.ConfirmSelect) -> None:
+    """Carry out ``confirm.select``."""
+    if channel.transaction is not None:
+        raise ChannelError(PRECONDITION_FAILED, "cannot switch from tx to confirm mode")
+    channel.publishing.select_confirms()
+    _answer(channel, method, m.ConfirmSelectOk(), False)
+
+
+def select_transaction(channel: BrokerChannel, _method: m.TxSelect) -> None:
+    """Carry out ``tx.select``."""
+    if channel.publishing.confirms:
+        raise ChannelError(PRECONDITION_FAILED, "cannot switch from confirm to tx mode")
+    if channel.transaction is None:
+        channel.transaction = Transaction()
+    channel.reply(m.TxSelectOk())
+
+
+def commit(channel: BrokerChannel, _method: m.TxCommit) -> None:
+    """Carry out ``tx.commit``; answered after the write is durable."""
+    transaction = _transaction_of(channel)
+    for exchange, message, mandatory in transaction.take_publishes():
+        channel.publishing.route(exchange, message, mandatory)
+    for taken, outcome in transaction.take_acks():
+        channel.finish(taken, outcome)
+    channel.reply_when_durable(m.TxCommitOk())
+
+
+def rollback(channel: BrokerChannel, _method: m.TxRollback) -> None:
+    """Carry out ``tx.rollback``; messages acknowledged in the transaction are out again."""
+    transaction = _transaction_of(channel)
+    transaction.take_publishes()
+    for taken, _outcome in transaction.take_acks():
+        channel.unacked.give_back(taken)
+    channel.reply(m.TxRollbackOk())
+
+
+def _transaction_of(channel: BrokerChannel) -> Transaction:
+    if channel.transaction is None:
+        raise ChannelError(PRECONDITION_FAILED, "channel is not transactional")
+    return channel.transaction
+
+
 def ignore(_channel: BrokerChannel, _method: Method) -> None:
     """A notice that needs no answer."""
 
@@ -183,7 +226,7 @@ HANDLERS: Final[dict[type[Method], Callable[[BrokerChannel, Any], None]]] = {
     m.BasicRecoverAsync: BrokerChannel.recover,
     m.ChannelFlow: channel_flow,
     m.ChannelFlowOk: ignore,
-    m.ConfirmSelect: BrokerChannel.select_confirms,
+    m.ConfirmSelect: select_confirms,
     m.ExchangeBind: exchange_bind,
     m.ExchangeDeclare: exchange_declare,
     m.ExchangeDelete: exchange_delete,
@@ -193,7 +236,7 @@ HANDLERS: Final[dict[type[Method], Callable[[BrokerChannel, Any], None]]] = {
     m.QueueDelete: queue_delete,
     m.QueuePurge: queue_purge,
     m.QueueUnbind: queue_unbind,
-    m.TxCommit: BrokerChannel.commit,
-    m.TxRollback: BrokerChannel.rollback,
-    m.TxSelect: BrokerChannel.select_transaction,
+    m.TxCommit: commit,
+    m.TxRollback: rollback,
+    m.TxSelect: select_transaction,
 }

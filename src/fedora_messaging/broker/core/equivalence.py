@@ -3,10 +3,20 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from ...protocol.errors import PRECONDITION_FAILED, ChannelError
+from ...protocol.errors import PRECONDITION_FAILED, RESOURCE_LOCKED, ChannelError
 
 #: What an argument that is not given counts as when declarations are compared.
 _DEFAULTS: Final = {"x-queue-type": "classic"}
+
+
+def locked(queue: str, vhost: str) -> ChannelError:
+    """Make the error for an exclusive queue of another connection."""
+    return ChannelError(
+        RESOURCE_LOCKED,
+        f"cannot obtain exclusive access to locked queue '{queue}' in vhost '{vhost}'. "
+        "It could be originally declared on another connection or the exclusive property value does not "
+        "match that of the original declaration.",
+    )
 
 
 def type_name(value: Any) -> str:

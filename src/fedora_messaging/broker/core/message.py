@@ -4,8 +4,8 @@ from contextlib import suppress
 from typing import Any
 
 from ...wire.errors import WireError
-from ...wire.fields import encode_shortstr
-from ...wire.properties import PERSISTENT, PropertyScan, decode_properties
+from ...wire.fields import Int64, encode_shortstr
+from ...wire.properties import PERSISTENT, PropertyScan, decode_properties, edit_headers
 
 
 class BrokerMessage:
@@ -102,3 +102,18 @@ class Entry:
         self.redelivered = False
         self.returns = 0
         self.stored = False
+
+
+def counted_properties(entry: Entry, room: int) -> bytes:
+    """Return the properties of a message with the count of its deliveries, if that can be added.
+
+    Args:
+        entry: The message.
+        room: Most bytes that can be sent.
+    """
+    properties = entry.message.properties
+    try:
+        counted = edit_headers(properties, {"x-delivery-count": Int64(entry.returns)})
+    except WireError:
+        return properties  # headers that do not decode cannot be added to
+    return counted if len(counted) <= room else properties

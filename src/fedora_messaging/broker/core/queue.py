@@ -3,15 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
-from ...protocol.errors import ACCESS_REFUSED, RESOURCE_LOCKED, ChannelError
-from ...wire.errors import WireError
-from ...wire.fields import Int64
-from ...wire.properties import edit_headers
+from ...protocol.errors import ACCESS_REFUSED, ChannelError
 from .consumer import BrokerConsumer, ConsumerSet
+from .equivalence import locked
 from .journal import Journal
 from .memory import MemoryUse
-from .message import BrokerMessage, Entry
-from .queue_arguments import REJECT_PUBLISH, REJECT_PUBLISH_DLX, QueueArguments
+from .message import BrokerMessage, Entry, counted_properties
+from .queue_arguments import REJECT_PUBLISH_DLX, QueueArguments
+from .queue_timer import QueueTimer
 from .ready_list import PriorityReadyList, ReadyList
 
 REJECTED = "rejected"
@@ -93,8 +92,7 @@ class Queue:
         self._ready: ReadyList | PriorityReadyList = PriorityReadyList(top) if top else ReadyList()
         self._ready_bytes = 0
         self._position = 0
-        self._last_used = host.clock()
-        self._scheduled: float | None = None
+        self._timer = QueueTimer(self.arguments.expires, host.clock, lambda when: host.schedule(self, when))
 
     def __len__(self) -> int:
         return len(self._ready)
@@ -116,24 +114,16 @@ class Queue:
             ChannelError: 405.
         """
         if self.owner is not None and self.owner is not owner:
-            raise self.locked()
-
-    def locked(self) -> ChannelError:
-        """Make the error for an exclusive queue of another connection."""
-        return ChannelError(
-            RESOURCE_LOCKED,
-            f"cannot obtain exclusive access to locked queue '{self.name}' in vhost '{self._host.name}'. "
-            "It could be originally declared on another connection or the exclusive property value does not "
-            "match that of the original declaration.",
-        )
+            raise locked(self.name, self._host.name)
 
     # Messages in
 
     def publish(self, message: BrokerMessage) -> bool:
         """Take a message; returns False when the queue is full and refuses it."""
         entry = self._make_entry(message)
-        if self._is_full(message) and self._refuses():
-            if self.arguments.overflow == REJECT_PUBLISH_DLX:
+        arguments = self.arguments
+        if arguments.refuses and arguments.is_full(len(self._ready), self._ready_bytes, len(message.body)):
+            if arguments.overflow == REJECT_PUBLISH_DLX:
                 self._host.memory.hold(message)
                 self._host.dead_letter(self, entry, MAXLEN)
             return False
@@ -156,62 +146,32 @@ class Queue:
         Returns:
             False when it was delivered too often: :meth:`give_up` it once all messages are back.
         """
-        expiry = self._expiry(entry.message)
+        expiry = self.arguments.expiry_of(entry.message.scan, self._host.clock())
         if expiry is not None and entry.expires_at is not None:
             # The wall clock may have been ahead when the message came.
             entry.expires_at = min(entry.expires_at, expiry)
         self._position = max(self._position, entry.position)
         self._host.memory.hold(entry.message)
-        if self._is_exhausted(entry):
+        if self.arguments.is_exhausted(entry.returns):
             return False
         self._ready.append(entry)
         self._ready_bytes += len(entry.message.body)
-        self._schedule_head()
+        self._timer.ask_for(self._ready.peek())
         return True
 
     def give_up(self, entry: Entry) -> None:
         """Refuse a message that was delivered too often."""
         self._host.dead_letter(self, entry, DELIVERY_LIMIT)
 
-    def _is_exhausted(self, entry: Entry) -> bool:
-        limit = self.arguments.delivery_limit
-        return limit is not None and entry.returns > limit
-
     def _make_entry(self, message: BrokerMessage) -> Entry:
         self._position += 1
-        return Entry(message, self._position, self.effective_priority(message), self._expiry(message))
-
-    def effective_priority(self, message: BrokerMessage) -> int:
-        """Return a message's priority, as far as this queue knows priorities."""
-        top = self.arguments.max_priority
-        return min(message.scan.priority or 0, top) if top else 0
-
-    def _expiry(self, message: BrokerMessage) -> float | None:
-        ttl = self.arguments.message_ttl
-        if message.scan.expiration is not None:
-            own = int(message.scan.expiration)
-            ttl = own if ttl is None else min(ttl, own)
-        return None if ttl is None else self._host.clock() + ttl / 1000
-
-    def _refuses(self) -> bool:
-        return self.arguments.overflow in (REJECT_PUBLISH, REJECT_PUBLISH_DLX)
-
-    def _is_full(self, message: BrokerMessage) -> bool:
-        limits = self.arguments
-        if limits.max_length is not None and len(self._ready) >= limits.max_length:
-            return True
-        return (
-            limits.max_length_bytes is not None
-            and self._ready_bytes + len(message.body) > limits.max_length_bytes
-        )
+        expires_at = self.arguments.expiry_of(message.scan, self._host.clock())
+        return Entry(message, self._position, self.arguments.priority_of(message.scan), expires_at)
 
     def _drop_head(self) -> None:
-        limits = self.arguments
-        if limits.max_length is None and limits.max_length_bytes is None:
+        if not self.arguments.is_bounded:
             return
-        while (limits.max_length is not None and len(self._ready) > limits.max_length) or (
-            limits.max_length_bytes is not None and self._ready_bytes > limits.max_length_bytes
-        ):
+        while self.arguments.is_exceeded(len(self._ready), self._ready_bytes):
             self._host.dead_letter(self, self._take_ready(), MAXLEN)
 
     # Messages out
@@ -240,7 +200,7 @@ class Queue:
                 consumer.unacked += 1
             outlet.deliver(consumer, entry, properties)
         self._drop_head()
-        self._schedule_head()
+        self._timer.ask_for(self._ready.peek())
 
     def properties(self, entry: Entry, room: int) -> bytes:
         """Return the properties to send with a message; a quorum queue counts deliveries in them.
@@ -249,14 +209,8 @@ class Queue:
             entry: The message.
             room: Most bytes that can be sent: a count that does not fit beside the others is left out.
         """
-        if not entry.returns or not self.counts_deliveries:
-            return entry.message.properties
-        try:
-            counted = edit_headers(entry.message.properties, {"x-delivery-count": Int64(entry.returns)})
-        except WireError:
-            # Headers that do not decode cannot be added to.
-            return entry.message.properties
-        return counted if len(counted) <= room else entry.message.properties
+        counts = entry.returns > 0 and self.counts_deliveries
+        return counted_properties(entry, room) if counts else entry.message.properties
 
     def get(self, no_ack: bool, check: Callable[[Entry], None] | None = None) -> Entry | None:
         """Take the head for ``basic.get``.
@@ -277,7 +231,7 @@ class Queue:
             self.forget(entry)
         else:
             self.unacked += 1
-        self._schedule_head()
+        self._timer.ask_for(self._ready.peek())
         return entry
 
     def _note_delivery(self, entry: Entry) -> None:
@@ -328,7 +282,7 @@ class Queue:
             return
         entry.redelivered = True
         entry.returns += 1
-        if self._is_exhausted(entry):
+        if self.arguments.is_exhausted(entry.returns):
             self.give_up(entry)
             return
         self._ready.give_back(entry)
@@ -355,11 +309,8 @@ class Queue:
             ChannelError: 403 because of an exclusive consumer.
         """
         others = list(self.consumers)
-        if others and (consumer.exclusive or others[0].exclusive):
-            raise ChannelError(
-                ACCESS_REFUSED, f"queue '{self.name}' in vhost '{self._host.name}' in exclusive use"
-            )
-        if consumer.exclusive and self.arguments.single_active:
+        is_taken = bool(others) and (consumer.exclusive or others[0].exclusive)
+        if is_taken or (consumer.exclusive and self.arguments.single_active):
             raise ChannelError(
                 ACCESS_REFUSED, f"queue '{self.name}' in vhost '{self._host.name}' in exclusive use"
             )
@@ -382,40 +333,21 @@ class Queue:
 
     def touch(self) -> None:
         """The queue was used: its ``x-expires`` begins anew."""
-        self._last_used = self._host.clock()
-        self._schedule_expiry()
-
-    def _schedule_expiry(self) -> None:
-        if self.arguments.expires is not None:
-            self._schedule(self._last_used + self.arguments.expires / 1000)
-
-    def _schedule_head(self) -> None:
-        head = self._ready.peek()
-        if head is not None and head.expires_at is not None:
-            self._schedule(head.expires_at)
-
-    def _schedule(self, when: float) -> None:
-        if self._scheduled is None or when < self._scheduled:
-            self._scheduled = when
-            self._host.schedule(self, when)
+        self._timer.touch()
 
     def on_time(self, when: float) -> None:
         """A time that was asked for has come; it may be long ago, and what was due later has its own turn."""
-        self._scheduled = None
+        self._timer.came()
         if self.deleted:
             return
         while (head := self._ready.peek()) is not None and _is_due(head, when):
             self._host.dead_letter(self, self._take_ready(), EXPIRED)
-        if self._is_unused(when):
+        if not self.consumers and self._timer.is_unused(when):
             self._host.remove_queue(self)
             return
-        self._schedule_head()
+        self._timer.ask_for(self._ready.peek())
         if not self.consumers:
-            self._schedule_expiry()
-
-    def _is_unused(self, when: float) -> bool:
-        expires = self.arguments.expires
-        return expires is not None and not self.consumers and when >= self._last_used + expires / 1000
+            self._timer.ask_for_expiry()
 
 
 def _is_due(entry: Entry, when: float) -> bool:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from ...protocol.errors import PRECONDITION_FAILED, ChannelError
 from ...wire.fields import SHORTSTR_MAX
+from ...wire.properties import PropertyScan
 from .declarations import QueueDeclaration
 from .equivalence import type_name
 
@@ -43,6 +44,51 @@ class QueueArguments:
     single_active: bool = False
     queue_type: str = "classic"
     delivery_limit: int | None = None
+
+    @property
+    def refuses(self) -> bool:
+        """Whether a full queue takes no more, in place of dropping what has waited longest."""
+        return self.overflow in (REJECT_PUBLISH, REJECT_PUBLISH_DLX)
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether the queue can be full."""
+        return self.max_length is not None or self.max_length_bytes is not None
+
+    def is_full(self, length: int, size: int, more: int) -> bool:
+        """Whether a queue has no room for another message.
+
+        Args:
+            length: Messages that are ready.
+            size: Bytes of their bodies.
+            more: Bytes of the other one's body.
+        """
+        if self.max_length is not None and length >= self.max_length:
+            return True
+        return self.max_length_bytes is not None and size + more > self.max_length_bytes
+
+    def is_exceeded(self, length: int, size: int) -> bool:
+        """Whether a queue holds more messages, or bytes of bodies, than it may."""
+        if self.max_length is not None and length > self.max_length:
+            return True
+        return self.max_length_bytes is not None and size > self.max_length_bytes
+
+    def is_exhausted(self, returns: int) -> bool:
+        """Whether a message came back more often than it may."""
+        return self.delivery_limit is not None and returns > self.delivery_limit
+
+    def priority_of(self, scan: PropertyScan) -> int:
+        """Return a message's priority, as far as the queue knows priorities."""
+        top = self.max_priority
+        return min(scan.priority or 0, top) if top else 0
+
+    def expiry_of(self, scan: PropertyScan, now: float) -> float | None:
+        """Return when a message that comes now expires; ``None`` never. In seconds."""
+        ttl = self.message_ttl
+        if scan.expiration is not None:
+            own = int(scan.expiration)
+            ttl = own if ttl is None else min(ttl, own)
+        return None if ttl is None else now + ttl / 1000
 
 
 #: Ten years in milliseconds; RabbitMQ takes no longer time.

@@ -13,10 +13,11 @@ from ...protocol.errors import (
     ChannelError,
 )
 from ...wire.frames import room_for_properties
+from .bindings import DEFAULT_EXCHANGE, Bindings
 from .dead_letters import DeadLetters
 from .declarations import ExchangeDeclaration, QueueDeclaration
-from .equivalence import check_equivalent, check_same, type_name
-from .exchanges import TYPES, Binding, Destination, Exchange
+from .equivalence import check_equivalent, check_same, locked, type_name
+from .exchanges import TYPES, Destination, Exchange
 from .journal import Journal
 from .memory import MemoryUse
 from .message import BrokerMessage, Entry
@@ -26,7 +27,6 @@ from .routing import route, routing_keys, without_bcc
 
 _log = logger(__name__)
 
-DEFAULT_EXCHANGE = ""
 _PREDECLARED = (
     (DEFAULT_EXCHANGE, "direct", False),
     ("amq.direct", "direct", False),
@@ -70,6 +70,7 @@ class VirtualHost:
         self.exchanges: dict[str, Exchange] = {
             name: TYPES[kind](name, durable=True, internal=internal) for name, kind, internal in _PREDECLARED
         }
+        self._bindings = Bindings(self.exchanges, journal)
         self._dead_letters = DeadLetters(self.exchanges, wall or clock, room)
 
     # Exchanges
@@ -156,33 +157,7 @@ class VirtualHost:
             return
         if if_unused and exchange.bindings:
             raise ChannelError(PRECONDITION_FAILED, f"exchange '{name}' in vhost '{self.name}' in use")
-        self._remove_exchange(exchange)
-
-    def _remove_exchange(self, exchange: Exchange) -> None:
-        self._take_out(exchange)
-        self._unbind_everywhere(exchange)
-
-    def _take_out(self, exchange: Exchange) -> None:
-        del self.exchanges[exchange.name]
-        exchange.bindings.clear()
-        if exchange.durable:
-            self.journal.exchange_removed(exchange)
-
-    def _unbind_everywhere(self, destination: Destination) -> None:
-        """Undo the bindings to something that is gone.
-
-        An auto-delete exchange goes with its last binding, and so may those that it was bound to, in a chain
-        of any length.
-        """
-        pending = [destination]
-        while pending:
-            gone = pending.pop()
-            for exchange in list(self.exchanges.values()):
-                for binding in [b for b in exchange.bindings.values() if b.destination is gone]:
-                    self._remove_binding(exchange, gone, binding.routing_key, binding.arguments)
-                    if exchange.auto_delete and not exchange.bindings:
-                        self._take_out(exchange)
-                        pending.append(exchange)
+        self._bindings.remove_exchange(exchange)
 
     # Queues
 
@@ -244,7 +219,7 @@ class VirtualHost:
     def _check_same_queue(self, existing: Queue, declared: QueueDeclaration, owner: object) -> None:
         existing.check_access(owner)
         if declared.exclusive != (existing.owner is not None):
-            raise existing.locked()
+            raise locked(existing.name, self.name)
         what = f"queue '{existing.name}' in vhost '{self.name}'"
         pairs = (
             ("durable", existing.durable, declared.durable),
@@ -282,7 +257,7 @@ class VirtualHost:
         queue.purge()
         if queue.keeps:
             self.journal.queue_removed(queue)
-        self._unbind_everywhere(queue)
+        self._bindings.remove_all_to(queue)
         for consumer in queue.consumers:
             consumer.outlet.consumer_cancelled(consumer)
 
@@ -306,9 +281,7 @@ class VirtualHost:
             ChannelError: 403, 404 or 406.
         """
         self.refuse_default(source)
-        binding = self.exchange(source).bind(destination, routing_key, arguments)
-        if binding is not None and self._is_stored(binding):
-            self.journal.binding_added(binding)
+        self._bindings.add(self.exchange(source), destination, routing_key, arguments)
 
     def unbind(
         self,
@@ -329,21 +302,7 @@ class VirtualHost:
             return
         if isinstance(destination, Queue):
             destination.check_access(owner)
-        self._remove_binding(exchange, destination, routing_key, arguments)
-        if exchange.auto_delete and not exchange.bindings:
-            self._remove_exchange(exchange)
-
-    def _remove_binding(
-        self, exchange: Exchange, destination: Destination, routing_key: str, arguments: Mapping[str, Any]
-    ) -> None:
-        binding = exchange.unbind(destination, routing_key, arguments)
-        if self._is_stored(binding):
-            self.journal.binding_removed(binding)
-
-    def _is_stored(self, binding: Binding) -> bool:
-        destination = binding.destination
-        kept = destination.keeps if isinstance(destination, Queue) else destination.durable
-        return kept and binding.source.durable and binding.source.name != DEFAULT_EXCHANGE
+        self._bindings.remove(exchange, destination, routing_key, arguments)
 
     # Messages
 

@@ -595,7 +595,7 @@ class SqliteJournal:
                 message = messages[message_id] = BrokerMessage(_text(exchange), _text(key), properties, body)
                 message.stored_id = message_id
             message.placements += 1
-            entry = Entry(message, position, queue.effective_priority(message), expires_at)
+            entry = Entry(message, position, queue.arguments.priority_of(message.scan), expires_at)
             entry.stored = True
             entry.returns = deliveries
             entry.redelivered = position <= queue.delivered_position

@@ -1,0 +1,59 @@
+"""The answers of a channel, in order, some of which wait for the disk."""
+
+from collections.abc import Callable
+
+from ..wire.methods import Method
+from .core.journal import Journal
+
+
+class Answers:
+    """Sends answers at once, or behind those that wait until all before them is durable.
+
+    Args:
+        send: Sends one.
+        journal: Tells when everything so far is safe on disk.
+        caught_up: Called when no answer waits any more.
+    """
+
+    def __init__(
+        self, send: Callable[[Method], None], journal: Journal, caught_up: Callable[[], None]
+    ) -> None:
+        self._send = send
+        self._journal = journal
+        self._caught_up = caught_up
+        self._held: list[Method] = []
+        self._commits = 0
+        self._closed = False
+
+    @property
+    def waiting(self) -> bool:
+        """Whether answers wait for the disk, and with them all that the channel would send."""
+        return self._commits > 0
+
+    def add(self, method: Method) -> None:
+        """Send an answer, behind those that wait."""
+        if self._commits:
+            self._held.append(method)
+        else:
+            self._send(method)
+
+    def add_when_durable(self, method: Method | None) -> None:
+        """Send an answer once everything so far is safe on disk; what follows waits."""
+        self._commits += 1
+        if method is not None:
+            self._held.append(method)
+        self._journal.when_durable(self._committed)
+
+    def _committed(self) -> None:
+        self._commits -= 1
+        if self._commits or self._closed:
+            return
+        held, self._held = self._held, []
+        for answer in held:
+            self._send(answer)
+        self._caught_up()
+
+    def close(self) -> None:
+        """Nobody listens any more."""
+        self._closed = True
+        self._held.clear()

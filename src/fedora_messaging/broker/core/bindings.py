@@ -1,0 +1,80 @@
+"""What is bound to what in a virtual host, and what goes when a binding does."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from .exchanges import Binding, Destination, Exchange
+from .journal import Journal
+from .queue import Queue
+
+#: Every queue is bound to the exchange of this name by its own name.
+DEFAULT_EXCHANGE = ""
+
+
+class Bindings:
+    """Makes and undoes bindings, and tells the journal of those that are stored.
+
+    Args:
+        exchanges: Those of the virtual host, by name; auto-delete ones are taken out of it.
+        journal: Is told of all durable changes.
+    """
+
+    def __init__(self, exchanges: dict[str, Exchange], journal: Journal) -> None:
+        self._exchanges = exchanges
+        self._journal = journal
+
+    def add(
+        self, source: Exchange, destination: Destination, routing_key: str, arguments: Mapping[str, Any]
+    ) -> None:
+        """Bind something to an exchange; a binding that exists is no error."""
+        binding = source.bind(destination, routing_key, arguments)
+        if binding is not None and _is_stored(binding):
+            self._journal.binding_added(binding)
+
+    def remove(
+        self, source: Exchange, destination: Destination, routing_key: str, arguments: Mapping[str, Any]
+    ) -> None:
+        """Undo a binding that exists."""
+        self._unbind(source, destination, routing_key, arguments)
+        if source.auto_delete and not source.bindings:
+            self.remove_exchange(source)
+
+    def remove_exchange(self, exchange: Exchange) -> None:
+        """Take an exchange out, with all bindings from and to it."""
+        self._take_out(exchange)
+        self.remove_all_to(exchange)
+
+    def remove_all_to(self, destination: Destination) -> None:
+        """Undo the bindings to something that is gone.
+
+        An auto-delete exchange goes with its last binding, and so may those that it was bound to, in a chain
+        of any length.
+        """
+        pending = [destination]
+        while pending:
+            gone = pending.pop()
+            for exchange in list(self._exchanges.values()):
+                for binding in [b for b in exchange.bindings.values() if b.destination is gone]:
+                    self._unbind(exchange, gone, binding.routing_key, binding.arguments)
+                    if exchange.auto_delete and not exchange.bindings:
+                        self._take_out(exchange)
+                        pending.append(exchange)
+
+    def _unbind(
+        self, source: Exchange, destination: Destination, routing_key: str, arguments: Mapping[str, Any]
+    ) -> None:
+        binding = source.unbind(destination, routing_key, arguments)
+        if _is_stored(binding):
+            self._journal.binding_removed(binding)
+
+    def _take_out(self, exchange: Exchange) -> None:
+        del self._exchanges[exchange.name]
+        exchange.bindings.clear()
+        if exchange.durable:
+            self._journal.exchange_removed(exchange)
+
+
+def _is_stored(binding: Binding) -> bool:
+    destination = binding.destination
+    kept = destination.keeps if isinstance(destination, Queue) else destination.durable
+    return kept and binding.source.durable and binding.source.name != DEFAULT_EXCHANGE

@@ -1,0 +1,54 @@
+"""When a queue has something to do although nobody asks it for anything."""
+
+from collections.abc import Callable
+
+from .message import Entry
+
+
+class QueueTimer:
+    """Asks for the next time at which a message or the queue itself is due.
+
+    Args:
+        expires: Milliseconds that the queue may be unused; ``None`` for ever.
+        clock: Returns the time in seconds.
+        schedule: Asks for a call at a time.
+    """
+
+    __slots__ = ("_clock", "_expires", "_last_used", "_schedule", "_scheduled")
+
+    def __init__(
+        self, expires: int | None, clock: Callable[[], float], schedule: Callable[[float], None]
+    ) -> None:
+        self._expires = None if expires is None else expires / 1000
+        self._clock = clock
+        self._schedule = schedule
+        self._last_used = clock()
+        self._scheduled: float | None = None
+
+    def touch(self) -> None:
+        """The queue was used: its ``x-expires`` begins anew."""
+        self._last_used = self._clock()
+        self.ask_for_expiry()
+
+    def ask_for_expiry(self) -> None:
+        """Ask for the time at which the queue has been unused for too long."""
+        if self._expires is not None:
+            self._ask(self._last_used + self._expires)
+
+    def ask_for(self, head: Entry | None) -> None:
+        """Ask for the time at which the first message is due."""
+        if head is not None and head.expires_at is not None:
+            self._ask(head.expires_at)
+
+    def came(self) -> None:
+        """The time that was asked for has come."""
+        self._scheduled = None
+
+    def is_unused(self, when: float) -> bool:
+        """Whether nobody has used the queue for too long at a time."""
+        return self._expires is not None and when >= self._last_used + self._expires
+
+    def _ask(self, when: float) -> None:
+        if self._scheduled is None or when < self._scheduled:
+            self._scheduled = when
+            self._schedule(when)
