@@ -196,7 +196,8 @@ class Server:
         if self._data is None:
             self.vhosts["/"] = self._make_vhost(NoJournal(), self._timers)
             return
-        from .storage.sqlite import SqliteJournal, StorageError
+        from .storage.database_file import StorageError
+        from .storage.sqlite import SqliteJournal
 
         try:
             self._journal = SqliteJournal(self._data, self.loop, self)
@@ -276,7 +277,7 @@ class Server:
         if self._timers is not None:
             self._timers.stop()
         if self._journal is not None:
-            from .storage.sqlite import StorageError
+            from .storage.database_file import StorageError
 
             journal, self._journal = self._journal, None
             try:

@@ -169,8 +169,6 @@ class Queue:
         return Entry(message, self._position, self.arguments.priority_of(message.scan), expires_at)
 
     def _drop_head(self) -> None:
-        if not self.arguments.is_bounded:
-            return
         while self.arguments.is_exceeded(len(self._ready), self._ready_bytes):
             self._host.dead_letter(self, self._take_ready(), MAXLEN)
 

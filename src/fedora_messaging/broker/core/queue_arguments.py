@@ -50,11 +50,6 @@ class QueueArguments:
         """Whether a full queue takes no more, in place of dropping what has waited longest."""
         return self.overflow in (REJECT_PUBLISH, REJECT_PUBLISH_DLX)
 
-    @property
-    def is_bounded(self) -> bool:
-        """Whether the queue can be full."""
-        return self.max_length is not None or self.max_length_bytes is not None
-
     def is_full(self, length: int, size: int, more: int) -> bool:
         """Whether a queue has no room for another message.
 

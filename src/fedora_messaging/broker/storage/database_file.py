@@ -1,0 +1,211 @@
+"""The SQLite file: opening and closing it, its layout, and what its errors mean to an operator."""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from .positions import DeliveredPositions
+
+FILE_NAME: Final = "broker.sqlite"
+SCHEMA_VERSION: Final = 2
+#: Bytes of the log that are kept for the next changes.
+_LOG_MAX: Final = 16_000_000
+#: SQLite's name for files that give pages back when they are told to.
+INCREMENTAL: Final = 2
+#: What SQLite says when its surroundings are the problem: they may get better.
+_PASSING: Final = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_INTERRUPT,
+    }
+)
+
+
+class StorageError(Exception):
+    """The data directory cannot be used; the text says why and what to do."""
+
+
+def _code(error: Exception) -> int:
+    """Return the kind of an error in SQLite's numbers, 0 for errors of others."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether writing may work when it is tried again."""
+    return isinstance(error, MemoryError) or _code(error) in _PASSING
+
+
+def explain_failure(path: Path, error: Exception) -> str:
+    """Say why nothing can be written any more, and what to do."""
+    if _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return _damage(path, error)
+    return f"Writing to {path} failed ({error}): start the broker again; it finds there what was confirmed."
+
+
+def _damage(path: Path, error: Exception) -> str:
+    return (
+        f"{path} is damaged, or no data file of a broker ({error}): restore it from a backup, or move it "
+        "away to begin without queues and messages."
+    )
+
+
+@contextlib.contextmanager
+def closed_if_damaged(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
+    """Read what is stored, which may be damaged in any way; then it is closed."""
+    try:
+        yield
+    except Exception as error:
+        close_file(connection)
+        if isinstance(error, StorageError):
+            raise
+        if may_pass(error):
+            raise StorageError(f"{path} cannot be read: {error}") from error
+        raise StorageError(_damage(path, error)) from error
+
+
+def close_file(connection: sqlite3.Connection) -> None:
+    """Close a file in good order: the next start needs no log."""
+    with contextlib.suppress(sqlite3.Error):
+        connection.execute("UPDATE meta SET value = 0 WHERE key = 'running'")
+    connection.close()
+
+
+def open_positions(directory: Path, connection: sqlite3.Connection) -> DeliveredPositions:
+    """Open the positions of a data directory.
+
+    Raises:
+        StorageError: They cannot be written; the connection is closed.
+    """
+    try:
+        return DeliveredPositions(directory)
+    except OSError as error:
+        close_file(connection)
+        raise StorageError(f"{error.filename} cannot be written: {error.strerror}") from error
+
+
+def open_file(directory: Path) -> sqlite3.Connection:
+    """Open the file of a data directory, and make both if they are missing.
+
+    Raises:
+        StorageError: The directory cannot be written or is in use; its file is damaged or of a newer version.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"The data directory {directory} cannot be created: {error.strerror}") from error
+    path = directory / FILE_NAME
+    has_log = log_of(path).exists()
+    try:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
+        try:
+            _take(connection, path, has_log)
+        except BaseException:
+            connection.close()
+            raise
+    except (sqlite3.Error, MemoryError) as error:
+        raise StorageError(_explain(directory, path, error)) from error
+    return connection
+
+
+def log_of(path: Path) -> Path:
+    """Return the path of a file's log."""
+    return path.with_name(f"{path.name}-wal")
+
+
+def _take(connection: sqlite3.Connection, path: Path, has_log: bool) -> None:
+    # A file gives pages back only if that was said before its first table.
+    connection.execute(f"PRAGMA auto_vacuum = {INCREMENTAL}")
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA journal_size_limit = {_LOG_MAX}")
+    # Taking the lock now makes a second broker fail at its start, not at its first message.
+    connection.execute("BEGIN IMMEDIATE")
+    _prepare(connection, path)
+    _note_running(connection, path, has_log)
+    connection.execute("COMMIT")
+    # Into the file itself: the next start shall know of this one even if the log is not there.
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    if connection.execute("PRAGMA auto_vacuum").fetchone()[0] != INCREMENTAL:
+        _make_shrinkable(connection)
+    # From now on nothing but the file and its log is opened, however few descriptors there are.
+    connection.execute("PRAGMA temp_store = MEMORY")
+
+
+def _make_shrinkable(connection: sqlite3.Connection) -> None:
+    """Write a file anew, once, that older versions have made; without room for that it stays as it is."""
+    with contextlib.suppress(sqlite3.Error, MemoryError):
+        connection.execute(f"PRAGMA auto_vacuum = {INCREMENTAL}")
+        connection.execute("VACUUM")
+    with contextlib.suppress(sqlite3.Error):
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _note_running(connection: sqlite3.Connection, path: Path, has_log: bool) -> None:
+    running = connection.execute("SELECT value FROM meta WHERE key = 'running'").fetchone()
+    if running is not None and running[0] and not has_log:
+        log = log_of(path)
+        raise StorageError(
+            f"{log} is missing. The broker was not stopped in good order, and its last changes are in that "
+            f"file: put it back beside {path.name}, or create it empty to begin without these changes."
+        )
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('running', 1)")
+
+
+def _explain(directory: Path, path: Path, error: Exception) -> str:
+    code = _code(error)
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return f"The data directory {directory} is in use by another broker; stop that one or use another."
+    if not may_pass(error):
+        return _damage(path, error)
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        advice = f"let the user who runs the broker write that directory and {path.name} in it"
+    else:
+        advice = "make room on its disk, or mend what is wrong with it"
+    return f"The data directory {directory} cannot be written ({error}): {advice}."
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables and "meta" not in tables:
+        raise StorageError(_damage(path, ValueError("its tables are those of another program")))
+    if not tables:
+        schema = files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")
+        for statement in schema.split(";"):
+            connection.execute(statement)
+        connection.execute("INSERT INTO meta VALUES ('version', ?)", (SCHEMA_VERSION,))
+        return
+    row = connection.execute("SELECT value FROM meta WHERE key = 'version'").fetchone()
+    if row is None or not isinstance(row[0], int):
+        raise StorageError(_damage(path, ValueError("it does not say which layout it has")))
+    version = row[0]
+    if version < SCHEMA_VERSION:
+        # Layout 1 did not count deliveries.
+        connection.execute("ALTER TABLE queue_message ADD COLUMN deliveries INTEGER NOT NULL DEFAULT 0")
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'version'", (SCHEMA_VERSION,))
+    if version > SCHEMA_VERSION:
+        raise StorageError(
+            f"{path} was written by a newer version (layout {version}, this one knows {SCHEMA_VERSION}); "
+            "use that version, or another data directory."
+        )
+    _drop_strays(connection)
+
+
+def _drop_strays(connection: sqlite3.Connection) -> None:
+    """Drop what no queue holds: messages that were out when their queue was deleted and the broker killed.
+
+    Queues get their numbers again after a restart, and must not get messages of others with them.
+    """
+    connection.execute("DELETE FROM queue_message WHERE queue_id NOT IN (SELECT id FROM queue)")
+    connection.execute("DELETE FROM message WHERE id NOT IN (SELECT message_id FROM queue_message)")

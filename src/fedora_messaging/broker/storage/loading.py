@@ -1,0 +1,105 @@
+"""Reading what is stored, when the broker starts."""
+
+import sqlite3
+from typing import Any
+
+from ...wire.fields import decode_table
+from ..core.declarations import QueueDeclaration
+from ..core.exchanges import TYPES
+from ..core.message import BrokerMessage, Entry
+from ..core.queue import Queue
+from ..core.queue_arguments import read_arguments
+from ..core.vhost import VirtualHost
+from .names import read_name
+from .positions import DeliveredPositions
+
+
+def load(connection: sqlite3.Connection, positions: DeliveredPositions, vhost: VirtualHost) -> None:
+    """Fill a virtual host with what is stored."""
+    _load_exchanges(connection, vhost)
+    queues = _load_queues(connection, positions, vhost)
+    _load_bindings(connection, vhost)
+    _load_messages(connection, queues)
+
+
+def _load_exchanges(connection: sqlite3.Connection, vhost: VirtualHost) -> None:
+    rows = connection.execute(
+        "SELECT name, type, auto_delete, internal, arguments FROM exchange WHERE vhost = ?", (vhost.name,)
+    )
+    for name, kind, auto_delete, internal, arguments in rows:
+        exchange = TYPES[kind](
+            read_name(name), True, bool(auto_delete), bool(internal), decode_table(arguments)[0]
+        )
+        vhost.exchanges[exchange.name] = exchange
+
+
+def _load_queues(
+    connection: sqlite3.Connection, positions: DeliveredPositions, vhost: VirtualHost
+) -> dict[int, Queue]:
+    queues = {}
+    rows = connection.execute(
+        "SELECT id, name, auto_delete, arguments, delivered_position FROM queue WHERE vhost = ?",
+        (vhost.name,),
+    )
+    for queue_id, name, auto_delete, encoded, delivered_position in rows:
+        declared = QueueDeclaration(
+            read_name(name),
+            durable=True,
+            auto_delete=bool(auto_delete),
+            arguments=decode_table(encoded)[0],
+        )
+        queue = Queue(
+            vhost,
+            declared.name,
+            durable=True,
+            auto_delete=declared.auto_delete,
+            declared=declared.arguments,
+            arguments=read_arguments(declared, vhost.name),
+        )
+        queue.stored_id = queue_id
+        queue.resume(max(delivered_position, positions.read(queue_id)))
+        vhost.restore_queue(queue)
+        queues[queue_id] = queue
+    return queues
+
+
+def _load_bindings(connection: sqlite3.Connection, vhost: VirtualHost) -> None:
+    rows = connection.execute(
+        "SELECT source, kind, destination, routing_key, arguments FROM binding WHERE vhost = ?",
+        (vhost.name,),
+    )
+    for source, kind, destination, routing_key, arguments in rows:
+        exchange = vhost.exchanges.get(read_name(source))
+        registry: Any = vhost.queues if kind == Queue.kind else vhost.exchanges
+        target = registry.get(read_name(destination))
+        if exchange is not None and target is not None:
+            exchange.bind(target, read_name(routing_key), decode_table(arguments)[0])
+
+
+def _load_messages(connection: sqlite3.Connection, queues: dict[int, Queue]) -> None:
+    messages: dict[int, BrokerMessage] = {}
+    exhausted: list[tuple[Queue, Entry]] = []
+    rows = connection.execute(
+        "SELECT queue_id, position, message_id, expires_at, deliveries, "
+        "exchange, routing_key, properties, body "
+        "FROM queue_message JOIN message ON message.id = message_id ORDER BY queue_id, position"
+    )
+    for queue_id, position, message_id, expires_at, deliveries, *published in rows:
+        queue = queues.get(queue_id)
+        if queue is None:
+            continue
+        message = messages.get(message_id)
+        if message is None:
+            exchange, key, properties, body = published
+            message = BrokerMessage(read_name(exchange), read_name(key), properties, body)
+            messages[message_id] = message
+            message.stored_id = message_id
+        message.placements += 1
+        entry = Entry(message, position, queue.arguments.priority_of(message.scan), expires_at)
+        entry.stored = True
+        entry.returns = deliveries
+        entry.redelivered = position <= queue.delivered_position
+        if not queue.restore(entry):
+            exhausted.append((queue, entry))
+    for queue, entry in exhausted:
+        queue.give_up(entry)
