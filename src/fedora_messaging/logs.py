@@ -5,6 +5,12 @@ from typing import Any, Final
 
 from .printable import escaped
 
+#: Names by which programs of version 3.9 configure the log, although the code now lives elsewhere.
+API: Final = "fedora_messaging.api"
+CLI: Final = "fedora_messaging.cli"
+CONFIG: Final = "fedora_messaging.config"
+CONSUMER: Final = "fedora_messaging.twisted.consumer"
+
 #: Lines per second that one place in the code may log of what a peer can repeat.
 LIMIT: Final = 5
 

@@ -9,10 +9,10 @@ from typing import Any, Final
 import click
 
 from .. import config
-from ..logs import logger
+from ..logs import CLI, logger
 from .seams import seam
 
-_log = logger("fedora_messaging.cli")
+_log = logger(CLI)
 
 #: Modules that version 3.9 required and this one does not, and the distributions they come from.
 UNDECLARED: Final = {

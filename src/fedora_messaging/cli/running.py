@@ -19,14 +19,14 @@ from ..exceptions import (
     HaltConsumer,
     PermissionException,
 )
-from ..logs import logger
+from ..logs import CLI, logger
 from ..monitoring.systemd import Systemd
 from ..printable import explained, notes_of, printable
 
 if TYPE_CHECKING:
     from ..sync.consumers import Consumers
 
-_log = logger("fedora_messaging.cli")
+_log = logger(CLI)
 
 EXIT_BAD_DECLARATION = 10
 EXIT_REGISTRATION_FAILED = 11

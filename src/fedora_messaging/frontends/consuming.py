@@ -7,13 +7,13 @@ from typing import Any, Protocol
 from .. import config
 from ..client.consuming.hooks import Hooks
 from ..exceptions import ConfigurationException
-from ..logs import logger
+from ..logs import API, logger
 from ..message import Message
 from ..options import BindingOptions, QosOptions, QueueOptions
 from ..printable import printable
 from ..settings.to_options import binding_options, qos_options, queue_options
 
-_log = logger("fedora_messaging.api")
+_log = logger(API)
 
 
 class CallbackObject(Protocol):

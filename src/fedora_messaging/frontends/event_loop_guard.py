@@ -3,13 +3,13 @@
 import sys
 from typing import TYPE_CHECKING, Final
 
-from ..logs import logger
+from ..logs import API, logger
 from ..printable import printable
 
 if TYPE_CHECKING:
     from types import FrameType
 
-_log = logger("fedora_messaging.api")
+_log = logger(API)
 
 _PACKAGE: Final = __name__.partition(".")[0]
 #: Where the program has been told that it blocks its event loop: file and line.

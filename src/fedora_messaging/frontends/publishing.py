@@ -5,12 +5,12 @@ from typing import Any
 
 from .. import config, signals
 from ..client.publishing.outgoing import Encoded, encode
-from ..logs import logger
+from ..logs import API, logger
 from ..message import Message
 from ..printable import explained, printable
 from ..settings.to_options import is_mandatory
 
-_log = logger("fedora_messaging.api")
+_log = logger(API)
 
 
 def _nobody() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import exceptions
 from ..exceptions import ConfigurationException
-from ..logs import logger
+from ..logs import CONFIG, logger
 from ..options import (
     PREFETCH_MAX,
     BindingOptions,
@@ -29,7 +29,7 @@ from .validate import BINDING_KEYS, OUTBOX_URL_VARIABLE, QUEUE_KEYS, require_one
 if TYPE_CHECKING:
     from . import types
 
-_log = logger("fedora_messaging.config")
+_log = logger(CONFIG)
 
 
 def connection_options(settings: Mapping[str, Any], url: str | None = None) -> ConnectionOptions:

@@ -11,11 +11,11 @@ from ..client.consuming.delivery import Raw
 from ..client.consuming.runner import CallbackRunner, Runner
 from ..client.consuming.task_state import cancellations, is_torn_down
 from ..client.consuming.verdict_mailbox import VerdictMailbox
-from ..logs import logger
+from ..logs import CONSUMER, logger
 from ..message import Message
 from .loop_thread import LoopThread
 
-_log = logger("fedora_messaging.twisted.consumer")
+_log = logger(CONSUMER)
 
 #: Seconds after which a callback is suspected of blocking, and for which its loop may fail to answer then.
 _PATIENCE: Final = 1.0

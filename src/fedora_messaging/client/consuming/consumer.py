@@ -16,7 +16,7 @@ from ...exceptions import (
     NoFreeChannels,
     PermissionException,
 )
-from ...logs import logger
+from ...logs import CONSUMER, logger
 from ...options import BindingOptions, ConsumerOptions, QosOptions, QueueOptions
 from ...protocol import events as ev
 from ...protocol.errors import ACCESS_REFUSED, NOT_FOUND, REPLY_SUCCESS
@@ -35,7 +35,7 @@ from .subscription import Subscription
 from .verdict import Verdict
 from .watchdog import ProgressWatch
 
-_log = logger("fedora_messaging.twisted.consumer")
+_log = logger(CONSUMER)
 
 #: A single active consumer of a queue has others beside it that get nothing.
 _SINGLE_ACTIVE: Final = "x-single-active-consumer"

@@ -4,7 +4,7 @@ import asyncio
 from typing import Final, NamedTuple
 
 from ...exceptions import ValidationError
-from ...logs import logger
+from ...logs import CONSUMER, logger
 from ...message import Message, get_message
 from ...printable import printable
 from ...wire.errors import WireError
@@ -12,7 +12,7 @@ from ...wire.properties import decode_properties
 from .history import History
 from .stats import ConsumerStats
 
-_log = logger("fedora_messaging.twisted.consumer")
+_log = logger(CONSUMER)
 
 #: Bytes of a body up to which it is decoded and checked in the event loop: some milliseconds.
 _LARGE: Final = 65536

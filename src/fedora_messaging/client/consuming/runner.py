@@ -5,14 +5,14 @@ from collections.abc import Callable
 from inspect import iscoroutinefunction
 from typing import Any, Protocol
 
-from ...logs import logger
+from ...logs import CONSUMER, logger
 from ...message import Message
 from ...printable import printable
 from .delivery import Raw
 from .stats import ConsumerStats
 from .verdict import Verdict
 
-_log = logger("fedora_messaging.twisted.consumer")
+_log = logger(CONSUMER)
 
 #: Seconds for callbacks to end before it is said that they are waited for.
 _SILENCE = 0.5

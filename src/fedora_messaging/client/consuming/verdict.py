@@ -4,13 +4,13 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from ...exceptions import Drop, HaltConsumer, Nack
-from ...logs import logger
+from ...logs import CONSUMER, logger
 from .stats import ConsumerStats
 
 if TYPE_CHECKING:
     from ...message import Message
 
-_log = logger("fedora_messaging.twisted.consumer")
+_log = logger(CONSUMER)
 
 
 class Action(Enum):

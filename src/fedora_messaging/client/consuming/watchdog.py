@@ -4,10 +4,10 @@ import asyncio
 from typing import Final, Protocol
 
 from ...exceptions import BadDeclaration, ChannelClosed, ConnectionException, NoFreeChannels
-from ...logs import logger
+from ...logs import CONSUMER, logger
 from ...protocol.errors import ACCESS_REFUSED
 
-_log = logger("fedora_messaging.twisted.consumer")
+_log = logger(CONSUMER)
 
 #: Pause before a suspicion is looked into again, as a part of the interval.
 _SOON: Final = 1 / 6

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ...exceptions import BaseException as LibraryException
 from ...exceptions import EncodingError, PermissionException
-from ...logs import logger
+from ...logs import CONSUMER, logger
 from ...message import Message
 from ...options import ConsumerOptions
 from ...printable import explained
@@ -24,7 +24,7 @@ from .redelivery import Redelivery
 if TYPE_CHECKING:
     from ..consuming.consumer import Consumer
 
-_log = logger("fedora_messaging.twisted.consumer")
+_log = logger(CONSUMER)
 
 #: Pauses between attempts to publish a copy that the broker refuses.
 _PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0, 60.0)
