@@ -227,7 +227,7 @@ def test_first_resubscription_waits_for_nothing(
             consuming = asyncio.create_task(bus.consume(callback, **plan("q")))
             await soon(lambda: bool(bus._supervisor.consumers))
             [consumer] = bus._supervisor.consumers
-            consumer._backoff._jitter = lambda: 1e9  # whoever waits now waits for ever
+            consumer._resubscriber.backoff._jitter = lambda: 1e9  # whoever waits now waits for ever
             then(broker.link, *consumed(broker)[0])
             await soon(lambda: len(consumed(broker)) == 2)
             consuming.cancel()
@@ -285,7 +285,7 @@ def test_subscription_that_is_refused_later_is_tried_once_at_a_time() -> None:
             consuming = asyncio.create_task(bus.consume(ignored, **plan("q")))
             await soon(lambda: bool(bus._supervisor.consumers))
             [consumer] = bus._supervisor.consumers
-            consumer._backoff._jitter = lambda: 0.0
+            consumer._resubscriber.backoff._jitter = lambda: 0.0
             close_channel(broker.link, *consumed(broker)[0])
             await soon(lambda: len(consumed(broker)) == 3)
             await idle(bus)

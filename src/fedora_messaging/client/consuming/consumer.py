@@ -25,9 +25,9 @@ from ...wire.methods import Method
 from ..amqp.connection import Connection
 from ..amqp.permission_hints import CONSUME, name_permission
 from ..amqp.topology import count, declare, missing
-from ..backoff import Backoff
 from .consumer_state import ENDING, RUNNING, TRANSITIONS, ConsumerState, Input
 from .delivery import Raw
+from .resubscriber import Resubscriber
 from .runner import Runner, finished
 from .stats import ConsumerStats
 from .stream_position import StreamPosition, is_stream
@@ -103,9 +103,8 @@ class Consumer:
         self._connection: Connection | None = None
         self._epoch = 0
         self._shutting_down: asyncio.Task[None] | None = None
-        self._reopening: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
-        self._backoff = Backoff()
+        self._resubscriber = Resubscriber(self, self._attach, self._is_resuming, self._end)
         self._deliveries_before = 0
         self.runner = make_runner(self)
         self._error: BaseException | None = None
@@ -172,7 +171,7 @@ class Consumer:
         """
         self._connection = connection
         # It may have been our attempt that ended the last connection: first come the others.
-        return self._reopen_soon(connection, (self._backoff.next() or 0.0) if self._backoff.attempts else 0.0)
+        return self._resume_soon(connection, self._resubscriber.next_pause)
 
     async def _attach(self, connection: Connection) -> None:
         self.queue_name = await declare(connection, self.queue, self.bindings)
@@ -222,7 +221,7 @@ class Consumer:
             subscription.give_up()
             return
         self._advance(Input.SUBSCRIBED)
-        self._backoff.succeeded()
+        self._resubscriber.backoff.succeeded()
         _log.info("Successfully registered %r", self)
         # The broker may have ended it in the very bytes in which it confirmed it.
         if subscription.is_over:
@@ -314,37 +313,16 @@ class Consumer:
             self.resubscriptions += 1
             # A broker may take a subscription and end it at once, again and again.
             if self.deliveries > self._deliveries_before:
-                self._backoff.reset()
-            self._reopen_soon(self._connection, self._backoff.again())
+                self._resubscriber.backoff.reset()
+            self._resume_soon(self._connection, self._resubscriber.backoff.again())
 
-    def _reopen_soon(self, connection: Connection, pause: float) -> "asyncio.Future[None]":
-        tried: asyncio.Future[None] = self._loop.create_future()
-        if self._reopening is not None:
-            self._reopening.cancel()
-        self._reopening = self._begin(self._reopen(connection, pause, tried))
-        self._reopening.add_done_callback(lambda _task: _resolve(tried))
+    def _resume_soon(self, connection: Connection, pause: float) -> "asyncio.Future[None]":
+        task, tried = self._resubscriber.begin(connection, pause)
+        self._mind(task)
         return tried
 
-    async def _reopen(self, connection: Connection, pause: float, tried: "asyncio.Future[None]") -> None:
-        """Subscribe again after a pause, while the connection lasts."""
-        if pause:
-            # The others do not wait for it.
-            _resolve(tried)
-            await asyncio.sleep(pause)
-        while self.state is ConsumerState.RESUMING and not connection.closed.done():
-            try:
-                await self._attach(connection)
-            except (BadDeclaration, ConnectionException, NoFreeChannels) as error:
-                # A queue may come back, and only then is it declared as we want it.
-                _log.warning("%r cannot resume yet: %s; trying again", self, error)
-            except PermissionException as error:
-                self._end(error)
-                return
-            else:
-                return
-            delay = self._backoff.next() or 0.0
-            _resolve(tried)
-            await asyncio.sleep(delay)
+    def _is_resuming(self) -> bool:
+        return self.state is ConsumerState.RESUMING
 
     # The watch calls these
 
@@ -397,14 +375,16 @@ class Consumer:
             self._end(error)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Do something beside; an error that it did not foresee must not leave the consumer deaf."""
+        return self._mind(self._loop.create_task(work))
+
+    def _mind(self, task: "asyncio.Task[None]") -> "asyncio.Task[None]":
+        """End with an error that a task did not foresee, which must not leave the consumer deaf."""
 
         def ended(task: "asyncio.Task[None]") -> None:
             error = None if task.cancelled() else task.exception()
             if error is not None:
                 self.fail(error)
 
-        task = self._loop.create_task(work)
         task.add_done_callback(ended)
         return task
 
@@ -434,7 +414,8 @@ class Consumer:
         return self._shutting_down
 
     async def _shut_down(self) -> None:
-        for task in (self._watching, self._reopening, self._asking):
+        self._resubscriber.cancel()
+        for task in (self._watching, self._asking):
             if task is not None:
                 task.cancel()
         try:
@@ -473,8 +454,3 @@ class Consumer:
 
     def __repr__(self) -> str:
         return f"Consumer(queue={self.queue_name}, tag={self.tag})"
-
-
-def _resolve(future: "asyncio.Future[None]") -> None:
-    if not future.done():
-        future.set_result(None)
