@@ -62,7 +62,7 @@ def smallest_frame(broker: Broker) -> int:
 
 
 CHANNEL_CODES = frozenset({311, 313, 403, 404, 405, 406})
-"""Reply codes that cost the channel only; all others cost the connection (section 0, rule 2)."""
+"""Reply codes that cost the channel only; all others cost the connection."""
 
 
 @dataclass

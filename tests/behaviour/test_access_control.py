@@ -1,4 +1,4 @@
-"""Permissions of users and the operator's close (BROKER_SPEC sections 1 and 5).
+"""Permissions of users and the operator's close.
 
 Users are made through the management HTTP API of RabbitMQ, and through the embedded broker's own interface.
 """
@@ -198,7 +198,7 @@ def resources(channel: BlockingChannel, names: Names) -> str:
 def test_needed_permissions_are_enough(
     login: Callable[..., BlockingChannel], resources: str, action: str
 ) -> None:
-    """Section 5: what the table asks for, and nothing else."""
+    """The permissions that ACTIONS names for an action are enough; the user has no others."""
     act, needed = ACTIONS[action]
     channel = login(**dict.fromkeys(needed, "^behaviour"))
     act(channel, resources)
@@ -211,7 +211,7 @@ def test_needed_permissions_are_enough(
 def test_missing_permission(
     login: Callable[..., BlockingChannel], resources: str, action: str, missing: str
 ) -> None:
-    """Section 5: everything else is not enough."""
+    """The broker refuses an action when one of its permissions is missing, whatever else the user may do."""
     act = ACTIONS[action][0]
     channel = login(**{permission: "" if permission == missing else ".*" for permission in PERMISSIONS})
     with closes(403, "access to "):
@@ -223,7 +223,7 @@ def test_missing_permission(
 def test_refusal_names_resource_and_user(
     login: Callable[..., BlockingChannel], resources: str, kind: str
 ) -> None:
-    """Section 5, refusal; newer versions name the permission, too."""
+    """The refusal names resource, virtual host and user; newer versions name the permission, too."""
     with closes(403, f"access to {kind} '{resources}' in vhost '/' refused for user 'behaviour-"):
         channel = login()
         getattr(channel, f"{kind}_delete")(resources)
@@ -234,7 +234,7 @@ def test_refusal_names_resource_and_user(
 def test_any_permission_is_enough_to_declare_passively(
     login: Callable[..., BlockingChannel], resources: str, kind: str, permission: str
 ) -> None:
-    """Section 5: declare, not passive."""
+    """A passive declare needs no configure permission: any one of the three is enough."""
     getattr(login(**{permission: "^behaviour"}), f"{kind}_declare")(resources, passive=True)
 
 
@@ -242,7 +242,7 @@ def test_any_permission_is_enough_to_declare_passively(
 def test_passive_declare_without_permissions(
     broker: Broker, login: Callable[..., BlockingChannel], resources: str, kind: str
 ) -> None:
-    """Section 5: declare, not passive; RabbitMQ 4.3 asks for any one permission."""
+    """A passive declare needs no permission; RabbitMQ 4.3 asks for any one of the three."""
     refusal = closes(403, f"configure access to {kind} '{resources}' in vhost '/' refused for user")
     with refusal if broker.version >= (4, 3) else nullcontext():
         getattr(login(), f"{kind}_declare")(resources, passive=True)
@@ -266,7 +266,7 @@ def test_passive_declare_without_permissions(
 def test_patterns_are_not_anchored(
     login: Callable[..., BlockingChannel], resources: str, pattern: str, allowed: bool
 ) -> None:
-    """Section 5: three regular expressions on the resource name; the empty one allows nothing."""
+    """A permission is a regular expression, searched in the resource name; the empty one allows nothing."""
     channel = login(configure=pattern)
     if allowed:
         channel.queue_declare(resources + ".new")
@@ -279,7 +279,7 @@ def test_patterns_are_not_anchored(
 def test_default_exchange_is_called_amq_default(
     login: Callable[..., BlockingChannel], resources: str, channel: BlockingChannel, write: str, allowed: bool
 ) -> None:
-    """Section 5: '' as amq.default."""
+    """The broker matches permissions for the default exchange against the name amq.default."""
     publisher = login(write=write)
     send(publisher, resources, b"x")
     if allowed:
@@ -297,7 +297,7 @@ def test_default_exchange_is_called_amq_default(
 def test_dead_letter_exchange_needs_more(
     login: Callable[..., BlockingChannel], resources: str, permissions: dict[str, str], allowed: bool
 ) -> None:
-    """Section 5: read on the queue, write on the dead-letter exchange."""
+    """A dead-letter exchange needs read on the queue and write on that exchange, too."""
     channel = login(configure=".*", **permissions)
     arguments = {"x-dead-letter-exchange": resources}
     if allowed:
@@ -314,7 +314,7 @@ def test_dead_letter_exchange_needs_more(
 def test_alternate_exchange_needs_more(
     login: Callable[..., BlockingChannel], resources: str, permissions: dict[str, str], allowed: bool
 ) -> None:
-    """Section 5: read on the exchange, write on the alternate exchange."""
+    """An alternate exchange needs read on the exchange and write on the alternate exchange, too."""
     channel = login(configure=".*", **permissions)
     arguments = {"alternate-exchange": resources}
     if allowed:
@@ -325,7 +325,7 @@ def test_alternate_exchange_needs_more(
 
 
 def test_server_named_queue_needs_configure(login: Callable[..., BlockingChannel]) -> None:
-    """Section 5: the made name is matched like any other."""
+    """The broker matches the name that it made like any other."""
     with closes(403, "access to queue 'amq.gen-"):
         login(configure="^behaviour").queue_declare("", exclusive=True)
     login(configure="^amq\\.gen").queue_declare("", exclusive=True)
@@ -335,7 +335,7 @@ def test_server_named_queue_needs_configure(login: Callable[..., BlockingChannel
 def test_impersonator(
     login: Callable[..., BlockingChannel], resources: str, tags: str, allowed: bool
 ) -> None:
-    """Section 4, user-id property: users tagged impersonator are exempt."""
+    """Users tagged impersonator may send any user-id; others only their own."""
     channel = login(write=".*", tags=tags)
     send(channel, resources, b"x", user_id="bob")
     if allowed:
@@ -346,7 +346,7 @@ def test_impersonator(
 
 
 def test_user_without_rights_on_the_vhost(admin: Admin, peers: Callable[[], Peer]) -> None:
-    """Section 1, open: CO 530."""
+    """The broker closes the connection with 530."""
     user = admin.stranger()
     peer = peers()
     peer.user, peer.password = user, SECRET
@@ -357,7 +357,7 @@ def test_user_without_rights_on_the_vhost(admin: Admin, peers: Callable[[], Peer
 def test_vhosts_are_separate(
     admin: Admin, connections: Callable[..., BlockingConnection], queue: str
 ) -> None:
-    """Section 1, open: names of one virtual host mean nothing in another."""
+    """Names of one virtual host mean nothing in another."""
     vhost = admin.vhost()
     connection = connections(virtual_host=vhost)
     connection.channel().exchange_declare("amq.topic", "topic", durable=True)
@@ -369,7 +369,7 @@ def test_vhosts_are_separate(
 def test_operator_closes_a_connection(
     admin: Admin, connections: Callable[..., BlockingConnection], channel: BlockingChannel, queue: str
 ) -> None:
-    """Section 1, operator close: with the reason, and the same clean-up as any end."""
+    """The client gets the operator's reason, and the broker cleans up as at any end."""
     send(channel, queue, b"held")
     connection = connections(client_properties={"connection_name": queue})
     consuming = connection.channel()

@@ -1,4 +1,4 @@
-"""Memory and disk alarms (BROKER_SPEC section 6): publishers are blocked, consumers go on (P15)."""
+"""Memory and disk alarms: the broker blocks publishers, and consumers go on (P15)."""
 
 from __future__ import annotations
 

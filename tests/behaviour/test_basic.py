@@ -1,4 +1,4 @@
-"""Publishing, fetching, consuming and acknowledging (BROKER_SPEC section 4)."""
+"""Publishing, fetching, consuming and acknowledging."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("confirms", [False, True])
 def test_publish_to_missing_exchange(channel: BlockingChannel, name: str, confirms: bool) -> None:
-    """Section 4, publish, exchange missing: in confirm mode too."""
+    """The broker closes the channel with 404, in confirm mode too."""
     with closes(404, f"NOT_FOUND - no exchange '{name}' in vhost '/'"):
         if confirms:
             channel.confirm_delivery()
@@ -46,7 +46,7 @@ def test_publish_to_missing_exchange(channel: BlockingChannel, name: str, confir
 
 
 def test_publish_unroutable_is_dropped(channel: BlockingChannel, name: str) -> None:
-    """Section 4, publish unroutable."""
+    """The broker drops the message, and the channel stays open."""
     send(channel, name, b"x")
     roundtrip(channel)
     assert channel.is_open
@@ -54,7 +54,7 @@ def test_publish_unroutable_is_dropped(channel: BlockingChannel, name: str) -> N
 
 @pytest.mark.parametrize("exchange", ["", "amq.direct", "amq.fanout", "amq.topic", "amq.headers"])
 def test_mandatory_unroutable_is_returned(peer: Peer, name: str, exchange: str) -> None:
-    """Section 4, publish unroutable with mandatory: 312 with exchange, key, properties and body."""
+    """The broker returns the message with 312, exchange, key, properties and body."""
     properties = b"\x80\x00\x0atext/plain"
     peer.publish(b"body", exchange=exchange, routing_key=name, property_bytes=properties, mandatory=True)
     returned = peer.expect(commands.Basic.Return)
@@ -66,34 +66,34 @@ def test_mandatory_unroutable_is_returned(peer: Peer, name: str, exchange: str) 
 
 @pytest.mark.parametrize("pieces", [[], [b"x"], [b"x" * 100_000] * 3], ids=["empty", "one byte", "large"])
 def test_returned_body(peer: Peer, name: str, pieces: list[bytes]) -> None:
-    """Section 4, publish unroutable: a body of several frames, of one, and of none."""
+    """The body comes back whole, be it of several frames, of one, or of none."""
     peer.publish(pieces, routing_key=name, mandatory=True)
     peer.expect(commands.Basic.Return)
     assert peer.read_content().body == b"".join(pieces)
 
 
 def test_mandatory_routed_is_not_returned(peer: Peer, queue: str) -> None:
-    """Section 4, publish: mandatory means routed, not consumed."""
+    """Mandatory asks for a queue, not for a consumer."""
     peer.publish(b"x", routing_key=queue, mandatory=True)
     peer.roundtrip()
     assert peer.get(queue).body == b"x"
 
 
 def test_immediate(peer: Peer, queue: str) -> None:
-    """Section 4, immediate=1."""
+    """The broker closes the connection with 540: it knows no immediate publish."""
     peer.publish(b"x", routing_key=queue, immediate=True)
     with closes(540, "NOT_IMPLEMENTED - immediate=true"):
         peer.roundtrip()
 
 
 def test_own_user_id(channel: BlockingChannel, queue: str) -> None:
-    """Section 4, user-id property: the login."""
+    """A publisher may put its own login into the user-id property."""
     send(channel, queue, b"x", user_id="guest")
     assert take(channel, queue).properties.user_id == "guest"
 
 
 def test_foreign_user_id(channel: BlockingChannel, queue: str) -> None:
-    """Section 4, user-id property."""
+    """The broker closes the channel with 406 when the user-id is not the publisher's login."""
     send(channel, queue, b"x", user_id="bob")
     with closes(406, "user_id property set to 'bob' but authenticated user was 'guest'"):
         roundtrip(channel)
@@ -101,7 +101,7 @@ def test_foreign_user_id(channel: BlockingChannel, queue: str) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 131_063, 131_064, 131_065, 1_000_000])
 def test_body_is_kept(channel: BlockingChannel, queue: str, size: int) -> None:
-    """Section 1.2, body: sizes around one frame."""
+    """Bodies of sizes around one frame arrive unchanged."""
     body = bytes(range(256)) * (size // 256) + bytes(size % 256)
     channel.basic_publish("", queue, body)
     assert take(channel, queue).body == body
@@ -112,7 +112,7 @@ def test_body_is_kept(channel: BlockingChannel, queue: str, size: int) -> None:
 
 @pytest.mark.parametrize("global_qos", [False, True])
 def test_prefetch_size_is_not_implemented(peer: Peer, global_qos: bool) -> None:
-    """Section 4, qos prefetch-size != 0."""
+    """The broker limits the count of messages only: a prefetch size closes the connection with 540."""
     with closes(540, "prefetch_size!=0 (10)"):
         peer.call(commands.Basic.Qos(prefetch_size=10, global_=global_qos), commands.Basic.QosOk)
 
@@ -122,7 +122,7 @@ def test_prefetch_size_is_not_implemented(peer: Peer, global_qos: bool) -> None:
 def test_prefetch_limits_unacked(
     confirming: BlockingChannel, queue: str, prefetch: int, delivered: int, global_qos: bool
 ) -> None:
-    """Section 4, qos: 0 is no limit."""
+    """A consumer gets as many messages as may be unacknowledged; 0 is no limit."""
     confirming.basic_qos(prefetch_count=prefetch, global_qos=global_qos)
     send(confirming, queue, *[b"x"] * 5)
     Inbox.on(confirming, queue).wait(delivered)
@@ -132,7 +132,7 @@ def test_prefetch_limits_unacked(
 @pytest.mark.parametrize("how", ["ack", "reject", "nack"])
 @pytest.mark.parametrize("global_qos", [False, True])
 def test_settling_makes_room(confirming: BlockingChannel, queue: str, how: str, global_qos: bool) -> None:
-    """Section 4, qos: each settled message is followed by one more."""
+    """Each settled message is followed by one more."""
     confirming.basic_qos(prefetch_count=1, global_qos=global_qos)
     send(confirming, queue, b"1", b"2", b"3")
     inbox = Inbox.on(confirming, queue)
@@ -148,7 +148,7 @@ def test_settling_makes_room(confirming: BlockingChannel, queue: str, how: str, 
 
 
 def test_multiple_ack_makes_room(confirming: BlockingChannel, queue: str) -> None:
-    """Section 4, qos."""
+    """An ack of three messages lets three more come."""
     confirming.basic_qos(prefetch_count=3)
     send(confirming, queue, *[b"x"] * 7)
     inbox = Inbox.on(confirming, queue)
@@ -158,14 +158,14 @@ def test_multiple_ack_makes_room(confirming: BlockingChannel, queue: str) -> Non
 
 
 def test_no_ack_consumers_have_no_limit(confirming: BlockingChannel, queue: str) -> None:
-    """Section 4, qos: nothing is unacked with no-ack."""
+    """With no-ack no message is unacknowledged, so nothing counts against the prefetch."""
     confirming.basic_qos(prefetch_count=1)
     send(confirming, queue, *[b"x"] * 5)
     Inbox.on(confirming, queue, auto_ack=True).wait(5)
 
 
 def test_consumer_prefetch_is_each_consumers_own(confirming: BlockingChannel, queue: str) -> None:
-    """Section 4, qos global=false: two consumers with 3 get 3 each."""
+    """Without global, two consumers with a prefetch of 3 get 3 messages each."""
     confirming.basic_qos(prefetch_count=3)
     send(confirming, queue, *[b"x"] * 10)
     log: list[Delivery] = []
@@ -178,7 +178,7 @@ def test_consumer_prefetch_is_each_consumers_own(confirming: BlockingChannel, qu
 
 
 def test_channel_prefetch_is_shared(broker: Broker, confirming: BlockingChannel, queue: str) -> None:
-    """Section 4, qos global=true: two consumers with 3 got 3 and 0."""
+    """With global, two consumers with a prefetch of 3 get 3 messages together."""
     confirming.basic_qos(prefetch_count=3, global_qos=True)
     send(confirming, queue, *[b"x"] * 10)
     log: list[Delivery] = []
@@ -191,7 +191,7 @@ def test_channel_prefetch_is_shared(broker: Broker, confirming: BlockingChannel,
 def test_channel_prefetch_counts_all_queues(
     broker: Broker, confirming: BlockingChannel, queue: str, names: Names
 ) -> None:
-    """Section 4, qos global=true: all consumers of the channel together."""
+    """A global prefetch counts for all consumers of the channel together, whatever their queues."""
     other = names("other")
     confirming.queue_declare(other)
     confirming.basic_qos(prefetch_count=3, global_qos=True)
@@ -207,7 +207,7 @@ def test_channel_prefetch_counts_all_queues(
 def test_channel_prefetch_is_the_channels_own(
     connection: BlockingConnection, confirming: BlockingChannel, queue: str
 ) -> None:
-    """Section 4, qos global=true: global means the channel, not the connection."""
+    """A global prefetch is the channel's limit, not the connection's."""
     confirming.basic_qos(prefetch_count=1, global_qos=True)
     send(confirming, queue, *[b"x"] * 5)
     Inbox.on(confirming, queue).wait(1)
@@ -215,7 +215,7 @@ def test_channel_prefetch_is_the_channels_own(
 
 
 def test_prefetch_applies_to_new_consumers(confirming: BlockingChannel, queue: str, names: Names) -> None:
-    """Section 4, qos global=false: consumers already there keep theirs."""
+    """A prefetch without global is for new consumers; those already there keep theirs."""
     other = names("other")
     confirming.queue_declare(other)
     confirming.basic_qos(prefetch_count=1)
@@ -230,7 +230,7 @@ def test_prefetch_applies_to_new_consumers(confirming: BlockingChannel, queue: s
 
 
 def test_channel_prefetch_applies_at_once(broker: Broker, confirming: BlockingChannel, queue: str) -> None:
-    """Section 4, qos global=true: raised later, existing consumers profit."""
+    """A global prefetch that is raised later is for existing consumers, too."""
     confirming.basic_qos(prefetch_count=1, global_qos=True)
     send(confirming, queue, *[b"x"] * 5)
     inbox = Inbox.on(confirming, queue)
@@ -247,7 +247,7 @@ def test_channel_prefetch_applies_at_once(broker: Broker, confirming: BlockingCh
 def test_both_prefetch_limits(
     broker: Broker, confirming: BlockingChannel, queue: str, consumer: int, whole: int, both: int, last: int
 ) -> None:
-    """Section 4, qos: both limits may be on at once; two consumers here. In 4.3 the last one counts."""
+    """Both limits count at once, here for two consumers. In RabbitMQ 4.3 the last one counts."""
     delivered = since(broker, (4, 3), last, both)
     confirming.basic_qos(prefetch_count=consumer)
     confirming.basic_qos(prefetch_count=whole, global_qos=True)
@@ -259,7 +259,7 @@ def test_both_prefetch_limits(
 
 
 def test_get_is_not_limited(confirming: BlockingChannel, queue: str) -> None:
-    """Section 4, get: never counted against prefetch."""
+    """Messages that get takes never count against the prefetch."""
     confirming.basic_qos(prefetch_count=1, global_qos=True)
     send(confirming, queue, b"1", b"2", b"3", b"4")
     for _ in range(3):
@@ -271,7 +271,7 @@ def test_get_is_not_limited(confirming: BlockingChannel, queue: str) -> None:
 
 
 def test_get(confirming: BlockingChannel, queue: str) -> None:
-    """Section 4, get: exchange, key, tag, and what is left ready."""
+    """The answer holds exchange, key, tag, body, and how many messages are left ready."""
     send(confirming, queue, b"1", b"2", b"3")
     message = get(confirming, queue)
     assert message
@@ -280,18 +280,18 @@ def test_get(confirming: BlockingChannel, queue: str) -> None:
 
 
 def test_get_empty(channel: BlockingChannel, queue: str) -> None:
-    """Section 4, get-empty has no data."""
+    """The answer get-empty has no data."""
     assert channel.basic_get(queue) == (None, None, None)
 
 
 def test_get_missing(channel: BlockingChannel, name: str) -> None:
-    """Section 4, get missing."""
+    """The broker closes the channel with 404 when the queue is missing."""
     with closes(404, f"no queue '{name}' in vhost '/'"):
         channel.basic_get(name)
 
 
 def test_get_with_no_ack_settles(channel: BlockingChannel, queue: str) -> None:
-    """Section 4, get: nothing comes back."""
+    """A message taken with no-ack does not come back."""
     send(channel, queue, b"x")
     take(channel, queue, auto_ack=True)
     channel.basic_recover(requeue=True)
@@ -299,7 +299,7 @@ def test_get_with_no_ack_settles(channel: BlockingChannel, queue: str) -> None:
 
 
 def test_tags_are_shared_by_get_and_consume(channel: BlockingChannel, queue: str) -> None:
-    """Section 4, delivery tags: from 1, no-ack ones counted too."""
+    """Delivery tags begin at 1, and no-ack deliveries take one, too."""
     send(channel, queue, b"1", b"2", b"3")
     tags = [take(channel, queue).tag, take(channel, queue, auto_ack=True).tag]
     inbox = Inbox.on(channel, queue, auto_ack=True)
@@ -308,7 +308,7 @@ def test_tags_are_shared_by_get_and_consume(channel: BlockingChannel, queue: str
 
 
 def test_tags_are_the_channels_own(connection: BlockingConnection, queue: str) -> None:
-    """Section 4, delivery tags: per channel."""
+    """Each channel counts its own delivery tags."""
     channels = [connection.channel() for _ in range(2)]
     send(channels[0], queue, b"1", b"2")
     assert [take(channel, queue).tag for channel in channels] == [1, 1]
@@ -318,13 +318,13 @@ def test_tags_are_the_channels_own(connection: BlockingConnection, queue: str) -
 
 
 def test_consume_missing(channel: BlockingChannel, name: str) -> None:
-    """Section 4, consume missing queue."""
+    """The broker closes the channel with 404 when the queue is missing."""
     with closes(404, f"no queue '{name}' in vhost '/'"):
         Inbox.on(channel, name)
 
 
 def test_consumer_tag_in_use(peer: Peer, queue: str) -> None:
-    """Section 4, consume with tag in use on the channel: a connection error."""
+    """A consumer tag that the channel uses already closes the connection with 530."""
     consume = commands.Basic.Consume(queue=queue, consumer_tag="t")
     peer.call(consume, commands.Basic.ConsumeOk)
     with closes(530, "NOT_ALLOWED - attempt to reuse consumer tag 't'"):
@@ -332,20 +332,20 @@ def test_consumer_tag_in_use(peer: Peer, queue: str) -> None:
 
 
 def test_consumer_tag_on_another_channel(connection: BlockingConnection, queue: str) -> None:
-    """Section 4, consume: tags belong to the channel."""
+    """Consumer tags belong to the channel: another one may use the same."""
     for _ in range(2):
         assert Inbox.on(connection.channel(), queue, consumer_tag="t").tag == "t"
 
 
 def test_consumer_tag_after_cancel(peer: Peer, queue: str) -> None:
-    """Section 4, cancel: the tag is free again."""
+    """After a cancel the consumer tag is free again."""
     for _ in range(2):
         peer.call(commands.Basic.Consume(queue=queue, consumer_tag="t"), commands.Basic.ConsumeOk)
         peer.call(commands.Basic.Cancel(consumer_tag="t"), commands.Basic.CancelOk)
 
 
 def test_empty_consumer_tag(peer: Peer, queue: str) -> None:
-    """Section 4, consume, empty tag: the broker makes one, a new one each time."""
+    """The broker makes a consumer tag for an empty one, a new tag each time."""
     made = set()
     for _ in range(2):
         reply = peer.call(commands.Basic.Consume(queue=queue), commands.Basic.ConsumeOk)
@@ -355,7 +355,7 @@ def test_empty_consumer_tag(peer: Peer, queue: str) -> None:
 
 
 def test_consume_ok_comes_before_the_first_delivery(peer: Peer, queue: str) -> None:
-    """Section 4, consume-ok."""
+    """The broker sends consume-ok before the first delivery to that consumer."""
     for body in (b"1", b"2"):
         peer.publish(body, routing_key=queue)
     peer.call(commands.Basic.Consume(queue=queue, consumer_tag="t"), commands.Basic.ConsumeOk)
@@ -368,21 +368,21 @@ def test_consume_ok_comes_before_the_first_delivery(peer: Peer, queue: str) -> N
 def test_exclusive_consumer(
     connections: Callable[..., BlockingConnection], channel: BlockingChannel, queue: str, first: bool
 ) -> None:
-    """Section 4, consume exclusive while any consumer; any consume while an exclusive one."""
+    """An exclusive consumer tolerates no other: the broker refuses whichever comes second with 403."""
     Inbox.on(channel, queue, exclusive=first)
     with closes(403, f"ACCESS_REFUSED - queue '{queue}' in vhost '/' in exclusive use"):
         Inbox.on(connections().channel(), queue, exclusive=not first)
 
 
 def test_exclusive_consumer_on_the_same_channel(channel: BlockingChannel, queue: str) -> None:
-    """Section 4, consume exclusive: the consumer is alone, wherever the other is."""
+    """An exclusive consumer is alone on its queue, on its own channel too."""
     Inbox.on(channel, queue, exclusive=True)
     with closes(403, "in exclusive use"):
         Inbox.on(channel, queue)
 
 
 def test_exclusive_consumer_leaves(connection: BlockingConnection, queue: str) -> None:
-    """Section 4, consume exclusive: after cancel others may consume."""
+    """After the exclusive consumer's cancel others may consume."""
     channel = connection.channel()
     channel.basic_cancel(Inbox.on(channel, queue, exclusive=True).tag)
     Inbox.on(connection.channel(), queue)
@@ -391,13 +391,13 @@ def test_exclusive_consumer_leaves(connection: BlockingConnection, queue: str) -
 def test_get_beside_an_exclusive_consumer(
     connection: BlockingConnection, channel: BlockingChannel, queue: str
 ) -> None:
-    """Section 4, consume exclusive: get is no consume."""
+    """A get is no consumer, so an exclusive one does not hinder it."""
     Inbox.on(channel, queue, exclusive=True)
     assert get(connection.channel(), queue) is None
 
 
 def test_no_local_is_ignored(peer: Peer, queue: str) -> None:
-    """Section 4, consume no-local (tier 2)."""
+    """The broker ignores no-local: a consumer gets its own connection's messages."""
     consume = commands.Basic.Consume(queue=queue, no_local=True, no_ack=True)
     peer.call(consume, commands.Basic.ConsumeOk)
     peer.publish(b"own", routing_key=queue)
@@ -406,7 +406,7 @@ def test_no_local_is_ignored(peer: Peer, queue: str) -> None:
 
 
 def test_deliveries_name_exchange_and_key(channel: BlockingChannel, queue: str) -> None:
-    """Section 4, consume."""
+    """A delivery names exchange, routing key, consumer and tag."""
     channel.queue_bind(queue, "amq.topic", queue + ".#")
     inbox = Inbox.on(channel, queue)
     channel.basic_publish("amq.topic", queue + ".a.b", b"x")
@@ -416,7 +416,7 @@ def test_deliveries_name_exchange_and_key(channel: BlockingChannel, queue: str) 
 
 
 def test_round_robin(confirming: BlockingChannel, queue: str) -> None:
-    """Section 4, round robin: in turn per message, in subscribe order."""
+    """Consumers get the messages in turn, in the order in which they subscribed."""
     log: list[Delivery] = []
     inboxes = [Inbox.on(confirming, queue, log, consumer_tag=tag, auto_ack=True) for tag in "abc"]
     for number in range(9):
@@ -426,7 +426,7 @@ def test_round_robin(confirming: BlockingChannel, queue: str) -> None:
 
 
 def test_round_robin_after_a_new_consumer(confirming: BlockingChannel, queue: str) -> None:
-    """Section 4, round robin: one that leaves loses its turn."""
+    """A consumer that leaves loses its turn."""
     log: list[Delivery] = []
     inboxes = {tag: Inbox.on(confirming, queue, log, consumer_tag=tag, auto_ack=True) for tag in "abc"}
     send(confirming, queue, b"1")
@@ -437,7 +437,7 @@ def test_round_robin_after_a_new_consumer(confirming: BlockingChannel, queue: st
 
 
 def test_full_consumer_is_passed_over(confirming: BlockingChannel, queue: str) -> None:
-    """Section 4, round robin: a consumer with a full window is passed over."""
+    """The broker passes over a consumer whose prefetch window is full."""
     log: list[Delivery] = []
     confirming.basic_qos(prefetch_count=1)
     Inbox.on(confirming, queue, log, consumer_tag="full")
@@ -449,7 +449,7 @@ def test_full_consumer_is_passed_over(confirming: BlockingChannel, queue: str) -
 
 
 def test_consumer_priority(confirming: BlockingChannel, queue: str) -> None:
-    """Section 4, consume x-priority: the highest get all while they can take; others by turns."""
+    """Consumers of the highest x-priority get all they can take, by turns; the others get nothing."""
     log: list[Delivery] = []
     tags = {"low": -1, "none": None, "high": 10, "high too": 10}
     for tag, priority in tags.items():
@@ -461,7 +461,7 @@ def test_consumer_priority(confirming: BlockingChannel, queue: str) -> None:
 
 
 def test_lower_priority_gets_what_higher_cannot_take(confirming: BlockingChannel, queue: str) -> None:
-    """Section 4, consume x-priority: prefetch is the limit."""
+    """The prefetch limits what consumers of a higher x-priority take first."""
     log: list[Delivery] = []
     confirming.basic_qos(prefetch_count=2)
     for tag, priority in (("low", 1), ("middle", 5), ("high", 10)):
@@ -474,24 +474,24 @@ def test_lower_priority_gets_what_higher_cannot_take(confirming: BlockingChannel
 
 @pytest.mark.parametrize("priority", ["5", True, [1]])
 def test_consumer_priority_must_be_a_number(channel: BlockingChannel, queue: str, priority: object) -> None:
-    """Section 4, consume x-priority: text is refused."""
+    """The broker refuses an x-priority that is not an integer with 406."""
     with closes(406):
         Inbox.on(channel, queue, arguments={"x-priority": priority})
 
 
 def test_unknown_consume_arguments(channel: BlockingChannel, queue: str) -> None:
-    """Section 4, consume: accepted."""
+    """The broker accepts arguments of consume that it does not know."""
     assert Inbox.on(channel, queue, arguments={"x-behaviour": 1, "other": "y"}).tag
 
 
 def test_cancel_unknown_tag(peer: Peer) -> None:
-    """Section 4, cancel unknown tag: cancel-ok."""
+    """The broker answers cancel-ok to a consumer tag that it does not know."""
     reply = peer.call(commands.Basic.Cancel(consumer_tag="unknown"), commands.Basic.CancelOk)
     assert reply.consumer_tag == "unknown"
 
 
 def test_no_deliveries_after_cancel_ok(peer: Peer, queue: str) -> None:
-    """Section 4, cancel."""
+    """After cancel-ok the broker delivers nothing to that consumer."""
     peer.call(commands.Basic.Consume(queue=queue, consumer_tag="t"), commands.Basic.ConsumeOk)
     peer.call(commands.Basic.Cancel(consumer_tag="t"), commands.Basic.CancelOk)
     peer.publish(b"x", routing_key=queue)
@@ -500,7 +500,7 @@ def test_no_deliveries_after_cancel_ok(peer: Peer, queue: str) -> None:
 
 
 def test_cancel_leaves_messages_unacked(confirming: BlockingChannel, queue: str) -> None:
-    """Section 4, cancel: its unacked messages stay unacked on the channel, and may be acked."""
+    """A cancelled consumer's messages stay unacknowledged on the channel, which may still settle them."""
     send(confirming, queue, b"1", b"2")
     inbox = Inbox.on(confirming, queue)
     first, second = inbox.wait(2)
@@ -512,7 +512,7 @@ def test_cancel_leaves_messages_unacked(confirming: BlockingChannel, queue: str)
 
 
 def test_cancel_ok_of_the_client(broker: Broker, peer: Peer) -> None:
-    """Section 4, broker cancel: ours ignores a cancel-ok; RabbitMQ does not know it."""
+    """Our broker ignores a client's cancel-ok; RabbitMQ does not know that method."""
     peer.send(commands.Basic.CancelOk(consumer_tag="t"))
     if broker.kind == "embedded":
         peer.roundtrip()
@@ -542,7 +542,7 @@ BAD_TAGS: dict[str, base.Frame] = {
 @pytest.mark.parametrize("bad", BAD_TAGS)
 @pytest.mark.parametrize("outstanding", [False, True])
 def test_unknown_tag(peer: Peer, queue: str, bad: str, outstanding: bool) -> None:
-    """Section 4, ack/nack/reject of unknown or 0 tag."""
+    """An ack, nack or reject of an unknown tag or of 0 closes the channel with 406."""
     if outstanding:
         peer.publish(b"x", routing_key=queue)
         peer.call(commands.Basic.Get(queue=queue), commands.Basic.GetOk)
@@ -555,7 +555,7 @@ def test_unknown_tag(peer: Peer, queue: str, bad: str, outstanding: bool) -> Non
 @pytest.mark.parametrize("first", ["ack", "nack", "reject"])
 @pytest.mark.parametrize("second", ["ack", "nack", "reject"])
 def test_used_tag(channel: BlockingChannel, queue: str, first: str, second: str) -> None:
-    """Section 4, ack/nack/reject of a used tag."""
+    """An ack, nack or reject of a tag that is settled already closes the channel with 406."""
     send(channel, queue, b"x")
     tag = take(channel, queue).tag
     for how in (first, second):
@@ -565,7 +565,7 @@ def test_used_tag(channel: BlockingChannel, queue: str, first: str, second: str)
 
 
 def test_tag_of_a_no_ack_delivery(channel: BlockingChannel, queue: str) -> None:
-    """Section 4, ack: with no-ack there is nothing to ack."""
+    """With no-ack there is nothing to acknowledge, so an ack closes the channel with 406."""
     send(channel, queue, b"x")
     channel.basic_ack(take(channel, queue, auto_ack=True).tag)
     with closes(406, "unknown delivery tag 1"):
@@ -573,7 +573,7 @@ def test_tag_of_a_no_ack_delivery(channel: BlockingChannel, queue: str) -> None:
 
 
 def test_tag_of_another_channel(connection: BlockingConnection, channel: BlockingChannel, queue: str) -> None:
-    """Section 4, ack: tags belong to the channel."""
+    """Delivery tags belong to the channel: an ack on another one closes that one with 406."""
     send(channel, queue, b"x")
     other = connection.channel()
     other.basic_ack(take(channel, queue).tag)
@@ -583,7 +583,7 @@ def test_tag_of_another_channel(connection: BlockingConnection, channel: Blockin
 
 @pytest.mark.parametrize("how", ["ack", "nack"])
 def test_tag_zero_multiple_without_outstanding(channel: BlockingChannel, how: str) -> None:
-    """Section 4, ack or nack tag 0 multiple: none outstanding is fine."""
+    """Tag 0 with multiple means all, and there may be none."""
     getattr(channel, f"basic_{how}")(0, multiple=True)
     roundtrip(channel)
 
@@ -602,7 +602,7 @@ SETTLED = [
 def test_what_is_settled(
     connection: BlockingConnection, queue: str, how: str, tag: int, multiple: bool, left: list[bytes]
 ) -> None:
-    """Section 4, ack and nack: one, up to a tag, or all; the rest comes back on close."""
+    """Ack and nack settle one message, all up to a tag, or all; the rest comes back on close."""
     settling = connection.channel()
     send(settling, queue, b"0", b"1", b"2", b"3")
     for _ in range(4):
@@ -616,7 +616,7 @@ def test_what_is_settled(
 
 @pytest.mark.parametrize("multiple", [False, True])
 def test_nack_without_requeue_drops(channel: BlockingChannel, queue: str, multiple: bool) -> None:
-    """Section 4, nack: without a dead-letter exchange the message is gone."""
+    """Without a dead-letter exchange the broker drops the message."""
     send(channel, queue, b"0", b"1", b"2")
     for _ in range(2):
         last = take(channel, queue)
@@ -626,7 +626,7 @@ def test_nack_without_requeue_drops(channel: BlockingChannel, queue: str, multip
 
 
 def test_acks_in_any_order(channel: BlockingChannel, queue: str) -> None:
-    """Section 4, ack: order does not matter; a gap below does not either."""
+    """Acks may come in any order, and leave gaps below."""
     send(channel, queue, *[str(number) for number in range(6)])
     tags = [take(channel, queue).tag for _ in range(6)]
     for tag in (tags[4], tags[1], tags[5]):
@@ -637,7 +637,7 @@ def test_acks_in_any_order(channel: BlockingChannel, queue: str) -> None:
 
 
 def test_ack_settles_consumed_and_fetched_messages(channel: BlockingChannel, queue: str) -> None:
-    """Section 4, ack multiple: one series of tags."""
+    """Consume and get share one series of tags, so an ack with multiple settles both kinds."""
     send(channel, queue, b"1", b"2", b"3")
     take(channel, queue)
     inbox = Inbox.on(channel, queue)
@@ -662,7 +662,7 @@ def test_ack_settles_consumed_and_fetched_messages(channel: BlockingChannel, que
 def test_requeue_order(
     channel: BlockingChannel, queue: str, how: str, returned: list[int], order: list[int]
 ) -> None:
-    """Section 4, requeue: back to the old position by original order."""
+    """A requeued message goes back to its old position, by the original order."""
     send(channel, queue, *[str(number) for number in range(5)])
     tags = [take(channel, queue).tag for _ in range(3)]
     for position in returned:
@@ -671,7 +671,7 @@ def test_requeue_order(
 
 
 def test_requeue_multiple_keeps_the_order(channel: BlockingChannel, queue: str) -> None:
-    """Section 4, requeue."""
+    """Messages that one nack requeues keep their order."""
     sent = [str(number).encode() for number in range(10)]
     send(channel, queue, *sent)
     for _ in range(5):
@@ -682,7 +682,7 @@ def test_requeue_multiple_keeps_the_order(channel: BlockingChannel, queue: str) 
 
 @pytest.mark.parametrize("how", ["nack", "reject", "recover", "recover async"])
 def test_requeue_marks_redelivered(peer: Peer, queue: str, how: str) -> None:
-    """Section 4, redelivered: true for what came back, false for the others."""
+    """The redelivered flag is true for the message that came back, and false for the other."""
     for body in (b"back", b"fresh"):
         peer.publish(body, routing_key=queue)
     get_first = peer.call(commands.Basic.Get(queue=queue), commands.Basic.GetOk)
@@ -704,7 +704,7 @@ def test_requeue_marks_redelivered(peer: Peer, queue: str, how: str) -> None:
 
 
 def test_requeued_message_goes_to_another_consumer(confirming: BlockingChannel, queue: str) -> None:
-    """Section 4, requeue: redelivered, in turn."""
+    """The next consumer in turn gets the requeued message, marked as redelivered."""
     log: list[Delivery] = []
     first = Inbox.on(confirming, queue, log, consumer_tag="first")
     send(confirming, queue, b"x")
@@ -720,7 +720,7 @@ def test_requeued_message_goes_to_another_consumer(confirming: BlockingChannel, 
 def test_end_requeues_all_unacked(
     connections: Callable[..., BlockingConnection], channel: BlockingChannel, queue: str, end: str
 ) -> None:
-    """Section 4, channel or connection end: all unacked requeued in order, redelivered."""
+    """When a channel or connection ends, its unacknowledged messages come back in order, as redelivered."""
     send(channel, queue, *[str(number) for number in range(5)])
     connection = connections()
     holding = connection.channel()
@@ -740,13 +740,13 @@ def test_end_requeues_all_unacked(
 
 
 def test_recover_without_requeue(peer: Peer) -> None:
-    """Section 4, recover requeue=false."""
+    """Recover without requeue closes the connection with 540."""
     with closes(540):
         peer.call(commands.Basic.Recover(requeue=False), commands.Basic.RecoverOk)
 
 
 def test_recover_returns_all_unacked(channel: BlockingChannel, queue: str) -> None:
-    """Section 4, recover requeue=true."""
+    """Recover with requeue brings all unacknowledged messages back into the queue."""
     send(channel, queue, b"1", b"2", b"3")
     for _ in range(2):
         take(channel, queue)
@@ -755,7 +755,7 @@ def test_recover_returns_all_unacked(channel: BlockingChannel, queue: str) -> No
 
 
 def test_recover_redelivers_to_the_consumer(channel: BlockingChannel, queue: str) -> None:
-    """Section 4, recover requeue=true: with new tags."""
+    """Recover delivers the message to the consumer again, with a new tag."""
     send(channel, queue, b"x")
     inbox = Inbox.on(channel, queue)
     inbox.wait(1)
@@ -770,7 +770,7 @@ def test_recover_redelivers_to_the_consumer(channel: BlockingChannel, queue: str
 def test_consumers_on_several_connections_share(
     connections: Callable[..., BlockingConnection], confirming: BlockingChannel, queue: str
 ) -> None:
-    """Section 4, round robin: over connections, each message once."""
+    """Consumers on several connections take turns, and each message arrives once."""
     inboxes = [Inbox.on(connections().channel(), queue, auto_ack=True) for _ in range(3)]
     sent = [str(number).encode() for number in range(30)]
     send(confirming, queue, *sent)
@@ -782,7 +782,7 @@ def test_consumers_on_several_connections_share(
 def test_publishers_at_the_same_time(
     connections: Callable[..., BlockingConnection], channel: BlockingChannel, queue: str
 ) -> None:
-    """Rule 0.8: each publisher's messages keep their order, none is lost."""
+    """Each publisher's messages keep their order, and none is lost."""
 
     def publish(connection: BlockingConnection, mark: str) -> None:
         publishing: Any = connection.channel()

@@ -1,4 +1,4 @@
-"""The CC and BCC headers (BROKER_SPEC section 2, tier 2)."""
+"""The CC and BCC headers: extra routing keys of a message."""
 
 from __future__ import annotations
 
@@ -27,40 +27,40 @@ def queues(channel: BlockingChannel, names: Names) -> list[str]:
 
 @pytest.mark.parametrize("header", ["CC", "BCC"])
 def test_extra_routing_keys(channel: BlockingChannel, queues: list[str], header: str) -> None:
-    """Section 2, CC / BCC: arrays of text are extra routing keys."""
+    """Either header holds an array of texts, which are extra routing keys."""
     send(channel, queues[0], b"x", headers={header: queues[1:]})
     assert [bodies(channel, queue) for queue in queues] == [[b"x"]] * 3
 
 
 def test_cc_and_bcc_together(channel: BlockingChannel, queues: list[str]) -> None:
-    """Section 2, CC / BCC."""
+    """The broker routes by the message's own key, by CC and by BCC."""
     send(channel, queues[0], b"x", headers={"CC": [queues[1]], "BCC": [queues[2]]})
     assert [bodies(channel, queue) for queue in queues] == [[b"x"]] * 3
 
 
 def test_cc_is_kept_and_bcc_removed(channel: BlockingChannel, queues: list[str]) -> None:
-    """Section 2, CC / BCC: for every receiver."""
+    """Every receiver sees CC, and none sees BCC."""
     send(channel, queues[0], b"x", headers={"CC": [queues[1]], "BCC": [queues[2]], "own": 1})
     for queue in queues:
         assert take(channel, queue).headers == {"CC": [queues[1]], "own": 1}
 
 
 def test_delivery_names_the_routing_key(channel: BlockingChannel, queues: list[str]) -> None:
-    """Section 2, CC / BCC: receivers by CC see the key of the publish."""
+    """Receivers by CC see the routing key of the publish."""
     send(channel, queues[0], b"x", headers={"CC": queues[1:]})
     assert [take(channel, queue).routing_key for queue in queues] == [queues[0]] * 3
 
 
 @pytest.mark.parametrize("header", ["CC", "BCC"])
 def test_same_queue_gets_one_copy(channel: BlockingChannel, queues: list[str], header: str) -> None:
-    """Section 2: one copy per message."""
+    """A queue gets one copy of a message, however many of its keys match."""
     send(channel, queues[0], b"x", headers={header: [queues[0], queues[0], queues[1]]})
     assert [bodies(channel, queue) for queue in queues] == [[b"x"], [b"x"], []]
 
 
 @pytest.mark.parametrize("kind", ["direct", "topic"])
 def test_keys_count_on_every_exchange(channel: BlockingChannel, queue: str, kind: str) -> None:
-    """Section 2, CC / BCC."""
+    """Extra keys count on direct and topic exchanges as on the default exchange."""
     channel.exchange_declare(queue, kind)
     channel.queue_bind(queue, queue, "a.b")
     for headers in ({"CC": ["a.b"]}, {"BCC": ["a.b"]}, {"CC": ["other"]}):
@@ -74,13 +74,13 @@ def send_to(channel: BlockingChannel, exchange: str, key: str, headers: dict[str
 
 
 def test_empty_array(channel: BlockingChannel, queues: list[str]) -> None:
-    """Section 2, CC / BCC: no extra keys."""
+    """An empty array adds no keys."""
     send(channel, queues[0], b"x", headers={"CC": [], "BCC": []})
     assert [bodies(channel, queue) for queue in queues] == [[b"x"], [], []]
 
 
 def test_headers_are_case_sensitive(channel: BlockingChannel, queues: list[str]) -> None:
-    """Section 2, CC / BCC: other spellings are ordinary headers."""
+    """The broker takes other spellings for ordinary headers."""
     send(channel, queues[0], b"x", headers={"cc": [queues[1]], "Bcc": [queues[2]]})
     assert [bodies(channel, queue) for queue in queues] == [[b"x"], [], []]
 
@@ -90,14 +90,14 @@ def test_headers_are_case_sensitive(channel: BlockingChannel, queues: list[str])
 def test_header_must_be_an_array(
     channel: BlockingChannel, queue: str, header: str, value: object, kind: str
 ) -> None:
-    """Section 2, CC not an array."""
+    """The broker closes the channel with 406 when the header is not an array."""
     send(channel, queue, b"x", headers={header: value})
     with closes(406, f'invalid message: {{unacceptable_type_in_header,"{header}",{kind}}}'):
         roundtrip(channel)
 
 
 def test_mandatory_counts_extra_keys(peer: Peer, queue: str, name: str) -> None:
-    """Section 2, CC / BCC: routed by CC alone is routed."""
+    """A message that only its CC routes counts as routed."""
     key = queue.encode()
     array = b"S" + len(key).to_bytes(4, "big") + key
     header = b"A" + len(array).to_bytes(4, "big") + array
@@ -111,7 +111,7 @@ def test_mandatory_counts_extra_keys(peer: Peer, queue: str, name: str) -> None:
 
 
 def test_extra_keys_through_an_alternate_exchange(channel: BlockingChannel, queue: str, names: Names) -> None:
-    """Section 2, alternate-exchange: after its own and CC keys, with the same keys."""
+    """The alternate exchange gets the message with the same keys, those of CC included."""
     exchange = names("exchange")
     channel.exchange_declare(queue, "direct")
     channel.queue_bind(queue, queue, "copy")
@@ -124,7 +124,7 @@ def test_extra_keys_through_an_alternate_exchange(channel: BlockingChannel, queu
 def test_alternate_exchange_only_if_no_key_routes(
     channel: BlockingChannel, queues: list[str], names: Names
 ) -> None:
-    """Section 2, alternate-exchange: a CC key that routes is enough."""
+    """A CC key that routes is enough: the alternate exchange gets nothing."""
     exchange, alternate = names("exchange"), names("alternate")
     channel.exchange_declare(alternate, "fanout")
     channel.queue_bind(queues[0], alternate)

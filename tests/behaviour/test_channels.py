@@ -1,4 +1,4 @@
-"""Opening, closing and numbering of channels, and the rules for all methods (BROKER_SPEC 0 and 1.3)."""
+"""Opening, closing and numbering of channels, and the rules for all methods."""
 
 from __future__ import annotations
 
@@ -30,38 +30,38 @@ MISSING = commands.Queue.Declare(queue="behaviour.missing", passive=True)
     ids=lambda method: method.name,
 )
 def test_method_on_unopened_channel(peer: Peer, method: base.Frame) -> None:
-    """Section 1.2, method on unopened channel."""
+    """A method on a channel that is not open closes the connection with 504."""
     with closes(504, "CHANNEL_ERROR - expected 'channel.open'"):
         peer.call(method, commands.Channel.OpenOk, channel=2)
 
 
 def test_content_on_unopened_channel(peer: Peer) -> None:
-    """Section 1.2, method on unopened channel."""
+    """A publish on a channel that is not open closes the connection with 504."""
     peer.publish(b"x", routing_key="q", channel=2)
     with closes(504, "CHANNEL_ERROR - expected 'channel.open'"):
         peer.read_method()
 
 
 def test_second_channel_open(peer: Peer) -> None:
-    """Section 1.2, channel.open twice."""
+    """A second channel.open on the same number closes the connection with 504."""
     with closes(504, "second 'channel.open' seen"):
         peer.open_channel()
 
 
 def test_more_channels_than_tuned(peers: Callable[[], Peer]) -> None:
-    """Section 1.2, channel-max; RabbitMQ counts open channels rather than compare numbers."""
+    """One channel too many closes the connection with 530; RabbitMQ counts, and minds no numbers."""
     peer = peers().login(channel_max=1).open_channel(1)
     with closes(530):
         peer.open_channel(2)
 
 
 def test_highest_channel_number(peer: Peer) -> None:
-    """Section 1.2, channel-max."""
+    """The highest number that the broker proposes may be used."""
     peer.open_channel(2047).roundtrip(2047)
 
 
 def test_closed_channels_do_not_count(peers: Callable[[], Peer]) -> None:
-    """Section 1.2, channel-max: one channel at a time, again and again."""
+    """With a limit of one, a client may open one channel after the other."""
     peer = peers().login(channel_max=1)
     for _ in range(5):
         peer.open_channel()
@@ -69,7 +69,7 @@ def test_closed_channels_do_not_count(peers: Callable[[], Peer]) -> None:
 
 
 def test_channel_error_leaves_connection_and_other_channels(connection: BlockingConnection) -> None:
-    """Rule 0.2: a channel error costs the channel only."""
+    """A channel error costs the channel only."""
     other = connection.channel()
     with closes(404):
         connection.channel().queue_declare("behaviour.missing", passive=True)
@@ -77,39 +77,39 @@ def test_channel_error_leaves_connection_and_other_channels(connection: Blocking
 
 
 def test_close_names_the_offending_method(peer: Peer) -> None:
-    """Rule 0.1: class and method id."""
+    """The broker's close holds class and method id of the method that it refuses."""
     with pytest.raises(ClosedByBrokerError) as caught:
         peer.call(MISSING, commands.Queue.DeclareOk)
     assert caught.value.offender == (50, 10)
 
 
 def test_error_text_begins_with_the_name_of_the_code(channel: BlockingChannel) -> None:
-    """Rule 0.1."""
+    """The reply text is the code's name, a dash, and an explanation."""
     with closes(404, "NOT_FOUND - no queue 'behaviour.missing' in vhost '/'"):
         channel.queue_declare("behaviour.missing", passive=True)
 
 
 def test_long_error_text_is_cut(channel: BlockingChannel) -> None:
-    """Rule 0.1: a reply text has 255 bytes at most, also if the name in it takes them all."""
+    """A reply text has 255 bytes at most, also if the name in it takes them all."""
     with closes(404, "NOT_FOUND - no queue 'xxx"):
         channel.queue_declare("x" * 255, passive=True)
 
 
 def test_channel_number_is_reusable_after_close_ok(peer: Peer) -> None:
-    """Rule 0.3."""
+    """After the client's close-ok the number is free again."""
     with closes(404):
         peer.call(MISSING, commands.Queue.DeclareOk)
     peer.open_channel().roundtrip()
 
 
 def test_channel_number_is_reusable_after_clients_close(peer: Peer) -> None:
-    """Section 1.3, close by either side."""
+    """After the broker's close-ok the number is free again."""
     peer.call(commands.Channel.Close(200, "", 0, 0), commands.Channel.CloseOk)
     peer.open_channel().roundtrip()
 
 
 def test_methods_are_discarded_between_close_and_close_ok(peer: Peer, queue: str) -> None:
-    """Rule 0.3: publishing on a channel that the broker has closed does nothing."""
+    """Publishing on a channel that the broker has closed does nothing."""
     peer.answer_close = False
     with closes(404):
         peer.call(MISSING, commands.Queue.DeclareOk)
@@ -122,7 +122,7 @@ def test_methods_are_discarded_between_close_and_close_ok(peer: Peer, queue: str
 
 
 def test_both_sides_close_the_channel(peer: Peer) -> None:
-    """Rule 0.3: each still answers close-ok."""
+    """If both sides close at once, each still answers close-ok."""
     peer.answer_close = False
     with closes(404):
         peer.call(MISSING, commands.Queue.DeclareOk)
@@ -132,18 +132,18 @@ def test_both_sides_close_the_channel(peer: Peer) -> None:
 
 
 def test_flow_on_is_confirmed(peer: Peer) -> None:
-    """Section 1.3, channel.flow(active=true)."""
+    """The broker answers channel.flow(active=true) with flow-ok."""
     assert peer.call(commands.Channel.Flow(active=True), commands.Channel.FlowOk).active is True
 
 
 def test_flow_off_is_not_implemented(peer: Peer) -> None:
-    """Section 1.3, channel.flow(active=false)."""
+    """A client cannot stop the flow: channel.flow(active=false) closes the connection with 540."""
     with closes(540):
         peer.call(commands.Channel.Flow(active=False), commands.Channel.FlowOk)
 
 
 def test_success_with_no_wait_is_silent(peer: Peer, names: Names) -> None:
-    """Rule 0.5: the first answer is that of the roundtrip."""
+    """With no-wait the broker answers no success: the first answer is that of the roundtrip."""
     queue, exchange = names(), names()
     peer.send(commands.Queue.Declare(queue=queue, nowait=True))
     peer.send(commands.Exchange.Declare(exchange=exchange, exchange_type="fanout", nowait=True))
@@ -170,7 +170,7 @@ def test_success_with_no_wait_is_silent(peer: Peer, names: Names) -> None:
     ],
 )
 def test_error_with_no_wait_closes_the_channel(peer: Peer, method: base.Frame, code: int) -> None:
-    """Rule 0.5."""
+    """With no-wait an error closes the channel all the same."""
     peer.send(method)
     with closes(code):
         peer.roundtrip()
@@ -188,19 +188,19 @@ def test_error_with_no_wait_closes_the_channel(peer: Peer, method: base.Frame, c
     ids=lambda method: method.name,
 )
 def test_empty_queue_name_without_a_declared_queue(peer: Peer, method: base.Frame) -> None:
-    """Rule 0.6."""
+    """An empty name means the last declared queue; without one the broker closes the channel with 404."""
     with closes(404, "no previously declared queue"):
         peer.call(method, commands.Queue.BindOk)
 
 
 def test_passive_declare_of_the_empty_name(peer: Peer) -> None:
-    """Rule 0.6."""
+    """The broker closes the channel with 404, and takes the empty name for a queue's name."""
     with closes(404, "no queue ''"):
         peer.call(commands.Queue.Declare(queue="", passive=True), commands.Queue.DeclareOk)
 
 
 def test_empty_queue_name_is_the_last_declared(channel: BlockingChannel, names: Names) -> None:
-    """Rule 0.6."""
+    """An empty name means the queue that the channel declared last."""
     first, last = names("first"), names("last")
     channel.queue_declare(first)
     channel.queue_declare(last)
@@ -211,13 +211,13 @@ def test_empty_queue_name_is_the_last_declared(channel: BlockingChannel, names: 
 
 
 def test_last_declared_queue_belongs_to_the_channel(connection: BlockingConnection, queue: str) -> None:
-    """Rule 0.6."""
+    """What one channel declared is no last queue for another."""
     with closes(404, "no previously declared queue"):
         connection.channel().queue_purge("")
 
 
 def test_empty_key_and_queue_bind_with_the_queue_name(channel: BlockingChannel, name: str) -> None:
-    """Rule 0.6: both empty mean the queue's name as the key."""
+    """An empty key with an empty queue name means the queue's name as the key."""
     channel.queue_declare(name)
     channel.queue_bind("", "amq.direct", routing_key="")
     channel.basic_publish("amq.direct", name, b"by name")
@@ -225,7 +225,7 @@ def test_empty_key_and_queue_bind_with_the_queue_name(channel: BlockingChannel, 
 
 
 def test_empty_key_with_a_named_queue_stays_empty(channel: BlockingChannel, queue: str) -> None:
-    """Rule 0.6: only both empty have the special meaning."""
+    """The empty key has that special meaning only where the queue name is empty, too."""
     channel.exchange_declare(queue, "direct")
     channel.queue_bind(queue, queue, routing_key="")
     channel.basic_publish(queue, queue, b"by name")
@@ -239,7 +239,7 @@ def test_empty_key_with_a_named_queue_stays_empty(channel: BlockingChannel, queu
     ids=["unicode", "spaces", "quotes", "control", "long"],
 )
 def test_names_hold_any_character(channel: BlockingChannel, names: Names, suffix: str) -> None:
-    """Rule 0.7: queues, exchanges and keys."""
+    """Names of queues and exchanges, and keys, may hold any character."""
     made = names(suffix)
     channel.queue_declare(made)
     channel.exchange_declare(made, "direct")
@@ -249,14 +249,14 @@ def test_names_hold_any_character(channel: BlockingChannel, names: Names, suffix
 
 
 def test_line_ends_are_left_out_of_queue_names(peer: Peer, name: str) -> None:
-    """Rule 0.7, exception: RabbitMQ declares the name without carriage returns and line feeds."""
+    """The broker declares the name without its carriage returns and line feeds."""
     broken = shortstr(f"\r{name[:9]}\r\n{name[9:]}\n")
     peer.send_fields((50, 10), b"\x00\x00" + broken + b"\x00" + table())
     assert peer.expect(commands.Queue.DeclareOk).queue == name
 
 
 def test_line_ends_are_left_out_of_exchange_names(peer: Peer, name: str) -> None:
-    """Rule 0.7, exception: as for queues."""
+    """The broker declares the name without its carriage returns and line feeds, as it does for queues."""
     broken = shortstr(f"\r{name[:9]}\r\n{name[9:]}\n")
     peer.send_fields((40, 10), b"\x00\x00" + broken + shortstr("fanout") + b"\x00" + table())
     peer.expect(commands.Exchange.DeclareOk)
@@ -264,21 +264,21 @@ def test_line_ends_are_left_out_of_exchange_names(peer: Peer, name: str) -> None
 
 
 def test_longest_name(channel: BlockingChannel, names: Names) -> None:
-    """Rule 0.7: 255 bytes."""
+    """A name may have 255 bytes."""
     made = names("x" * 212)
     assert len(made) == 255
     assert channel.queue_declare(made).method.queue == made
 
 
 def test_one_channel_keeps_the_order_of_messages(channel: BlockingChannel, queue: str) -> None:
-    """Rule 0.8."""
+    """Messages from one channel to one queue keep their order."""
     sent = [str(number).encode() for number in range(500)]
     send(channel, queue, *sent)
     assert bodies(channel, queue) == sent
 
 
 def test_methods_of_a_channel_take_effect_in_order(channel: BlockingChannel, queue: str) -> None:
-    """Rule 0.8: what is published before a binding is made does not profit from it."""
+    """A message that is published before a binding is made does not pass through it."""
     channel.exchange_declare(queue, "fanout")
     channel.basic_publish(queue, "", b"before")
     channel.queue_bind(queue, queue)
@@ -289,7 +289,7 @@ def test_methods_of_a_channel_take_effect_in_order(channel: BlockingChannel, que
 
 
 def test_declare_counts_messages_published_before(confirming: BlockingChannel, queue: str) -> None:
-    """Rule 0.8: once confirmed, a message is counted."""
+    """Once the broker has confirmed a message, a declare counts it."""
     for count in range(1, 21):
         send(confirming, queue, b"x")
         assert ready(confirming, queue) == count
@@ -298,7 +298,7 @@ def test_declare_counts_messages_published_before(confirming: BlockingChannel, q
 def test_declare_counts_unconfirmed_messages_too(
     broker: Broker, channel: BlockingChannel, queue: str
 ) -> None:
-    """Rule 0.8: ours is strict; RabbitMQ 3.10 may answer before it has queued the message."""
+    """Our broker is strict; RabbitMQ 3.10 may answer before it has queued the message."""
     send(channel, queue, *[b"x"] * 20)
     count = ready(channel, queue)
     assert count == 20 if broker.kind == "embedded" else count in range(21)

@@ -1,4 +1,4 @@
-"""Publisher confirms (BROKER_SPEC section 4.1)."""
+"""Publisher confirms."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ def declare(peer: Peer, name: str, *, durable: bool = False, **arguments: int | 
 
 
 def test_select_may_be_repeated(publisher: Peer) -> None:
-    """Section 4.1: confirm.select -> select-ok."""
+    """The broker answers a second confirm.select with select-ok, too."""
     publisher.call(commands.Confirm.Select(), commands.Confirm.SelectOk)
 
 
 def test_select_with_no_wait(peer: Peer, queue: str) -> None:
-    """Section 4.1, rule 0.5: no answer, but in effect."""
+    """With no-wait confirm.select has no answer, but takes effect."""
     peer.send(commands.Confirm.Select(nowait=True))
     peer.publish(b"x", routing_key=queue)
     assert peer.expect(commands.Basic.Ack).delivery_tag == 1
@@ -81,7 +81,7 @@ def test_select_with_no_wait(peer: Peer, queue: str) -> None:
 @pytest.mark.parametrize("durable", [False, True])
 @pytest.mark.parametrize("properties", [PERSISTENT, TRANSIENT, b"\x00\x00"])
 def test_routed_message_is_acked(publisher: Peer, name: str, durable: bool, properties: bytes) -> None:
-    """Section 4.1: transient once enqueued, persistent in a durable queue once written."""
+    """The broker acks a message once it is queued, or, if both it and the queue last, once it is written."""
     declare(publisher, name, durable=durable)
     publisher.publish(b"x", routing_key=name, property_bytes=properties)
     assert publisher.expect(commands.Basic.Ack).delivery_tag == 1
@@ -89,13 +89,13 @@ def test_routed_message_is_acked(publisher: Peer, name: str, durable: bool, prop
 
 
 def test_unroutable_message_is_acked(publisher: Peer, name: str) -> None:
-    """Section 4.1: for unroutable at once."""
+    """The broker acks an unroutable message at once."""
     publisher.publish(b"x", routing_key=name, property_bytes=PERSISTENT)
     assert publisher.expect(commands.Basic.Ack).delivery_tag == 1
 
 
 def test_return_comes_before_the_ack(publisher: Peer, name: str) -> None:
-    """Section 4, publish unroutable: return before ack in confirm mode."""
+    """The broker returns an unroutable mandatory message first, and acks it then."""
     publisher.publish(b"x", routing_key=name, mandatory=True)
     publisher.expect(commands.Basic.Return)
     publisher.read_content()
@@ -103,7 +103,7 @@ def test_return_comes_before_the_ack(publisher: Peer, name: str) -> None:
 
 
 def test_each_return_comes_before_its_ack(publisher: Peer, queue: str, name: str) -> None:
-    """Section 4, publish unroutable: in a stream of both kinds."""
+    """In a stream of routed and unroutable messages each return precedes its ack."""
     confirms = Confirms(publisher)
     for number in range(40):
         key = queue if number % 2 else name + ".missing"
@@ -117,7 +117,7 @@ def test_each_return_comes_before_its_ack(publisher: Peer, queue: str, name: str
 
 
 def test_tags_count_publishes_since_select(peer: Peer, queue: str) -> None:
-    """Section 4.1: from 1, and not what was published before."""
+    """Tags begin at 1 with the first publish after confirm.select; earlier ones do not count."""
     peer.publish(b"before", routing_key=queue)
     peer.call(commands.Confirm.Select(), commands.Confirm.SelectOk)
     for tag in (1, 2, 3):
@@ -126,7 +126,7 @@ def test_tags_count_publishes_since_select(peer: Peer, queue: str) -> None:
 
 
 def test_tags_are_the_channels_own(publisher: Peer, queue: str) -> None:
-    """Section 4.1: tags count publishes on the channel."""
+    """Each channel counts its own publishes."""
     publisher.open_channel(2)
     publisher.call(commands.Confirm.Select(), commands.Confirm.SelectOk, 2)
     for channel in (1, 2):
@@ -135,7 +135,7 @@ def test_tags_are_the_channels_own(publisher: Peer, queue: str) -> None:
 
 
 def test_other_channels_get_no_confirms(publisher: Peer, queue: str) -> None:
-    """Section 4.1: confirm mode belongs to the channel."""
+    """Confirm mode belongs to the channel that asked for it."""
     publisher.open_channel(2)
     publisher.publish(b"x", routing_key=queue, channel=2)
     publisher.roundtrip(2)
@@ -144,7 +144,7 @@ def test_other_channels_get_no_confirms(publisher: Peer, queue: str) -> None:
 
 
 def test_tags_start_again_on_a_new_channel(publisher: Peer, queue: str) -> None:
-    """Section 4.1: the number of the channel has no memory."""
+    """A new channel begins at 1, although the number was used before."""
     publisher.publish(b"x", routing_key=queue)
     publisher.expect(commands.Basic.Ack)
     publisher.call(commands.Channel.Close(200, "", 0, 0), commands.Channel.CloseOk)
@@ -159,7 +159,7 @@ def test_tags_start_again_on_a_new_channel(publisher: Peer, queue: str) -> None:
 def test_every_message_is_confirmed_once(
     publisher: Peer, name: str, properties: bytes, durable: bool
 ) -> None:
-    """Section 4.1: a multiple ack never covers what is not safe, nor anything twice."""
+    """An ack with multiple never covers what is not safe, nor anything twice."""
     declare(publisher, name, durable=durable)
     confirms = Confirms(publisher)
     for _ in range(500):
@@ -173,7 +173,7 @@ def test_every_message_is_confirmed_once(
 
 @pytest.mark.parametrize("overflow", ["reject-publish", "reject-publish-dlx"])
 def test_rejected_publish_is_nacked(publisher: Peer, name: str, overflow: str) -> None:
-    """Section 4.1: basic.nack on reject-publish."""
+    """The broker nacks what a full queue with reject-publish does not take."""
     declare(publisher, name, x_max_length=2, x_overflow=overflow)
     confirms = Confirms(publisher)
     for _ in range(5):
@@ -184,14 +184,14 @@ def test_rejected_publish_is_nacked(publisher: Peer, name: str, overflow: str) -
 
 
 def test_rejected_publish_is_not_returned(publisher: Peer, name: str) -> None:
-    """Section 4.1: it was routed, so mandatory has no say."""
+    """The message was routed, so mandatory has no say."""
     declare(publisher, name, x_max_length=0, x_overflow="reject-publish")
     publisher.publish(b"x", routing_key=name, mandatory=True)
     publisher.expect(commands.Basic.Nack)
 
 
 def test_message_to_several_queues_is_acked_once(publisher: Peer, names: Names) -> None:
-    """Section 4.1: once it is in all of them."""
+    """The broker acks a message once, when all its queues have it."""
     exchange = names("exchange")
     fanout = commands.Exchange.Declare(exchange=exchange, exchange_type="fanout")
     publisher.call(fanout, commands.Exchange.DeclareOk)
@@ -211,7 +211,7 @@ def test_message_to_several_queues_is_acked_once(publisher: Peer, names: Names) 
     "arguments", [{"x_max_length": 0}, {"x_message_ttl": 0}, {"x_max_length": 1}], ids=str
 )
 def test_dropped_messages_are_acked(publisher: Peer, name: str, arguments: dict[str, int]) -> None:
-    """Section 4.1: what overflows or expires was taken."""
+    """A message that overflows or expires was taken, so the broker acks it."""
     declare(publisher, name, durable=True, **arguments)
     confirms = Confirms(publisher)
     for _ in range(10):
@@ -222,7 +222,7 @@ def test_dropped_messages_are_acked(publisher: Peer, name: str, arguments: dict[
 
 
 def test_message_consumed_at_once_is_acked(publisher: Peer, name: str) -> None:
-    """Section 4.1: persistent messages which a consumer already took."""
+    """The broker acks a persistent message that a consumer already took."""
     declare(publisher, name, durable=True)
     publisher.open_channel(2)
     consume = commands.Basic.Consume(queue=name, no_ack=True)
@@ -239,7 +239,7 @@ def test_message_consumed_at_once_is_acked(publisher: Peer, name: str) -> None:
 
 @pytest.mark.parametrize("durable", [False, True])
 def test_message_purged_is_acked(publisher: Peer, name: str, durable: bool) -> None:
-    """Section 4.1: purge does not swallow confirms."""
+    """A purge does not swallow confirms."""
     declare(publisher, name, durable=durable)
     confirms = Confirms(publisher)
     publisher.open_channel(2)
@@ -252,14 +252,14 @@ def test_message_purged_is_acked(publisher: Peer, name: str, durable: bool) -> N
 
 
 def test_publish_to_missing_exchange_is_not_confirmed(publisher: Peer, name: str) -> None:
-    """Section 4, publish, exchange missing: no ack or nack, the channel closes."""
+    """The broker sends no ack or nack, and closes the channel with 404."""
     publisher.publish(b"x", exchange=name)
     with closes(404, f"no exchange '{name}' in vhost '/'"):
         publisher.read_method()
 
 
 def test_channel_error_ends_confirms(publisher: Peer, queue: str, name: str) -> None:
-    """Section 4.1: outstanding confirms are lost; nothing is confirmed after channel.close."""
+    """Outstanding confirms are lost: the broker confirms nothing after channel.close."""
     confirms = Confirms(publisher)
     for _ in range(10):
         publisher.publish(b"x", routing_key=queue)
@@ -277,7 +277,7 @@ def test_channel_error_ends_confirms(publisher: Peer, queue: str, name: str) -> 
 def test_messages_published_before_an_error_stay(
     publisher: Peer, channel: BlockingChannel, queue: str, name: str
 ) -> None:
-    """Section 4.1: a closed channel takes nothing back, and takes nothing more."""
+    """A channel that the broker closed takes nothing back, and takes nothing more."""
     publisher.publish(b"before", routing_key=queue)
     publisher.publish(b"bad", exchange=name + ".missing")
     publisher.publish(b"after", routing_key=queue)
@@ -289,13 +289,13 @@ def test_messages_published_before_an_error_stay(
 
 
 def test_confirm_on_a_transactional_channel(peer: Peer) -> None:
-    """Section 4.1: tx, then confirm."""
+    """A transactional channel cannot enter confirm mode."""
     peer.call(commands.Tx.Select(), commands.Tx.SelectOk)
     with closes(406, "cannot switch from tx to confirm mode"):
         peer.call(commands.Confirm.Select(), commands.Confirm.SelectOk)
 
 
 def test_transaction_on_a_confirming_channel(publisher: Peer) -> None:
-    """Section 4.1: confirm, then tx."""
+    """A channel in confirm mode cannot become transactional."""
     with closes(406, "cannot switch from confirm to tx mode"):
         publisher.call(commands.Tx.Select(), commands.Tx.SelectOk)

@@ -1,4 +1,4 @@
-"""Handshake, tuning, heartbeats and the end of connections (BROKER_SPEC section 1)."""
+"""Handshake, tuning, heartbeats and the end of connections."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def idle_peer(broker: Broker, idle_peers: dict[str, tuple[Peer, float]]) -> tupl
 def test_other_protocol_header_is_answered_with_the_best(
     broker: Broker, peers: Callable[[], Peer], greeting: bytes
 ) -> None:
-    """Section 1, protocol header: eight bytes back, then the socket closes."""
+    """The broker answers with the eight bytes of its best protocol header, then closes the socket."""
     peer = peers()
     peer.write(greeting)
     assert peer.read(8) == since(broker, (4, 0), SASL_HEADER, PROTOCOL_HEADER)
@@ -83,7 +83,7 @@ def test_other_protocol_header_is_answered_with_the_best(
 
 
 def test_protocol_header_of_another_revision(peers: Callable[[], Peer]) -> None:
-    """Section 1, protocol header: eight bytes back, then the socket closes."""
+    """The broker answers with the eight bytes of its own protocol header, then closes the socket."""
     peer = peers()
     peer.write(b"AMQP\x00\x00\x09\x02")
     assert peer.read(8) == PROTOCOL_HEADER
@@ -91,7 +91,7 @@ def test_protocol_header_of_another_revision(peers: Callable[[], Peer]) -> None:
 
 
 def test_protocol_header_of_amqp_1_0(broker: Broker, peers: Callable[[], Peer]) -> None:
-    """Section 1, protocol header; RabbitMQ 4 goes on in that protocol, with a frame of mechanisms."""
+    """RabbitMQ 4 goes on in that protocol, with a frame of mechanisms; older ones close the socket."""
     peer = peers()
     peer.write(SASL_HEADER)
     if broker.version < (4, 0):
@@ -103,7 +103,7 @@ def test_protocol_header_of_amqp_1_0(broker: Broker, peers: Callable[[], Peer]) 
 
 
 def test_protocol_header_may_come_byte_by_byte(peers: Callable[[], Peer]) -> None:
-    """Section 1, protocol header."""
+    """The broker waits for all eight bytes of the protocol header."""
     peer = peers()
     for byte in PROTOCOL_HEADER:
         peer.write(bytes([byte]))
@@ -111,7 +111,7 @@ def test_protocol_header_may_come_byte_by_byte(peers: Callable[[], Peer]) -> Non
 
 
 def test_start_offers_version_mechanisms_and_locale(broker: Broker, peers: Callable[[], Peer]) -> None:
-    """Section 1, start."""
+    """The broker offers version 0-9, PLAIN and AMQPLAIN, and the locale en_US."""
     start = peers().start()
     assert (start.version_major, start.version_minor) == (0, 9)
     newer = since(broker, (4, 0), {"ANONYMOUS"}, set())
@@ -134,7 +134,7 @@ def test_start_offers_version_mechanisms_and_locale(broker: Broker, peers: Calla
     ],
 )
 def test_server_capability(peers: Callable[[], Peer], capability: str) -> None:
-    """Section 1.1, capabilities."""
+    """The broker announces each capability that clients look for."""
     properties = peers().start().server_properties
     assert properties is not None
     capabilities = properties["capabilities"]
@@ -146,7 +146,7 @@ def test_server_capability(peers: Callable[[], Peer], capability: str) -> None:
     "key", ["product", "version", "platform", "copyright", "information", "cluster_name"]
 )
 def test_server_property(peers: Callable[[], Peer], key: str) -> None:
-    """Section 1.1, further keys."""
+    """The broker tells product, version and the other properties as texts that are not empty."""
     properties = peers().start().server_properties
     assert properties is not None
     value = properties[key]
@@ -155,7 +155,7 @@ def test_server_property(peers: Callable[[], Peer], key: str) -> None:
 
 
 def test_server_version_has_three_numbers(peers: Callable[[], Peer]) -> None:
-    """Section 1.1: client suites parse the version."""
+    """The test suites of other clients parse the version."""
     properties = peers().start().server_properties
     assert properties is not None
     assert re.match(r"\d+\.\d+\.\d+", str(properties["version"]))
@@ -163,7 +163,7 @@ def test_server_version_has_three_numbers(peers: Callable[[], Peer]) -> None:
 
 @pytest.mark.parametrize(("mechanism", "encode"), [("PLAIN", plain), ("AMQPLAIN", amqplain)])
 def test_login(peers: Callable[[], Peer], mechanism: str, encode: Callable[[str, str], str]) -> None:
-    """Section 1, start-ok PLAIN and AMQPLAIN."""
+    """A client may log in by PLAIN and by AMQPLAIN."""
     peer = peers()
     peer.start()
     peer.authenticate(mechanism, encode(peer.user, peer.password))
@@ -185,7 +185,7 @@ def test_login(peers: Callable[[], Peer], mechanism: str, encode: Callable[[str,
 def test_refused_login_is_told_to_a_capable_client(
     peers: Callable[[], Peer], mechanism: str, response: str
 ) -> None:
-    """Section 1, start-ok: 403 on the connection, the one exception of rule 0.2."""
+    """The broker closes the connection with 403, which closes only a channel in all other cases."""
     peer = peers()
     peer.start()
     peer.authenticate(mechanism, response, CAPABLE)
@@ -198,7 +198,7 @@ def test_refused_login_is_told_to_a_capable_client(
 
 
 def test_refused_login_blames_no_method(peers: Callable[[], Peer]) -> None:
-    """Section 1, start-ok: class and method id 0."""
+    """In the close after a refused login the class and method ids are 0."""
     peer = peers()
     peer.start()
     peer.authenticate("PLAIN", plain("guest", "wrong"), CAPABLE)
@@ -208,7 +208,7 @@ def test_refused_login_blames_no_method(peers: Callable[[], Peer]) -> None:
 
 
 def test_refused_login_without_the_capability_is_silent(peers: Callable[[], Peer]) -> None:
-    """Section 1, start-ok: no frame at all. An unknown mechanism is silent even for a capable client."""
+    """The broker sends no frame; to an unknown mechanism it is silent even for a capable client."""
     refused = []
     attempts: list[tuple[str, str, FieldTable]] = [
         ("PLAIN", plain("guest", "wrong"), {}),
@@ -226,7 +226,7 @@ def test_refused_login_without_the_capability_is_silent(peers: Callable[[], Peer
 
 
 def test_tune_proposal(peers: Callable[[], Peer]) -> None:
-    """Section 1, tune."""
+    """The broker proposes 2047 channels, frames of 131072 bytes and a heartbeat of 60 seconds."""
     peer = peers()
     peer.start()
     peer.authenticate()
@@ -241,12 +241,12 @@ def test_tune_proposal(peers: Callable[[], Peer]) -> None:
 def test_tune_ok_may_differ(
     peers: Callable[[], Peer], channel_max: int, frame_max: int, heartbeat: int
 ) -> None:
-    """Section 1, tune-ok: limits may be lowered, the heartbeat is the client's choice."""
+    """A client may lower the limits, and chooses any heartbeat."""
     peers().login(channel_max, frame_max, heartbeat).open_channel().roundtrip()
 
 
 def test_smallest_frame_size(broker: Broker, peers: Callable[[], Peer]) -> None:
-    """Section 1, tune-ok; one byte less is out of limits."""
+    """The smallest frame-max is taken; the broker refuses one byte less."""
     peers().login(frame_max=smallest_frame(broker)).open_channel().roundtrip()
 
 
@@ -260,7 +260,7 @@ TUNE_REFUSALS = {
 
 
 def test_tune_ok_out_of_limits(broker: Broker, peers: Callable[[], Peer]) -> None:
-    """Section 1, tune-ok: ours says why (CO 530), RabbitMQ resets the socket without a word."""
+    """Our broker says why, with 530; RabbitMQ resets the socket without a word."""
     refused = []
     for limits in {*TUNE_REFUSALS, (2047, smallest_frame(broker) - 1)}:
         peer = peers()
@@ -326,34 +326,34 @@ def heartbeats(
 
 
 def test_silent_client_is_dropped_after_two_intervals(heartbeats: HeartbeatTrial) -> None:
-    """Section 1, heartbeat; meanwhile clients with methods or heartbeats only were kept."""
+    """The broker drops the silent client, and keeps those that send only methods or only heartbeats."""
     assert 1.5 < heartbeats.silence_borne < 10
 
 
 def test_silent_client_is_dropped_without_a_close_method(heartbeats: HeartbeatTrial) -> None:
-    """Section 1, heartbeat: only heartbeats came before the end."""
+    """The broker sends nothing but heartbeats before it closes the socket."""
     assert set(heartbeats.said_to_silent) == {constants.FRAME_HEARTBEAT}
 
 
 def test_broker_sends_heartbeats(heartbeats: HeartbeatTrial) -> None:
-    """Section 1, heartbeat: after half an interval with nothing sent, so at least one in each whole one."""
+    """The broker sends one after half an interval of silence, so at least one in each whole interval."""
     assert len(heartbeats.said_to_silent) >= int(heartbeats.silence_borne)
 
 
 def test_heartbeat_zero_is_off(heartbeats: HeartbeatTrial) -> None:
-    """Section 1, heartbeat: nothing is sent to, nothing expected from a client which tuned 0."""
+    """The broker sends nothing to a client that tuned 0, and expects nothing from it."""
     assert heartbeats.said_without == [constants.FRAME_METHOD]
 
 
 def test_heartbeat_on_a_channel(peer: Peer) -> None:
-    """Section 1, heartbeat on channel != 0."""
+    """A heartbeat on another channel than 0 closes the connection with 505."""
     peer.write(b"\x08\x00\x01\x00\x00\x00\x00\xce")
     with closes(505):
         peer.roundtrip()
 
 
 def test_unknown_vhost(peers: Callable[[], Peer]) -> None:
-    """Section 1, open."""
+    """The broker closes the connection with 530."""
     peer = peers()
     peer.start()
     peer.authenticate()
@@ -364,7 +364,7 @@ def test_unknown_vhost(peers: Callable[[], Peer]) -> None:
 
 
 def test_close_is_answered_then_the_socket_closes(broker: Broker, peer: Peer) -> None:
-    """Section 1, close: RabbitMQ leaves the first step to the client, for up to 30 seconds."""
+    """RabbitMQ leaves the first step to the client, for up to 30 seconds."""
     close = commands.Connection.Close(reply_code=200, reply_text="bye", class_id=0, method_id=0)
     peer.call(close, commands.Connection.CloseOk, 0)
     if broker.kind == "rabbitmq":
@@ -373,14 +373,14 @@ def test_close_is_answered_then_the_socket_closes(broker: Broker, peer: Peer) ->
 
 
 def test_socket_closes_after_close_ok(peer: Peer) -> None:
-    """Section 1, close: also when the broker began."""
+    """The socket closes after the client's close-ok, too, when the broker began."""
     with closes(540):
         peer.call(commands.Basic.Qos(prefetch_size=1), commands.Basic.QosOk)
     assert peer.read_until_closed() == []
 
 
 def test_nothing_is_answered_after_connection_close(peer: Peer) -> None:
-    """Rule 0.3: after the broker's connection.close all but close and close-ok is discarded."""
+    """After its own connection.close the broker discards all but close and close-ok."""
     peer.answer_close = False
     with closes(540):
         peer.call(commands.Basic.Qos(prefetch_size=1), commands.Basic.QosOk)
@@ -390,7 +390,7 @@ def test_nothing_is_answered_after_connection_close(peer: Peer) -> None:
 
 
 def test_both_sides_close_the_connection(peer: Peer) -> None:
-    """Rule 0.3: the broker answers close-ok although it has sent close itself."""
+    """The broker answers close-ok although it has sent close itself."""
     peer.answer_close = False
     with closes(540):
         peer.call(commands.Basic.Qos(prefetch_size=1), commands.Basic.QosOk)
@@ -404,7 +404,7 @@ def test_exclusive_queues_are_gone_when_close_ok_comes(
     connection: BlockingConnection,
     names: Names,
 ) -> None:
-    """Section 1, close: tests of other clients redeclare at once; for RabbitMQ 4.3 they may be too fast."""
+    """Tests of other clients redeclare at once; for RabbitMQ 4.3 they may be too fast."""
     made = [names() for _ in range(20)]
     owner = connections()
     declaring = owner.channel()
@@ -420,7 +420,7 @@ def test_exclusive_queues_are_gone_when_close_ok_comes(
 def test_unacked_messages_come_back_on_close(
     connections: Callable[..., BlockingConnection], channel: BlockingChannel, queue: str
 ) -> None:
-    """Section 1, close: requeued, and marked as redelivered."""
+    """The broker requeues the message, and marks it as redelivered."""
     holder = connections()
     send(channel, queue, b"held")
     take(holder.channel(), queue)
@@ -430,14 +430,14 @@ def test_unacked_messages_come_back_on_close(
 
 
 def test_lost_socket_deletes_exclusive_queues(peer: Peer, connection: BlockingConnection, name: str) -> None:
-    """Section 1, socket lost."""
+    """After a lost socket the broker cleans up as after a close."""
     peer.call(commands.Queue.Declare(queue=name, exclusive=True), commands.Queue.DeclareOk)
     peer.drop()
     eventually(lambda: vanished(connection, name))
 
 
 def test_lost_socket_requeues(peer: Peer, channel: BlockingChannel, queue: str) -> None:
-    """Section 1, socket lost."""
+    """The broker requeues the message, and marks it as redelivered."""
     send(channel, queue, b"held")
     assert peer.get(queue, no_ack=False).body == b"held"
     peer.drop()
@@ -446,7 +446,7 @@ def test_lost_socket_requeues(peer: Peer, channel: BlockingChannel, queue: str) 
 
 
 def test_update_secret(connection: BlockingConnection) -> None:
-    """Section 1, update-secret."""
+    """The broker accepts the secret, and the connection goes on."""
     connection.update_secret("guest", "rotation")
     assert connection.is_open
 
@@ -455,12 +455,12 @@ def test_update_secret(connection: BlockingConnection) -> None:
 def test_client_properties_are_taken(
     connections: Callable[..., BlockingConnection], client_property: str
 ) -> None:
-    """Section 1.1, client-properties."""
+    """The broker accepts each property by which clients describe themselves."""
     assert connections(client_properties={client_property: "behaviour"}).channel().is_open
 
 
 def test_channel_before_the_handshake_ended(peers: Callable[[], Peer]) -> None:
-    """Section 1, open: no channel before connection.open."""
+    """No channel may be opened before connection.open: the broker closes the connection with 505."""
     peer = peers()
     peer.start()
     peer.authenticate()
@@ -482,28 +482,28 @@ def test_channel_before_the_handshake_ended(peers: Callable[[], Peer]) -> None:
     ids=lambda method: method.name,
 )
 def test_method_out_of_place_on_channel_zero(peer: Peer, method: base.Frame) -> None:
-    """Section 1, channel 0: neither a second handshake nor the methods of channels belong there."""
+    """Neither a second handshake nor the methods of channels belong on channel 0."""
     with closes(504):
         peer.call(method, commands.Connection.OpenOk, 0)
 
 
 @pytest.mark.parametrize("kind", [constants.FRAME_HEADER, constants.FRAME_BODY])
 def test_content_on_channel_zero(peer: Peer, kind: int) -> None:
-    """Section 1, channel 0 content."""
+    """Content on channel 0 closes the connection with 505."""
     peer.write(raw_frame(kind, 0, content_header(0)))
     with closes(505):
         peer.roundtrip()
 
 
 def test_connection_method_on_a_channel(peer: Peer) -> None:
-    """Section 1, channel 0: methods of the connection belong nowhere else."""
+    """Methods of the connection belong on channel 0 only: the broker closes with 503."""
     close = commands.Connection.Close(reply_code=200, reply_text="bye", class_id=0, method_id=0)
     with closes(503):
         peer.call(close, commands.Connection.CloseOk)
 
 
 def test_idle_client_is_dropped_before_login(idle_peer: tuple[Peer, float]) -> None:
-    """Section 1, idle before login: ten seconds. The last test, as the socket waits since the first."""
+    """The broker waits ten seconds. The test comes last, as its socket has waited since the first."""
     peer, opened = idle_peer
     assert peer.read_until_closed(timeout=20) == []
     assert time.monotonic() - opened > 5

@@ -1,4 +1,4 @@
-"""Direct reply-to (BROKER_SPEC section 4, tier 2)."""
+"""Direct reply-to: a client takes replies on its channel without a queue of its own."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def receive(server: BlockingChannel, queue: str) -> Delivery:
 
 
 def test_request_and_reply(channel: BlockingChannel, server: BlockingChannel, queue: str) -> None:
-    """Section 4, direct reply-to: publish to '' with the rewritten key reaches the asking channel."""
+    """A publish to the default exchange with the rewritten key reaches the asking channel."""
     inbox = Inbox.on(channel, ADDRESS, auto_ack=True)
     send(channel, queue, b"question", reply_to=ADDRESS, correlation_id="1")
     request = receive(server, queue)
@@ -48,7 +48,7 @@ def test_request_and_reply(channel: BlockingChannel, server: BlockingChannel, qu
 
 
 def test_reply_to_is_rewritten(channel: BlockingChannel, server: BlockingChannel, queue: str) -> None:
-    """Section 4, direct reply-to: to amq.rabbitmq.reply-to.<opaque>, the same each time."""
+    """The broker appends an opaque part to the address, the same each time."""
     Inbox.on(channel, ADDRESS, auto_ack=True)
     send(channel, queue, b"1", b"2", reply_to=ADDRESS)
     addresses = [receive(server, queue).properties.reply_to for _ in range(2)]
@@ -59,14 +59,14 @@ def test_reply_to_is_rewritten(channel: BlockingChannel, server: BlockingChannel
 
 @pytest.mark.parametrize("reply_to", ["callback", ADDRESS + "x", ""])
 def test_other_reply_to_is_left_alone(channel: BlockingChannel, queue: str, reply_to: str) -> None:
-    """Section 4, direct reply-to: ordinary callback queues stay possible."""
+    """The broker leaves the addresses of ordinary callback queues alone."""
     Inbox.on(channel, ADDRESS, auto_ack=True)
     send(channel, queue, b"x", reply_to=reply_to)
     assert (take(channel, queue).properties.reply_to or "") == reply_to
 
 
 def test_other_properties_survive_the_rewrite(channel: BlockingChannel, queue: str) -> None:
-    """Section 4, direct reply-to: the rest of the message is the same."""
+    """The rewrite leaves the rest of the message the same."""
     Inbox.on(channel, ADDRESS, auto_ack=True)
     send(channel, queue, b"x", reply_to=ADDRESS, message_id="id", headers={"a": [1]}, content_type="t/p")
     properties = take(channel, queue).properties
@@ -76,7 +76,7 @@ def test_other_properties_survive_the_rewrite(channel: BlockingChannel, queue: s
 def test_reply_reaches_only_the_asking_channel(
     connection: BlockingConnection, server: BlockingChannel, queue: str
 ) -> None:
-    """Section 4, direct reply-to: that channel only."""
+    """Each of two asking channels gets the reply to its own request, and no other."""
     inboxes = []
     for body in (b"0", b"1"):
         channel = connection.channel()
@@ -91,7 +91,7 @@ def test_reply_reaches_only_the_asking_channel(
 
 
 def test_replies_keep_their_order(channel: BlockingChannel, server: BlockingChannel, queue: str) -> None:
-    """Section 4, direct reply-to: any number of replies to one address."""
+    """One address takes any number of replies."""
     inbox = Inbox.on(channel, ADDRESS, auto_ack=True)
     send(channel, queue, b"question", reply_to=ADDRESS)
     address = receive(server, queue).properties.reply_to
@@ -101,33 +101,33 @@ def test_replies_keep_their_order(channel: BlockingChannel, server: BlockingChan
 
 
 def test_consume_needs_no_ack(channel: BlockingChannel) -> None:
-    """Section 4, direct reply-to, with ack."""
+    """The broker closes the channel with 406 when the reply consumer wants to acknowledge."""
     with closes(406, "reply consumer cannot acknowledge"):
         Inbox.on(channel, ADDRESS)
 
 
 def test_second_reply_consumer(channel: BlockingChannel) -> None:
-    """Section 4, direct reply-to, second consumer."""
+    """A second reply consumer closes the channel with 406."""
     Inbox.on(channel, ADDRESS, auto_ack=True)
     with closes(406, "reply consumer already set"):
         Inbox.on(channel, ADDRESS, auto_ack=True)
 
 
 def test_reply_consumer_after_cancel(channel: BlockingChannel) -> None:
-    """Section 4, direct reply-to: cancelled, another may follow."""
+    """After the cancel of a reply consumer another may follow."""
     for _ in range(2):
         channel.basic_cancel(Inbox.on(channel, ADDRESS, auto_ack=True).tag)
 
 
 def test_request_without_a_reply_consumer(channel: BlockingChannel, queue: str) -> None:
-    """Section 4, direct reply-to, publish with that reply-to and no consumer."""
+    """The broker closes the channel with 406 when a request has no reply consumer."""
     send(channel, queue, b"x", reply_to=ADDRESS)
     with closes(406, "fast reply consumer does not exist"):
         roundtrip(channel)
 
 
 def test_reply_consumer_of_another_channel_is_none(connection: BlockingConnection, queue: str) -> None:
-    """Section 4, direct reply-to: request and reply use the same channel."""
+    """A request needs a reply consumer on its own channel."""
     Inbox.on(connection.channel(), ADDRESS, auto_ack=True)
     channel = connection.channel()
     send(channel, queue, b"x", reply_to=ADDRESS)
@@ -136,12 +136,12 @@ def test_reply_consumer_of_another_channel_is_none(connection: BlockingConnectio
 
 
 def test_passive_declare_of_the_plain_address(channel: BlockingChannel) -> None:
-    """Section 4, direct reply-to, passive declare ok."""
+    """A passive declare finds the plain address, although no queue has the name."""
     assert channel.queue_declare(ADDRESS, passive=True).method.queue == ADDRESS
 
 
 def test_passive_declare_of_an_address(channel: BlockingChannel, server: BlockingChannel, queue: str) -> None:
-    """Section 4, direct reply-to: a server may ask whether anyone still waits."""
+    """A server may ask whether anyone still waits: a passive declare counts one consumer."""
     Inbox.on(channel, ADDRESS, auto_ack=True)
     send(channel, queue, b"x", reply_to=ADDRESS)
     address = receive(server, queue).properties.reply_to
@@ -151,7 +151,7 @@ def test_passive_declare_of_an_address(channel: BlockingChannel, server: Blockin
 def test_address_of_a_closed_channel(
     connection: BlockingConnection, server: BlockingChannel, queue: str
 ) -> None:
-    """Section 4, direct reply-to: a late reply is dropped, and a passive declare tells that nobody waits."""
+    """The broker drops a late reply, and a passive declare tells that nobody waits."""
     channel = connection.channel()
     Inbox.on(channel, ADDRESS, auto_ack=True)
     send(channel, queue, b"x", reply_to=ADDRESS)
@@ -165,7 +165,7 @@ def test_address_of_a_closed_channel(
 def test_mandatory_reply_is_delivered(
     broker: Broker, channel: BlockingChannel, peer: Peer, queue: str
 ) -> None:
-    """Section 4, direct reply-to: returned as well until RabbitMQ 4.3 counts the address as a queue."""
+    """Until RabbitMQ 4.3 counts the address as a queue, the broker also returns the reply."""
     inbox = Inbox.on(channel, ADDRESS, auto_ack=True)
     send(channel, queue, b"x", reply_to=ADDRESS)
     address = peer.get(queue).properties.reply_to
@@ -181,13 +181,13 @@ def test_mandatory_reply_is_delivered(
 
 @pytest.mark.parametrize("address", [ADDRESS, ADDRESS + ".forged", ADDRESS + "."])
 def test_forged_address_leads_nowhere(server: BlockingChannel, address: str) -> None:
-    """Section 4, direct reply-to: no error either."""
+    """The broker drops the message without an error."""
     send(server, address, b"x")
     roundtrip(server)
 
 
 def test_replies_need_no_prefetch(channel: BlockingChannel, server: BlockingChannel, queue: str) -> None:
-    """Section 4, direct reply-to: there is nothing to ack, so no window."""
+    """A reply consumer has nothing to acknowledge, so the prefetch does not limit it."""
     channel.basic_qos(prefetch_count=1)
     inbox = Inbox.on(channel, ADDRESS, auto_ack=True)
     send(channel, queue, b"x", reply_to=ADDRESS)
@@ -196,7 +196,7 @@ def test_replies_need_no_prefetch(channel: BlockingChannel, server: BlockingChan
 
 
 def test_ordinary_consumers_beside_it(channel: BlockingChannel, queue: str) -> None:
-    """Section 4, direct reply-to: the channel may ask itself."""
+    """A channel may ask itself."""
     replies = Inbox.on(channel, ADDRESS, auto_ack=True)
     requests = Inbox.on(channel, queue, auto_ack=True)
     send(channel, queue, b"question", reply_to=ADDRESS)

@@ -1,4 +1,4 @@
-"""Exchanges and their bindings (BROKER_SPEC section 2)."""
+"""Exchanges and their bindings."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ DEFAULT_REFUSED = "operation not permitted on the default exchange"
 
 @pytest.mark.parametrize("exchange", [*PREDECLARED, "amq.rabbitmq.trace"])
 def test_predeclared(channel: BlockingChannel, exchange: str) -> None:
-    """Section 2, predeclared."""
+    """The broker has the exchange from the beginning."""
     channel.exchange_declare(exchange, passive=True)
 
 
 @pytest.mark.parametrize("exchange", PREDECLARED)
 def test_predeclared_type(channel: BlockingChannel, exchange: str) -> None:
-    """Section 2, redeclare equal, also for amq.*; all are durable."""
+    """All predeclared exchanges are durable, and an equal redeclare changes nothing."""
     channel.exchange_declare(exchange, PREDECLARED[exchange], durable=True)
 
 
 def test_trace_exchange_is_an_internal_topic(channel: BlockingChannel) -> None:
-    """Section 2, predeclared."""
+    """The exchange amq.rabbitmq.trace exists, and refuses publishes with 403."""
     channel.exchange_declare("amq.rabbitmq.trace", "topic", durable=True, internal=True)
     with closes(403, "cannot publish to internal exchange 'amq.rabbitmq.trace' in vhost '/'"):
         channel.basic_publish("amq.rabbitmq.trace", "", b"")
@@ -51,7 +51,7 @@ def test_trace_exchange_is_an_internal_topic(channel: BlockingChannel) -> None:
 def test_declare_and_redeclare_equal(
     channel: BlockingChannel, name: str, kind: str, durable: bool, auto_delete: bool, internal: bool
 ) -> None:
-    """Section 2, declare new, redeclare equal."""
+    """The broker accepts a declare with each type and flag, and an equal one again."""
     for _ in range(2):
         channel.exchange_declare(
             name, kind, durable=durable, auto_delete=auto_delete, internal=internal, arguments={"x-any": 1}
@@ -60,14 +60,14 @@ def test_declare_and_redeclare_equal(
 
 @pytest.mark.parametrize("exchange", ["amq.behaviour", "amq.", "amq.gen-x"])
 def test_reserved_prefix(channel: BlockingChannel, exchange: str) -> None:
-    """Section 2, declare name amq.* not existing."""
+    """Clients may not make exchanges whose names begin with amq.: the broker answers 403."""
     with closes(403, f"exchange name '{exchange}' contains reserved prefix 'amq.*'"):
         channel.exchange_declare(exchange, "direct")
 
 
 @pytest.mark.parametrize("exchange", ["amq", "AMQ.x", "amqx"])
 def test_similar_prefix_is_not_reserved(channel: BlockingChannel, exchange: str) -> None:
-    """Section 2, declare name amq.*: the dot belongs to the prefix."""
+    """The dot belongs to the prefix, and capitals are other letters."""
     channel.exchange_declare(exchange, "direct", auto_delete=True)
     channel.exchange_delete(exchange)
 
@@ -86,7 +86,7 @@ def test_similar_prefix_is_not_reserved(channel: BlockingChannel, exchange: str)
     ids=["declare", "passive", "delete", "bind from", "bind to", "unbind from", "unbind to"],
 )
 def test_default_exchange_is_untouchable(peer: Peer, method: base.Frame) -> None:
-    """Section 2, declare/passive/delete/bind/unbind with ''."""
+    """The broker refuses each method on the default exchange with 403."""
     with closes(403, DEFAULT_REFUSED):
         peer.call(method, commands.Exchange.DeclareOk)
 
@@ -95,7 +95,7 @@ def test_default_exchange_is_untouchable(peer: Peer, method: base.Frame) -> None
 def test_queues_are_not_bound_to_the_default_exchange(
     channel: BlockingChannel, queue: str, method: str
 ) -> None:
-    """Section 2, bind/unbind with ''."""
+    """The broker refuses to bind queues to the default exchange, or unbind them, with 403."""
     with closes(403, DEFAULT_REFUSED):
         getattr(channel, method)(queue, "", routing_key="other")
 
@@ -113,7 +113,7 @@ def test_queues_are_not_bound_to_the_default_exchange(
 def test_redeclare_differs(
     channel: BlockingChannel, name: str, change: dict[str, Any], received: str, current: str
 ) -> None:
-    """Section 2, redeclare differs in type, durable, auto_delete, internal."""
+    """A redeclare with another type or flag closes the channel with 406, which names both values."""
     channel.exchange_declare(name, "direct")
     argument = "type" if "exchange_type" in change else next(iter(change))
     text = (
@@ -125,7 +125,7 @@ def test_redeclare_differs(
 
 
 def test_redeclare_of_a_predeclared_exchange_differs(channel: BlockingChannel) -> None:
-    """Section 2, redeclare differs."""
+    """The broker compares a redeclare of a predeclared exchange, too."""
     with closes(406, "inequivalent arg 'durable' for exchange 'amq.direct' in vhost '/'"):
         channel.exchange_declare("amq.direct", "direct", durable=False)
 
@@ -150,7 +150,7 @@ def test_redeclare_of_a_predeclared_exchange_differs(channel: BlockingChannel) -
 def test_redeclare_differs_in_alternate_exchange(
     channel: BlockingChannel, name: str, first: dict[str, str], second: dict[str, str], text: str
 ) -> None:
-    """Section 2, redeclare differs in alternate-exchange."""
+    """Another alternate exchange closes the channel with 406, which names both values."""
     channel.exchange_declare(name, "direct", arguments=first)
     with closes(406, f"inequivalent arg 'alternate-exchange' for exchange '{name}' in vhost '/': {text}"):
         channel.exchange_declare(name, "direct", arguments=second)
@@ -160,14 +160,14 @@ def test_redeclare_differs_in_alternate_exchange(
 def test_redeclare_differs_in_unknown_arguments(
     channel: BlockingChannel, name: str, second: dict[str, Any]
 ) -> None:
-    """Section 2, redeclare differs in unknown arguments: accepted."""
+    """The broker does not compare arguments that it does not know."""
     channel.exchange_declare(name, "direct", arguments={"x-any": 1})
     channel.exchange_declare(name, "direct", arguments=second)
 
 
 @pytest.mark.parametrize("kind", ["zz", "DIRECT", "x-behaviour"])
 def test_unknown_type(broker: Broker, peer: Peer, name: str, kind: str) -> None:
-    """Section 2, unknown type: ours is 406 as in RabbitMQ 4, 3.10 closes the connection."""
+    """Our broker closes the channel with 406, as RabbitMQ 4; RabbitMQ 3.10 closes the connection."""
     declare = commands.Exchange.Declare(exchange=name, exchange_type=kind)
     code = 406 if broker.kind == "embedded" else since(broker, (4, 0), 406, 503)
     with closes(code, f"unknown exchange type '{kind}'"):
@@ -178,13 +178,13 @@ def test_unknown_type(broker: Broker, peer: Peer, name: str, kind: str) -> None:
 def test_alternate_exchange_must_be_text(
     channel: BlockingChannel, name: str, value: object, kind: str
 ) -> None:
-    """Section 2, alternate-exchange not a string."""
+    """The broker closes the channel with 406 when the alternate exchange is not a text."""
     with closes(406, f"invalid type '{kind}' for arg 'alternate-exchange' in exchange '{name}' in vhost '/'"):
         channel.exchange_declare(name, "direct", arguments={"alternate-exchange": value})
 
 
 def test_passive_missing(channel: BlockingChannel, name: str) -> None:
-    """Section 2, passive, missing."""
+    """A passive declare of a missing exchange closes the channel with 404."""
     with closes(404, f"NOT_FOUND - no exchange '{name}' in vhost '/'"):
         channel.exchange_declare(name, passive=True)
 
@@ -193,13 +193,13 @@ def test_passive_missing(channel: BlockingChannel, name: str) -> None:
     "settings", [{"exchange_type": "fanout"}, {"durable": True}, {"internal": True, "auto_delete": True}]
 )
 def test_passive_ignores_the_rest(channel: BlockingChannel, name: str, settings: dict[str, Any]) -> None:
-    """Section 2, passive, existing: ok whatever type or flags are sent."""
+    """A passive declare of an existing exchange succeeds, whatever type and flags it has."""
     channel.exchange_declare(name, "topic")
     channel.exchange_declare(name, passive=True, **settings)
 
 
 def test_delete(connection: BlockingConnection, channel: BlockingChannel, name: str) -> None:
-    """Section 2, delete."""
+    """After the delete the exchange is gone."""
     channel.exchange_declare(name, "direct")
     channel.exchange_delete(name)
     assert not exchange_exists(connection, name)
@@ -207,19 +207,19 @@ def test_delete(connection: BlockingConnection, channel: BlockingChannel, name: 
 
 @pytest.mark.parametrize("if_unused", [False, True])
 def test_delete_missing(channel: BlockingChannel, name: str, if_unused: bool) -> None:
-    """Section 2, delete missing: delete-ok."""
+    """The broker answers delete-ok."""
     channel.exchange_delete(name, if_unused=if_unused)
 
 
 @pytest.mark.parametrize("exchange", [*PREDECLARED, "amq.rabbitmq.trace"])
 def test_delete_of_a_predeclared_exchange(channel: BlockingChannel, exchange: str) -> None:
-    """Section 2, delete amq.*."""
+    """Clients may not delete predeclared exchanges: the broker answers 403."""
     with closes(403, f"deletion of system exchange '{exchange}' in vhost '/' not allowed"):
         channel.exchange_delete(exchange)
 
 
 def test_delete_if_unused_with_a_binding_to_a_queue(channel: BlockingChannel, queue: str) -> None:
-    """Section 2, delete if-unused with any binding from it."""
+    """A binding from the exchange to a queue counts as use: the broker answers 406."""
     channel.exchange_declare(queue, "direct")
     channel.queue_bind(queue, queue, "k")
     with closes(406, f"exchange '{queue}' in vhost '/' in use"):
@@ -227,7 +227,7 @@ def test_delete_if_unused_with_a_binding_to_a_queue(channel: BlockingChannel, qu
 
 
 def test_delete_if_unused_with_a_binding_to_an_exchange(channel: BlockingChannel, name: str) -> None:
-    """Section 2, delete if-unused with any binding from it."""
+    """A binding from the exchange to another counts as use: the broker answers 406."""
     channel.exchange_declare(name, "direct")
     channel.exchange_bind("amq.fanout", name, "k")
     with closes(406, f"exchange '{name}' in vhost '/' in use"):
@@ -237,7 +237,7 @@ def test_delete_if_unused_with_a_binding_to_an_exchange(channel: BlockingChannel
 def test_delete_if_unused_minds_only_bindings_from_it(
     connection: BlockingConnection, channel: BlockingChannel, name: str
 ) -> None:
-    """Section 2, delete if-unused: a binding to it is no use."""
+    """A binding to the exchange does not count as use."""
     channel.exchange_declare(name, "direct")
     channel.exchange_bind(name, "amq.fanout")
     channel.exchange_delete(name, if_unused=True)
@@ -245,7 +245,7 @@ def test_delete_if_unused_minds_only_bindings_from_it(
 
 
 def test_delete_removes_bindings_from_it(channel: BlockingChannel, queue: str) -> None:
-    """Section 2, delete: a namesake made later starts without bindings."""
+    """A namesake made later starts without bindings."""
     channel.exchange_declare(queue, "fanout")
     channel.queue_bind(queue, queue)
     channel.exchange_delete(queue)
@@ -255,7 +255,7 @@ def test_delete_removes_bindings_from_it(channel: BlockingChannel, queue: str) -
 
 
 def test_delete_removes_bindings_to_it(channel: BlockingChannel, queue: str, names: Names) -> None:
-    """Section 2, delete: a namesake made later is not bound."""
+    """No binding leads to a namesake made later."""
     source = names("source")
     channel.exchange_declare(source, "fanout")
     for _ in range(2):
@@ -272,7 +272,7 @@ def test_delete_removes_bindings_to_it(channel: BlockingChannel, queue: str, nam
 def test_auto_delete_by_unbinding(
     connection: BlockingConnection, channel: BlockingChannel, queue: str
 ) -> None:
-    """Section 2, auto-delete exchange: with the last binding from it, not before."""
+    """The exchange goes with the last binding from it, not before."""
     channel.exchange_declare(queue, "direct", auto_delete=True)
     channel.queue_bind(queue, queue, "one")
     channel.queue_bind(queue, queue, "two")
@@ -285,7 +285,7 @@ def test_auto_delete_by_unbinding(
 def test_auto_delete_by_queue_delete(
     connection: BlockingConnection, channel: BlockingChannel, queue: str
 ) -> None:
-    """Section 2, auto-delete exchange."""
+    """The exchange goes with its last binding when the bound queue is deleted."""
     channel.exchange_declare(queue, "direct", auto_delete=True)
     channel.queue_bind(queue, queue, "k")
     channel.queue_delete(queue)
@@ -295,7 +295,7 @@ def test_auto_delete_by_queue_delete(
 def test_auto_delete_by_exchange_delete(
     connection: BlockingConnection, channel: BlockingChannel, names: Names
 ) -> None:
-    """Section 2, auto-delete exchange: the source goes with its last destination."""
+    """The source goes with its last destination."""
     source, destination = names("source"), names("destination")
     channel.exchange_declare(source, "direct", auto_delete=True)
     channel.exchange_declare(destination, "direct")
@@ -307,7 +307,7 @@ def test_auto_delete_by_exchange_delete(
 def test_auto_delete_by_exchange_unbind(
     connection: BlockingConnection, channel: BlockingChannel, name: str
 ) -> None:
-    """Section 2, auto-delete exchange."""
+    """The exchange goes with its last binding to another exchange."""
     channel.exchange_declare(name, "direct", auto_delete=True)
     channel.exchange_bind("amq.fanout", name, "k")
     channel.exchange_unbind("amq.fanout", name, "k")
@@ -317,7 +317,7 @@ def test_auto_delete_by_exchange_unbind(
 def test_auto_delete_cascades(
     connection: BlockingConnection, channel: BlockingChannel, queue: str, names: Names
 ) -> None:
-    """Section 2, auto-delete exchange: a chain of them falls at once."""
+    """A chain of auto-delete exchanges falls at once."""
     chain = [names(str(position)) for position in range(4)]
     for exchange in chain:
         channel.exchange_declare(exchange, "fanout", auto_delete=True)
@@ -331,7 +331,7 @@ def test_auto_delete_cascades(
 def test_auto_delete_waits_for_a_first_binding(
     connection: BlockingConnection, channel: BlockingChannel, queue: str
 ) -> None:
-    """Section 2, auto-delete exchange: never before it had one, and an unbind of nothing is none."""
+    """The exchange never goes before it had a binding, and an unbind of nothing is none."""
     channel.exchange_declare(queue, "direct", auto_delete=True)
     channel.queue_unbind(queue, queue, "never bound")
     assert exchange_exists(connection, queue)
@@ -340,7 +340,7 @@ def test_auto_delete_waits_for_a_first_binding(
 def test_auto_delete_minds_only_bindings_from_it(
     connection: BlockingConnection, channel: BlockingChannel, name: str
 ) -> None:
-    """Section 2, auto-delete exchange: a binding to it comes and goes without effect."""
+    """A binding to the exchange comes and goes without effect."""
     channel.exchange_declare(name, "direct", auto_delete=True)
     channel.exchange_bind(name, "amq.fanout")
     channel.exchange_unbind(name, "amq.fanout")
@@ -348,7 +348,7 @@ def test_auto_delete_minds_only_bindings_from_it(
 
 
 def test_exchange_binding_routes(channel: BlockingChannel, queue: str, names: Names) -> None:
-    """Section 2, bind exchange to exchange: the key must pass both."""
+    """The key must pass both bindings."""
     source = names("source")
     channel.exchange_declare(source, "topic")
     channel.exchange_declare(queue, "direct")
@@ -360,7 +360,7 @@ def test_exchange_binding_routes(channel: BlockingChannel, queue: str, names: Na
 
 
 def test_exchange_unbinding(channel: BlockingChannel, queue: str, names: Names) -> None:
-    """Section 2, unbind exchange to exchange."""
+    """An unbind removes the binding with its key, and leaves the other."""
     source = names("source")
     channel.exchange_declare(source, "direct")
     channel.exchange_declare(queue, "fanout")
@@ -375,7 +375,7 @@ def test_exchange_unbinding(channel: BlockingChannel, queue: str, names: Names) 
 
 @pytest.mark.parametrize("missing", ["source", "destination"])
 def test_exchange_bind_missing(channel: BlockingChannel, name: str, missing: str) -> None:
-    """Section 2, bind missing either."""
+    """A bind from or to a missing exchange closes the channel with 404."""
     ends = {"source": "amq.fanout", "destination": "amq.fanout", missing: name}
     with closes(404, f"no exchange '{name}' in vhost '/'"):
         channel.exchange_bind(ends["destination"], ends["source"])
@@ -387,12 +387,12 @@ def test_exchange_bind_missing(channel: BlockingChannel, name: str, missing: str
     ids=["binding", "source", "destination"],
 )
 def test_exchange_unbind_missing(channel: BlockingChannel, name: str, destination: str, source: str) -> None:
-    """Section 2, unbind of missing binding, or of missing exchanges: unbind-ok."""
+    """The broker answers unbind-ok when the binding or either exchange is missing."""
     channel.exchange_unbind(destination or name, source or name, "never bound")
 
 
 def test_duplicate_exchange_binding(channel: BlockingChannel, queue: str, names: Names) -> None:
-    """Section 2, duplicate bind ok; one unbind removes it."""
+    """A second equal bind succeeds without effect, and one unbind removes the binding."""
     source = names("source")
     channel.exchange_declare(source, "direct")
     channel.exchange_declare(queue, "fanout")
@@ -406,7 +406,7 @@ def test_duplicate_exchange_binding(channel: BlockingChannel, queue: str, names:
 
 
 def test_exchange_cycle(channel: BlockingChannel, queue: str, names: Names) -> None:
-    """Section 2, cycles allowed: a message visits an exchange at most once."""
+    """Bindings may form a cycle: a message visits an exchange at most once."""
     ring = [names(str(position)) for position in range(3)]
     for exchange in ring:
         channel.exchange_declare(exchange, "fanout")
@@ -419,7 +419,7 @@ def test_exchange_cycle(channel: BlockingChannel, queue: str, names: Names) -> N
 
 
 def test_exchange_bound_to_itself(channel: BlockingChannel, queue: str) -> None:
-    """Section 2, cycles allowed."""
+    """An exchange may be bound to itself: a message visits it once."""
     channel.exchange_declare(queue, "fanout")
     channel.exchange_bind(queue, queue)
     channel.queue_bind(queue, queue)
@@ -428,7 +428,7 @@ def test_exchange_bound_to_itself(channel: BlockingChannel, queue: str) -> None:
 
 
 def test_delivery_names_the_exchange_published_to(channel: BlockingChannel, queue: str, names: Names) -> None:
-    """Section 2, bind exchange to exchange: the way is not seen in the delivery."""
+    """A delivery names exchange and key of the publish, not those on the way."""
     source = names("source")
     channel.exchange_declare(source, "fanout")
     channel.exchange_declare(queue, "fanout")
@@ -440,7 +440,7 @@ def test_delivery_names_the_exchange_published_to(channel: BlockingChannel, queu
 
 
 def test_publish_to_internal_exchange(channel: BlockingChannel, name: str) -> None:
-    """Section 2, publish to internal exchange."""
+    """A publish to an internal exchange closes the channel with 403."""
     channel.exchange_declare(name, "fanout", internal=True)
     channel.basic_publish(name, "", b"")
     with closes(403, f"cannot publish to internal exchange '{name}' in vhost '/'"):
@@ -450,7 +450,7 @@ def test_publish_to_internal_exchange(channel: BlockingChannel, name: str) -> No
 def test_internal_exchange_routes_what_exchanges_bring(
     channel: BlockingChannel, queue: str, names: Names
 ) -> None:
-    """Section 2, internal: bindings lead through it."""
+    """Messages reach an internal exchange through bindings."""
     source = names("source")
     channel.exchange_declare(source, "fanout")
     channel.exchange_declare(queue, "fanout", internal=True)
@@ -464,7 +464,7 @@ def test_internal_exchange_routes_what_exchanges_bring(
     ("key", "routed"), [("a.b", True), ("a", False), ("a.b.c", False), ("A.B", False), ("", False)]
 )
 def test_direct(channel: BlockingChannel, queue: str, key: str, routed: bool) -> None:
-    """Section 2, direct: routing key equal to binding key."""
+    """A direct exchange routes where the routing key equals the binding key."""
     channel.exchange_declare(queue, "direct")
     channel.queue_bind(queue, queue, "a.b")
     channel.basic_publish(queue, key, b"x")
@@ -473,7 +473,7 @@ def test_direct(channel: BlockingChannel, queue: str, key: str, routed: bool) ->
 
 @pytest.mark.parametrize("key", ["*", "#", "a.*", ""])
 def test_direct_has_no_wildcards(channel: BlockingChannel, queue: str, key: str) -> None:
-    """Section 2, direct."""
+    """On a direct exchange * and # stand for themselves."""
     channel.exchange_declare(queue, "direct")
     channel.queue_bind(queue, queue, key)
     channel.basic_publish(queue, key, b"literal")
@@ -482,7 +482,7 @@ def test_direct_has_no_wildcards(channel: BlockingChannel, queue: str, key: str)
 
 
 def test_direct_to_several_queues(channel: BlockingChannel, names: Names) -> None:
-    """Section 2, direct: every queue bound with the key gets the message."""
+    """Every queue that is bound with the key gets the message."""
     exchange, first, second, other = names(), names("first"), names("second"), names("other")
     channel.exchange_declare(exchange, "direct")
     for queue, key in ((first, "k"), (second, "k"), (other, "l")):
@@ -493,7 +493,7 @@ def test_direct_to_several_queues(channel: BlockingChannel, names: Names) -> Non
 
 
 def test_bindings_that_differ_in_arguments_deliver_once(channel: BlockingChannel, queue: str) -> None:
-    """Section 2, direct: separate bindings, one copy."""
+    """Two bindings that differ in their arguments deliver one copy to the queue."""
     channel.exchange_declare(queue, "direct")
     for number in (1, 2):
         channel.queue_bind(queue, queue, "k", arguments={"number": number})
@@ -502,7 +502,7 @@ def test_bindings_that_differ_in_arguments_deliver_once(channel: BlockingChannel
 
 
 def test_bindings_that_differ_in_arguments_are_separate(channel: BlockingChannel, queue: str) -> None:
-    """Section 2, direct: removing one leaves the other."""
+    """The removal of one binding leaves the other."""
     channel.exchange_declare(queue, "direct")
     for number in (1, 2):
         channel.queue_bind(queue, queue, "k", arguments={"number": number})
@@ -515,7 +515,7 @@ def test_bindings_that_differ_in_arguments_are_separate(channel: BlockingChannel
 
 @pytest.mark.parametrize("key", ["", "bound", "other", "a.b.c"])
 def test_fanout_ignores_the_key(channel: BlockingChannel, queue: str, key: str) -> None:
-    """Section 2, fanout."""
+    """A fanout exchange routes every message to every bound queue."""
     channel.exchange_declare(queue, "fanout")
     channel.queue_bind(queue, queue, "bound")
     channel.basic_publish(queue, key, b"x")
@@ -524,7 +524,7 @@ def test_fanout_ignores_the_key(channel: BlockingChannel, queue: str, key: str) 
 
 @pytest.mark.parametrize("kind", ["direct", "fanout", "topic", "headers"])
 def test_queue_matched_by_several_bindings(channel: BlockingChannel, queue: str, kind: str) -> None:
-    """Section 2: one copy per message."""
+    """The queue gets one copy of the message."""
     channel.exchange_declare(queue, kind)
     for number, key in enumerate(["k", "#", "*", "k"]):
         channel.queue_bind(queue, queue, key, arguments={"x-number": number})
@@ -533,7 +533,7 @@ def test_queue_matched_by_several_bindings(channel: BlockingChannel, queue: str,
 
 
 def test_queue_reached_over_several_exchanges(channel: BlockingChannel, queue: str, names: Names) -> None:
-    """Section 2: one copy per message."""
+    """The queue gets one copy of the message."""
     source = names("source")
     channel.exchange_declare(source, "fanout")
     channel.queue_bind(queue, source)
@@ -547,7 +547,7 @@ def test_queue_reached_over_several_exchanges(channel: BlockingChannel, queue: s
 
 
 def test_default_exchange_routes_by_queue_name(channel: BlockingChannel, names: Names) -> None:
-    """Section 2, predeclared: '' is direct, every queue bound by its name."""
+    """The default exchange routes to the queue that the routing key names."""
     first, second = names("first"), names("second")
     for queue in (first, second):
         channel.queue_declare(queue)
@@ -562,7 +562,7 @@ def declare_with_alternate(channel: BlockingChannel, exchange: str, alternate: s
 def test_alternate_exchange_takes_what_is_unroutable(
     channel: BlockingChannel, queue: str, names: Names
 ) -> None:
-    """Section 2, alternate-exchange: with the same keys."""
+    """The alternate exchange takes what is unroutable; receivers see the original exchange and key."""
     exchange, main = names(), names("main")
     channel.queue_declare(main)
     channel.exchange_declare(queue, "fanout")
@@ -578,7 +578,7 @@ def test_alternate_exchange_takes_what_is_unroutable(
 
 
 def test_alternate_exchanges_chain(channel: BlockingChannel, queue: str, names: Names) -> None:
-    """Section 2, alternate-exchange: chain until routed."""
+    """The message goes from one alternate exchange to the next until one routes it."""
     chain = [names(str(position)) for position in range(3)]
     for exchange, alternate in zip(chain, chain[1:], strict=False):
         declare_with_alternate(channel, exchange, alternate)
@@ -589,7 +589,7 @@ def test_alternate_exchanges_chain(channel: BlockingChannel, queue: str, names: 
 
 
 def test_alternate_exchanges_in_a_cycle(channel: BlockingChannel, queue: str, names: Names) -> None:
-    """Section 2, alternate-exchange: a message visits an exchange at most once."""
+    """A message visits an exchange at most once."""
     first, second = names("first"), names("second")
     declare_with_alternate(channel, first, second)
     declare_with_alternate(channel, second, first)
@@ -600,7 +600,7 @@ def test_alternate_exchanges_in_a_cycle(channel: BlockingChannel, queue: str, na
 
 
 def test_missing_alternate_exchange(channel: BlockingChannel, queue: str, names: Names) -> None:
-    """Section 2, alternate-exchange: missing is skipped silently; declared later, it works."""
+    """The broker skips a missing alternate exchange silently; declared later, it works."""
     alternate = names("alternate")
     declare_with_alternate(channel, queue, alternate)
     channel.basic_publish(queue, "k", b"lost")
@@ -611,7 +611,7 @@ def test_missing_alternate_exchange(channel: BlockingChannel, queue: str, names:
 
 
 def test_alternate_exchange_counts_as_routed(peer: Peer, names: Names) -> None:
-    """Section 2, alternate-exchange: no basic.return then."""
+    """The broker returns no mandatory message that the alternate exchange routed."""
     exchange, alternate, queue = names(), names("alternate"), names("queue")
     peer.call(commands.Queue.Declare(queue=queue), commands.Queue.DeclareOk)
     declare = commands.Exchange.Declare(exchange=alternate, exchange_type="fanout")
@@ -625,7 +625,7 @@ def test_alternate_exchange_counts_as_routed(peer: Peer, names: Names) -> None:
 
 
 def test_unroutable_by_the_alternate_exchange_is_returned(peer: Peer, names: Names) -> None:
-    """Section 2, alternate-exchange: an alternate without bindings routes nothing."""
+    """An alternate exchange without bindings routes nothing."""
     exchange, alternate = names(), names("alternate")
     declare = commands.Exchange.Declare(exchange=alternate, exchange_type="fanout")
     peer.call(declare, commands.Exchange.DeclareOk)

@@ -1,4 +1,4 @@
-"""Exclusive queues and auto-delete queues (BROKER_SPEC section 3)."""
+"""Exclusive queues and auto-delete queues."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ USES = {
 
 @pytest.mark.parametrize("use", USES)
 def test_other_connections_are_locked_out(stranger: BlockingChannel, exclusive: str, use: str) -> None:
-    """Section 3, exclusive queue used by another connection."""
+    """Another connection's use of an exclusive queue closes its channel with 405."""
     with closes(405, LOCKED.format(queue=exclusive)):
         USES[use](stranger, exclusive)
 
@@ -69,7 +69,7 @@ def test_other_connections_are_locked_out(stranger: BlockingChannel, exclusive: 
 def test_other_channels_of_the_connection_are_not(
     connection: BlockingConnection, exclusive: str, use: str
 ) -> None:
-    """Section 3, exclusive queue: other channels of the same connection may use it."""
+    """Other channels of the same connection may use an exclusive queue."""
     other = connection.channel()
     USES[use](other, exclusive)
     roundtrip(other)
@@ -78,7 +78,7 @@ def test_other_channels_of_the_connection_are_not(
 def test_other_connections_may_publish(
     stranger: BlockingChannel, channel: BlockingChannel, exclusive: str
 ) -> None:
-    """Section 3: publish into it is allowed."""
+    """Another connection may publish into an exclusive queue."""
     stranger.confirm_delivery()
     send(stranger, exclusive, b"x")
     assert bodies(channel, exclusive) == [b"x"]
@@ -87,14 +87,14 @@ def test_other_connections_may_publish(
 def test_other_connections_may_not_unbind(
     stranger: BlockingChannel, channel: BlockingChannel, exclusive: str
 ) -> None:
-    """Section 3: queue.unbind of a binding that exists is refused, too."""
+    """The broker refuses another connection's unbind of a binding that exists with 405."""
     channel.queue_bind(exclusive, "amq.direct", exclusive + ".k")
     with closes(405, LOCKED.format(queue=exclusive)):
         stranger.queue_unbind(exclusive, "amq.direct", exclusive + ".k")
 
 
 def test_other_connections_may_unbind_what_is_not_bound(stranger: BlockingChannel, exclusive: str) -> None:
-    """Section 3: queue.unbind is allowed as long as it changes nothing."""
+    """The broker allows another connection's unbind as long as it changes nothing."""
     stranger.queue_unbind(exclusive, "amq.direct", "never bound")
 
 
@@ -106,7 +106,7 @@ def test_exclusive_queue_goes_with_its_connection(
     name: str,
     durable: bool,
 ) -> None:
-    """Section 3, exclusive queue: goes when its connection ends, also if durable."""
+    """An exclusive queue goes when its connection ends, even if it is durable."""
     owner = connections()
     owner.channel().queue_declare(name, exclusive=True, durable=durable)
     owner.close()
@@ -115,7 +115,7 @@ def test_exclusive_queue_goes_with_its_connection(
 
 
 def test_exclusive_queue_outlives_its_channel(connection: BlockingConnection, name: str) -> None:
-    """Section 3, exclusive queue: it belongs to the connection."""
+    """An exclusive queue belongs to the connection, not to the channel."""
     declaring = connection.channel()
     declaring.queue_declare(name, exclusive=True)
     declaring.close()
@@ -123,13 +123,13 @@ def test_exclusive_queue_outlives_its_channel(connection: BlockingConnection, na
 
 
 def test_exclusive_queue_may_be_deleted(connection: BlockingConnection, exclusive: str) -> None:
-    """Section 3, exclusive queue."""
+    """The connection that declared an exclusive queue may delete it."""
     connection.channel().queue_delete(exclusive)
     assert not exists(connection, exclusive)
 
 
 def test_failed_use_does_not_free_it(stranger: BlockingChannel, exclusive: str) -> None:
-    """Section 3, exclusive queue: refused once, refused again."""
+    """The broker refuses each further attempt, too."""
     connection = stranger.connection
     for use in ("declare", "delete", "declare exclusive"):
         with closes(405):
@@ -139,7 +139,7 @@ def test_failed_use_does_not_free_it(stranger: BlockingChannel, exclusive: str) 
 def test_bindings_go_with_an_exclusive_queue(
     broker: Broker, connections: Callable[..., BlockingConnection], channel: BlockingChannel, name: str
 ) -> None:
-    """Section 3, exclusive queue."""
+    """A namesake made later starts without bindings."""
     owner = connections()
     declaring = owner.channel()
     declaring.queue_declare(name, exclusive=True)
@@ -161,7 +161,7 @@ def fleeting(channel: BlockingChannel, name: str) -> str:
 def test_auto_delete_by_cancel(
     connection: BlockingConnection, channel: BlockingChannel, fleeting: str
 ) -> None:
-    """Section 3, auto-delete queue: deleted when the last consumer leaves."""
+    """An auto-delete queue goes when its last consumer is cancelled."""
     inboxes = [Inbox.on(channel, fleeting) for _ in range(2)]
     channel.basic_cancel(inboxes[0].tag)
     assert exists(connection, fleeting)
@@ -170,7 +170,7 @@ def test_auto_delete_by_cancel(
 
 
 def test_auto_delete_by_channel_close(connection: BlockingConnection, fleeting: str) -> None:
-    """Section 3, auto-delete queue."""
+    """An auto-delete queue goes when its last consumer's channel is closed."""
     consuming = connection.channel()
     Inbox.on(consuming, fleeting)
     consuming.close()
@@ -178,7 +178,7 @@ def test_auto_delete_by_channel_close(connection: BlockingConnection, fleeting: 
 
 
 def test_auto_delete_by_channel_error(connection: BlockingConnection, fleeting: str) -> None:
-    """Section 3, auto-delete queue."""
+    """An auto-delete queue goes when an error ends its last consumer's channel."""
     consuming = connection.channel()
     Inbox.on(consuming, fleeting)
     with closes(404):
@@ -189,7 +189,7 @@ def test_auto_delete_by_channel_error(connection: BlockingConnection, fleeting: 
 def test_auto_delete_by_connection_close(
     connections: Callable[..., BlockingConnection], connection: BlockingConnection, fleeting: str
 ) -> None:
-    """Section 3, auto-delete queue."""
+    """An auto-delete queue goes when its last consumer's connection is closed."""
     consuming = connections()
     Inbox.on(consuming.channel(), fleeting)
     consuming.close()
@@ -199,7 +199,7 @@ def test_auto_delete_by_connection_close(
 def test_auto_delete_waits_for_a_first_consumer(
     connections: Callable[..., BlockingConnection], connection: BlockingConnection, name: str
 ) -> None:
-    """Section 3, auto-delete queue: never if it had no consumer, not even with its connection."""
+    """An auto-delete queue that had no consumer stays, even beyond its connection."""
     declaring = connections()
     declaring.channel().queue_declare(name, auto_delete=True)
     declaring.close()
@@ -207,7 +207,7 @@ def test_auto_delete_waits_for_a_first_consumer(
 
 
 def test_get_is_no_consumer(connection: BlockingConnection, channel: BlockingChannel, fleeting: str) -> None:
-    """Section 3, auto-delete queue: basic.get is no consumer."""
+    """A get does not count as a consumer, so the auto-delete queue stays."""
     send(channel, fleeting, b"x")
     get(channel, fleeting, auto_ack=True)
     channel.close()
@@ -215,7 +215,7 @@ def test_get_is_no_consumer(connection: BlockingConnection, channel: BlockingCha
 
 
 def test_auto_delete_takes_its_messages(channel: BlockingChannel, fleeting: str) -> None:
-    """Section 3, auto-delete queue: ready and unacked messages are lost."""
+    """Ready and unacknowledged messages are lost with an auto-delete queue."""
     send(channel, fleeting, b"1", b"2")
     channel.basic_qos(prefetch_count=1)
     inbox = Inbox.on(channel, fleeting)
@@ -228,7 +228,7 @@ def test_auto_delete_takes_its_messages(channel: BlockingChannel, fleeting: str)
 def test_auto_delete_queue_takes_auto_delete_exchange(
     connection: BlockingConnection, channel: BlockingChannel, fleeting: str, names: Names
 ) -> None:
-    """Section 2, auto-delete exchange: queue delete, however it came."""
+    """The exchange goes with its last queue, although no client deleted that."""
     exchange = names("exchange")
     channel.exchange_declare(exchange, "fanout", auto_delete=True)
     channel.queue_bind(fleeting, exchange)
@@ -241,13 +241,13 @@ def test_auto_delete_queue_takes_auto_delete_exchange(
 def test_exclusive_consumer_leaves_an_auto_delete_queue(
     connection: BlockingConnection, channel: BlockingChannel, fleeting: str
 ) -> None:
-    """Section 3, auto-delete queue: an exclusive consumer is a consumer."""
+    """An exclusive consumer is a consumer like any other: the queue goes with it."""
     channel.basic_cancel(Inbox.on(channel, fleeting, exclusive=True).tag)
     eventually(lambda: not exists(connection, fleeting))
 
 
 def test_ack_after_an_auto_delete_queue_went(channel: BlockingChannel, fleeting: str) -> None:
-    """Section 4, cancel: a message that is out may still be acked after its queue went."""
+    """The channel may still acknowledge a message after the message's queue went."""
     channel.basic_publish("", fleeting, b"x", pika.BasicProperties())
     inbox = Inbox.on(channel, fleeting)
     tag = inbox.wait(1)[0].tag

@@ -1,4 +1,4 @@
-"""Framing, content assembly and field tables (BROKER_SPEC section 1.2)."""
+"""Framing, content assembly and field tables."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def assert_connection_ends(peer: Peer) -> None:
 
 
 def test_frame_end_is_checked(peer: Peer) -> None:
-    """Section 1.2, frame end."""
+    """A frame that does not end with its end octet closes the connection with 501."""
     peer.write(PROBE[:-1] + b"\xcd")
     with closes(501):
         peer.roundtrip()
@@ -136,7 +136,7 @@ def test_frame_end_is_checked(peer: Peer) -> None:
 
 @pytest.mark.parametrize("kind", [1, 2, 3])
 def test_frame_larger_than_tuned(peers: Callable[[], Peer], kind: int, frame_max: int) -> None:
-    """Section 1.2, payload: refused from its header alone; RabbitMQ bears with eight bytes too many."""
+    """Our broker refuses the frame from its header alone; RabbitMQ bears with eight bytes too many."""
     peer = peers().login(frame_max=frame_max).open_channel()
     peer.write(struct.pack(">BHI", kind, 1, frame_max + 1))
     with closes(501, "frame_too_large"):
@@ -144,7 +144,7 @@ def test_frame_larger_than_tuned(peers: Callable[[], Peer], kind: int, frame_max
 
 
 def test_largest_frame_is_taken(peers: Callable[[], Peer], frame_max: int) -> None:
-    """Section 1.2, payload: negotiated frame-max minus 8."""
+    """The payload of a frame may reach the negotiated frame-max less eight bytes."""
     peer = peers().login(frame_max=frame_max).open_channel()
     queue = declare(peer)
     peer.publish([b"x" * (frame_max - 8)], routing_key=queue)
@@ -154,7 +154,7 @@ def test_largest_frame_is_taken(peers: Callable[[], Peer], frame_max: int) -> No
 @pytest.mark.parametrize("kind", [0, 4, 5, 9, 255])
 @pytest.mark.parametrize("channel", [0, 1])
 def test_unknown_frame_type(peer: Peer, kind: int, channel: int) -> None:
-    """Section 1.2, unknown frame type."""
+    """A frame of an unknown type closes the connection with 501."""
     peer.write(raw_frame(kind, channel, b"abc"))
     with closes(501, "unknown_frame"):
         peer.roundtrip()
@@ -166,7 +166,7 @@ def test_unknown_frame_type(peer: Peer, kind: int, channel: int) -> None:
     ids=["header", "body"],
 )
 def test_content_where_a_method_is_expected(peer: Peer, spoilt: bytes) -> None:
-    """Section 1.2, content where a method is expected."""
+    """A content frame without its method closes the connection with 505."""
     peer.write(spoilt)
     with closes(505, "expected method frame, got non method frame instead"):
         peer.roundtrip()
@@ -188,7 +188,7 @@ def test_content_where_a_method_is_expected(peer: Peer, spoilt: bytes) -> None:
     ids=["method", "body", "other class"],
 )
 def test_content_header_is_expected(peer: Peer, spoilt: bytes, text: str) -> None:
-    """Section 1.2, method where content is expected, header class mismatch."""
+    """Anything but a content header of class basic after a publish closes the connection with 505."""
     peer.write(PUBLISH + spoilt)
     with closes(505, text):
         peer.roundtrip()
@@ -200,14 +200,14 @@ def test_content_header_is_expected(peer: Peer, spoilt: bytes, text: str) -> Non
     ids=["method", "header"],
 )
 def test_content_body_is_expected(peer: Peer, spoilt: bytes) -> None:
-    """Section 1.2, method where content is expected."""
+    """Anything but a body frame within a body closes the connection with 505."""
     peer.write(PUBLISH + raw_frame(constants.FRAME_HEADER, 1, content_header(3)) + spoilt)
     with closes(505, "expected content body, got non content body frame instead"):
         peer.roundtrip()
 
 
 def test_content_weight_must_be_zero(peer: Peer) -> None:
-    """Section 1.2: the unused weight field."""
+    """A content header whose unused weight field is not zero closes the connection with 505."""
     header = struct.pack(">HHQ", 60, 1, 0) + b"\x00\x00"
     peer.write(PUBLISH + raw_frame(constants.FRAME_HEADER, 1, header))
     with closes(505):
@@ -216,7 +216,7 @@ def test_content_weight_must_be_zero(peer: Peer) -> None:
 
 @pytest.mark.parametrize("pieces", [[b"abcd"], [b"ab", b"cd"]], ids=["one frame", "two frames"])
 def test_body_longer_than_announced(peer: Peer, pieces: list[bytes]) -> None:
-    """Section 1.2, body."""
+    """A body longer than its header says closes the connection with 501 or 505."""
     header = raw_frame(constants.FRAME_HEADER, 1, content_header(3))
     peer.write(PUBLISH + header + b"".join(raw_frame(constants.FRAME_BODY, 1, piece) for piece in pieces))
     with pytest.raises(ClosedByBrokerError) as caught:
@@ -225,7 +225,7 @@ def test_body_longer_than_announced(peer: Peer, pieces: list[bytes]) -> None:
 
 
 def test_body_frame_after_an_empty_body(peer: Peer) -> None:
-    """Section 1.2, body: size 0 means header only."""
+    """After a header with size 0 no body frame may follow."""
     peer.publish(b"", routing_key="behaviour.nowhere")
     peer.write(raw_frame(constants.FRAME_BODY, 1, b""))
     with closes(505):
@@ -233,7 +233,7 @@ def test_body_frame_after_an_empty_body(peer: Peer) -> None:
 
 
 def test_empty_body(peer: Peer) -> None:
-    """Section 1.2, body: size 0 goes out as a header without body frames."""
+    """The broker sends an empty body as a header without body frames."""
     queue = declare(peer)
     peer.publish(b"", routing_key=queue)
     assert peer.get(queue).frames == ()
@@ -241,7 +241,7 @@ def test_empty_body(peer: Peer) -> None:
 
 
 def test_consumed_empty_bodies_have_no_body_frames(peer: Peer) -> None:
-    """Section 1.2, body: the frame after the header is the next delivery."""
+    """After the header of an empty body the next delivery follows."""
     queue = declare(peer)
     for body in (b"", b"", b"x"):
         peer.publish(body, routing_key=queue)
@@ -263,7 +263,7 @@ def test_consumed_empty_bodies_have_no_body_frames(peer: Peer) -> None:
     ids=["single bytes", "empty frames", "odd sizes"],
 )
 def test_any_split_of_a_body_is_accepted(peer: Peer, pieces: list[bytes]) -> None:
-    """Section 1.2, body."""
+    """A publisher may split a body into frames of any size, even empty ones."""
     queue = declare(peer)
     if not pieces[-1]:
         pieces = pieces[:-1]
@@ -275,7 +275,7 @@ def test_any_split_of_a_body_is_accepted(peer: Peer, pieces: list[bytes]) -> Non
 def test_body_is_split_to_the_tuned_frame_size(
     broker: Broker, peers: Callable[[], Peer], whole: int, rest: list[int]
 ) -> None:
-    """Section 1.2, body: frames of at most frame-max - 8 bytes; the publisher's limit does not matter."""
+    """Frames hold at most frame-max - 8 bytes of the reader's limit; the publisher's does not matter."""
     frame_max = smallest_frame(broker)
     sizes = [frame_max - 8] * whole + rest
     reader = peers().login(frame_max=frame_max).open_channel()
@@ -289,7 +289,7 @@ def test_body_is_split_to_the_tuned_frame_size(
 
 
 def test_body_above_the_limit(peer: Peer) -> None:
-    """Section 1.2, body > 134217728."""
+    """A body one byte above the limit closes the channel with 406."""
     whole, rest = divmod(LARGEST_BODY + 1, 131_064)
     peer.publish([b"x" * 131_064] * whole + [b"x" * rest], routing_key="behaviour.nowhere")
     with closes(406):
@@ -297,7 +297,7 @@ def test_body_above_the_limit(peer: Peer) -> None:
 
 
 def test_channels_interleave_their_content(peer: Peer) -> None:
-    """Section 1.2: content of one channel may be cut by frames of another."""
+    """Frames of one channel may come between those of another channel's content."""
     peer.open_channel(2)
     queue = declare(peer)
     publish = commands.Basic.Publish(routing_key=queue)
@@ -313,7 +313,7 @@ def test_channels_interleave_their_content(peer: Peer) -> None:
 
 
 def test_heartbeat_between_content_frames(peer: Peer) -> None:
-    """Section 1.2: channel 0 is another channel."""
+    """Channel 0 is another channel, so heartbeats may come between content frames."""
     queue = declare(peer)
     heartbeat = raw_frame(constants.FRAME_HEARTBEAT, 0, b"")
     header = raw_frame(constants.FRAME_HEADER, 1, content_header(1))
@@ -323,14 +323,14 @@ def test_heartbeat_between_content_frames(peer: Peer) -> None:
 
 
 def test_many_frames_in_one_write(peer: Peer) -> None:
-    """Section 1.2: frames need not match the packets of the network."""
+    """Frames need not match the packets of the network."""
     peer.write(PROBE * 500)
     for _ in range(500):
         peer.expect(commands.Exchange.DeclareOk)
 
 
 def test_frame_in_single_bytes(peer: Peer) -> None:
-    """Section 1.2: frames need not match the packets of the network."""
+    """Frames need not match the packets of the network."""
     for byte in PROBE:
         peer.write(bytes([byte]))
     peer.expect(commands.Exchange.DeclareOk)
@@ -338,7 +338,7 @@ def test_frame_in_single_bytes(peer: Peer) -> None:
 
 @pytest.mark.parametrize("key", PROPERTIES)
 def test_property_bytes_are_kept_by_get(broker: Broker, peer: Peer, key: str) -> None:
-    """Section 1.2, field tables: byte-exact when passed through."""
+    """The broker passes a message's properties through byte by byte."""
     queue = declare(peer)
     peer.publish(b"body", routing_key=queue, property_bytes=PROPERTIES[key])
     message = peer.get(queue)
@@ -347,7 +347,7 @@ def test_property_bytes_are_kept_by_get(broker: Broker, peer: Peer, key: str) ->
 
 @pytest.mark.parametrize("mode", [b"\x00", b"\x07"])
 def test_unknown_delivery_mode(broker: Broker, peer: Peer, mode: bytes) -> None:
-    """Section 4, publish: only 1 and 2 are known; RabbitMQ 4 passes others through."""
+    """Only 1 and 2 are known: RabbitMQ 4 passes others through, and older ones answer 406."""
     queue = declare(peer)
     peer.publish(b"", routing_key=queue, property_bytes=b"\x10\x00" + mode)
     if broker.version < (4, 0):
@@ -359,7 +359,7 @@ def test_unknown_delivery_mode(broker: Broker, peer: Peer, mode: bytes) -> None:
 
 @pytest.mark.parametrize("key", ["none", "headers", "repeated header", "all"])
 def test_property_bytes_are_kept_by_deliver(broker: Broker, peer: Peer, key: str) -> None:
-    """Section 1.2, field tables: byte-exact when passed through."""
+    """The broker passes a message's properties through byte by byte."""
     queue = declare(peer)
     peer.call(commands.Basic.Consume(queue=queue, no_ack=True), commands.Basic.ConsumeOk)
     peer.publish(b"body", routing_key=queue, property_bytes=PROPERTIES[key])
@@ -369,7 +369,7 @@ def test_property_bytes_are_kept_by_deliver(broker: Broker, peer: Peer, key: str
 
 @pytest.mark.parametrize("key", ["none", "headers", "repeated header", "all"])
 def test_property_bytes_are_kept_by_return(broker: Broker, peer: Peer, key: str) -> None:
-    """Section 1.2, field tables: byte-exact when passed through."""
+    """The broker passes a message's properties through byte by byte."""
     peer.publish(b"", routing_key="behaviour.nowhere", property_bytes=PROPERTIES[key], mandatory=True)
     peer.expect(commands.Basic.Return)
     assert peer.read_content().property_bytes == passed_through(broker, key)
@@ -377,7 +377,7 @@ def test_property_bytes_are_kept_by_return(broker: Broker, peer: Peer, key: str)
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_field_in_arguments(peer: Peer, field: str) -> None:
-    """Section 1.2, field tables: read all RabbitMQ types."""
+    """The broker reads every field type that RabbitMQ reads."""
     exclusive = b"\x04"
     arguments = table((b"x-behaviour", FIELDS[field]))
     peer.send_fields((50, 10), b"\x00\x00\x00" + exclusive + arguments)
@@ -386,7 +386,7 @@ def test_field_in_arguments(peer: Peer, field: str) -> None:
 
 @pytest.mark.parametrize("field", ["unsigned byte", "double", "decimal", "timestamp", "void", "bytes"])
 def test_field_in_binding_arguments(broker: Broker, peer: Peer, field: str) -> None:
-    """Section 1.2, field tables: a message with the same header is routed, save for a timestamp since 4.0."""
+    """A message with the same header is routed, save for a timestamp since RabbitMQ 4.0."""
     queue = declare(peer)
     arguments = table((b"k", FIELDS[field]))
     binding = b"\x00\x00" + shortstr(queue) + shortstr("amq.headers") + b"\x00\x00" + arguments
@@ -403,7 +403,7 @@ def test_field_in_binding_arguments(broker: Broker, peer: Peer, field: str) -> N
     ids=["unknown type", "text beyond the table", "table beyond the frame"],
 )
 def test_malformed_table_ends_the_connection(peer: Peer, arguments: bytes) -> None:
-    """Section 1, bad bytes of a method: RabbitMQ is silent here."""
+    """The connection ends; RabbitMQ closes it without a word."""
     peer.send_fields((50, 10), b"\x00\x00\x00\x04" + arguments)
     assert_connection_ends(peer)
 
@@ -414,7 +414,7 @@ def test_malformed_table_ends_the_connection(peer: Peer, arguments: bytes) -> No
     ids=["table beyond the frame", "more flags", "trailing bytes", "text beyond the frame"],
 )
 def test_malformed_properties_end_the_connection(peer: Peer, property_bytes: bytes) -> None:
-    """Section 1, bad bytes: RabbitMQ says 541."""
+    """The connection ends; RabbitMQ closes it with 541."""
     peer.publish(b"", routing_key="behaviour.nowhere", property_bytes=property_bytes)
     assert_connection_ends(peer)
 
@@ -425,7 +425,7 @@ def test_malformed_properties_end_the_connection(peer: Peer, property_bytes: byt
     ids=["cut name", "no arguments", "trailing bytes"],
 )
 def test_malformed_method(broker: Broker, peer: Peer, index: tuple[int, int], fields: bytes) -> None:
-    """Section 1, bad bytes of a method: the specification's 502 is a 501 in RabbitMQ."""
+    """Our broker closes the connection with the specification's 502, and RabbitMQ with 501."""
     peer.send_fields(index, fields, channel=2 if index == (20, 10) else 1)
     with closes(502 if broker.kind == "embedded" else 501):
         peer.roundtrip()
@@ -434,7 +434,7 @@ def test_malformed_method(broker: Broker, peer: Peer, index: tuple[int, int], fi
 @pytest.mark.parametrize("index", [(61, 10), (50, 99), (10, 99)])
 @pytest.mark.parametrize("channel", [0, 1])
 def test_unknown_method(broker: Broker, peer: Peer, index: tuple[int, int], channel: int) -> None:
-    """Section 1, unknown method: 540 from ours; RabbitMQ closes the socket without a word."""
+    """Our broker closes the connection with 540; RabbitMQ closes the socket without a word."""
     peer.send_fields(index, b"", channel)
     if broker.kind == "embedded":
         with closes(540):
@@ -445,7 +445,7 @@ def test_unknown_method(broker: Broker, peer: Peer, index: tuple[int, int], chan
 
 @pytest.mark.parametrize("payload", [b"", b"\x00\x32", b"\x00\x32\x00"])
 def test_method_frame_without_method_id(peer: Peer, payload: bytes) -> None:
-    """Section 1.2: a method frame holds at least class and method id."""
+    """A method frame holds at least class and method id; a shorter one closes the connection with 501."""
     peer.write(raw_frame(constants.FRAME_METHOD, 1, payload))
     with closes(501):
         peer.roundtrip()
@@ -462,14 +462,14 @@ def test_method_frame_without_method_id(peer: Peer, payload: bytes) -> None:
     ids=lambda method: method.name,
 )
 def test_methods_of_the_broker_are_refused(peer: Peer, method: commands.Queue.BindOk) -> None:
-    """Section 0: a client cannot answer what it was not asked."""
+    """A client cannot answer what the broker did not ask: the connection closes with 503."""
     peer.send(method)
     with closes(503):
         peer.roundtrip()
 
 
 def test_broker_survives_bad_clients(peers: Callable[[], Peer], channel: BlockingChannel) -> None:
-    """Section 1.2: one client's bytes never reach another's connection."""
+    """One client's bytes never reach another's connection."""
     for spoilt in (b"\x00" * 8, b"\x01\x00\x01\xff\xff\xff\xff", PROBE[:-1], PUBLISH):
         peer = peers().login().open_channel()
         peer.write(spoilt)

@@ -1,4 +1,4 @@
-"""The headers exchange (BROKER_SPEC section 2, headers)."""
+"""The headers exchange."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_match(
     headers: dict[str, Any] | None,
     routed: bool,
 ) -> None:
-    """Section 2, headers: one row of the table."""
+    """A message is routed or not, as one row of the table says."""
     channel.queue_bind(queue, exchange, arguments=arguments)
     channel.basic_publish(exchange, "", b"x", pika.BasicProperties(headers=headers))
     assert bodies(channel, queue) == [b"x"] * routed
@@ -143,7 +143,7 @@ def test_match(
 def test_number_types(
     broker: Broker, peer: Peer, name: str, bound: bytes, sent: bytes, routed: bool | str
 ) -> None:
-    """Section 2, headers: numbers of all widths and kinds are compared by value, even timestamps.
+    """The broker compares numbers of all widths and kinds by value, even timestamps.
 
     RabbitMQ 4 tells integers from fractions, and timestamps in a message from both.
     """
@@ -162,27 +162,27 @@ def test_number_types(
 
 @pytest.mark.parametrize("value", ["some", "", "ALL", "all ", "none"])
 def test_unknown_x_match(channel: BlockingChannel, exchange: str, queue: str, value: str) -> None:
-    """Section 2, headers: bad x-match."""
+    """The broker closes the channel with 406 when x-match is none of its four words."""
     with closes(406, "Invalid x-match field value"):
         channel.queue_bind(queue, exchange, arguments={"x-match": value})
 
 
 @pytest.mark.parametrize("value", [1, True, None, ["all"]])
 def test_x_match_must_be_text(channel: BlockingChannel, exchange: str, queue: str, value: object) -> None:
-    """Section 2, headers: bad x-match."""
+    """The broker closes the channel with 406 when x-match is not a text."""
     with closes(406, "x-match"):
         channel.queue_bind(queue, exchange, arguments={"x-match": value})
 
 
 def test_x_match_on_an_exchange_binding(channel: BlockingChannel, exchange: str) -> None:
-    """Section 2, headers: bad x-match, also towards an exchange."""
+    """The broker checks x-match also for a binding towards an exchange."""
     with closes(406, "Invalid x-match field value"):
         channel.exchange_bind("amq.fanout", exchange, arguments={"x-match": "some"})
 
 
 @pytest.mark.parametrize("kind", ["direct", "fanout", "topic"])
 def test_other_exchanges_do_not_care_for_x_match(channel: BlockingChannel, queue: str, kind: str) -> None:
-    """Section 2, headers: the argument means nothing elsewhere."""
+    """On exchanges of other types x-match means nothing."""
     channel.exchange_declare(queue, kind)
     channel.queue_bind(queue, queue, "k", arguments={"x-match": "some"})
     channel.basic_publish(queue, "k", b"x")
@@ -191,14 +191,14 @@ def test_other_exchanges_do_not_care_for_x_match(channel: BlockingChannel, queue
 
 @pytest.mark.parametrize("key", ["", "bound", "other"])
 def test_routing_key_is_ignored(channel: BlockingChannel, exchange: str, queue: str, key: str) -> None:
-    """Section 2, headers: only the headers count."""
+    """Only the headers count, not the keys."""
     channel.queue_bind(queue, exchange, "bound", arguments={"a": "1"})
     channel.basic_publish(exchange, key, b"x", pika.BasicProperties(headers={"a": "1"}))
     assert bodies(channel, queue) == [b"x"]
 
 
 def test_bindings_differ_by_arguments(channel: BlockingChannel, exchange: str, queue: str) -> None:
-    """Section 2, headers: several bindings to one queue, of which one is removed."""
+    """A queue may have several bindings, and an unbind removes that with its arguments."""
     for value in ("1", "2"):
         channel.queue_bind(queue, exchange, "", arguments={"a": value})
     channel.queue_unbind(queue, exchange, "", arguments={"a": "1"})
@@ -208,7 +208,7 @@ def test_bindings_differ_by_arguments(channel: BlockingChannel, exchange: str, q
 
 
 def test_several_matches_deliver_once(channel: BlockingChannel, exchange: str, queue: str) -> None:
-    """Section 2: one copy per message."""
+    """The queue gets one copy of a message that several bindings match."""
     for arguments in ({"a": "1"}, {"b": "2"}, {**ANY, "a": "1", "b": "2"}, {}):
         channel.queue_bind(queue, exchange, arguments=arguments)
     channel.basic_publish(exchange, "", b"once", pika.BasicProperties(headers={"a": "1", "b": "2"}))
@@ -216,7 +216,7 @@ def test_several_matches_deliver_once(channel: BlockingChannel, exchange: str, q
 
 
 def test_headers_through_an_exchange_binding(channel: BlockingChannel, exchange: str, queue: str) -> None:
-    """Section 2, bind exchange to exchange: arguments count there too."""
+    """Arguments count on bindings between exchanges, too."""
     channel.exchange_bind(exchange, "amq.match", arguments={"behaviour": exchange})
     channel.queue_bind(queue, exchange, arguments={"a": "1"})
     for headers in ({"behaviour": exchange, "a": "1"}, {"behaviour": exchange}, {"a": "1"}):

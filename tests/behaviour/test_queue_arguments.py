@@ -1,4 +1,4 @@
-"""Queue arguments: validation and effect (BROKER_SPEC sections 3.1 and 3.2)."""
+"""Queue arguments: validation and effect."""
 
 from __future__ import annotations
 
@@ -127,13 +127,13 @@ def describe(value: object) -> str:
 
 @pytest.mark.parametrize("arguments", ACCEPTED, ids=describe)
 def test_accepted(channel: BlockingChannel, name: str, arguments: dict[str, Any]) -> None:
-    """Section 3.1, column accepts."""
+    """The broker declares the queue with these arguments."""
     assert channel.queue_declare(name, arguments=arguments).method.queue == name
 
 
 @pytest.mark.parametrize(("arguments", "text"), REFUSED, ids=describe)
 def test_refused(channel: BlockingChannel, name: str, arguments: dict[str, Any], text: str) -> None:
-    """Section 3.1, column refused."""
+    """The broker closes the channel with 406, which names argument, queue and reason."""
     argument = list(arguments)[-1]
     with closes(
         406, f"PRECONDITION_FAILED - invalid arg '{argument}' for queue '{name}' in vhost '/': "
@@ -146,7 +146,7 @@ def test_refused(channel: BlockingChannel, name: str, arguments: dict[str, Any],
 def test_accepted_until_4_3(
     broker: Broker, channel: BlockingChannel, name: str, arguments: dict[str, Any], text: str
 ) -> None:
-    """Section 3.1, column accepts: classic queues of RabbitMQ 4.3 have one version, and no timeout."""
+    """Classic queues of RabbitMQ 4.3 have one version, and no consumer timeout."""
     if broker.version < (4, 3):
         test_accepted(channel, name, arguments)
         return
@@ -159,7 +159,7 @@ def test_accepted_until_4_3(
 def test_refused_until_4_3(
     broker: Broker, channel: BlockingChannel, name: str, arguments: dict[str, Any], text: str
 ) -> None:
-    """Section 3.1, column refused: RabbitMQ 4.3 ignores the mode, and '' is its default type."""
+    """RabbitMQ 4.3 ignores the queue mode, and takes the empty type for its default type."""
     if broker.version < (4, 3):
         test_refused(channel, name, arguments, text)
     else:
@@ -170,7 +170,7 @@ def test_refused_until_4_3(
 def test_dead_letter_exchange_must_be_text(
     channel: BlockingChannel, name: str, value: object, kind: str
 ) -> None:
-    """Section 3.1, x-dead-letter-exchange."""
+    """The broker closes the channel with 406, which names the type of the value."""
     text = f"invalid type '{kind}' for arg 'x-dead-letter-exchange' in queue '{name}' in vhost '/'"
     with closes(406, text):
         channel.queue_declare(name, arguments={"x-dead-letter-exchange": value})
@@ -187,7 +187,7 @@ def test_dead_letter_exchange_must_be_text(
     ],
 )
 def test_quorum_arguments_on_a_classic_queue(channel: BlockingChannel, name: str, argument: str) -> None:
-    """Section 3.1, x-delivery-limit and others: only where the type allows them."""
+    """The broker takes an argument of quorum queues only where the queue is one."""
     with closes(406, f"invalid arg '{argument}' for queue '{name}' in vhost '/' of queue type "):
         channel.queue_declare(name, arguments={argument: 5})
 
@@ -196,7 +196,7 @@ def test_quorum_arguments_on_a_classic_queue(channel: BlockingChannel, name: str
 def test_leader_locator_of_a_classic_queue(
     broker: Broker, channel: BlockingChannel, name: str, value: object, reason: str | None
 ) -> None:
-    """Section 3.1, x-delivery-limit and others: RabbitMQ 4 lets classic queues choose their node by it."""
+    """RabbitMQ 4 lets classic queues, too, choose their node by it."""
     told = since(broker, (4, 0), f": {reason}" if reason else None, " of queue type ")
     refusal = closes(406, f"invalid arg 'x-queue-leader-locator' for queue '{name}' in vhost '/'{told}")
     with nullcontext() if told is None else refusal:
@@ -204,7 +204,7 @@ def test_leader_locator_of_a_classic_queue(
 
 
 def test_refused_declare_makes_no_queue(connection: BlockingConnection, name: str) -> None:
-    """Section 3.1: nothing is left of a refused declare."""
+    """Nothing is left of a refused declare."""
     with closes(406):
         connection.channel().queue_declare(name, arguments={"x-message-ttl": -1})
     with closes(404):
@@ -215,7 +215,7 @@ def test_refused_declare_makes_no_queue(connection: BlockingConnection, name: st
 def test_redeclare_with_another_value(
     channel: BlockingChannel, name: str, argument: str, current: object, received: object
 ) -> None:
-    """Section 3, redeclare differs in arguments: both values are named."""
+    """The refusal with 406 names both values."""
     channel.queue_declare(name, arguments={argument: current})
     told = [str(value).lower() if isinstance(value, bool) else value for value in (received, current)]
     text = (
@@ -230,7 +230,7 @@ def test_redeclare_with_another_value(
 def test_redeclare_with_an_argument_more(
     channel: BlockingChannel, name: str, argument: str, value: object
 ) -> None:
-    """Section 3, redeclare differs in arguments: none before."""
+    """The refusal with 406 says that there was none before."""
     channel.queue_declare(name)
     with closes(406, f"inequivalent arg '{argument}' for queue '{name}' in vhost '/': ") as caught:
         channel.queue_declare(name, arguments={argument: value})
@@ -242,7 +242,7 @@ def test_redeclare_with_an_argument_more(
 def test_redeclare_with_an_argument_less(
     channel: BlockingChannel, name: str, argument: str, value: object
 ) -> None:
-    """Section 3, redeclare differs in arguments: none now."""
+    """The refusal with 406 says that there is none now."""
     channel.queue_declare(name, arguments={argument: value})
     with closes(406, f"inequivalent arg '{argument}' for queue '{name}' in vhost '/': ") as caught:
         channel.queue_declare(name)
@@ -250,21 +250,21 @@ def test_redeclare_with_an_argument_less(
 
 
 def test_redeclare_with_another_dead_letter_key(channel: BlockingChannel, name: str) -> None:
-    """Section 3, redeclare differs in x-dead-letter-routing-key."""
+    """Another dead-letter routing key closes the channel with 406."""
     make(channel, name, x_dead_letter_exchange="", x_dead_letter_routing_key="a")
     with closes(406, "inequivalent arg 'x-dead-letter-routing-key'"):
         make(channel, name, x_dead_letter_exchange="", x_dead_letter_routing_key="b")
 
 
 def test_redeclare_with_another_type(channel: BlockingChannel, name: str) -> None:
-    """Section 3, redeclare differs in x-queue-type."""
+    """Another queue type closes the channel with 406."""
     channel.queue_declare(name, durable=True)
     with closes(406, "inequivalent arg 'x-queue-type'"):
         channel.queue_declare(name, durable=True, arguments=QUORUM)
 
 
 def test_classic_is_the_default_type(channel: BlockingChannel, name: str) -> None:
-    """Section 3, redeclare: naming the default type is no difference."""
+    """A redeclare that names the default type changes nothing."""
     channel.queue_declare(name)
     channel.queue_declare(name, arguments={"x-queue-type": "classic"})
 
@@ -273,7 +273,7 @@ def test_classic_is_the_default_type(channel: BlockingChannel, name: str) -> Non
 def test_redeclare_differs_in_unknown_arguments(
     channel: BlockingChannel, name: str, second: dict[str, Any]
 ) -> None:
-    """Section 3, redeclare differs in unknown arguments: accepted."""
+    """The broker does not compare arguments that it does not know."""
     channel.queue_declare(name, arguments={"x-behaviour": 1})
     channel.queue_declare(name, arguments=second)
 
@@ -284,7 +284,7 @@ def test_redeclare_differs_in_unknown_arguments(
     ids=["l", "b", "s", "B", "i"],
 )
 def test_integer_widths_are_equal(peer: Peer, name: str, encoded: bytes) -> None:
-    """Section 3, ints of different width but equal value."""
+    """Integers of different width but equal value are equal."""
     declare = commands.Queue.Declare(queue=name, arguments={"x-max-length": 100})
     peer.call(declare, commands.Queue.DeclareOk)
     arguments = table((b"x-max-length", encoded))
@@ -308,7 +308,7 @@ def make(channel: BlockingChannel, queue: str, **arguments: Any) -> str:
 def test_message_expires(
     confirming: BlockingChannel, name: str, queue_ttl: int | None, expiration: str | None
 ) -> None:
-    """Section 3.1, x-message-ttl and expiration: the smaller of both."""
+    """The smaller of the queue's x-message-ttl and the message's expiration counts."""
     make(confirming, name, **({} if queue_ttl is None else {"x_message_ttl": queue_ttl}))
     send(confirming, name, b"x", expiration=expiration)
     eventually(lambda: ready(confirming, name) == 0)
@@ -316,7 +316,7 @@ def test_message_expires(
 
 
 def test_message_with_time_left_stays(confirming: BlockingChannel, name: str) -> None:
-    """Section 3.1: while another message expires, one with more time stays."""
+    """While one message expires, another with more time stays."""
     make(confirming, name, x_message_ttl=600_000)
     send(confirming, name, b"short", expiration="20")
     send(confirming, name, b"long", expiration="500000")
@@ -328,7 +328,7 @@ def test_message_with_time_left_stays(confirming: BlockingChannel, name: str) ->
 def test_ttl_zero_delivers_to_a_ready_consumer(
     channel: BlockingChannel, name: str, expired: dict[str, int]
 ) -> None:
-    """Section 3.1: 0 means deliver at once or expire."""
+    """Time to live 0 means: deliver at once, or expire."""
     make(channel, name, **expired)
     inbox = Inbox.on(channel, name, auto_ack=True)
     send(channel, name, b"x", expiration=None if expired else "0")
@@ -339,7 +339,7 @@ def test_ttl_zero_delivers_to_a_ready_consumer(
 def test_expired_message_behind_a_live_head_stays_counted(
     confirming: BlockingChannel, queue: str, names: Names
 ) -> None:
-    """Section 3.1, expiration: counted until it reaches the head, then not delivered."""
+    """The message counts until it reaches the head; the broker never delivers it."""
     clock = names("clock")
     confirming.queue_declare(clock)
     send(confirming, queue, b"head")
@@ -351,7 +351,7 @@ def test_expired_message_behind_a_live_head_stays_counted(
 
 
 def test_delivered_message_does_not_expire(confirming: BlockingChannel, queue: str, names: Names) -> None:
-    """Section 3.1: at the head means ready; a message that is out expires when it comes back."""
+    """Only ready messages expire: a message that is out does when it comes back."""
     clock = names("clock")
     confirming.queue_declare(clock)
     send(confirming, queue, b"out", expiration="500")
@@ -365,7 +365,7 @@ def test_delivered_message_does_not_expire(confirming: BlockingChannel, queue: s
 
 
 def test_expiration_is_kept_as_a_property(channel: BlockingChannel, queue: str) -> None:
-    """Section 3.1, expiration."""
+    """Receivers see the expiration that the publisher set."""
     send(channel, queue, b"x", expiration="60000")
     assert take(channel, queue).properties.expiration == "60000"
 
@@ -384,7 +384,7 @@ def test_expiration_is_kept_as_a_property(channel: BlockingChannel, queue: str) 
     ],
 )
 def test_bad_expiration(channel: BlockingChannel, queue: str, expiration: str, reason: str) -> None:
-    """Section 3.1, expiration: text of digits."""
+    """An expiration that is not a text of digits, or too large, closes the channel with 406."""
     send(channel, queue, b"x", expiration=expiration)
     with closes(406, f"invalid expiration '{expiration}': ") as caught:
         roundtrip(channel)
@@ -393,7 +393,7 @@ def test_bad_expiration(channel: BlockingChannel, queue: str, expiration: str, r
 
 @pytest.mark.parametrize("expiration", ["00", "0060000", str(TEN_YEARS)])
 def test_good_expiration(channel: BlockingChannel, queue: str, expiration: str) -> None:
-    """Section 3.1, expiration: text of digits."""
+    """An expiration may begin with zeros, and reach ten years."""
     send(channel, queue, b"x", expiration=expiration)
     roundtrip(channel)
 
@@ -419,7 +419,7 @@ def gone(broker: Broker, confirming: BlockingChannel) -> Callable[[str], bool]:
 
 
 def test_unused_queue_expires(confirming: BlockingChannel, gone: Callable[[str], bool], name: str) -> None:
-    """Section 3.1, x-expires: with its messages."""
+    """An unused queue goes after its x-expires, with its messages."""
     make(confirming, name, x_expires=50)
     eventually(lambda: gone(name))
 
@@ -427,7 +427,7 @@ def test_unused_queue_expires(confirming: BlockingChannel, gone: Callable[[str],
 def test_queue_with_a_consumer_does_not_expire(
     channel: BlockingChannel, gone: Callable[[str], bool], names: Names
 ) -> None:
-    """Section 3.1, x-expires: a consumer is use; the time begins when it leaves."""
+    """A consumer counts as use; the time begins when it leaves."""
     used, unused = names("used"), names("unused")
     make(channel, used, x_expires=1000)
     inbox = Inbox.on(channel, used)
@@ -442,7 +442,7 @@ def test_queue_with_a_consumer_does_not_expire(
 def test_use_prolongs_the_life_of_a_queue(
     channel: BlockingChannel, gone: Callable[[str], bool], names: Names, use: str
 ) -> None:
-    """Section 3.1, x-expires: get and redeclare are use."""
+    """A get and a redeclare count as use: the time begins anew."""
     used, unused = names("used"), names("unused")
     make(channel, used, x_expires=2000)
     make(channel, unused, x_expires=2000)
@@ -461,7 +461,7 @@ def test_use_prolongs_the_life_of_a_queue(
 def test_expired_queue_does_not_dead_letter(
     confirming: BlockingChannel, gone: Callable[[str], bool], queue: str, names: Names
 ) -> None:
-    """Section 3.2: a queue that goes takes its messages along."""
+    """A queue that goes takes its messages along."""
     name = names("expiring")
     make(confirming, name, x_expires=50, x_dead_letter_exchange="", x_dead_letter_routing_key=queue)
     send(confirming, name, b"lost")
@@ -497,14 +497,14 @@ def test_expired_queue_does_not_dead_letter(
 def test_overflow(
     channel: BlockingChannel, name: str, arguments: dict[str, Any], sent: str, kept: str
 ) -> None:
-    """Section 3.1, x-max-length, x-max-length-bytes and x-overflow."""
+    """A full queue drops its head, or refuses new messages when x-overflow says so."""
     make(channel, name, **arguments)
     send(channel, name, *sent.split())
     assert bodies(channel, name) == kept.encode().split()
 
 
 def test_max_length_counts_ready_messages_only(channel: BlockingChannel, name: str) -> None:
-    """Section 3.1, x-max-length."""
+    """Unacknowledged messages do not count towards x-max-length."""
     make(channel, name, x_max_length=2)
     send(channel, name, b"a", b"b")
     take(channel, name)
@@ -514,7 +514,7 @@ def test_max_length_counts_ready_messages_only(channel: BlockingChannel, name: s
 
 
 def test_requeue_obeys_max_length(channel: BlockingChannel, name: str) -> None:
-    """Section 3.1, x-max-length: a message which comes back is the head, and dropped."""
+    """A message that comes back to a full queue is its head, and the broker drops it."""
     make(channel, name, x_max_length=1)
     send(channel, name, b"a")
     held = take(channel, name)
@@ -524,7 +524,7 @@ def test_requeue_obeys_max_length(channel: BlockingChannel, name: str) -> None:
 
 
 def test_full_queue_delivers_to_a_consumer(channel: BlockingChannel, name: str) -> None:
-    """Section 3.1, x-max-length 0: what a consumer takes at once needs no room."""
+    """What a consumer takes at once needs no room, even with x-max-length 0."""
     make(channel, name, x_max_length=0)
     inbox = Inbox.on(channel, name, auto_ack=True)
     send(channel, name, b"a", b"b")
@@ -534,7 +534,7 @@ def test_full_queue_delivers_to_a_consumer(channel: BlockingChannel, name: str) 
 
 @pytest.mark.parametrize("overflow", ["reject-publish", "reject-publish-dlx"])
 def test_rejected_publish_is_nacked(confirming: BlockingChannel, name: str, overflow: str) -> None:
-    """Section 3.1, x-overflow: basic.nack if confirms are on."""
+    """In confirm mode the broker nacks what a full queue does not take."""
     make(confirming, name, x_max_length=1, x_overflow=overflow)
     send(confirming, name, b"kept")
     with pytest.raises(NackError):
@@ -543,14 +543,14 @@ def test_rejected_publish_is_nacked(confirming: BlockingChannel, name: str, over
 
 
 def test_dropped_head_is_acked(confirming: BlockingChannel, name: str) -> None:
-    """Section 4.1: basic.nack only on reject-publish."""
+    """The broker acks the new message although the old head goes for it."""
     make(confirming, name, x_max_length=1)
     send(confirming, name, b"dropped", b"kept")
     assert bodies(confirming, name) == [b"kept"]
 
 
 def test_room_is_used_again(confirming: BlockingChannel, name: str) -> None:
-    """Section 3.1, x-overflow: after a get there is room again."""
+    """After a get there is room again."""
     make(confirming, name, x_max_length=1, x_overflow="reject-publish")
     send(confirming, name, b"a")
     assert bodies(confirming, name) == [b"a"]
@@ -559,7 +559,7 @@ def test_room_is_used_again(confirming: BlockingChannel, name: str) -> None:
 
 
 def test_nack_if_one_of_several_queues_rejects(confirming: BlockingChannel, queue: str, names: Names) -> None:
-    """Section 4.1: the other queue keeps its copy."""
+    """The other queue keeps its copy."""
     full, exchange = names("full"), names("exchange")
     make(confirming, full, x_max_length=0, x_overflow="reject-publish")
     confirming.exchange_declare(exchange, "fanout")
@@ -598,14 +598,14 @@ def test_priority_order(
     priorities: list[int | None],
     order: list[int],
 ) -> None:
-    """Section 3.1, x-max-priority: higher first, FIFO inside a level, capped, none = 0."""
+    """Higher goes first, and older within a level; none is 0, and the maximum caps what is above."""
     make(channel, name, **({} if maximum is None else {"x_max_priority": maximum}))
     send_priorities(channel, name, priorities)
     assert bodies(channel, name) == [f"{priorities[at]}/{at}".encode() for at in order]
 
 
 def test_priority_order_for_a_consumer(confirming: BlockingChannel, name: str) -> None:
-    """Section 3.1, x-max-priority."""
+    """A consumer gets higher priorities first."""
     make(confirming, name, x_max_priority=9)
     send_priorities(confirming, name, [1, 9, 5])
     inbox = Inbox.on(confirming, name, auto_ack=True)
@@ -614,7 +614,7 @@ def test_priority_order_for_a_consumer(confirming: BlockingChannel, name: str) -
 
 
 def test_requeue_keeps_its_place_in_the_level(channel: BlockingChannel, name: str) -> None:
-    """Section 4, requeue: by original order, inside the level."""
+    """A requeued message goes back by the original order, inside its level."""
     make(channel, name, x_max_priority=9)
     send_priorities(channel, name, [5, 5, 9])
     held = [take(channel, name) for _ in range(2)]
@@ -624,14 +624,14 @@ def test_requeue_keeps_its_place_in_the_level(channel: BlockingChannel, name: st
 
 
 def test_priority_property_is_not_changed(channel: BlockingChannel, name: str) -> None:
-    """Section 3.1, x-max-priority: capped for the order, not in the message."""
+    """The maximum caps the priority for the order, not in the message."""
     make(channel, name, x_max_priority=5)
     send(channel, name, b"x", priority=200)
     assert take(channel, name).properties.priority == 200
 
 
 def test_ready_counts_all_priorities(confirming: BlockingChannel, name: str) -> None:
-    """Section 3, declare-ok and purge."""
+    """Declare-ok and purge count the messages of all levels."""
     make(confirming, name, x_max_priority=9)
     send_priorities(confirming, name, [1, 9, None])
     assert ready(confirming, name) == 3
@@ -642,7 +642,7 @@ def test_ready_counts_all_priorities(confirming: BlockingChannel, name: str) -> 
 
 
 def test_single_active_consumer(confirming: BlockingChannel, name: str) -> None:
-    """Section 3.1, x-single-active-consumer (tier 2): the first gets all, then the next."""
+    """The first consumer gets all messages; the next takes over when it leaves."""
     make(confirming, name, x_single_active_consumer=True)
     log: list[Delivery] = []
     first = Inbox.on(confirming, name, log, consumer_tag="first", auto_ack=True)
@@ -656,7 +656,7 @@ def test_single_active_consumer(confirming: BlockingChannel, name: str) -> None:
 
 
 def test_exclusive_consume_with_single_active_consumer(channel: BlockingChannel, name: str) -> None:
-    """Section 3.1, x-single-active-consumer (tier 2)."""
+    """The broker refuses an exclusive consumer of such a queue with 403."""
     make(channel, name, x_single_active_consumer=True)
     with closes(403):
         Inbox.on(channel, name, exclusive=True)
@@ -673,7 +673,7 @@ def test_exclusive_consume_with_single_active_consumer(channel: BlockingChannel,
 def test_quorum_queue_is_durable_and_lasting(
     channel: BlockingChannel, name: str, settings: dict[str, bool], text: str
 ) -> None:
-    """Section 3.1, queue type quorum."""
+    """The broker refuses a quorum queue that is transient, exclusive or auto-delete with 406."""
     with closes(406, text):
         channel.queue_declare(name, **{"durable": True, "arguments": QUORUM, **settings})
 
@@ -684,7 +684,7 @@ def test_quorum_queue_is_durable_and_lasting(
 def test_classic_arguments_on_a_quorum_queue(
     channel: BlockingChannel, name: str, argument: str, value: object
 ) -> None:
-    """Section 3.1, queue type quorum."""
+    """The broker refuses arguments of classic queues with 406."""
     with closes(406, f"invalid arg '{argument}' for queue '{name}' in vhost '/' of queue type "):
         channel.queue_declare(name, durable=True, arguments={**QUORUM, argument: value})
 
@@ -709,12 +709,12 @@ def test_classic_arguments_on_a_quorum_queue(
 def test_arguments_of_a_quorum_queue(
     channel: BlockingChannel, name: str, argument: str, value: object
 ) -> None:
-    """Section 3.1, queue type quorum."""
+    """The broker accepts the arguments of quorum queues, and unknown ones."""
     channel.queue_declare(name, durable=True, arguments={**QUORUM, argument: value})
 
 
 def test_quorum_queue_behaves_as_a_durable_queue(confirming: BlockingChannel, name: str) -> None:
-    """Section 3.1, queue type quorum: publish, get, ack, requeue."""
+    """A quorum queue takes publishes, acks and requeues like any durable queue."""
     confirming.queue_declare(name, durable=True, arguments=QUORUM)
     send(confirming, name, b"a", b"b", delivery_mode=2)
     first = take(confirming, name)
@@ -729,7 +729,7 @@ def test_quorum_queue_behaves_as_a_durable_queue(confirming: BlockingChannel, na
 def test_delivery_limit(
     broker: Broker, confirming: BlockingChannel, queue: str, names: Names, how: str
 ) -> None:
-    """Section 3.1, x-delivery-limit (tier 2): counted in a header, then dead-lettered.
+    """The count of deliveries is in a header; at x-delivery-limit the message is dead-lettered.
 
     In RabbitMQ 4.3 a nack counts no longer.
     """
@@ -758,7 +758,7 @@ def test_delivery_limit(
 def test_counts_are_64_bit_integers(
     broker: Broker, channel: BlockingChannel, names: Names, peer: Peer
 ) -> None:
-    """Sections 3.1 and 3.2: clients in Go and Java cast to that type, also in entries of former deaths.
+    """Clients in Go and Java cast counts to that type, also in entries of former deaths.
 
     RabbitMQ 4.3 counts a message's deaths among its deliveries, and goes on counting in the next queue.
     """
@@ -778,7 +778,7 @@ def test_counts_are_64_bit_integers(
 
 
 def test_headers_of_others_keep_their_types(channel: BlockingChannel, names: Names, peer: Peer) -> None:
-    """Section 1.2, field tables: what the broker adds to a message changes no other header."""
+    """What the broker adds to a message changes no other header."""
     limited, dying = names("limited"), names("dying")
     channel.queue_declare(limited, durable=True, arguments=QUORUM)
     make(channel, dying, x_dead_letter_exchange="", x_dead_letter_routing_key=limited)
@@ -818,7 +818,7 @@ def reject(channel: BlockingChannel, queue: str) -> None:
 
 @pytest.mark.parametrize("how", ["reject", "nack", "nack multiple"])
 def test_rejected_message_is_dead_lettered(channel: BlockingChannel, name: str, dead: str, how: str) -> None:
-    """Section 3.2, reason rejected."""
+    """A reject or nack without requeue dead-letters the message for the reason rejected."""
     make(channel, name, x_dead_letter_exchange=dead)
     send(channel, name, b"x")
     tag = take(channel, name).tag
@@ -835,7 +835,7 @@ def test_rejected_message_is_dead_lettered(channel: BlockingChannel, name: str, 
 def test_expired_message_is_dead_lettered(
     channel: BlockingChannel, name: str, dead: str, expiration: str | None
 ) -> None:
-    """Section 3.2, reason expired."""
+    """The end of its time dead-letters the message for the reason expired."""
     make(channel, name, x_dead_letter_exchange=dead, x_message_ttl=600_000 if expiration else 20)
     send(channel, name, b"x", expiration=expiration)
     assert take(channel, dead).headers["x-death"][0]["reason"] == "expired"
@@ -847,7 +847,7 @@ def test_expired_message_is_dead_lettered(
 def test_overflow_is_dead_lettered(
     channel: BlockingChannel, name: str, dead: str, overflow: str, gone: bytes | None
 ) -> None:
-    """Section 3.2, reason maxlen; reject-publish dead-letters nothing."""
+    """The reason is maxlen; with reject-publish the broker dead-letters nothing."""
     make(channel, name, x_dead_letter_exchange=dead, x_max_length=1, x_overflow=overflow)
     send(channel, name, b"a", b"b")
     assert bodies(channel, name) == [b"a" if gone != b"a" else b"b"]
@@ -861,7 +861,7 @@ def test_overflow_is_dead_lettered(
 def test_acked_and_requeued_messages_are_not_dead_lettered(
     channel: BlockingChannel, name: str, dead: str
 ) -> None:
-    """Section 3.2: no other reasons, purge and delete included."""
+    """Ack, requeue, purge and delete are no reasons."""
     make(channel, name, x_dead_letter_exchange=dead)
     send(channel, name, b"acked", b"requeued", b"purged")
     channel.basic_ack(take(channel, name).tag)
@@ -873,7 +873,7 @@ def test_acked_and_requeued_messages_are_not_dead_lettered(
 
 
 def test_death_entry(channel: BlockingChannel, name: str, dead: str) -> None:
-    """Section 3.2, x-death: all fields of an entry."""
+    """The broker fills all fields of an x-death entry."""
     make(channel, name, x_dead_letter_exchange=dead)
     channel.queue_bind(name, "amq.direct", name + ".key")
     before = int(time.time())
@@ -892,7 +892,7 @@ def test_death_entry(channel: BlockingChannel, name: str, dead: str) -> None:
 
 
 def test_first_death_headers(channel: BlockingChannel, name: str, dead: str) -> None:
-    """Section 3.2, x-first-death-*."""
+    """The x-first-death headers tell exchange, queue and reason of the first death."""
     make(channel, name, x_dead_letter_exchange=dead)
     send(channel, name, b"x")
     reject(channel, name)
@@ -903,7 +903,7 @@ def test_first_death_headers(channel: BlockingChannel, name: str, dead: str) -> 
 
 
 def test_other_headers_and_properties_are_kept(channel: BlockingChannel, name: str, dead: str) -> None:
-    """Section 3.2: the message is otherwise the same."""
+    """The message is otherwise the same."""
     make(channel, name, x_dead_letter_exchange=dead)
     send(channel, name, b"x", headers={"own": 1}, message_id="id", delivery_mode=2, priority=3, type="t")
     reject(channel, name)
@@ -915,7 +915,7 @@ def test_other_headers_and_properties_are_kept(channel: BlockingChannel, name: s
 
 
 def test_original_expiration(channel: BlockingChannel, name: str, dead: str) -> None:
-    """Section 3.2: the expiration property moves into the entry."""
+    """The broker moves the expiration property into the entry."""
     make(channel, name, x_dead_letter_exchange=dead)
     send(channel, name, b"x", expiration="20")
     message = take(channel, dead)
@@ -924,7 +924,7 @@ def test_original_expiration(channel: BlockingChannel, name: str, dead: str) -> 
 
 
 def test_original_expiration_of_a_rejected_message(channel: BlockingChannel, name: str, dead: str) -> None:
-    """Section 3.2: also when it did not expire."""
+    """The broker moves the expiration also when the message did not expire."""
     make(channel, name, x_dead_letter_exchange=dead)
     send(channel, name, b"x", expiration="600000")
     reject(channel, name)
@@ -934,7 +934,7 @@ def test_original_expiration_of_a_rejected_message(channel: BlockingChannel, nam
 
 
 def test_dead_letter_keeps_exchange_and_key(channel: BlockingChannel, name: str, dead: str) -> None:
-    """Section 3.2: published to the DLX with the original key."""
+    """The dead letter names the dead-letter exchange and the original key."""
     make(channel, name, x_dead_letter_exchange=dead)
     send(channel, name, b"x")
     reject(channel, name)
@@ -943,7 +943,7 @@ def test_dead_letter_keeps_exchange_and_key(channel: BlockingChannel, name: str,
 
 
 def test_dead_letter_with_a_configured_key(channel: BlockingChannel, name: str, dead: str) -> None:
-    """Section 3.2: x-dead-letter-routing-key; the entry tells the original."""
+    """The dead letter has the configured key, and the entry tells the original."""
     make(channel, name, x_dead_letter_exchange=dead, x_dead_letter_routing_key="configured")
     send(channel, name, b"x")
     reject(channel, name)
@@ -953,7 +953,7 @@ def test_dead_letter_with_a_configured_key(channel: BlockingChannel, name: str, 
 
 
 def test_dead_letter_through_the_default_exchange(channel: BlockingChannel, name: str, dead: str) -> None:
-    """Section 3.2: DLX '' and a key reach a queue directly."""
+    """The default exchange and a key lead directly to a queue."""
     make(channel, name, x_dead_letter_exchange="", x_dead_letter_routing_key=dead)
     send(channel, name, b"x")
     reject(channel, name)
@@ -963,7 +963,7 @@ def test_dead_letter_through_the_default_exchange(channel: BlockingChannel, name
 def test_dead_letter_is_not_redelivered(
     broker: Broker, channel: BlockingChannel, name: str, dead: str
 ) -> None:
-    """Section 3.2: redelivered flag false, although it was; true in RabbitMQ 4.3 after a rejection."""
+    """The redelivered flag is false again; in RabbitMQ 4.3 it is true after a rejection."""
     make(channel, name, x_dead_letter_exchange=dead)
     send(channel, name, b"x")
     channel.basic_nack(take(channel, name).tag)
@@ -972,7 +972,7 @@ def test_dead_letter_is_not_redelivered(
 
 
 def test_expired_dead_letter_is_not_redelivered(channel: BlockingChannel, name: str, dead: str) -> None:
-    """Section 3.2: redelivered flag false, although it was."""
+    """The redelivered flag is false again."""
     make(channel, name, x_dead_letter_exchange=dead)
     send(channel, name, b"x", expiration="500")
     channel.basic_nack(take(channel, name).tag)
@@ -982,7 +982,7 @@ def test_expired_dead_letter_is_not_redelivered(channel: BlockingChannel, name: 
 def test_dead_letter_to_a_missing_exchange_vanishes(
     channel: BlockingChannel, name: str, names: Names
 ) -> None:
-    """Section 3.1, x-dead-letter-exchange: need not exist; declared later, it works."""
+    """The dead-letter exchange need not exist; declared later, it works."""
     late = names("late")
     make(channel, name, x_dead_letter_exchange=late)
     send(channel, name, b"lost", b"found")
@@ -996,7 +996,7 @@ def test_dead_letter_to_a_missing_exchange_vanishes(
 
 
 def test_unroutable_dead_letter_vanishes(confirming: BlockingChannel, name: str) -> None:
-    """Section 3.2: not affected by mandatory and confirms of the publisher."""
+    """The publisher's mandatory and confirms do not concern the dead letter."""
     make(confirming, name, x_dead_letter_exchange="amq.direct", x_dead_letter_routing_key=name + ".none")
     confirming.basic_publish("", name, b"x", mandatory=True)
     reject(confirming, name)
@@ -1007,7 +1007,7 @@ def test_unroutable_dead_letter_vanishes(confirming: BlockingChannel, name: str)
 def test_dead_letter_is_copied_to_several_queues(
     channel: BlockingChannel, name: str, dead: str, queue: str, names: Names
 ) -> None:
-    """Section 3.2: an ordinary publish to the DLX."""
+    """The dead-letter exchange routes like any other."""
     origin = names("origin")
     channel.queue_bind(queue, dead)
     make(channel, origin, x_dead_letter_exchange=dead)
@@ -1017,7 +1017,7 @@ def test_dead_letter_is_copied_to_several_queues(
 
 
 def test_dead_letters_keep_their_order(channel: BlockingChannel, name: str, dead: str) -> None:
-    """Section 3.2: from one queue to another."""
+    """Messages keep their order from one queue to the other."""
     make(channel, name, x_dead_letter_exchange=dead, x_message_ttl=20)
     sent = [str(number).encode() for number in range(20)]
     send(channel, name, *sent)
@@ -1025,7 +1025,7 @@ def test_dead_letters_keep_their_order(channel: BlockingChannel, name: str, dead
 
 
 def test_same_death_counts_up(channel: BlockingChannel, name: str) -> None:
-    """Section 3.2, x-death: one entry per queue and reason."""
+    """There is one entry for each queue and reason, which counts."""
     make(channel, name, x_dead_letter_exchange="", x_dead_letter_routing_key=name)
     send(channel, name, b"x")
     for _ in range(3):
@@ -1035,7 +1035,7 @@ def test_same_death_counts_up(channel: BlockingChannel, name: str) -> None:
 
 
 def test_newest_death_comes_first(channel: BlockingChannel, names: Names) -> None:
-    """Section 3.2, x-death: newest first; an entry that grows moves to the front."""
+    """The newest entry comes first; one that counts up moves to the front."""
     first, second = names("first"), names("second")
     make(channel, first, x_dead_letter_exchange="", x_dead_letter_routing_key=second)
     make(channel, second, x_dead_letter_exchange="", x_dead_letter_routing_key=first)
@@ -1049,7 +1049,7 @@ def test_newest_death_comes_first(channel: BlockingChannel, names: Names) -> Non
 
 
 def test_reasons_have_their_own_entries(channel: BlockingChannel, names: Names) -> None:
-    """Section 3.2, x-death: one queue, two reasons; RabbitMQ 3.10 turns the older entries about."""
+    """One queue and two reasons make two entries; RabbitMQ 3.10 turns the older entries about."""
     waiting, working = names("waiting"), names("working")
     make(
         channel,
@@ -1068,7 +1068,7 @@ def test_reasons_have_their_own_entries(channel: BlockingChannel, names: Names) 
 
 
 def test_automatic_cycle_is_dropped(confirming: BlockingChannel, name: str, names: Names) -> None:
-    """Section 3.2, cycle: without any rejection in it."""
+    """The broker drops a message that came back without any rejection."""
     make(confirming, name, x_dead_letter_exchange="", x_dead_letter_routing_key=name, x_message_ttl=20)
     send(confirming, name, b"x")
     eventually(lambda: ready(confirming, name) == 0)
@@ -1076,7 +1076,7 @@ def test_automatic_cycle_is_dropped(confirming: BlockingChannel, name: str, name
 
 
 def test_automatic_cycle_over_two_queues_is_dropped(confirming: BlockingChannel, names: Names) -> None:
-    """Section 3.2, cycle: a message comes round only once."""
+    """Without a rejection a message comes round only once, and the broker drops it then."""
     first, second = names("first"), names("second")
     make(confirming, first, x_dead_letter_exchange="", x_dead_letter_routing_key=second, x_message_ttl=20)
     make(confirming, second, x_dead_letter_exchange="", x_dead_letter_routing_key=first, x_message_ttl=20)
@@ -1085,7 +1085,7 @@ def test_automatic_cycle_over_two_queues_is_dropped(confirming: BlockingChannel,
 
 
 def test_cycle_with_a_rejection_goes_on(channel: BlockingChannel, names: Names) -> None:
-    """Section 3.2, cycle: the usual retry queue."""
+    """The usual retry queue: with a rejection in the cycle the message goes on."""
     working, waiting = names("working"), names("waiting")
     make(channel, working, x_dead_letter_exchange="", x_dead_letter_routing_key=waiting)
     make(channel, waiting, x_dead_letter_exchange="", x_dead_letter_routing_key=working, x_message_ttl=20)
@@ -1097,7 +1097,7 @@ def test_cycle_with_a_rejection_goes_on(channel: BlockingChannel, names: Names) 
 
 
 def test_ttl_of_the_target_queue_applies_anew(channel: BlockingChannel, names: Names) -> None:
-    """Section 3.2: a dead letter is a new message for the next queue."""
+    """A dead letter is a new message for the next queue."""
     first, second, third = names("first"), names("second"), names("third")
     channel.queue_declare(third)
     make(channel, second, x_dead_letter_exchange="", x_dead_letter_routing_key=third, x_message_ttl=20)
@@ -1111,7 +1111,7 @@ def test_ttl_of_the_target_queue_applies_anew(channel: BlockingChannel, names: N
 def test_dead_letter_with_cc(
     broker: Broker, channel: BlockingChannel, name: str, dead: str, configured: str | None
 ) -> None:
-    """Section 3.2: routing-keys includes CC; with a set dead-letter key, CC is removed until RabbitMQ 4."""
+    """The routing keys include CC; with a configured key the broker removes CC, until RabbitMQ 4."""
     key = {"x_dead_letter_routing_key": configured} if configured else {}
     make(channel, name, x_dead_letter_exchange=dead, **key)
     send(channel, name, b"x", headers={"CC": ["copy"]})
@@ -1122,7 +1122,7 @@ def test_dead_letter_with_cc(
 
 
 def test_dead_letter_with_bcc(channel: BlockingChannel, name: str, dead: str) -> None:
-    """Section 3.2: BCC is not part of routing-keys."""
+    """The routing keys do not include BCC."""
     make(channel, name, x_dead_letter_exchange=dead)
     send(channel, name, b"x", headers={"BCC": ["hidden"]})
     reject(channel, name)
@@ -1132,7 +1132,7 @@ def test_dead_letter_with_bcc(channel: BlockingChannel, name: str, dead: str) ->
 
 
 def test_forged_death_header_is_replaced(channel: BlockingChannel, name: str, dead: str) -> None:
-    """Section 3.2: what a publisher wrote into x-death does not stop dead-lettering."""
+    """What a publisher wrote into x-death does not stop dead-lettering."""
     make(channel, name, x_dead_letter_exchange=dead)
     send(channel, name, b"x", headers={"x-death": "forged"})
     reject(channel, name)
@@ -1140,7 +1140,7 @@ def test_forged_death_header_is_replaced(channel: BlockingChannel, name: str, de
 
 
 def test_dead_letter_body_is_the_same(channel: BlockingChannel, name: str, dead: str) -> None:
-    """Section 3.2: a large binary body."""
+    """A large binary body stays as it is."""
     body = bytes(range(256)) * 1024
     make(channel, name, x_dead_letter_exchange=dead)
     channel.basic_publish("", name, body, pika.BasicProperties())

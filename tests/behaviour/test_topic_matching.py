@@ -1,4 +1,4 @@
-"""Topic patterns (BROKER_SPEC section 2, topic)."""
+"""Topic patterns."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def binds(broker: Broker, pattern: str) -> bool:
 
 @pytest.mark.parametrize("pattern", TABLE)
 def test_pattern(broker: Broker, channel: BlockingChannel, exchange: str, queue: str, pattern: str) -> None:
-    """Section 2, topic: every key of the table's row, and only those marked, arrive."""
+    """Of the keys in the pattern's rows of the table those arrive that are marked, and no others."""
     if not binds(broker, pattern):
         with closes(406, f"Topic binding key '{pattern}' uses 3 '#' wildcards, at most 2 are allowed"):
             channel.queue_bind(queue, exchange, pattern)
@@ -116,7 +116,7 @@ def test_pattern(broker: Broker, channel: BlockingChannel, exchange: str, queue:
 
 
 def test_patterns_side_by_side(broker: Broker, channel: BlockingChannel, exchange: str, names: Names) -> None:
-    """Section 2, topic: all patterns of the table bound to one exchange do not disturb each other."""
+    """All patterns of the table, bound to one exchange, do not disturb each other."""
     queues = {pattern: names() for pattern in TABLE if binds(broker, pattern)}
     for pattern, queue in queues.items():
         channel.queue_declare(queue)
@@ -143,7 +143,7 @@ def split(text: str) -> list[str]:
 
 
 def test_random_patterns(broker: Broker, channel: BlockingChannel, exchange: str, names: Names) -> None:
-    """Section 2, topic: 40 patterns against all keys of up to four words agree with the plain rule."""
+    """For 40 patterns and all keys of up to four words the broker agrees with the plain rule."""
     chooser = random.Random(20231)
     keys = [".".join(words) for length in range(5) for words in itertools.product("ab", repeat=length)]
     patterns = {".".join(chooser.choices("ab*#", k=chooser.randint(1, 5))) for _ in range(40)}
@@ -162,7 +162,7 @@ def test_random_patterns(broker: Broker, channel: BlockingChannel, exchange: str
 def test_unbinding_leaves_overlapping_patterns(
     channel: BlockingChannel, exchange: str, queue: str, removed: str
 ) -> None:
-    """Section 2, topic: patterns that share words with a removed one stay."""
+    """Patterns that share words with a removed one stay."""
     patterns = {"a.*": "a.x", "a.#": "a.x.y", "#": "other", "a.b": "a.b", "a.b.c": "a.b.c"}
     for pattern in patterns:
         channel.queue_bind(queue, exchange, pattern)
@@ -174,7 +174,7 @@ def test_unbinding_leaves_overlapping_patterns(
 
 
 def test_unbinding_the_only_pattern(channel: BlockingChannel, exchange: str, queue: str) -> None:
-    """Section 2, topic."""
+    """After the unbind of its only pattern a queue gets nothing."""
     for pattern in ("a.#.b", "a.*.b"):
         channel.queue_bind(queue, exchange, pattern)
         channel.queue_unbind(queue, exchange, pattern)
@@ -183,7 +183,7 @@ def test_unbinding_the_only_pattern(channel: BlockingChannel, exchange: str, que
 
 
 def test_overlapping_patterns_deliver_once(channel: BlockingChannel, exchange: str, queue: str) -> None:
-    """Section 2: one copy per message."""
+    """The queue gets one copy of a message that several patterns match."""
     for pattern in ("a.b", "a.*", "a.#", "#", "*.b", "#.b", "#.#"):
         channel.queue_bind(queue, exchange, pattern)
     channel.basic_publish(exchange, "a.b", b"once")
@@ -192,7 +192,7 @@ def test_overlapping_patterns_deliver_once(channel: BlockingChannel, exchange: s
 
 @pytest.mark.parametrize("pattern", ["#", "#.a", "a.#", "#.a.#", "a.#.a", ".".join("*" * 128)])
 def test_longest_key(channel: BlockingChannel, exchange: str, queue: str, pattern: str) -> None:
-    """Section 2, topic: 128 words in 255 bytes."""
+    """The longest key has 128 words in 255 bytes."""
     channel.queue_bind(queue, exchange, pattern)
     channel.basic_publish(exchange, ".".join("a" * 128), b"x")
     assert bodies(channel, queue) == [b"x"]

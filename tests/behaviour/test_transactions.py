@@ -1,4 +1,4 @@
-"""Transactions (BROKER_SPEC section 4.2, tier 2)."""
+"""Transactions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def transaction(connection: BlockingConnection) -> BlockingChannel:
 def test_publishes_wait_for_commit(
     transaction: BlockingChannel, channel: BlockingChannel, queue: str
 ) -> None:
-    """Section 4.2: held till tx.commit."""
+    """The broker holds publishes until tx.commit."""
     send(transaction, queue, b"1", b"2")
     roundtrip(transaction)
     assert ready(channel, queue) == 0
@@ -33,7 +33,7 @@ def test_publishes_wait_for_commit(
 
 
 def test_rollback_drops_publishes(transaction: BlockingChannel, channel: BlockingChannel, queue: str) -> None:
-    """Section 4.2: dropped by rollback; the next transaction is clean."""
+    """A rollback drops the publishes; the next transaction is clean."""
     send(transaction, queue, b"dropped")
     transaction.tx_rollback()
     send(transaction, queue, b"kept")
@@ -44,7 +44,7 @@ def test_rollback_drops_publishes(transaction: BlockingChannel, channel: Blockin
 def test_commit_begins_the_next_transaction(
     transaction: BlockingChannel, channel: BlockingChannel, queue: str
 ) -> None:
-    """Section 4.2: a channel stays transactional."""
+    """After a commit the channel stays transactional."""
     send(transaction, queue, b"committed")
     transaction.tx_commit()
     send(transaction, queue, b"pending")
@@ -53,7 +53,7 @@ def test_commit_begins_the_next_transaction(
 
 
 def test_select_may_be_repeated(transaction: BlockingChannel, channel: BlockingChannel, queue: str) -> None:
-    """Section 4.2: tx.select again changes nothing."""
+    """A second tx.select changes nothing."""
     send(transaction, queue, b"x")
     transaction.tx_select()
     transaction.tx_commit()
@@ -61,7 +61,7 @@ def test_select_may_be_repeated(transaction: BlockingChannel, channel: BlockingC
 
 
 def test_empty_commit_and_rollback(transaction: BlockingChannel) -> None:
-    """Section 4.2: nothing to do is no error."""
+    """A commit or rollback with nothing to do is no error."""
     transaction.tx_commit()
     transaction.tx_rollback()
     transaction.tx_commit()
@@ -69,7 +69,7 @@ def test_empty_commit_and_rollback(transaction: BlockingChannel) -> None:
 
 @pytest.mark.parametrize("method", ["tx_commit", "tx_rollback"])
 def test_without_select(channel: BlockingChannel, method: str) -> None:
-    """Section 4.2: commit or rollback without select."""
+    """A commit or rollback without tx.select closes the channel with 406."""
     with closes(406, "channel is not transactional"):
         getattr(channel, method)()
 
@@ -78,7 +78,7 @@ def test_without_select(channel: BlockingChannel, method: str) -> None:
 def test_acks_wait_for_commit(
     transaction: BlockingChannel, channel: BlockingChannel, queue: str, end: str | None
 ) -> None:
-    """Section 4.2: acks are held till tx.commit; closing without it is a rollback."""
+    """The broker holds acks until tx.commit; to close the channel without it is a rollback."""
     send(channel, queue, b"x")
     transaction.basic_ack(take(transaction, queue).tag)
     if end:
@@ -93,7 +93,7 @@ def test_acks_wait_for_commit(
 def test_rolled_back_ack_may_be_sent_again(
     transaction: BlockingChannel, channel: BlockingChannel, queue: str
 ) -> None:
-    """Section 4.2: acks rolled back may be sent again."""
+    """After a rollback the client may send the ack again."""
     send(channel, queue, b"x")
     tag = take(transaction, queue).tag
     transaction.basic_ack(tag)
@@ -107,7 +107,7 @@ def test_rolled_back_ack_may_be_sent_again(
 def test_rollback_does_not_requeue(
     transaction: BlockingChannel, channel: BlockingChannel, queue: str
 ) -> None:
-    """Section 4.2: deliveries do not go back."""
+    """A rollback does not take deliveries back."""
     send(channel, queue, b"x")
     take(transaction, queue)
     transaction.tx_rollback()
@@ -118,7 +118,7 @@ def test_rollback_does_not_requeue(
 def test_nacks_wait_for_commit(
     transaction: BlockingChannel, channel: BlockingChannel, queue: str, requeue: bool
 ) -> None:
-    """Section 4.2: nack and reject are acknowledgements too."""
+    """The broker holds nacks and rejects like acks."""
     send(channel, queue, b"1", b"2")
     for how in (transaction.basic_nack, transaction.basic_reject):
         how(take(transaction, queue).tag, requeue=requeue)
@@ -133,7 +133,7 @@ def test_nacks_wait_for_commit(
 def test_held_acks_make_no_room(
     transaction: BlockingChannel, confirming: BlockingChannel, queue: str
 ) -> None:
-    """Section 4.2: the prefetch window opens at commit."""
+    """The prefetch window opens at the commit, not at the ack."""
     send(confirming, queue, b"1", b"2")
     transaction.basic_qos(prefetch_count=1)
     inbox = Inbox.on(transaction, queue)
@@ -145,7 +145,7 @@ def test_held_acks_make_no_room(
 
 
 def test_close_is_a_rollback(connection: BlockingConnection, channel: BlockingChannel, queue: str) -> None:
-    """Section 4.2: close without commit."""
+    """The broker drops the publishes of a channel that closes without a commit."""
     transaction = connection.channel()
     transaction.tx_select()
     send(transaction, queue, b"x")
@@ -155,21 +155,21 @@ def test_close_is_a_rollback(connection: BlockingConnection, channel: BlockingCh
 
 
 def test_missing_exchange_surfaces_at_publish(transaction: BlockingChannel, name: str) -> None:
-    """Section 4.2: routing errors do not wait for the commit."""
+    """The error of a missing exchange does not wait for the commit."""
     transaction.basic_publish(name, "", b"x")
     with closes(404, f"no exchange '{name}' in vhost '/'"):
         roundtrip(transaction)
 
 
 def test_unknown_tag_surfaces_at_ack(transaction: BlockingChannel) -> None:
-    """Section 4.2: unknown ack tags do not wait for the commit."""
+    """The error of an unknown delivery tag does not wait for the commit."""
     transaction.basic_ack(99)
     with closes(406, "unknown delivery tag 99"):
         roundtrip(transaction)
 
 
 def test_unroutable_is_returned_at_commit(peer: Peer, name: str) -> None:
-    """Section 4.2: a mandatory message is routed when it takes effect."""
+    """The broker routes a message at the commit, and returns a mandatory one then."""
     peer.call(commands.Tx.Select(), commands.Tx.SelectOk)
     peer.publish(b"x", routing_key=name, mandatory=True)
     peer.roundtrip()
@@ -184,7 +184,7 @@ def test_unroutable_is_returned_at_commit(peer: Peer, name: str) -> None:
 
 
 def test_persistent_messages(transaction: BlockingChannel, channel: BlockingChannel, name: str) -> None:
-    """Section 4.2: commit-ok after durable write."""
+    """After commit-ok all persistent messages are in the durable queue."""
     channel.queue_declare(name, durable=True)
     send(transaction, name, *[str(number) for number in range(50)], delivery_mode=2)
     transaction.tx_commit()
@@ -194,7 +194,7 @@ def test_persistent_messages(transaction: BlockingChannel, channel: BlockingChan
 def test_publish_and_ack_in_one_transaction(
     transaction: BlockingChannel, channel: BlockingChannel, queue: str, name: str
 ) -> None:
-    """Section 4.2: the usual step of a pipeline."""
+    """The usual step of a pipeline: one commit takes a message and hands on the next."""
     send(channel, queue, b"in")
     message = take(transaction, queue)
     send(transaction, queue, b"out")
