@@ -205,7 +205,7 @@ def test_full_queue_that_rejects_gives_publish_returned(broker: Broker, admin: A
 
 
 def test_p09_unknown_exchange_fails_at_once(broker: Broker, proxy: Proxy, admin: Admin, queue: str) -> None:
-    """P09, defect 1: with the broker's words, and without a storm of channels."""
+    """P09: the error has the broker's words, and the library opens no storm of channels."""
 
     async def main() -> None:
         async with aio.connect(proxy.url()) as bus:

@@ -410,7 +410,7 @@ def test_publish_in_a_plain_callback(broker: Broker, admin: Admin, names: Names,
 def test_many_callbacks_publish_at_the_same_moment(
     broker: Broker, admin: Admin, names: Names, service: None
 ) -> None:
-    """Defect 10: neither callbacks nor signal handlers starve each other."""
+    """Neither callbacks nor signal handlers starve each other."""
     queues = [admin.declare(names()) for _ in range(16)]
     answers = admin.declare(names())
     together = threading.Barrier(len(queues))
@@ -476,7 +476,7 @@ def test_consume_in_the_thread_of_an_event_loop(
 def test_p13_blocking_calls_in_a_coroutine_callback(
     broker: Broker, proxy: Proxy, proxied_service: None, admin: Admin, names: Names, what: str
 ) -> None:
-    """P13, defect 8: RuntimeError that says what to do instead, and nothing has been sent."""
+    """P13: RuntimeError says what to do instead, and nothing has been sent."""
     name, answers = admin.declare(names()), admin.declare(names())
     errors: list[Exception] = []
 
@@ -506,7 +506,7 @@ def test_p13_blocking_calls_in_a_coroutine_callback(
 
 @pytest.mark.parametrize("kind", ["function", "coroutine function"])
 def test_p10_sigterm_during_a_callback(broker: Broker, admin: Admin, queue: str, kind: str) -> None:
-    """P10, defect 13: it ends, is acknowledged, and the process exits with status 0."""
+    """P10: the callback ends, its message is acknowledged, and the process exits with status 0."""
     count = 30
     for number in range(count):
         admin.publish(queue, f'{{"number": {number}}}'.encode())

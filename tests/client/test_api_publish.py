@@ -99,7 +99,7 @@ def test_one_connection_and_one_channel_for_all(
 
 
 def test_what_is_sent(broker: Broker, admin: Admin, queue: str, service: None) -> None:
-    """COMPAT section 20."""
+    """The broker gets body, key and properties as version 3.9 sent them."""
     sent = Message(topic=f"{queue}.test", body={"ä": "é"}, headers={"canary": 5}, severity=api.SEVERITIES[3])
     api.publish(sent)
     method, properties, body = admin.channel.basic_get(queue, auto_ack=True)
@@ -275,7 +275,7 @@ def test_close_while_threads_publish(broker: Broker, admin: Admin, queue: str, s
 def test_p09_unknown_exchange(
     broker: Broker, proxy: Proxy, proxied_service: None, queue: str, admin: Admin
 ) -> None:
-    """P09, defect 1: a PublishException at once, and no storm."""
+    """P09: the caller gets a PublishException at once, and the library opens no storm of channels."""
     with pytest.raises(ExchangeNotFound, match="no exchange 'nowhere'") as caught:
         api.publish(message(queue), exchange="nowhere")
     assert isinstance(caught.value, PublishException)
@@ -311,7 +311,7 @@ def test_rejected_by_a_full_queue(broker: Broker, admin: Admin, name: str, servi
 def test_unroutable_is_fine(
     broker: Broker, name: str, service: None, admin: Admin, settings: config.LazyConfig
 ) -> None:
-    """Quirk 14; unless the configuration asks for a queue."""
+    """Publishing succeeds without a queue, unless the configuration asks for one."""
     api.publish(message(name))
     settings["publisher"] = {"mandatory": True}
     with pytest.raises(PublishReturned, match="NO_ROUTE") as caught:
@@ -373,7 +373,7 @@ def test_impossible_message(
 def test_p16_impossible_message_offline(
     offline: None, make: Callable[[], Message], error: type[Exception]
 ) -> None:
-    """P16, defect 19: at once."""
+    """P16: the caller gets the error at once, without a broker."""
     with pytest.raises(error):
         api.publish(make(), timeout=None)
 
@@ -523,7 +523,7 @@ def test_wrong_url(settings: config.LazyConfig) -> None:
 def test_close_and_publish_again(
     broker: Broker, proxy: Proxy, proxied_service: None, admin: Admin, queue: str
 ) -> None:
-    """Defect 14."""
+    """After `close` the next publish opens a new connection."""
     for number in range(3):
         api.publish(message(queue, number))
         api.close()
@@ -549,7 +549,7 @@ def test_close_without_any_use() -> None:
 
 
 def test_close_fails_publishes_that_wait(offline: None) -> None:
-    """Defect 8: nobody waits for ever, and nothing spins."""
+    """Nobody waits for ever, and nothing spins."""
     with Publishing(message("nowhere"), timeout=None) as publishing:
         eventually(lambda: api._twisted_service is not None)
         # The publish is posted right after the service is there.
@@ -563,7 +563,7 @@ def test_close_fails_publishes_that_wait(offline: None) -> None:
 def test_setting_the_service_to_none_makes_a_new_one(
     broker: Broker, proxy: Proxy, proxied_service: None, queue: str
 ) -> None:
-    """COMPAT 12.1."""
+    """A program that sets `api._twisted_service` to None gets a new service."""
     api.publish(message(queue))
     old = api._twisted_service
     api._twisted_service = None

@@ -309,7 +309,7 @@ def test_queues_are_worked_on_in_parallel(
 def test_when_one_consumer_fails_the_others_stop(
     broker: Broker, admin: Admin, names: Names, consuming: Make, kind: str, failure: str
 ) -> None:
-    """Defect 12: nothing goes on in the background."""
+    """Nothing goes on in the background."""
     first, second, third = [admin.declare(names()) for _ in range(3)]
 
     def act(number: int) -> None:

@@ -32,7 +32,7 @@ def fork_twice(url: str, queue: str, published_before: str) -> list[str]:
 def test_p11_publish_before_and_after_fork(
     broker: Broker, admin: Admin, queue: str, published_before: str
 ) -> None:
-    """P11, defect 15: parent, children and grandchildren publish, each on a connection of its own."""
+    """P11: parent, children and grandchildren publish, each on a connection of its own."""
     with Proxy(broker.url) as proxy:
         lines = fork_twice(proxy.url(), queue, published_before)
         assert lines == ["child 0", "child 0", "done"]

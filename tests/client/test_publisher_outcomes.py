@@ -317,7 +317,7 @@ def test_channel_that_is_closed_for_each_publish(code: int, error: type[Exceptio
 
 
 def test_transient_loss_of_the_channel_is_not_told() -> None:
-    """COMPAT 12.2: one retry."""
+    """The library publishes once more, on a new channel."""
 
     async def main() -> None:
         def once(link: ScriptedLink, content: ContentReceived) -> None:

@@ -150,7 +150,7 @@ def test_p02_cut_while_idle(
 def test_p03_cut_during_a_callback(
     broker: Broker, proxy: Proxy, admin: Admin, queue: str, consuming: Make, kind: str
 ) -> None:
-    """P03, defect 2: one consumer afterwards; the message is done again, after the first time has ended."""
+    """P03: one consumer afterwards; the message is done again, after the first time has ended."""
     worker = Worker()
     worker.released.clear()
     publish(admin, queue, 0, 1)
@@ -212,7 +212,7 @@ def test_outcome_is_honoured_though_its_channel_is_gone(
     lost: str,
     error: Exception,
 ) -> None:
-    """Defect 3: consuming ends as the callback asked; the message stays in the queue."""
+    """Consuming ends as the callback asked; the message stays in the queue."""
     worker = Worker()
     worker.released.clear()
     worker.error = error
@@ -411,7 +411,7 @@ def test_p04_callback_longer_than_the_heartbeat(
 def test_p02_channel_closed_while_idle(
     broker: Broker, proxy: Proxy, admin: Admin, queue: str, consuming: Make, kind: str
 ) -> None:
-    """Defect 4: another one is opened, as often as it happens."""
+    """The library opens another channel, as often as the broker closes one."""
     worker = Worker()
     with consuming(worker.callback(kind), **plan(queue)) as run_:
         for number in range(5):
@@ -466,7 +466,7 @@ def test_publishing_channel_closed_while_idle(broker: Broker, proxy: Proxy, admi
 def test_passive_queue_that_comes_back_late(
     broker: Broker, proxy: Proxy, admin: Admin, queue: str, consuming: Make, kind: str
 ) -> None:
-    """COMPAT 14: tried again, with pauses, until the queue is there."""
+    """The library tries again, with pauses, until the queue is there."""
     worker = Worker()
     passive = {**queue_settings(), "passive": True}
     publish(admin, queue, 0)
@@ -491,7 +491,7 @@ def test_passive_queue_that_comes_back_late(
 def test_binding_that_fails_while_registering_again(
     broker: Broker, proxy: Proxy, admin: Admin, name: str, consuming: Make, kind: str
 ) -> None:
-    """Defect 28: tried again until the exchange is back."""
+    """The library tries again until the exchange is back."""
     admin.channel.exchange_declare(name, "topic")
     worker = Worker()
     bindings = {"exchange": name, "queue": name, "routing_keys": ["#"]}

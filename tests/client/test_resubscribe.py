@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.usefixtures("service")
 def test_p02_deleted_queue_ends_consuming_by_default(broker: Broker, admin: Admin, queue: str) -> None:
-    """As ever (COMPAT 13), so that a service manager starts it again."""
+    """Consuming ends as in version 3.9, so that a service manager starts the program again."""
     with Consuming(print, **plan(queue)) as consuming:
         eventually(lambda: admin.consumers(queue) == 1)
         admin.delete(queue)

@@ -149,7 +149,7 @@ def test_raising_after_success_does_not_unpublish(
     publish: Publish,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Defect 20: the message is published, so the caller is told that; the log tells of the handler."""
+    """The message is published, so the caller is told that; the log tells of the handler."""
     settings["amqp_url"] = broker.url
     with listening() as heard, api.publish_signal.connected_to(failing):
         publish(message(queue))

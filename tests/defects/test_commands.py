@@ -68,7 +68,7 @@ def callback(message):
 def test_callback_of_the_command_publishes(
     broker: Broker, admin: Admin, name: str, queue: str, processes: Processes
 ) -> None:
-    """COMPAT 24.9: without a traceback of any thread."""
+    """A callback may publish, and no thread prints a traceback."""
     answers = admin.declare(f"{name}.answers")
     (processes.directory / "app.py").write_text(PUBLISHING_CALLBACK)
     try:
@@ -115,7 +115,7 @@ def halting(queue: str, service: None, tmp_path: Path, handlers: Restored) -> li
 
 
 def test_command_within_a_program(broker: Broker, admin: Admin, queue: str, halting: list[str]) -> None:
-    """COMPAT 24.14: a program may run the command, again and again, and publish between and afterwards."""
+    """A program may run the command, again and again, and publish between and afterwards."""
     for number in range(2):
         api.publish(message(queue, number))
         result = CliRunner().invoke(cli.consume, halting)
@@ -127,7 +127,7 @@ def test_command_within_a_program(broker: Broker, admin: Admin, queue: str, halt
 def test_command_gives_signals_back(
     broker: Broker, queue: str, halting: list[str], handlers: Restored
 ) -> None:
-    """COMPAT 24.14: the program that ran it can be interrupted as before."""
+    """The program that ran the command can be interrupted as before."""
     api.publish(message(queue))
     assert CliRunner().invoke(cli.consume, halting).exit_code == 3
     assert Restored().handlers == handlers.handlers
@@ -149,7 +149,7 @@ def test_command_gives_signals_back(
 def test_default_configuration_file_is_wrong(
     settings: config.LazyConfig, content: bytes, says: str, command: list[str]
 ) -> None:
-    """COMPAT 24.22: one error, which says where."""
+    """The command prints one error, which says where."""
     opened = mock.mock_open(read_data=content)
     with (
         mock.patch("fedora_messaging.config.os.path.exists", return_value=True),
@@ -219,7 +219,7 @@ def archive(settings: config.LazyConfig) -> Iterator[Archive]:
 def test_replay_asks_for_the_very_id(
     embedded_url: str, settings: config.LazyConfig, archive: Archive, identity: str
 ) -> None:
-    """COMPAT 24.23: whatever characters it has."""
+    """The command escapes the id, whatever characters it has."""
     settings["amqp_url"] = embedded_url
     try:
         result = CliRunner().invoke(cli.replay, [archive.option, identity])
@@ -248,7 +248,7 @@ def embedded_url(request: pytest.FixtureRequest) -> str:
     ],
 )
 def test_replay_of_what_cannot_be_published(archive: Archive, answer: Any, says: str) -> None:
-    """COMPAT 24.23: an error, no traceback."""
+    """The command prints an error, and no traceback."""
     archive.answer = answer
     try:
         result = CliRunner().invoke(cli.replay, [archive.option, "canary"])
@@ -317,14 +317,14 @@ def reconsume(archive: Archive, tmp_path: Path, callback: str) -> Any:
 
 @pytest.mark.parametrize("callback", ["function", "coroutine", "Object", "hidden"])
 def test_reconsume_calls_every_form(archive: Archive, tmp_path: Path, callback: str) -> None:
-    """COMPAT 24.23: coroutines are awaited."""
+    """The command awaits coroutines."""
     result = reconsume(archive, tmp_path, callback)
     assert (result.exit_code, result.output) == (0, "done 1\n")
 
 
 @pytest.mark.parametrize("callback", ["nack", "drop", "halt", "error", "error_in_coroutine"])
 def test_reconsume_with_a_callback_that_raises(archive: Archive, tmp_path: Path, callback: str) -> None:
-    """COMPAT 24.23: it is told in one line."""
+    """The command tells the error in one line."""
     result = reconsume(archive, tmp_path, callback)
     assert isinstance(result.exception, SystemExit)
     assert result.exit_code == (7 if callback == "halt" else 1)
@@ -339,7 +339,7 @@ def test_reconsume_with_a_callback_that_raises(archive: Archive, tmp_path: Path,
 def test_recorded_messages_survive_a_kill(
     broker: Broker, admin: Admin, queue: str, processes: Processes
 ) -> None:
-    """COMPAT 24.24: each is in the file before it is acknowledged, so none is in neither place."""
+    """Each message is in the file before it is acknowledged, so none is in neither place."""
     sent = [message(queue, number, text="\u2028\u2029\x85\u00e9\n") for number in range(200)]
     for one in sent:
         put(admin, queue, one)
@@ -365,7 +365,7 @@ def test_recorded_messages_survive_a_kill(
 def test_what_is_recorded_can_be_published(
     broker: Broker, admin: Admin, queue: str, processes: Processes
 ) -> None:
-    """COMPAT 24.25: lines end at line feeds only."""
+    """Lines end at line feeds only."""
     body = {"text": "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg\rh\ni"}
     sent = Message(topic=f"{queue}.test", body=body)
     put(admin, queue, sent)

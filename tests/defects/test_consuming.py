@@ -60,7 +60,7 @@ def impatient(rabbitmq: RabbitNode) -> Iterator[RabbitNode]:
 
 
 def test_p04_acknowledgement_timeout(impatient: RabbitNode, settings: config.LazyConfig) -> None:
-    """COMPAT 24.3: whatever the callback does in the end counts, although its channel was closed meanwhile.
+    """Whatever the callback does in the end counts, although its channel was closed meanwhile.
 
     On RabbitMQ only, whose timeout it is.
     """
@@ -146,7 +146,7 @@ if __name__ == "__main__":
 def test_sigterm_while_a_callback_publishes_without_connection(
     broker: Broker, proxy: Proxy, admin: Admin, queue: str, processes: Processes, way: str
 ) -> None:
-    """COMPAT 24.8: its publish fails, so that the process can end; the message comes again."""
+    """The callback's publish fails, so that the process can end; the message comes again."""
     (processes.directory / "app.py").write_text(PUBLISHES)
     admin.publish(queue, b"{}")
     if way == "api":
@@ -182,7 +182,7 @@ def write_configuration(directory: Path, url: str, queue: str) -> str:
 def test_closing_while_a_callback_publishes_without_connection(
     broker: Broker, proxy: Proxy, proxied_service: None, admin: Admin, queue: str
 ) -> None:
-    """COMPAT 24.8: as above; nobody waits for ever for a service that is gone."""
+    """The callback's publish fails: nobody waits for ever for a service that is gone."""
     errors: list[BaseException] = []
     publishing = threading.Event()
 
@@ -219,7 +219,7 @@ def test_p05_coroutine_that_blocks_the_event_loop(
     settings: config.LazyConfig,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """COMPAT 24.11, P05: heartbeats leave nevertheless, and a warning names the callback."""
+    """P05: heartbeats leave nevertheless, and a warning names the callback."""
     settings["amqp_url"] = proxy.url(heartbeat=1)
     ended: list[Message] = []
 
@@ -247,7 +247,7 @@ def test_p05_coroutine_that_blocks_the_event_loop(
 def test_channels_of_a_consumer(
     broker: Broker, proxy: Proxy, proxied_service: None, admin: Admin, names: Names
 ) -> None:
-    """COMPAT 24.30: one to declare and bind and one to consume, none in confirm mode."""
+    """A consumer takes one channel to declare and bind and one to consume, none in confirm mode."""
     first, second = names(), names()
     bindings = [
         {"exchange": "amq.topic", "queue": name, "routing_keys": [f"{name}.{n}" for n in range(5)]}
@@ -288,7 +288,7 @@ def busy_threads() -> list[str]:
 def test_idle_consumers_sleep(
     embedded_broker: EmbeddedBroker, settings: config.LazyConfig, kind: str
 ) -> None:
-    """COMPAT 24.32: polling once a second would wake a thread at least twice in the time."""
+    """A thread that polled once a second would wake at least twice in the time."""
     settings["amqp_url"] = embedded_broker.amqp_url
     admin = Admin(embedded_broker.amqp_url)
     queues = [admin.declare(f"idle.{number}") for number in range(3)]
@@ -312,7 +312,7 @@ def test_idle_consumers_sleep(
 def test_closing_at_any_moment_ends_consuming(
     embedded_broker: EmbeddedBroker, settings: config.LazyConfig
 ) -> None:
-    """COMPAT 24.12, 24.14: without hanging, and with an error of ours if with any."""
+    """Consuming ends without hanging, and with an error of ours if with any."""
     settings["amqp_url"] = embedded_broker.amqp_url
     errors: list[BaseException | None] = []
     for number in range(400):

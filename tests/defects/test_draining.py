@@ -1,4 +1,4 @@
-"""Consumers that are stopped one after the other, while there is no broker (COMPAT 24.8)."""
+"""Consumers that are stopped one after the other, while there is no broker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""COMPAT 24.29: imports have no side effects, in whatever order they come."""
+"""Imports have no side effects, in whatever order they come."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ NAMES_FROM_TWISTED = {
 
 
 def test_names_that_need_twisted() -> None:
-    """COMPAT 2: `api` has them, and imports Twisted when they are used; tests patch them."""
+    """The names are in `api`, which imports Twisted when they are used; tests patch them."""
     pytest.importorskip("twisted")
     run(f"""
 import sys
@@ -116,7 +116,7 @@ for name, path in names.items():
 
 
 def test_names_of_the_twisted_modules() -> None:
-    """COMPAT 2."""
+    """The modules of the Twisted face have the names of version 3.9."""
     pytest.importorskip("twisted")
     run("""
 from fedora_messaging.twisted.consumer import Consumer, QueueContent, is_coro

@@ -1,4 +1,4 @@
-"""Habits of version 3.9 that are kept (COMPAT section 23), where no other test holds them."""
+"""Habits of version 3.9 that the library keeps, where no other test holds them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def ready(port: int) -> dict[str, Any]:
 def test_q05_one_named_queue_is_bound_to_nothing(
     broker: Broker, admin: Admin, name: str, service: None, settings: config.LazyConfig, tmp_path: Path
 ) -> None:
-    """Quirk 5: it replaces the default queue, to which alone the default binding belongs."""
+    """A named queue replaces the default queue, to which alone the default binding belongs."""
     (tmp_path / "config.toml").write_text(f'AMQP_URL = "{broker.url}"\n[queues."{name}"]\n{DURABLE}')
     settings.load_config(str(tmp_path / "config.toml"))
     done: list[Message] = []
@@ -82,7 +82,7 @@ def _exists(admin: Admin, name: str) -> bool:
 def test_q06_exchanges_are_not_declared(
     broker: Broker, admin: Admin, queue: str, name: str, service: None, settings: config.LazyConfig
 ) -> None:
-    """Quirk 6: the setting is accepted, and nothing more."""
+    """The library accepts the setting, and declares no exchange for it."""
     exchange: Any = {"type": "topic", "durable": True, "auto_delete": False, "arguments": {}}
     settings["exchanges"] = {f"{name}.exchange": exchange}
     with Consuming(lambda _message: None, **plan(queue)):
@@ -96,7 +96,7 @@ def test_q06_exchanges_are_not_declared(
 def test_q11_invalid_messages_are_not_in_the_counters(
     broker: Broker, admin: Admin, queue: str, service: None, monitoring: int
 ) -> None:
-    """Quirk 11: those of `/ready`."""
+    """The counters of `/ready` count only messages that passed validation."""
     admin.publish(queue, b"no JSON")
     admin.publish(queue, b'{"number": 1}')
     done: list[Message] = []
@@ -119,7 +119,7 @@ def test_q11_invalid_messages_are_not_in_the_counters(
 def test_q16_parameters_without_effect(
     broker: Broker, proxy: Proxy, settings: config.LazyConfig, queue: str, parameters: dict[str, object]
 ) -> None:
-    """Quirk 16: a broker that comes late, and slowly, is waited for all the same."""
+    """The library waits for a broker that comes late, and slowly, whatever these parameters say."""
     settings["amqp_url"] = proxy.url(**parameters)
     proxy.refuse()
     try:
@@ -142,7 +142,7 @@ def callback(message):
 def test_q18_options_change_all_bindings(
     broker: Broker, admin: Admin, names: Names, processes: Processes
 ) -> None:
-    """Quirk 18: also those of other queues."""
+    """The options change the bindings of all queues."""
     first, second, key = names(), names(), names("key")
     binding = '[[bindings]]\nqueue = "{0}"\nexchange = "amq.topic"\nrouting_keys = ["{0}"]\n'
     (processes.directory / "config.toml").write_text(
@@ -169,7 +169,7 @@ def test_q18_options_change_all_bindings(
 def test_q18_recorder_is_the_name_of_who_records(
     rabbitmq: RabbitNode, processes: Processes, tmp_path: Path
 ) -> None:
-    """Quirk 18: whatever the configuration says; as RabbitMQ shows it."""
+    """RabbitMQ shows the app "recorder", whatever the configuration says."""
     app = f"canary-{tmp_path.name}"
     (processes.directory / "config.toml").write_text(
         f'amqp_url = "{rabbitmq.url}"\n[client_properties]\napp = "{app}"\n'
@@ -183,7 +183,7 @@ def test_q18_recorder_is_the_name_of_who_records(
 
 
 def test_q20_no_messages() -> None:
-    """Quirk 20."""
+    """A file of no messages is one line feed, and `loads` refuses its blank line."""
     assert dumps([]) == "\n"
     with pytest.raises(ValidationError):
         loads(dumps([]))
@@ -201,7 +201,7 @@ def test_q21_second_consume_swaps_the_callback(
     kinds: str,
     policy: bool,
 ) -> None:
-    """Quirk 21, COMPAT 24.21: the queue keeps one consumer, whose messages are counted once."""
+    """The queue keeps one consumer, whose messages the library counts once."""
     if policy:
         settings["consumer"] = {"timeout": 60}
     first: list[Message] = []

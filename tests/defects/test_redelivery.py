@@ -1,4 +1,4 @@
-"""COMPAT 24.6: what a callback refuses for ever does not come back at the broker's speed for ever."""
+"""What a callback refuses for ever does not come back at the broker's speed for ever."""
 
 from __future__ import annotations
 

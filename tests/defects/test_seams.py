@@ -1,4 +1,4 @@
-"""Names that programs' tests patch or reach for (COMPAT sections 2 and 22), used as they use them."""
+"""Names that programs' tests patch or reach for, used as they use them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ NAMES = {
 
 @pytest.mark.parametrize("path", [f"{module}.{name}" for module in NAMES for name in NAMES[module].split()])
 def test_every_name_is_there(path: str) -> None:
-    """COMPAT 2; those that need Twisted are in test_imports.py."""
+    """Each name is there; those that need Twisted are in test_imports.py."""
     module, _, name = path.partition(".")
     assert hasattr(importlib.import_module(f"fedora_messaging.{module}"), name)
 

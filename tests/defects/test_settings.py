@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def test_delays_between_attempts_are_capped() -> None:
-    """COMPAT 24.18: they grow, but never beyond half a minute or a minute."""
+    """The delays grow, but never beyond half a minute or a minute."""
     backoff = Backoff(jitter=lambda: 1.0)
     delays = [backoff.next() or 0.0 for _ in range(50)]
     assert delays == sorted(delays)
@@ -33,7 +33,7 @@ def test_delays_between_attempts_are_capped() -> None:
 
 
 def test_delays_are_spread() -> None:
-    """COMPAT 24.18: clients that lost the same broker do not come back in the same moment."""
+    """Clients that lost the same broker do not come back in the same moment."""
     delays = {Backoff().next() for _ in range(20)}
     assert len(delays) == 20
 
@@ -47,7 +47,7 @@ def write(blobs: list[trustme.Blob], path: Path) -> str:
 
 
 def test_whole_certificate_chain_is_sent(settings: config.LazyConfig, tmp_path: Path) -> None:
-    """COMPAT 24.26: the broker knows the root only, and the client's certificate is two steps below it."""
+    """The broker knows the root only, and the client's certificate is two steps below it."""
     root = trustme.CA()
     client = root.create_child_ca().create_child_ca().issue_cert("app.example", common_name="app")
     # Without the intermediate ones, which have to come from the certfile.
@@ -93,7 +93,7 @@ def test_missing_file(
     missing: str,
     what: str,
 ) -> None:
-    """COMPAT 24.26: ConfigurationException that names the setting, at once, whoever calls."""
+    """The caller gets a ConfigurationException at once, which names the setting."""
     authority = trustme.CA()
     client = authority.issue_cert("app.example")
     settings["amqp_url"] = f"{scheme}://localhost:{embedded_broker.port}"
@@ -117,7 +117,7 @@ def test_missing_file(
 
 @pytest.mark.parametrize("what", ["publish", "consume"])
 def test_user_without_password(settings: config.LazyConfig, what: str) -> None:
-    """COMPAT 24.26: as above; an empty password is one."""
+    """The caller gets a ConfigurationException at once; an empty password would do."""
     settings["amqp_url"] = "amqp://canary@127.0.0.1:1"
     try:
         with pytest.raises(ConfigurationException, match="password"):

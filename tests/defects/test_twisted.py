@@ -72,7 +72,7 @@ say("left")
 def test_binding_that_fails_while_registering_again(
     broker: Broker, proxy: Proxy, admin: Admin, name: str, processes: Processes, reactor: str
 ) -> None:
-    """COMPAT 24.28: tried again until the exchange is back, and nothing is reported as unhandled."""
+    """The library tries again until the exchange is back, and reports nothing as unhandled."""
     exchange = f"{name}.exchange"
     admin.channel.exchange_declare(exchange, "topic")
     try:
@@ -123,7 +123,7 @@ say("left")
 def test_publishing_after_the_reactor_has_stopped(
     broker: Broker, admin: Admin, name: str, queue: str, processes: Processes, reactor: str
 ) -> None:
-    """COMPAT 24.14."""
+    """A program may publish after its reactor has stopped."""
     process = start(processes, PUBLISH_AFTERWARDS, reactor, broker.url, queue, "amq.topic")
     process.wait_for("^stopped$")
     ended = process.end()
@@ -156,7 +156,7 @@ say("left")
 def test_blocking_publish_in_a_coroutine_callback(
     broker: Broker, admin: Admin, name: str, queue: str, processes: Processes, reactor: str
 ) -> None:
-    """COMPAT 24.8: refused before anything is sent, or done; and the process ends as it should."""
+    """The publish is refused before anything is sent, or it is done; the process ends as it should."""
     answers = admin.declare(f"{name}.answers")
     try:
         admin.publish(queue, b"{}")
@@ -189,7 +189,7 @@ say("left")
 def test_sigterm_while_a_callback_publishes_without_connection(
     broker: Broker, proxy: Proxy, admin: Admin, queue: str, processes: Processes, reactor: str
 ) -> None:
-    """COMPAT 24.8: its publish fails, so that the process can end; the message comes again."""
+    """The callback's publish fails, so that the process can end; the message comes again."""
     admin.publish(queue, b"{}")
     process = start(processes, SIGTERM_WHILE_PUBLISHING, reactor, proxy.url(), queue, "amq.topic")
     process.wait_for("^begun$")

@@ -184,7 +184,7 @@ def test_p10_interrupt_of_an_application(processes: Processes, admin: Admin, que
 
 
 def test_p10_sigterm_of_an_application_whose_broker_is_away(processes: Processes) -> None:
-    """Defect 8: what waits for the broker fails, and the process ends."""
+    """What waits for the broker fails, and the process ends."""
     (processes.directory / "application.py").write_text(
         "from twisted.internet import reactor\n"
         "from fedora_messaging import api, config\n"

@@ -63,7 +63,7 @@ def run(processes: Processes, *parts: str, arguments: tuple[str, ...] = ()) -> E
     ],
 )
 def test_without_a_use_nothing_of_twisted_is_imported(processes: Processes, statement: str) -> None:
-    """Defect 29: in any order."""
+    """Programs may import the modules in any order, and no reactor comes with them."""
     left_out = "assert not [name for name in sys.modules if name.startswith('twisted.internet')]"
     if "*" in statement:  # which takes Consumer, that is a class of the Twisted face
         left_out = ""
@@ -106,7 +106,7 @@ def test_the_application_installs_its_reactor(processes: Processes, kind: str, w
 
 
 def test_names_of_api(processes: Processes) -> None:
-    """COMPAT section 2; with Twisted a star import takes all of `__all__`."""
+    """`api` has the names of version 3.9; with Twisted a star import takes all of `__all__`."""
     run(
         processes,
         "from fedora_messaging.api import *",
@@ -171,7 +171,7 @@ def test_the_service_is_probed_without_twisted(processes: Processes) -> None:
 
 
 def test_the_service_is_probed(processes: Processes) -> None:
-    """COMPAT 17.1."""
+    """The service has the names of version 3.9, which programs look for."""
     run(
         processes,
         "from fedora_messaging import api",

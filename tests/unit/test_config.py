@@ -67,7 +67,7 @@ def refusal(text: str, toml: Callable[[str], str]) -> str:
     return caught.value.message
 
 
-# Every access loads (defect 16)
+# Every access loads
 
 LOADED = {**DEFAULTS, "publish_exchange": "lazy"}
 
@@ -208,7 +208,7 @@ def test_patch_dict_undoes_an_unknown_key(lazy: LazyConfig) -> None:
     assert "unknown" not in lazy
 
 
-# A failed load (defect 16)
+# A failed load
 
 ACCESSES: list[Callable[[LazyConfig], Any]] = [
     lambda c: c["topic_prefix"],
@@ -512,7 +512,7 @@ FILES = {"ca_cert": "ca.pem", "certfile": "cert.pem", "keyfile": "key.pem"}
 
 @pytest.mark.parametrize("scheme", ["amqps", "AMQPS", "AmqpS", "https"])
 def test_tls_is_chosen_whatever_the_case(scheme: str) -> None:
-    """Defect 26: capitals skipped the TLS settings."""
+    """Capitals in the scheme do not skip the TLS settings."""
     chosen = connection_options(settings_with(amqp_url=f"{scheme}://host", tls=FILES))
     assert chosen.tls == options.TLSOptions("ca.pem", "cert.pem", "key.pem")
     assert chosen.port == 5671
@@ -549,7 +549,7 @@ def test_the_tls_table_does_not_make_plain_urls_secure(scheme: str) -> None:
     ],
 )
 def test_client_certificates(table: dict[str, Any], expected: options.TLSOptions, external: bool) -> None:
-    """Only a certificate with its key logs in; a partial table is completed (defect 17)."""
+    """Only a certificate with its key logs in; defaults complete a partial table."""
     chosen = connection_options(settings_with(amqp_url="amqps://fedora:@host", tls=table))
     assert chosen.tls == expected
     assert chosen.external is external
@@ -566,7 +566,7 @@ def test_certificate_login_names_both_files_in_the_log(caplog: pytest.LogCapture
 
 
 def test_a_user_without_password_is_a_configuration_error() -> None:
-    """Defect 26."""
+    """The error shows how to write the password."""
     with pytest.raises(ConfigurationException) as caught:
         connection_options(settings_with(amqp_url="amqp://user@host"))
     assert "user:password@" in caught.value.message
@@ -583,7 +583,7 @@ def test_a_user_without_password_is_a_configuration_error() -> None:
     ],
 )
 def test_qos(table: dict[str, int], expected: options.QosOptions) -> None:
-    """A partial table is completed (defect 17)."""
+    """Defaults complete a partial table."""
     assert qos_options(settings_with(qos=table)) == expected
 
 

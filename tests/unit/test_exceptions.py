@@ -1,4 +1,4 @@
-"""Exceptions beyond version 3.9: proper constructors, and nothing lost by pickling (defect 31)."""
+"""Exceptions beyond version 3.9: proper constructors, and nothing lost by pickling."""
 
 from __future__ import annotations
 

@@ -184,7 +184,7 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
 def test_p01_a_mistake_of_the_schema_class_refuses_the_message(
     cls: Any, register: Callable[[Any], None]
 ) -> None:
-    """Defect 5."""
+    """The library refuses a message whose schema class raises, whatever the error."""
     register(cls)
     refused(headers=headers("mine"))
     # The next good message is not harmed.
@@ -229,7 +229,7 @@ NO_TEXT: list[Any] = [None, True, 0, 5, 1.5, b"base.message", Decimal(1), dateti
 
 @pytest.mark.parametrize("value", UNHASHABLE + NO_TEXT, ids=repr)
 def test_p01_schema_header_is_no_text(value: Any) -> None:
-    """Defect 5: lists and tables."""
+    """The library refuses a message whose schema header is a list, a table or anything but a text."""
     refused(headers=headers(value))
 
 
@@ -256,7 +256,7 @@ def test_p01_headers_are_no_table(value: Any) -> None:
 )
 @pytest.mark.parametrize("body", [b"{}", b"", b"\x1f\x8b\x08"])
 def test_p01_content_encodings(encoding: str, body: bytes) -> None:
-    """Defect 5."""
+    """The library refuses a message whose content encoding is no text encoding."""
     refused(body, content_encoding=encoding)
 
 

@@ -189,7 +189,7 @@ def test_error_texts_are_the_standard_librarys(body: bytes) -> None:
     ],
 )
 def test_p01_unknown_encodings(encoding: str) -> None:
-    """Defect 5."""
+    """What is no text encoding raises ValueError."""
     with pytest.raises(ValueError, match="."):
         decode(b'{"a": 1}', encoding)
 

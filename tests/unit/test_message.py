@@ -1,4 +1,4 @@
-"""Messages beyond version 3.9: files that come back (defect 25), printing, properties, configuration."""
+"""Messages beyond version 3.9: files that come back, printing, properties, configuration."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_files_bring_every_message_back(drawn: list[tuple[Message, str | None, i
 
 @pytest.mark.parametrize("char", LINE_BREAKS)
 def test_line_separators_in_a_body_come_back(char: str) -> None:
-    """Defect 25."""
+    """A file of messages breaks at line feeds only, whatever its texts hold."""
     sent = Message(body={f"a{char}b": f"{char}x{char}"}, topic=f"t{char}")
     assert loads(dumps([sent, sent])) == [sent, sent]
 

@@ -1,4 +1,4 @@
-"""The class registry: a broken schema package harms nobody else (defect 27).
+"""The class registry: a broken schema package harms nobody else.
 
 Packages are made on disk and found as installed ones are, through their entry points.
 """
@@ -95,7 +95,7 @@ def everything_works() -> None:
 def test_a_broken_package_is_left_out(
     value: str, code: str, install: Install, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Defect 27: it is logged, named, and harms no other."""
+    """The registry logs the error with the entry point's name, and loads all others."""
     install("aaa-bad", f"bad.message = {value}", "bad_schema", code)
     install("zzz-good", "good.message = good_schema:Good", "good_schema")
     everything_works()

@@ -12,14 +12,14 @@ BODY: Final = 3
 HEARTBEAT: Final = 8
 END: Final = 0xCE
 
-#: Sent by a client before anything else (section 4.2.2).
+#: Sent by a client before anything else (AMQP 0-9-1 section 4.2.2).
 PROTOCOL_HEADER: Final = b"AMQP\x00\x00\x09\x01"
 #: Bytes of a frame around its payload.
 OVERHEAD: Final = 8
 #: Bytes of a content header before the property flags: class, weight and size of the body.
 CONTENT_HEADER_SIZE: Final = 12
-#: What a peer may send before frame sizes are negotiated (section 4.2.3 demands 4096; RabbitMQ itself
-#: sends server properties well below this).
+#: What a peer may send before frame sizes are negotiated (AMQP 0-9-1 section 4.2.3 demands 4096; RabbitMQ
+#: itself sends server properties well below this).
 FRAME_MIN: Final = 4096
 HEARTBEAT_FRAME: Final = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 

@@ -281,7 +281,7 @@ async def delays(stage: Stage) -> None:
     assert factory.retries == 0
     assert 0 < factory.initialDelay <= factory.maxDelay
     assert factory.factor > 1
-    # Defect 18: an outage must not make a consumer deaf for an hour.
+    # An outage must not make a consumer deaf for an hour.
     assert factory.maxDelay <= 60
     factory.maxDelay = 0.02
     stage.run(service)

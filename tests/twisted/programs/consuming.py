@@ -239,7 +239,7 @@ async def records_of_consumers(stage: Stage) -> None:
 
 
 async def same_queue_again(stage: Stage) -> None:
-    """Quirk 21: the callback is swapped, the consumer stays."""
+    """A second consume of the queue swaps the callback, and the consumer stays."""
     proxy, queue = stage.proxy(), stage.queue()
     stage.use(proxy.url())
     first, second = Recorder(), Recorder()

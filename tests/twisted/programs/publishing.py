@@ -410,7 +410,7 @@ class _Receivers:
 
 
 async def signals(stage: Stage) -> None:
-    """Sent by `api.publish` in name, from worker threads, in the order of COMPAT section 11."""
+    """Worker threads send them in the name of `api.publish`: one before, then one of success or failure."""
     queue = stage.queue()
     await _set_up(stage)
     receivers = _Receivers()
@@ -475,7 +475,7 @@ async def receiver_of_a_signal_that_publishes(stage: Stage) -> None:
 
 
 async def pending_publishes_fail_when_the_service_stops(stage: Stage) -> None:
-    """Defect 8: none hangs, none spins; connected, offline, and before the start."""
+    """None hangs, none spins; connected, offline, and before the start."""
     proxy = stage.proxy()
     offline, connected = stage.service(NOBODY), stage.service(proxy.url())
     await connected.factory.publish(message("x"), "amq.topic")

@@ -300,7 +300,7 @@ COUNTERS = {"received": 0, "processed": 0, "dropped": 0, "rejected": 0, "failed"
 
 
 async def monitoring(stage: Stage) -> None:
-    """The endpoints of COMPAT section 16, as a child of the service, from its start to its stop."""
+    """The endpoints, as a child of the service, from its start to its stop."""
     queue, proxy = stage.queue(), stage.proxy()
     service: Any = FedoraMessagingServiceV2(proxy.url())
     port = free_port()

@@ -1,4 +1,4 @@
-"""What a broker with a data directory remembers over a restart (BROKER_SPEC section 4.3)."""
+"""What a broker with a data directory remembers over a restart."""
 
 import asyncio
 import shutil

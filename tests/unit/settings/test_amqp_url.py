@@ -204,7 +204,7 @@ def test_malformed_urls(url: str) -> None:
 
 @pytest.mark.parametrize("url", ["amqp://user@host", "user@host", "amqps://user@"])
 def test_a_user_without_password(url: str) -> None:
-    """Defect 26."""
+    """The error shows both ways to write a password, the empty one too."""
     message = refusal(url)
     assert "user:password@" in message
     assert "user:@" in message

@@ -137,7 +137,7 @@ def test_the_grammar_says_who_waits_for_an_answer() -> None:
         for method in amqp_class.iter("method")
         if method.find("response") is not None
     }
-    # The answer to recover is not written down in the file (section 1.8.3.15 of the specification).
+    # The answer to recover is not written down in the file (AMQP 0-9-1 section 1.8.3.15).
     asks |= {"basic.recover", "connection.update-secret"}
     ours = {
         f"{amqp_class}.{method}"

@@ -1,4 +1,4 @@
-"""Which permissions of RabbitMQ an operation needs, so that a refusal can say so (BROKER_SPEC section 5)."""
+"""Which permissions of RabbitMQ an operation needs, so that a refusal can say so."""
 
 from typing import Final, TypeVar
 
