@@ -56,7 +56,7 @@ def ready(port: int) -> dict[str, Any]:
     return body
 
 
-def test_q05_one_named_queue_is_bound_to_nothing(
+def test_one_named_queue_is_bound_to_nothing(
     broker: Broker, admin: Admin, name: str, service: None, settings: config.LazyConfig, tmp_path: Path
 ) -> None:
     """A named queue replaces the default queue, to which alone the default binding belongs."""
@@ -79,7 +79,7 @@ def _exists(admin: Admin, name: str) -> bool:
     return True
 
 
-def test_q06_exchanges_are_not_declared(
+def test_exchanges_are_not_declared(
     broker: Broker, admin: Admin, queue: str, name: str, service: None, settings: config.LazyConfig
 ) -> None:
     """The library accepts the setting, and declares no exchange for it."""
@@ -93,7 +93,7 @@ def test_q06_exchanges_are_not_declared(
     assert caught.value.reply_code == 404
 
 
-def test_q11_invalid_messages_are_not_in_the_counters(
+def test_invalid_messages_are_not_in_the_counters(
     broker: Broker, admin: Admin, queue: str, service: None, monitoring: int
 ) -> None:
     """The counters of `/ready` count only messages that passed validation."""
@@ -116,7 +116,7 @@ def test_q11_invalid_messages_are_not_in_the_counters(
     ],
     ids=["attempts", "timeouts", "tcp options"],
 )
-def test_q16_parameters_without_effect(
+def test_parameters_without_effect(
     broker: Broker, proxy: Proxy, settings: config.LazyConfig, queue: str, parameters: dict[str, object]
 ) -> None:
     """The library waits for a broker that comes late, and slowly, whatever these parameters say."""
@@ -139,7 +139,7 @@ def callback(message):
 """
 
 
-def test_q18_options_change_all_bindings(
+def test_options_change_all_bindings(
     broker: Broker, admin: Admin, names: Names, processes: Processes
 ) -> None:
     """The options change the bindings of all queues."""
@@ -166,7 +166,7 @@ def test_q18_options_change_all_bindings(
     assert ended.status == 0
 
 
-def test_q18_recorder_is_the_name_of_who_records(
+def test_recorder_is_the_name_of_who_records(
     rabbitmq: RabbitNode, processes: Processes, tmp_path: Path
 ) -> None:
     """RabbitMQ shows the app "recorder", whatever the configuration says."""
@@ -182,7 +182,7 @@ def test_q18_recorder_is_the_name_of_who_records(
     assert process.terminate().status == 0
 
 
-def test_q20_no_messages() -> None:
+def test_no_messages() -> None:
     """A file of no messages is one line feed, and `loads` refuses its blank line."""
     assert dumps([]) == "\n"
     with pytest.raises(ValidationError):
@@ -191,7 +191,7 @@ def test_q20_no_messages() -> None:
 
 @pytest.mark.parametrize("policy", [False, True])
 @pytest.mark.parametrize("kinds", ["function function", "coroutine coroutine", "coroutine function"])
-def test_q21_second_consume_swaps_the_callback(
+def test_second_consume_swaps_the_callback(
     broker: Broker,
     admin: Admin,
     queue: str,

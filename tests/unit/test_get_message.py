@@ -184,7 +184,7 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
 def test_p01_a_mistake_of_the_schema_class_refuses_the_message(
     cls: Any, register: Callable[[Any], None]
 ) -> None:
-    """The library refuses a message whose schema class raises, whatever the error."""
+    """The library refuses a message whose schema class has a mistake of any kind."""
     register(cls)
     refused(headers=headers("mine"))
     # The next good message is not harmed.
