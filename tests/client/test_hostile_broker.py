@@ -16,16 +16,14 @@ from tests.client.support import WAIT, message, plan, run, soon
 from fedora_messaging import aio
 from fedora_messaging.client.amqp import connection as connection_module
 from fedora_messaging.client.backoff import STEADY, Backoff
-from fedora_messaging.client.consuming.in_flight import InFlight
 from fedora_messaging.config import conf
 from fedora_messaging.exceptions import BaseException as LibraryException
 from fedora_messaging.exceptions import ConnectionException
 from fedora_messaging.protocol.connection import Limits
-from fedora_messaging.protocol.errors import ConnectionError as PeerConnectionError
 from fedora_messaging.settings.to_options import connection_options
 from fedora_messaging.wire import methods as m
 from fedora_messaging.wire.frames import HEARTBEAT_FRAME, METHOD, encode_method
-from fedora_messaging.wire.properties import BasicProperties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -436,36 +434,3 @@ def test_p36_heartbeats_in_a_damaged_frame_are_no_progress() -> None:
         assert len(broker.links) == 2
 
     run(main())
-
-
-def test_p18_prefetch_is_counted_by_what_is_unsettled() -> None:
-    def delivery(tag: int, redelivered: bool = False) -> m.BasicDeliver:
-        return m.BasicDeliver("c", tag, redelivered, "", "q")
-
-    plain = encode_properties(BasicProperties())
-    here = InFlight(2)
-    for tag in range(1, 50):
-        here.check(delivery(tag), plain)
-        here.arrived(tag, 0.0)
-        if tag > 1:
-            here.settled(tag - 1, 0.0)
-    here.check(delivery(50), plain)
-    here.arrived(50, 0.0)
-    with pytest.raises(PeerConnectionError, match="prefetch of 2"):
-        here.check(delivery(51), plain)
-    # A quorum queue's new leader sends again what is here.
-    for tag in range(51, 69):
-        here.check(delivery(tag, redelivered=True), plain)
-        here.arrived(tag, 0.0)
-    with pytest.raises(PeerConnectionError, match="prefetch of 2"):
-        here.check(delivery(69, redelivered=True), plain)
-    here.clear()
-    # A stream sends a whole chunk.
-    stream = encode_properties(BasicProperties(headers={"x-stream-offset": 7}))
-    for tag in range(1, 1000):
-        here.check(delivery(tag), stream)
-        here.arrived(tag, 0.0)
-    unlimited = InFlight(0)
-    for tag in range(1, 1000):
-        unlimited.check(delivery(tag), plain)
-        unlimited.arrived(tag, 0.0)

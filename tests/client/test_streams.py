@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +10,6 @@ from tests.client.support import Admin, Consuming, eventually, message, numbers,
 from tests.support.proxy import BASIC_CONSUME, Proxy
 
 from fedora_messaging import aio
-from fedora_messaging.client.consuming.stream_position import StreamPosition
 
 if TYPE_CHECKING:
     from tests.conftest import BrokerUnderTest
@@ -100,17 +98,3 @@ def test_stream_from_now_on_loses_nothing_in_a_reconnect(
                 assert delivery.message.body["number"] == 7
 
     run(main())
-
-
-def test_positions() -> None:
-    position = StreamPosition({"x-priority": 5})
-    assert position.arguments() == {"x-priority": 5}
-    again = position.arguments()
-    assert isinstance(again["x-stream-offset"], datetime)
-    assert again["x-stream-offset"] <= datetime.now(UTC)
-
-
-def test_positions_named_by_the_program_stay_until_something_has_come() -> None:
-    position = StreamPosition({"x-stream-offset": "first"})
-    for _ in range(3):
-        assert position.arguments() == {"x-stream-offset": "first"}
