@@ -15,7 +15,7 @@ from tests.client.support import WAIT, message, plan, run, soon
 
 from fedora_messaging import aio
 from fedora_messaging.client.amqp import connection as connection_module
-from fedora_messaging.client.backoff import STEADY, Backoff
+from fedora_messaging.client.backoff import STEADY
 from fedora_messaging.config import conf
 from fedora_messaging.exceptions import BaseException as LibraryException
 from fedora_messaging.exceptions import ConnectionException
@@ -178,36 +178,6 @@ def test_p09_connection_that_ends_with_each_publish(
             await asyncio.wait([publishing])
 
     run(main())
-
-
-def test_backoff_begins_anew_after_some_seconds_or_by_use() -> None:
-    now = 0.0
-    backoff = Backoff(jitter=lambda: 1.0, clock=lambda: now)
-    first = backoff.next()
-    assert first is not None
-    for number in range(1, 4):
-        backoff.succeeded()
-        assert (backoff.attempts, backoff.ceiling) == (0, backoff.initial)
-        now += STEADY / 2
-        assert backoff.next() == first * backoff.factor**number
-    backoff.succeeded()
-    now += STEADY
-    assert backoff.next() == first
-    backoff.succeeded()
-    backoff.reset()
-    assert backoff.next() == first
-
-
-def test_what_is_seldom_lost_is_made_again_at_once() -> None:
-    now = 0.0
-    backoff = Backoff(jitter=lambda: 1.0, clock=lambda: now)
-    assert backoff.again() == 0.0
-    backoff.succeeded()
-    assert backoff.again() == backoff.initial
-    backoff.succeeded()
-    assert backoff.again() == backoff.initial * backoff.factor
-    now += STEADY
-    assert backoff.again() == 0.0
 
 
 @pytest.mark.parametrize("then", [close_channel, cancel])
