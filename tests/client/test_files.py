@@ -11,7 +11,6 @@ import pytest
 from tests.client.support import Admin, Broker, Program, eventually
 
 from fedora_messaging.client.outbox import table
-from fedora_messaging.client.shared_files import FileLock, SqliteFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,19 +30,6 @@ def stored(path: str) -> list[int]:
     with closing(sqlite3.connect(path)) as database:
         rows = database.execute(f"SELECT body FROM {table.NAME} ORDER BY id").fetchall()
     return [json.loads(body)["number"] for (body,) in rows]
-
-
-def test_a_lock_on_a_file_that_was_deleted(tmp_path: Path) -> None:
-    """Others lock a new one, so that is what counts."""
-    first, second = FileLock(str(tmp_path / "lock")), FileLock(str(tmp_path / "lock"))
-    assert first.acquire()
-    assert not second.acquire()
-    (tmp_path / "lock").unlink()
-    assert second.acquire()
-    assert not first.acquire()
-    second.release()
-    assert first.acquire()
-    first.release()
 
 
 @pytest.mark.parametrize("end", ["closed", "at once"])
@@ -99,36 +85,3 @@ def test_p17_fork_with_a_connection_of_the_application(path: str) -> None:
         assert program.line() == "child 0"
         assert program.status() == 0, program.errors
     assert stored(path) == [1, 3, 4]
-
-
-def test_one_lock_at_a_time(path: str) -> None:
-    first, second = FileLock(path), FileLock(path)
-    assert first.acquire()
-    assert first.acquire()
-    assert not second.acquire()
-    first.release()
-    assert second.acquire()
-    second.release()
-    second.release()
-
-
-def test_transaction_that_fails_leaves_nothing(path: str) -> None:
-    def prepare(connection: sqlite3.Connection, _is_new: bool) -> None:
-        connection.execute("CREATE TABLE t (n)")
-
-    class Mistake(Exception):
-        pass
-
-    def insert_and_fail() -> None:
-        with file.transaction():
-            file.run_many("INSERT INTO t VALUES (:n)", [{"n": 1}, {"n": 2}])
-            assert file.run("SELECT count(*) FROM t") == [(2,)]
-            raise Mistake
-
-    file = SqliteFile(path, prepare)
-    try:
-        with pytest.raises(Mistake):
-            insert_and_fail()
-        assert file.run("SELECT count(*) FROM t") == [(0,)]
-    finally:
-        file.close()

@@ -653,24 +653,6 @@ def test_memory_of_duplicates_that_was_deleted_ends_consuming(
     eventually(lambda: admin.ready(queue) == 1)
 
 
-def test_dedupe_forgets_after_its_window(queue: str, settings: LazyConfig, tmp_path: Path) -> None:
-    import sqlite3
-
-    path = tmp_path / "ids.db"
-    settings["consumer"] = {"dedupe": {"path": str(path), "window": 60}}
-    recorder = Recorder()
-    sent = message(queue, 1)
-    with Consuming(recorder, **plan(queue)):
-        api.publish(sent)
-        eventually(lambda: counters().processed == 1)
-        with sqlite3.connect(path) as database:
-            database.execute("UPDATE seen SET at = at - 61")
-        database.close()
-        api.publish(sent)
-        eventually(lambda: counters().processed == 2)
-    assert recorder.numbers == [1, 1]
-
-
 def test_policy_of_asyncio(broker: Broker, admin: Admin, queue: str, dead: str, settings: LazyConfig) -> None:
     settings["consumer"] = {"retry": {"attempts": 1}, "dead_letter": {"queue": dead}}
     recorder = Recorder(fail)
