@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.client.support import Admin, Consuming, eventually, plan
 
 from fedora_messaging import api, message
-from fedora_messaging.client.consuming.delivery import Raw, receive
+from fedora_messaging.client.consuming.delivery import Invalid, Raw, receive
 from fedora_messaging.client.consuming.stats import ConsumerStats
 from fedora_messaging.monitoring import endpoints
 
@@ -74,5 +74,5 @@ def test_p08_kinds(admin: Admin, queue: str, kind: str, body: bytes, given: pika
 )
 def test_p08_kinds_that_clients_do_not_publish(kind: str, encoded: bytes, body: bytes | None) -> None:
     stats = ConsumerStats()
-    assert isinstance(receive(Raw(0, 1, "q", "", "q", False, encoded, body), stats), str)
+    assert isinstance(receive(Raw(0, 1, "q", "", "q", False, encoded, body), stats), Invalid)
     assert stats.invalid_kinds == {kind: 1}

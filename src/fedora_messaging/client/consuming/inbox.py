@@ -24,8 +24,9 @@ class Inbox:
 
     def put(self, raw: Raw) -> None:
         """Add a delivery."""
-        self._raws.append(raw)
-        self._news.set()
+        if not self._finished:
+            self._raws.append(raw)
+            self._news.set()
 
     def put_back(self, raw: Raw) -> None:
         """Give a delivery back, to be the next one that is taken."""

@@ -92,3 +92,14 @@ def test_after_the_end_nothing_is_given_out() -> None:
         assert await inbox.take() is None
 
     asyncio.run(main())
+
+
+def test_what_comes_after_the_end_is_given_to_nobody() -> None:
+    async def main() -> None:
+        inbox = Inbox()
+        inbox.halt()
+        inbox.put(ONE)
+        inbox.put_back(TWO)
+        assert await inbox.take() is None
+
+    asyncio.run(main())
