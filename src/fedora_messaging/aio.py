@@ -53,7 +53,7 @@ _TIMEOUT: Final = 30.0
 
 
 def connect(url: str | None = None, *, timeout: float | None = _TIMEOUT) -> "Bus":
-    """Make a bus, to be entered with ``async with``.
+    """Make a bus; enter it with ``async with``.
 
     Args:
         url: AMQP URL; by default ``amqp_url`` of the configuration.
@@ -83,7 +83,7 @@ class Bus:
         if self._outbox_options is not None:
             from .client.outbox.sender import Outbox
 
-            # With an outbox nobody has to wait for the broker.
+            # With an outbox, a program can publish without waiting for the broker.
             self._outbox = Outbox(self._outbox_options)
             self._supervisor.attach_sender(self._outbox)
             self._supervisor.start()
@@ -107,12 +107,12 @@ class Bus:
         await self.close()
 
     async def close(self) -> None:
-        """Let running callbacks end, unsubscribe, close the connection."""
+        """Let running callbacks end, unsubscribe and close the connection."""
         await self._supervisor.close()
 
     @property
     def connected(self) -> bool:
-        """Whether there is a connection now; it is made again by itself."""
+        """Whether there is a connection now; the bus reconnects by itself."""
         return self._supervisor.connected
 
     async def publish(
@@ -125,25 +125,25 @@ class Bus:
     ) -> None:
         """Publish a message and return when the broker has confirmed it, or when it is in the outbox.
 
-        Any number of publishes may be under way at once. A connection that is lost meanwhile is made
-        again, and the message sent again: it may then arrive twice.
+        Any number of publishes may run at once. If the connection is lost meanwhile, the library connects
+        and sends the message again, so that it may arrive twice.
 
-        With an outbox (the table ``outbox`` of the configuration) a message is stored first, and sent in the
-        background; of the errors below those of the broker do not come then.
+        With an outbox (the table ``outbox`` of the configuration) the library stores the message first, and
+        sends it in the background; then this method does not raise the broker's errors below.
 
         Args:
-            message: Validated first.
+            message: The message; it is validated first.
             exchange: By default ``publish_exchange`` of the configuration.
-            timeout: Seconds for everything together; ``None`` waits for ever.
-            mandatory: Fail if no queue is bound for the message; by default what the table ``publisher``
-                of the configuration says.
+            timeout: Limit for the whole call, in seconds; ``None`` waits for ever.
+            mandatory: Whether to fail if no queue is bound for the message; by default the setting in the
+                table ``publisher`` of the configuration.
 
         Raises:
             jsonschema.ValidationError: The message violates its schema. Nothing was sent.
-            PublishTimeout: No confirm in time; if its ``sent`` is true the message **may** have arrived
-                nevertheless.
+            PublishTimeout: No confirm arrived in time; if the exception's ``sent`` is true, the message
+                **may** have arrived nevertheless.
             PublishForbidden: The broker does not let us publish there.
-            ExchangeNotFound: There is no such exchange.
+            ExchangeNotFound: The exchange does not exist.
             PublishNacked: The broker refused the message, for example because a queue is full.
             PublishReturned: No queue was bound for the ``mandatory`` message.
             OutboxFull: The outbox holds as much as it may.
@@ -200,26 +200,26 @@ class Bus:
         consumer_arguments: Mapping[str, Any] | None = None,
         resubscribe: bool = False,
     ) -> "Subscription":
-        """Declare a queue, bind it, and iterate over what comes.
+        """Declare a queue, bind it, and iterate over its messages.
 
         Args:
-            topics: Topic patterns to bind; without any, an existing queue is used as it is bound.
-            queue: Name of the queue; ``None`` makes an exclusive one that goes with the connection.
+            topics: Topic patterns to bind; without any, an existing queue keeps its bindings.
+            queue: Name of the queue; ``None`` makes an exclusive one that ends with the connection.
             exchange: Exchange to bind to.
             prefetch: How many messages the broker may send ahead.
-            auto_ack: Acknowledge each message when the next one is asked for.
-            durable: Make a named queue survive a restart of the broker.
+            auto_ack: Whether to acknowledge each message when the program asks for the next one.
+            durable: Whether a named queue survives a restart of the broker.
             arguments: Arguments of the queue, for example ``{"x-queue-type": "quorum"}``.
             consumer_arguments: Arguments of the subscription, for example ``{"x-stream-offset": "first"}``
-                for a RabbitMQ stream. After a reconnect a stream is read on from where it was.
-            resubscribe: Subscribe again when the broker cancels the subscription, for example because the
-                queue was deleted, instead of ending with ConsumerCanceled.
+                for a RabbitMQ stream. After a reconnect, reading a stream continues where it stopped.
+            resubscribe: Whether to subscribe again when the broker cancels the subscription, for example
+                because the queue was deleted, instead of ending with ConsumerCanceled.
 
         Returns:
             An asynchronous iterator of :class:`Delivery`, which can also be entered with ``async with``.
 
         Raises:
-            ValueError: ``prefetch`` is nothing that AMQP can carry.
+            ValueError: ``prefetch`` is out of AMQP's range.
         """
         options = QueueOptions(
             name=queue or "",
@@ -248,11 +248,11 @@ class Bus:
     ) -> None:
         """Call, or await, a callback with each message, until it raises.
 
-        What the callback raises means what it means to :func:`fedora_messaging.api.consume`.
+        The callback's exceptions have the same meaning as for :func:`fedora_messaging.api.consume`.
 
         Args:
-            callback: A function, coroutine function, callable object or class of one; a class may have
-                hooks, as for :func:`fedora_messaging.api.consume`.
+            callback: A function, a coroutine function, a callable object or a class of such objects. A class
+                may have hooks, as for :func:`fedora_messaging.api.consume`.
             bindings: By default those of the configuration.
             queues: By default those of the configuration.
 
@@ -294,18 +294,18 @@ async def _hooked(hooks: Hooks) -> AsyncIterator[None]:
 
 
 async def _call_hook(hook: Callable[[], Any]) -> None:
-    # Like plain callbacks, plain functions may block.
+    # A hook that is an ordinary function may block, just as such a callback may.
     result = await asyncio.to_thread(hook)
     if isawaitable(result):
         await result
 
 
 class Delivery:
-    """A message with its fate: acknowledge it, put it back or refuse it, once.
+    """A received message, which you settle once: acknowledge it, put it back or refuse it.
 
     Attributes:
-        message: The message, valid.
-        redelivered: It was delivered before, to somebody.
+        message: The message; it is valid.
+        redelivered: Whether it was delivered before, to this or another consumer.
     """
 
     __slots__ = ("_consumer", "_raw", "_settled", "message", "redelivered")
@@ -319,19 +319,19 @@ class Delivery:
 
     @property
     def settled(self) -> bool:
-        """Whether its fate is decided."""
+        """Whether the message was acknowledged, put back or refused."""
         return self._settled
 
     async def ack(self) -> None:
-        """It is processed."""
+        """Acknowledge the message: it is processed."""
         self._settle(Action.ACK)
 
     async def nack(self) -> None:
-        """Put it back on the queue; it comes again at once."""
+        """Put the message back on the queue; the broker delivers it again at once."""
         self._settle(Action.REQUEUE)
 
     async def reject(self) -> None:
-        """Refuse it: it is dropped, or dead-lettered if the queue is set up for that."""
+        """Refuse the message: the broker drops it, or dead-letters it if the queue is set up for that."""
         self._settle(Action.REFUSE)
 
     def _settle(self, action: Action) -> None:
@@ -345,10 +345,10 @@ class Delivery:
 
 
 class Subscription:
-    """What :meth:`Bus.subscribe` returns.
+    """An iterator over received messages; :meth:`Bus.subscribe` returns it.
 
-    Leaving the loop by ``break`` or an exception decides nothing about the message in hand: unless it was
-    acknowledged it goes back to the queue when the subscription, or the bus, is closed.
+    Leaving the loop by ``break`` or an exception does not settle the last message. Unless you have
+    settled it, it goes back to the queue when the subscription, or the bus, is closed.
     """
 
     def __init__(
@@ -369,7 +369,7 @@ class Subscription:
 
     @property
     def queue_name(self) -> str:
-        """Name of the queue; the broker's choice once it is known."""
+        """Name of the queue; if the broker chooses it, the name is known after subscribing."""
         return self._consumer.queue_name
 
     async def __aenter__(self) -> Self:
@@ -390,7 +390,7 @@ class Subscription:
     async def _start(self) -> None:
         if self._starting is None:
             self._starting = asyncio.create_task(self._supervisor.consume(self._consumer))
-        # Whoever gives up waiting may come back later: the subscription goes on being made.
+        # A caller that gives up waiting may come back later, so the subscribing task goes on.
         await asyncio.wait([self._starting])
         if not self._closed:
             self._starting.result()
@@ -429,7 +429,7 @@ class Subscription:
             return self._last
 
     async def _receive(self, raw: Raw) -> Message | Invalid:
-        """Build the message; a caller that is cancelled meanwhile leaves the delivery to the next one."""
+        """Build the message; if the caller is cancelled meanwhile, the next call gets the delivery."""
         if not is_large(raw):
             return receive(raw, self._consumer.stats)
         work = self._receiving.get(raw)

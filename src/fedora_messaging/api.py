@@ -3,7 +3,7 @@
 >>> from fedora_messaging.api import Message, publish
 >>> publish(Message(topic="hello", body={"name": "world"}))
 
-The connection is made at the first use, by a thread of the library's own, and kept up.
+A thread of the library makes the connection at the first use, and keeps it up.
 """
 
 import os
@@ -51,10 +51,10 @@ __all__ = [
     "twisted_consume",
 ]
 if not TYPE_CHECKING and find_spec("twisted") is None:
-    # A star import must go on without the extra.
+    # A star import must work without the extra.
     __all__.remove("Consumer")
 
-# What is looked up only when it is used, so that nothing but its users needs Twisted.
+# Names that are imported only when used, so that other programs do not need Twisted.
 _LAZY = {
     "Consumer": ("fedora_messaging.twisted.consumer", "Consumer"),
     "defer": ("twisted.internet.defer", None),
@@ -73,16 +73,16 @@ def __getattr__(name: str) -> Any:
     module_name, attribute = _LAZY[name]
     try:
         if "twisted" in module_name:
-            import_module("fedora_messaging.twisted")  # explains what is missing, if it is
+            import_module("fedora_messaging.twisted")  # its error says what to install
         module = import_module(module_name)
     except ImportError as error:
-        # Programs ask with hasattr() and getattr(), which let only this error mean that there is none.
+        # For hasattr() and getattr() only this error means that the name is missing.
         raise AttributeError(str(error), name=name) from error
     return module if attribute is None else getattr(module, attribute)
 
 
 class _Crochet:
-    """Stands for the module that version 3.9 had here, which tests of applications patch or set up."""
+    """Replaces the module that version 3.9 had here, which tests of applications patch or set up."""
 
     def setup(self) -> None:
         """Set up crochet if the application uses it: version 3.9 did so at each publish and consume."""
@@ -94,16 +94,16 @@ class _Crochet:
 
 
 crochet: Any = _Crochet()
-# The one connection of this process; a program may set it to None to have a new one made, or to a
-# FedoraMessagingServiceV2 of its own.
+# Holds the one connection of this process. A program may set it to None to get a new connection, or to its
+# own FedoraMessagingServiceV2.
 _twisted_service: Any = None
-# A forked child has its parent's service without its thread; it is kept unused, because collecting it
-# would close what belongs to the parent.
+# A forked child inherits its parent's service without its thread. We keep the service unused, because
+# garbage collection would close the parent's connection.
 _inherited: list[Any] = []
 
 
 def _init_twisted_service() -> Any:
-    """Return the process's service, making it first if there is none."""
+    """Return the process's service; make it first if there is none."""
     global _twisted_service
     # Many threads may publish for the first time at once.
     with setting_up:
@@ -113,7 +113,7 @@ def _init_twisted_service() -> Any:
 
 
 def _blocking_service() -> "Service":
-    """Return the client of the process's service, which may be a Twisted service of the program's own."""
+    """Return the client of the process's service; the service may be the program's own Twisted service."""
     service = _init_twisted_service()
     blocking = getattr(service, "blocking_service", None)
     return service if blocking is None else blocking()  # type: ignore[no-any-return]
@@ -163,14 +163,14 @@ os.register_at_fork(after_in_child=_forget_inherited_service)
 
 
 class _Attempt:
-    """A publish that has begun; signals tell how it ends."""
+    """A publish that has begun; it sends a signal when it ends."""
 
     def __init__(self, message: Message, pending: "PendingPublish | PendingRecord") -> None:
         self._message = message
         self._pending = pending
 
     def wait(self, timeout: float | None) -> None:
-        """Return when the broker has confirmed, or raise."""
+        """Return when the broker has confirmed the message, or raise."""
         with telling_outcome(self._message):
             self._pending.wait(timeout)
 
@@ -179,7 +179,7 @@ class _Recorded:
     """A publish that a test has recorded."""
 
     def wait(self, timeout: float | None) -> None:
-        """Nothing has to be waited for."""
+        """Return at once: there is no confirm to wait for."""
 
 
 def _twisted_publish_wrapper(message: Message, exchange: str | None) -> _Attempt | _Recorded:
@@ -193,40 +193,40 @@ def _twisted_publish_wrapper(message: Message, exchange: str | None) -> _Attempt
         return _Attempt(message, _blocking_service().publish(encoded))
 
 
-# What records messages for a test puts it back, where an application's test has replaced the name.
+# Code that records messages for a test restores this function where an application's test replaced it.
 _own_publish_wrapper = _twisted_publish_wrapper
 
 
 def publish(message: Message, exchange: str | None = None, timeout: float | None = 30) -> None:
     """Publish a message and return when the broker has confirmed it, or when it is in the outbox.
 
-    Callable from any thread. A connection that is lost meanwhile is made again, and the message sent
-    again: it may then arrive twice. A confirm says that the broker took the message, not that a queue was
-    bound for it, unless ``mandatory`` in the table ``publisher`` of the configuration asks for one.
+    Any thread may call this. If the connection is lost meanwhile, the library connects and sends the
+    message again, so that it may arrive twice. A confirm means that the broker took the message, not that a
+    queue was bound for it, unless you set ``mandatory`` in the table ``publisher`` of the configuration.
 
-    With an outbox (the table ``outbox`` of the configuration) a message is stored first, and sent in the
-    background; of the errors below those of the broker do not come then.
+    With an outbox (the table ``outbox`` of the configuration) the library stores the message first, and
+    sends it in the background; then this function does not raise the broker's errors below.
 
     Args:
-        message: Validated first.
+        message: The message; it is validated first.
         exchange: By default ``publish_exchange`` of the configuration.
-        timeout: Seconds for everything together; ``None`` waits for ever.
+        timeout: Limit for the whole call, in seconds; ``None`` waits for ever.
 
     Raises:
         jsonschema.ValidationError: The message violates its schema. Nothing was sent.
-        PublishTimeout: No confirm in time; if its ``sent`` is true the message **may** have arrived
-            nevertheless.
+        PublishTimeout: No confirm arrived in time; if the exception's ``sent`` is true, the message **may**
+            have arrived nevertheless.
         PublishForbidden: The broker does not let us publish there.
-        ExchangeNotFound: There is no such exchange.
+        ExchangeNotFound: The exchange does not exist.
         PublishNacked: The broker refused the message, for example because a queue is full.
-        PublishReturned: No queue was bound for the message, and one is mandatory.
+        PublishReturned: No queue was bound for the message, and ``mandatory`` is set.
         OutboxFull: The outbox holds as much as it may.
         OutboxError: The outbox cannot be written.
         ConnectionException: The broker refuses us.
         ConfigurationException: The URL, the TLS settings or the outbox are wrong.
         RuntimeError: Called in a thread of the library's own event loops, for example by a coroutine
-            callback, or in the running reactor's. Nothing was sent. Another event loop in this thread is
-            blocked until the call returns, and a warning says so once for each calling line.
+            callback, or in the running reactor's. Nothing was sent. (Any other event loop in this thread is
+            blocked until the call returns; a warning says so, once for each calling line.)
     """
     crochet.setup()
     _twisted_publish_wrapper(message, exchange).wait(timeout=timeout)
@@ -243,20 +243,22 @@ def consume(
 ) -> None:
     """Call a callback with each message of the queues, until it raises or the process is told to stop.
 
-    The callback may be a function (called in a thread of its own), a coroutine function (awaited in the
-    library's event loop, which it must not block), a callable object, or a class of one. Each queue has
-    one message processed at a time, different queues have theirs at once. What it raises decides:
-    :class:`Nack` puts the message back, :class:`Drop` refuses it, :class:`HaltConsumer` ends consuming
-    (after acknowledging it), anything else puts it back and ends consuming.
+    The callback may be a function (called in its own thread), a coroutine function (awaited in the
+    library's event loop, which it must not block), a callable object, or a class of such objects. By default
+    the messages of one queue are processed one at a time; several queues are processed at once. If the
+    callback returns, the message is acknowledged. If it raises :class:`Nack`, the message goes back to the
+    queue; after :class:`Drop` it is refused; :class:`HaltConsumer` acknowledges it and ends consuming. By
+    default any other exception puts it back and ends consuming.
 
-    A class may have methods ``start()`` and ``stop()``, or those of a context manager, plain or coroutine
-    functions: the first is called before anything is consumed, the second when the last callback has ended.
+    A class may have methods ``start()`` and ``stop()``, or those of a context manager, each an ordinary or a
+    coroutine function. The library calls the first before it consumes, and the second after the last
+    callback has ended.
 
-    SIGTERM, when nobody else handles it and this is the main thread, lets running callbacks end and then
-    exits with status 0; KeyboardInterrupt is raised after they have ended.
+    In the main thread, and if the program does not handle SIGTERM, that signal lets running callbacks end
+    and then exits with status 0. KeyboardInterrupt is raised after they have ended.
 
     Args:
-        callback: See above.
+        callback: The callback, see above.
         bindings: By default those of the configuration.
         queues: By default those of the configuration.
 
@@ -268,8 +270,8 @@ def consume(
         ConsumerCanceled: The broker ended a consumer.
         ConnectionException: The broker refuses us.
         RuntimeError: Called in a thread of the library's own event loops, or in the running reactor's.
-            Another event loop in this thread is blocked until the call returns, and a warning says so.
-        Exception: What the callback raised.
+            (Any other event loop in this thread is blocked until the call returns; a warning says so.)
+        Exception: The callback raised it.
     """
     crochet.setup()
     _twisted_consume_wrapper(callback, bindings, queues).wait()
@@ -287,7 +289,7 @@ class _Consumption:
         self._consumers = consumers
 
     def wait(self) -> None:
-        """Consume until the end, and raise what it ended with."""
+        """Consume until the end, and raise the error that ended it."""
         from .sync.interrupts import stop_on_sigterm
 
         _run_idle_reactor()
@@ -301,14 +303,14 @@ class _Consumption:
         if error is None:
             return
         if not isinstance(error, exceptions.HaltConsumer):
-            # What a callback raised was logged with its traceback where it was caught.
+            # An exception of the callback was logged with its traceback where it was caught.
             traceback = error if isinstance(error, exceptions.BaseException) else None
             _log.error("Consuming ended: %s: %s", type(error).__name__, explained(error), exc_info=traceback)
         raise error
 
 
 def _run_idle_reactor() -> None:
-    """Run the reactor that callbacks use, if the program has one and cannot run it itself."""
+    """Run the reactor that callbacks use, if the program has one but cannot run it itself."""
     is_main = threading.current_thread() is threading.main_thread()
     if is_main and "twisted.internet.reactor" in sys.modules:
         from .twisted.hosting import run_in_background
@@ -344,16 +346,16 @@ def _run(consumers: "Consumers") -> BaseException | None:
 
 
 def twisted_publish(message: Message, exchange: str | None = None) -> "Deferred[None]":
-    """Publish from a Twisted application; to be called in the reactor's thread.
+    """Publish from a Twisted application; call this in the reactor's thread.
 
     Args:
-        message: Validated first.
+        message: The message; it is validated first.
         exchange: By default ``publish_exchange`` of the configuration.
 
     Returns:
-        A Deferred that fires when the broker has confirmed. It fails as :func:`publish` does, except that
-        there is no time limit, and with RuntimeError when nothing has set up the service before
-        (``twisted_consume``, ``publish``).
+        A Deferred that fires when the broker has confirmed the message. It fails like :func:`publish`, but
+        without a time limit, and with RuntimeError if neither ``twisted_consume`` nor ``publish`` has set up
+        the service before.
 
     Raises:
         ImportError: Twisted is not installed.
@@ -368,7 +370,7 @@ def twisted_consume(
     bindings: config.BindingsType | None = None,
     queues: dict[str, config.QueueConfig] | None = None,
 ) -> "Deferred[list[Consumer]]":
-    """Consume in a Twisted application; returns at once, and the program runs the reactor.
+    """Consume in a Twisted application; return at once and leave running the reactor to the program.
 
     Args:
         callback: As :func:`consume` takes it; coroutine functions run in the reactor's event loop if it is
@@ -378,8 +380,8 @@ def twisted_consume(
 
     Returns:
         A Deferred that fires with one consumer for each queue when all are registered; it fails with
-        BadDeclaration, PermissionException, ConnectionException or NoFreeChannels. What ends a consumer
-        comes through its ``result``.
+        BadDeclaration, PermissionException, ConnectionException or NoFreeChannels. The Deferred ``result``
+        of a consumer tells how the consumer ended.
 
     Raises:
         ValueError: An argument is wrong.
@@ -394,11 +396,11 @@ def twisted_consume(
 def close() -> None:
     """Let running callbacks end and close the process's connection; the next use makes a new one.
 
-    A Twisted service of the program's own is only forgotten: its owner stops it.
+    If the service is the program's own Twisted service, this only drops it: its owner has to stop it.
     """
     global _twisted_service
     service = _twisted_service
-    # It stays in its place until it is closed: running callbacks may publish.
+    # The service stays in place until it is closed, because running callbacks may publish.
     if hasattr(service, "close"):
         service.close()
     if _twisted_service is service:

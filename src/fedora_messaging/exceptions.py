@@ -1,7 +1,7 @@
 """Every exception that this library raises on purpose.
 
-``BaseException`` of this module (which hides the builtin of that name, a compatibility fact) is the
-parent of all. Errors that come from the broker keep what it said: see :class:`AMQPError`.
+``BaseException`` of this module is the parent of all; for compatibility it has the name of a builtin, which
+it hides here. Errors that come from the broker keep its words: see :class:`AMQPError`.
 """
 
 from typing import Any, Self
@@ -9,19 +9,19 @@ from typing import Any, Self
 from .printable import printable
 
 
-class BaseException(Exception):  # noqa: A001 - the name programs catch
+class BaseException(Exception):  # noqa: A001 - programs catch it by this name
     """Parent of every exception of this library."""
 
 
 class NoFreeChannels(BaseException):
-    """The connection has as many channels open as were negotiated with the broker."""
+    """The connection has as many open channels as client and broker agreed on."""
 
 
 class ConfigurationException(BaseException):
     """A setting is wrong.
 
     Args:
-        message: What is wrong, where, and how to mend it.
+        message: What is wrong, where, and how to correct it.
     """
 
     def __init__(self, message: str) -> None:
@@ -38,7 +38,7 @@ class PermissionException(BaseException):
     Args:
         obj_type: Kind of object: ``"queue"``, ``"exchange"`` or ``"binding"``.
         description: Name or settings of the object.
-        reason: What the broker said.
+        reason: The broker's explanation.
     """
 
     def __init__(self, obj_type: Any = None, description: Any = None, reason: Any = None) -> None:
@@ -68,7 +68,7 @@ class BadDeclaration(PermissionException):
 
 
 class _Reasoned(BaseException):
-    """A reason kept beside ``args``, so that both printing and pickling see it."""
+    """Keeps a reason beside ``args``, so that printing and pickling include it."""
 
     reason: Any
 
@@ -99,7 +99,7 @@ class PublishException(_Reasoned):
 
 
 class PublishReturned(PublishException):
-    """The broker refused responsibility: a nack, or a return of a mandatory message."""
+    """The broker did not take the message: it sent a nack, or returned a mandatory message."""
 
 
 class PublishNacked(PublishReturned):
@@ -147,7 +147,7 @@ class ConnectionException(_Reasoned):
 
 
 class ConsumeException(BaseException):
-    """Parent of what a consumer callback may raise, or a consumer ends with."""
+    """Parent of the exceptions that a callback may raise or a consumer may end with."""
 
 
 class ConsumerCanceled(ConsumeException):
@@ -168,7 +168,7 @@ class HaltConsumer(_Reasoned, ConsumeException):
     Args:
         exit_code: Exit status of ``fedora-messaging consume``; 0 is success.
         reason: Text for the log.
-        requeue: Put the message in hand back on the queue instead of acknowledging it.
+        requeue: Put the current message back on the queue instead of acknowledging it.
     """
 
     def __init__(self, exit_code: int = 0, reason: Any = None, requeue: bool = False) -> None:
@@ -179,26 +179,26 @@ class HaltConsumer(_Reasoned, ConsumeException):
 
 
 class ValidationError(BaseException):
-    """A message is not what its schema says, or cannot be decoded.
+    """A message violates its schema, or cannot be decoded.
 
     Args:
-        *args: The error found (an exception or a text).
+        *args: The error that was found (an exception or a text).
 
     Attributes:
-        kind: What is wrong with a message that was received: ``size``, ``properties``, ``headers``,
+        kind: Which part of a received message is wrong: ``size``, ``properties``, ``headers``,
             ``encoding``, ``json``, ``schema``, or ``class`` if its schema class cannot read it.
     """
 
     kind: str = "schema"
 
     def of_kind(self, kind: str) -> Self:
-        """Set :attr:`kind`; returns the exception."""
+        """Set :attr:`kind` and return the exception."""
         self.kind = kind
         return self
 
     @property
     def summary(self) -> str:
-        """One line without the schema and the instance."""
+        """The error in one line, without the schema and the instance."""
         error = self.args[0]
         return printable(error.message if _is_jsonschema_error(error) else error)
 
@@ -207,7 +207,7 @@ class ValidationError(BaseException):
 
 
 def _picklable(error: Any) -> Any:
-    """Leave out of a jsonschema error what cannot be pickled: type checkers, its own and its context's."""
+    """Return a copy of a jsonschema error without type checker and context, which cannot be pickled."""
     if not _is_jsonschema_error(error):
         return error
     return type(error)(
@@ -222,7 +222,7 @@ def _picklable(error: Any) -> Any:
 
 
 def _is_jsonschema_error(error: Any) -> bool:
-    # jsonschema takes 0.1 s to import; an instance of its class means it is already there.
+    # Importing jsonschema takes 0.1 s; if the error is one of its instances, it is already imported.
     import sys
 
     module = sys.modules.get("jsonschema.exceptions")
@@ -230,7 +230,7 @@ def _is_jsonschema_error(error: Any) -> bool:
 
 
 class AMQPError(BaseException):
-    """The peer closed something, or broke the protocol.
+    """The peer closed a channel or connection, did not take a message, or broke the protocol.
 
     Args:
         reply_code: AMQP reply code (AMQP 0-9-1 section 1.2, for example 404).

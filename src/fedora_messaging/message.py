@@ -1,7 +1,8 @@
-"""Messages, their schema classes, and their way to and from bytes and files.
+"""Messages, their schema classes, and conversion to and from bytes and files.
 
-A message class is registered as an entry point of the group ``fedora.messages``; the entry point's name
-travels in the header ``fedora_messaging_schema``, so that the consumer builds the same class.
+A message class is registered as an entry point of the group ``fedora.messages``. The header
+``fedora_messaging_schema`` carries the entry point's name, so that the consumer builds an object of the same
+class.
 """
 
 import datetime
@@ -26,7 +27,7 @@ WARNING = 30
 ERROR = 40
 SEVERITIES = (DEBUG, INFO, WARNING, ERROR)
 
-HeaderType = dict[str, Union[str, int, bool]]  # noqa: UP007 - a run-time fact of the compatible interface
+HeaderType = dict[str, Union[str, int, bool]]  # noqa: UP007 - the compatible interface has it at run time
 
 _log = logger(__name__)
 
@@ -35,7 +36,7 @@ _PACKAGE_HEADER = "fedora_messaging_schema_package"
 _SEVERITY_HEADER = "fedora_messaging_severity"
 _SENT_AT_HEADER = "sent-at"
 _PRIORITY_HEADER = "priority"
-#: Accessor and the word that its values get in filter headers.
+#: Each accessor, and the word for it in the names of filter headers.
 _FILTERS = (
     ("usernames", "user"),
     ("groups", "group"),
@@ -55,16 +56,16 @@ _schema_name_to_package: dict[str, str] = {}
 
 
 class Message:
-    """A message: a JSON body with a topic, checked by JSON Schema.
+    """A message: a topic and a JSON body, which a JSON Schema describes.
 
     Subclasses set ``body_schema`` and override the accessors.
 
     Args:
-        body: JSON object (``dict``); anything falsy means an empty one. Kept, not copied.
-        headers: Further headers, copied. The library's own headers win.
-        topic: Routing key; falsy means the class's ``topic``.
-        properties: AMQP properties to use as they are; ``headers`` is ignored then.
-        severity: One of :data:`SEVERITIES`; falsy means the class's ``severity``.
+        body: JSON object (``dict``); a false value means an empty one. The message keeps it without copying.
+        headers: Further headers, which are copied. The library's own headers win.
+        topic: Routing key; a false value means the class's ``topic``.
+        properties: AMQP properties to use unchanged; ``headers`` is ignored then.
+        severity: One of :data:`SEVERITIES`; a false value means the class's ``severity``.
 
     Raises:
         TypeError: The class is not registered and no ``properties`` are given.
@@ -135,12 +136,12 @@ class Message:
         return built
 
     def _filter_headers(self) -> dict[str, bool]:
-        """Return the headers by which brokers can filter: ``fedora_messaging_<word>_<name>``."""
+        """Return the headers that brokers can filter by: ``fedora_messaging_<word>_<name>``."""
         headers = {}
         for accessor, word in _FILTERS:
             try:
                 values = getattr(self, accessor)
-            except Exception:  # an accessor is an application's code
+            except Exception:  # an accessor is application code and may raise anything
                 _log.warning("Header %s not found in message", accessor)
                 continue
             for value in values:
@@ -157,7 +158,7 @@ class Message:
 
     @property
     def id(self) -> str | None:
-        """Unique identity, kept through redelivery, recording and replay."""
+        """Unique identity; it stays the same when the message is redelivered, recorded or replayed."""
         return self._properties.message_id
 
     @id.setter
@@ -187,12 +188,12 @@ class Message:
 
     @property
     def summary(self) -> str:
-        """One line for people."""
+        """Summary for people, in one line."""
         return self.topic
 
     @property
     def url(self) -> str | None:
-        """Where to read more."""
+        """URL of a page with more information."""
         return None
 
     @property
@@ -290,7 +291,7 @@ def _without_sent_at(headers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _pretty(value: Any) -> str:
-    # Headers from other clients may hold timestamps and bytes, which JSON does not know.
+    # Headers from other clients may hold timestamps and bytes, for which JSON has no type.
     return json.dumps(value, sort_keys=True, indent=4, separators=(",", ": "), default=str)
 
 
@@ -323,7 +324,7 @@ SERIALIZED_MESSAGE_SCHEMA: dict[str, Any] = {
 def load_message_classes() -> None:
     """Register every message class that an installed distribution announces.
 
-    A package that cannot be imported is logged and left out.
+    If a package cannot be imported, log that and leave the package out.
     """
     global _registry_loaded
     from importlib.metadata import entry_points
@@ -341,16 +342,16 @@ def load_message_classes() -> None:
 def register(schema_name: str) -> Callable[[type[MessageClass]], type[MessageClass]]:
     """Register a message class without an installed package that announces it.
 
-    For scripts, tests and a first try: every process that imports the module publishes such messages with
-    the schema's name, and receives them as this class. Other programs need a schema package, which
-    ``fedora-messaging schema new`` writes.
+    This is for scripts, tests and first steps. Every process that imports the module publishes such messages
+    with the schema's name and receives them as this class. Other programs need a schema package;
+    ``fedora-messaging schema new`` writes one.
 
     >>> @register("tutorial.greeting")
     ... class Greeting(Message):
     ...     body_schema = {"type": "object", "required": ["name"]}
 
     Args:
-        schema_name: What messages of this class are called on the bus, as in "tutorial.greeting".
+        schema_name: Name of the class on the bus, such as "tutorial.greeting".
 
     Raises:
         TypeError: The decorated object is not a subclass of :class:`Message`.
@@ -362,7 +363,7 @@ def register(schema_name: str) -> Callable[[type[MessageClass]], type[MessageCla
             raise TypeError(f"register() decorates subclasses of Message, and {cls!r} is none")
         _ensure_registry()
         known = _schema_name_to_class.get(schema_name, cls)
-        # A notebook cell that is run again, or a module that is reloaded, defines its class again.
+        # Running a notebook cell again, or reloading a module, defines the same class again.
         if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise ValueError(f"the schema name {schema_name!r} belongs to {known!r}: choose another one")
         _schema_name_to_class[schema_name] = cls
@@ -390,7 +391,7 @@ def _register(name: str, cls: type[Message], module: str) -> None:
 
 
 def _get_distribution_from_module(module: str) -> str | None:
-    """Take a module path as a distribution's name, dropping its last parts until there is one."""
+    """Return the name of the distribution that is called like the module, or like its nearest parent."""
     from importlib.metadata import PackageNotFoundError, distribution
 
     while module:
@@ -398,7 +399,7 @@ def _get_distribution_from_module(module: str) -> str | None:
             name = distribution(module).metadata["Name"]
         except PackageNotFoundError:
             name = None
-        # What an interrupted installation leaves behind has no name.
+        # The remains of an interrupted installation have no name.
         if name:
             return _normalise(name)
         module = module.rpartition(".")[0]
@@ -419,7 +420,7 @@ def _ensure_registry() -> None:
 
 
 def get_class(schema_name: str) -> type[Message]:
-    """Return the class of a schema name; :class:`Message`, with a warning, if there is none."""
+    """Return the class of a schema name; if there is none, log a warning and return :class:`Message`."""
     return _find_class(schema_name, None)
 
 
@@ -467,16 +468,16 @@ def _get_class_from_headers(headers: Mapping[str, Any]) -> type[Message]:
 
 
 def get_message(routing_key: str, properties: Properties, body: bytes) -> Message:
-    """Build the message that arrived, and validate it.
+    """Build a received message and validate it.
 
     Args:
         routing_key: Becomes the topic.
-        properties: Kept as the message's; missing headers and encoding are filled in.
+        properties: Become the message's properties; missing headers and encoding are filled in.
         body: Encoded JSON.
 
     Raises:
-        ValidationError: Whatever is wrong with the message, including mistakes of its schema class:
-            the message is the sender's or the schema's fault and nothing but this message suffers.
+        ValidationError: Something is wrong with the message or its schema class. Both kinds of fault raise
+            this error, so that only this message suffers.
     """
     cls, severity = _read_headers(routing_key, properties, body)
     value = _decode_body(routing_key, properties, body)
@@ -552,19 +553,19 @@ def _origin(routing_key: str, properties: Properties) -> str:
 # To and from files
 
 
-#: How deep a line nests: headers may nest deeper than a body, and the line is a level itself.
+#: How deep a line may nest: headers may nest deeper than a body, and the line itself is a level.
 _LINE_DEPTH = max(json_body.MAX_DEPTH, TABLE_DEPTH) + 1
 
 
 def dumps(messages: Message | Iterable[Message]) -> str:
     """Write messages as lines of JSON.
 
-    Headers of types that JSON lacks (times, decimals, bytes, floats that are not finite) are written as text,
-    and ``header_types`` tells their types, by JSON pointer; a message without such headers has no such key.
+    Headers of types that JSON lacks (times, decimals, bytes, floats that are not finite) are written as text.
+    The key ``header_types`` then maps a JSON pointer to each such header to its type.
 
     Raises:
-        ValidationError: An item is no valid message.
-        TypeError: A body holds something that JSON does not know.
+        ValidationError: An item is not a valid message.
+        TypeError: A body holds a value that JSON lacks.
     """
     items = [messages] if isinstance(messages, Message) else messages
     return "\n".join([_dump(item) for item in items]) + "\n"
@@ -592,12 +593,12 @@ def _dump(message: Message) -> str:
 
 
 def loads(serialized_messages: str) -> list[Message]:
-    """Read what :func:`dumps` wrote; a message whose id is missing or null gets a new one.
+    """Read messages that :func:`dumps` wrote; a message whose id is missing or null gets a new one.
 
     Raises:
         ValidationError: A line is not JSON, or not a serialised message.
     """
-    # Only the line feed ends a line: JSON strings may hold the other characters that `splitlines` knows.
+    # Only a line feed ends a line; `splitlines` would also split at characters that JSON strings may hold.
     lines = serialized_messages.split("\n")
     if not lines[-1]:
         lines.pop()
@@ -612,16 +613,16 @@ def _load(line: str) -> Message:
     except ValueError as error:
         raise ValidationError(error) from error
     if isinstance(data, dict) and data.get("id", "") is None:
-        # `dumps` writes null for a message that arrived without an id; it gets a new one now.
+        # `dumps` writes null for a message that arrived without an id. Here it gets a new one.
         del data["id"]
     return load_message(data)
 
 
 def load_message(message_dict: Mapping[str, Any]) -> Message:
-    """Build a message from its serialised form; the body is not checked against its class's schema.
+    """Build a message from its serialised form, without checking the body against the class's schema.
 
     Raises:
-        ValidationError: It is not a serialised message.
+        ValidationError: The dictionary is not a serialised message.
     """
     from jsonschema.exceptions import ValidationError as SchemaViolation
 

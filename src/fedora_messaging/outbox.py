@@ -1,11 +1,11 @@
-"""Messages that are sent if, and only if, a transaction of the application commits.
+"""Records messages in a transaction of the application; they are sent if, and only if, it commits.
 
 >>> with engine.begin() as connection:
 ...     connection.execute(update(builds).values(state="done"))
 ...     outbox.record(connection, Message(topic="build.done", body={"id": 5}))
 
-The message is a row of the table ``fedora_messaging_outbox`` in the application's own database. A process
-whose configuration names that database in its table ``outbox`` sends it, once the transaction is committed.
+The message becomes a row of the table ``fedora_messaging_outbox`` in the application's own database. After
+the commit, a process whose configuration names that database in its table ``outbox`` sends it.
 """
 
 import sqlite3
@@ -24,21 +24,21 @@ def record(
 ) -> None:
     """Record a message in the transaction of a connection.
 
-    It is validated and encoded now, and sent after the commit: at least once, in the order of the commits for
-    each topic. ``publish_signal`` is not sent for it.
+    The message is validated and encoded now, and sent after the commit: at least once and, for each topic, in
+    the order of the commits. ``publish_signal`` is not sent for it.
 
     Args:
         connection: A Connection or Session of SQLAlchemy, or an ``sqlite3.Connection``. With an asynchronous
-            one, ``await connection.run_sync(outbox.record, message)``.
-        message: Validated first.
+            one, call ``await connection.run_sync(outbox.record, message)``.
+        message: The message; it is validated first.
         exchange: By default ``publish_exchange`` of the configuration.
-        mandatory: Whether a queue must be bound for it; by default what the table ``publisher`` of the
-            configuration says.
+        mandatory: Whether a queue must be bound for it; by default the setting in the table ``publisher`` of
+            the configuration.
 
     Raises:
         jsonschema.ValidationError: The message violates its schema. Nothing was recorded.
         EncodingError: The topic is too long, or a header has a type that AMQP lacks.
-        Exception: What the database says, for example that there is no such table; see :func:`create_table`.
+        Exception: The database raised it, for example because the table is missing; see :func:`create_table`.
     """
     if recorded(message):
         return
@@ -49,7 +49,7 @@ def record(
 
 
 def create_table(connection: Any) -> None:
-    """Create the table and its indexes, unless they are there.
+    """Create the table and its indexes, unless they exist.
 
     Args:
         connection: As :func:`record` takes it.
@@ -65,7 +65,7 @@ def statements(dialect: str) -> tuple[str, ...]:
         dialect: ``sqlite`` or ``postgresql``.
 
     Raises:
-        ValueError: Another database.
+        ValueError: The library does not support this dialect.
     """
     try:
         return table.CREATE[dialect]

@@ -20,10 +20,10 @@ def user_avatar_url(username: str, size: int = 64, default: str = "retro") -> st
 def libravatar_url(
     email: str | None = None, openid: str | None = None, size: int = 64, default: str = "retro"
 ) -> str:
-    """Return the avatar URL for an e-mail address, or else for an OpenID.
+    """Return the avatar URL for an e-mail address or, without one, for an OpenID.
 
     Raises:
-        ValueError: Neither is given.
+        ValueError: Neither an address nor an OpenID is given.
     """
     identity = email or openid
     if not identity:

@@ -1,10 +1,10 @@
-"""Signals around publishing (blinker); the sender is always ``fedora_messaging.api.publish``."""
+"""Signals around publishing (with blinker); the sender is always ``fedora_messaging.api.publish``."""
 
 from blinker import signal
 
 #: Sent with ``message`` before it is validated; handlers may change the message.
 pre_publish_signal = signal("pre_publish")
-#: Sent with ``message`` after the broker confirmed it.
+#: Sent with ``message`` after the broker has confirmed it, or when it is in the outbox.
 publish_signal = signal("publish_success")
 #: Sent with ``message`` and ``reason`` (the exception) when publishing failed.
 publish_failed_signal = signal("publish_failed_signal")

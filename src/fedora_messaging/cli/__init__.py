@@ -1,6 +1,6 @@
 """The command line, ``fedora-messaging``; one file per command.
 
-What tests of programs written for version 3.9 replace is here, and looked up here by :mod:`.seams`.
+Tests of programs written for version 3.9 replace some names here, so :mod:`.seams` looks them up here.
 """
 
 from .. import api, config

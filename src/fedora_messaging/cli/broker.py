@@ -58,7 +58,7 @@ def _not_empty(_context: click.Context, _parameter: click.Parameter, value: str 
     "--memory-limit",
     metavar="SIZE",
     callback=_size,
-    help="Block publishers while messages take more memory, as in 500MB; 0 never does. "
+    help="Block publishers while messages take more memory than this, as in 500MB; 0 never blocks. "
     "By default 40 % of the machine's memory.",
 )
 @click.option(
@@ -67,29 +67,29 @@ def _not_empty(_context: click.Context, _parameter: click.Parameter, value: str 
     callback=_size,
     default="50MB",
     show_default=True,
-    help="Block publishers while less is free where --data is; 0 never does.",
+    help="Block publishers while the disk of --data has less free space than this; 0 never blocks.",
 )
-@click.option("--strict", is_flag=True, help="Refuse what RabbitMQ 4.3 refuses and older ones take.")
+@click.option("--strict", is_flag=True, help="Refuse what RabbitMQ 4.3 refuses and older releases accept.")
 @click.option(
     "--user",
     "users",
     multiple=True,
     metavar="NAME:PASSWORD",
-    help="Who may log in, from everywhere, instead of guest; may be repeated. Others on this machine can "
-    "read command lines: a password that matters belongs into the file of --settings.",
+    help="A user who may log in, from any machine, instead of guest; may be repeated. Other users of this "
+    "machine can read command lines: put a password that matters into the file of --settings.",
 )
 @click.option(
     "--permissions",
     nargs=4,
     multiple=True,
     metavar="NAME CONFIGURE WRITE READ",
-    help="What a user may do, by regular expressions that names of queues and exchanges are searched for; "
-    "by default everything.",
+    help="What a user may do, as three regular expressions, which are searched for in names of queues and "
+    "exchanges; by default everything.",
 )
 @click.option("--tls-cert", type=click.Path(), help="Speak TLS, with this certificate chain (PEM).")
 @click.option("--tls-key", type=click.Path(), help="The key of its first certificate (PEM).")
 @click.option(
-    "--tls-ca", type=click.Path(), help="Let in only clients with a certificate signed by one of these."
+    "--tls-ca", type=click.Path(), help="Accept only clients with a certificate signed by one of these (PEM)."
 )
 def broker(
     file: Mapping[str, Any],

@@ -1,4 +1,4 @@
-"""Who may log in to ``fedora-messaging broker``, and what its configuration file says."""
+"""Reads the users of ``fedora-messaging broker`` and its configuration file."""
 
 import ipaddress
 import re
@@ -19,10 +19,10 @@ from ..transport.tls import ServerTLSOptions
 if TYPE_CHECKING:
     from ..broker import Accounts
 
-#: Keys of the file that options of the same name override.
+#: Keys of the file that command line options of the same name override.
 _OPTIONS: Final = {"host", "port", "data", "memory_limit", "disk_limit", "strict"}
 _PERMISSIONS: Final = ("configure", "write", "read")
-#: The only virtual host there is.
+#: The broker's only virtual host.
 _VHOST: Final = "/"
 
 
@@ -45,7 +45,7 @@ class _User(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 def read_file(context: click.Context, _parameter: click.Parameter, path: str | None) -> Mapping[str, Any]:
-    """Read the file that ``--settings`` names; what options may override becomes their default."""
+    """Read the file that ``--settings`` names; its values become the defaults of the options."""
     if path is None:
         return {}
     try:
@@ -66,10 +66,10 @@ def read_file(context: click.Context, _parameter: click.Parameter, path: str | N
 def tls_options(
     table: Any, certfile: str | None, keyfile: str | None, ca_cert: str | None
 ) -> ServerTLSOptions | None:
-    """Put together the TLS of the listener; options win over the table ``tls`` of the file.
+    """Return the TLS options of the listener; options win over the table ``tls`` of the file.
 
     Raises:
-        ConfigurationException: One of certificate and key is missing.
+        ConfigurationException: Either the certificate or the key is missing.
     """
     file = typed(table, _Tls, "tls")
     certfile, keyfile = certfile or file.certfile, keyfile or file.keyfile
@@ -90,13 +90,13 @@ def accounts_of(
     permissions: Sequence[tuple[str, str, str, str]],
     takes_certificates: bool,
 ) -> "Accounts | None":
-    """Put together who may log in; ``None`` without any user, which leaves guest.
+    """Return the accounts that may log in; ``None`` if no user is given, so that guest remains.
 
     Args:
         table: The table ``users`` of the file.
         users: Values of ``--user``, "NAME:PASSWORD".
         permissions: Values of ``--permissions``.
-        takes_certificates: A user may log in with a certificate, and so needs no password.
+        takes_certificates: Users may log in with a certificate, and so need no password.
 
     Raises:
         ConfigurationException: Something is wrong with a user.
@@ -107,11 +107,11 @@ def accounts_of(
         if permissions:
             raise ConfigurationException("--permissions is for a user: add it with --user NAME:PASSWORD")
         return None
-    # The other commands do not need the broker.
+    # Imported here because the other commands do not need the broker.
     from ..broker import Accounts
 
     accounts = Accounts(guest=False)
-    # A guest who was named has a password of the operator's choice.
+    # If the operator gives a user guest, its password is not the well-known one.
     accounts.loopback_users.clear()
     for name, settings in table.items():
         user = typed(settings, _User, named("users", name))
@@ -158,10 +158,10 @@ def _permit(accounts: "Accounts", name: str, patterns: Mapping[str, str]) -> Non
 
 
 def refuse_open_door(host: str, accounts: "Accounts | None") -> None:
-    """Refuse an address that other machines reach while nobody but guest may log in.
+    """Refuse to listen on an address that other machines can reach if only guest may log in.
 
     Raises:
-        ConfigurationException: It is one.
+        ConfigurationException: Other machines can reach the address, and only guest may log in.
     """
     if accounts is None and not _is_loopback(host):
         raise ConfigurationException(

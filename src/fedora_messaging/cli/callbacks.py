@@ -1,4 +1,4 @@
-"""Finding the callback that the user names."""
+"""Finds and loads the callback that the user names."""
 
 import importlib
 import sys
@@ -14,7 +14,7 @@ from .seams import seam
 
 _log = logger(CLI)
 
-#: Modules that version 3.9 required and this one does not, and the distributions they come from.
+#: Modules that version 3.9 required and this version does not, with the distributions that contain them.
 UNDECLARED: Final = {
     "OpenSSL": "pyOpenSSL",
     "crochet": "crochet",
@@ -23,17 +23,17 @@ UNDECLARED: Final = {
     "service_identity": "service-identity",
     "twisted": "fedora-messaging[twisted]",
 }
-#: Files whose frames tell nothing about a callback that cannot be imported.
+#: Files whose stack frames do not help to explain why a callback cannot be imported.
 _IMPORTING: Final = (__file__, importlib.__file__)
 
 _PATH_FORMAT = '"my_package.module:callable_object"'
 
 
 def load_callback(callback: str | None, callback_file: str | None) -> Any:
-    """Load what ``--callback-file``, ``--callback`` or the configuration names, in this order.
+    """Load the callback that ``--callback-file``, ``--callback`` or the configuration names, in this order.
 
     Raises:
-        click.ClickException: None is named, or it cannot be loaded.
+        click.ClickException: None of them names a callback, or it cannot be loaded.
     """
     if callback_file:
         return seam("_callback_from_filesystem")(callback_file)
@@ -52,7 +52,7 @@ def load_callback(callback: str | None, callback_file: str | None) -> Any:
 def callback_from_path(path: str, provider: str) -> Any:
     """Import ``module:object``.
 
-    The current directory is searched after everything that is installed.
+    Installed packages come before the current directory.
 
     Raises:
         click.ClickException: It cannot be imported.
@@ -90,7 +90,7 @@ def callback_from_path(path: str, provider: str) -> Any:
 
 
 def _hint(module_name: str, name: str) -> str:
-    """Say what may have been meant."""
+    """Suggest which module or object the user may have meant."""
     if module_name.endswith(".py"):
         meant = module_name.removesuffix(".py").replace("/", ".")
         return f'; write "{meant}:{name}", or --callback-file "{module_name}:{name}"'
@@ -98,7 +98,7 @@ def _hint(module_name: str, name: str) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """Say where in the application's code an import failed, if it got as far."""
+    """Say where in the application's code an import failed, if the failure is there."""
     if isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_file():
         return f"; see {error.filename}, line {error.lineno}"
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
@@ -108,7 +108,7 @@ def _place(error: BaseException) -> str:
 
 
 def _undeclared(error: BaseException) -> str:
-    """Say what to do when something is missing that version 3.9 brought along."""
+    """Say what to do if a module is missing that version 3.9 installed."""
     if not isinstance(error, ModuleNotFoundError) or error.name is None:
         return ""
     name = error.name.partition(".")[0]
@@ -116,7 +116,7 @@ def _undeclared(error: BaseException) -> str:
 
 
 def undeclared_text(name: str) -> str:
-    """Say how a program gets a module that version 3.9 installed for it."""
+    """Say how a program gets a module that version 3.9 installed."""
     distribution = UNDECLARED[name]
     return (
         f"version 3.9 installed {distribution} with it, this one does not: name {distribution} in the "

@@ -1,4 +1,4 @@
-"""``fedora-messaging config``: what a configuration may hold, and what it does."""
+"""``fedora-messaging config``: shows the settings in effect, and the schema of the configuration."""
 
 import json
 from pathlib import Path
@@ -11,12 +11,12 @@ from ..printable import printable
 
 @click.group(name="config")
 def configuration() -> None:
-    """Look at the configuration."""
+    """Show the configuration and its schema."""
 
 
 @configuration.command()
 def show() -> None:
-    """Print the settings that hold, and where each comes from.
+    """Print the settings in effect, and where each comes from.
 
     The output is TOML. Passwords are hidden.
     """

@@ -15,12 +15,12 @@ Command = Callable[..., Any]
 
 
 def queue_options(command: Command) -> Command:
-    """Add the options that say what to consume."""
+    """Add the options that choose queues and bindings."""
     for option in (
         click.option("--exchange", help="Bind to this exchange, instead of the configured ones."),
         click.option(
             "--queue-name",
-            help="Consume this queue: as configured, or with the settings of the default queue.",
+            help="Consume this queue, with its configured settings or those of the default queue.",
         ),
         click.option(
             "--routing-key",
@@ -35,10 +35,10 @@ def queue_options(command: Command) -> Command:
 def apply_queue_options(
     exchange: str | None, queue_name: str | None, routing_key: Sequence[str], app_name: str | None
 ) -> None:
-    """Change the configuration as the options say.
+    """Change the configuration according to the options.
 
     Raises:
-        click.ClickException: The configuration has no bindings that could be changed.
+        click.ClickException: The configuration has no bindings to change.
     """
     conf = config.conf
     if app_name:
@@ -55,11 +55,11 @@ def apply_queue_options(
 
 
 def _choose_queue(conf: Any, name: str) -> None:
-    """Leave this queue only: as configured, or with the settings of the default queue."""
+    """Keep this queue only, with its configured settings or those of the default queue."""
     queues = conf["queues"]
     if name in queues:
         settings = queues[name]
-        # The patterns of other queues are not to be bound to one that keeps them.
+        # A configured queue keeps its own bindings and must not get the patterns of other queues.
         own = [binding for binding in conf["bindings"] if binding.get("queue") == name]
         conf["bindings"] = own or conf["bindings"]
     else:
@@ -74,7 +74,7 @@ def consume_as_told(
     callback: Any,
     app_name: str | None,
 ) -> None:
-    """Apply the options, consume, and exit with the status that tells why it ended.
+    """Apply the options, consume, and exit with a status that tells why consuming ended.
 
     Raises:
         click.ClickException: A setting is wrong.
@@ -100,8 +100,8 @@ def consume(
 ) -> None:
     """Call a callback with each message, until it asks to stop or a signal comes.
 
-    Without options this consumes the queues of the configuration. A module that is not installed is
-    looked for in the current directory.
+    Without options this consumes the queues of the configuration. If the callback's module is not
+    installed, it is looked for in the current directory.
     """
     with reactor_provided():
         loaded = load_callback(callback, callback_file)

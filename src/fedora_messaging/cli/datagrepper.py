@@ -1,4 +1,4 @@
-"""Fetching archived messages."""
+"""Fetches archived messages from Datagrepper."""
 
 import os
 import ssl
@@ -12,25 +12,25 @@ from ..message import Message, load_message
 from ..printable import printable
 
 DEFAULT_DATAGREPPER_URL: Final = "https://apps.fedoraproject.org/datagrepper"
-#: Seconds to connect, and again for each part of the answer.
+#: Seconds to wait for the connection, and again for each part of the answer.
 _TIMEOUT: Final = 10.0
-#: Name a file or a directory of authorities to trust instead of the usual ones; the first that is set counts.
-#: Version 3.9 fetched with requests, which reads them; httpx does not.
+#: Environment variables, of which the first that is set names a file or directory of trusted authorities.
+#: Version 3.9 used requests, which reads them; httpx does not.
 _BUNDLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 def datagrepper_option(command: Any) -> Any:
-    """Add the option that says where messages are archived."""
+    """Add the option for the URL of the archive."""
     return click.option(
         "--datagrepper-url",
         default=DEFAULT_DATAGREPPER_URL,
         show_default=True,
-        help="Where messages are archived.",
+        help="URL of the archive of messages.",
     )(command)
 
 
 def fetch_message(message_id: str, url: str) -> Message | None:
-    """Return an archived message, or ``None`` if the archive knows none of this id.
+    """Return an archived message, or ``None`` if the archive has no message with this id.
 
     Raises:
         click.ClickException: The archive does not answer as it should.
@@ -40,7 +40,7 @@ def fetch_message(message_id: str, url: str) -> Message | None:
     try:
         address = httpx.URL(f"{url.rstrip('/')}/v2/id")
         response = httpx.get(
-            # Errors and httpx's own log name the URL.
+            # Errors and httpx's own log show the URL, so it must not contain a password.
             address.copy_with(userinfo=b""),
             auth=(address.username, address.password) if address.userinfo else None,
             params={"id": message_id, "is_raw": "true"},
@@ -65,10 +65,10 @@ def fetch_message(message_id: str, url: str) -> Message | None:
 
 
 def _trusted() -> ssl.SSLContext | bool:
-    """Return what the environment says to trust, or ``True`` for httpx's own choice.
+    """Return a context for the authorities that the environment names, or ``True`` for httpx's default.
 
     Raises:
-        click.ClickException: What it names cannot be read.
+        click.ClickException: The file or directory cannot be read.
     """
     for variable in _BUNDLES:
         path = os.environ.get(variable)

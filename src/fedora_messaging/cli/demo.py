@@ -1,4 +1,4 @@
-"""``fedora-messaging demo``: the tutorial come alive."""
+"""``fedora-messaging demo``: shows a broker, a publisher and consumers at work."""
 
 import asyncio
 import io
@@ -24,9 +24,9 @@ _QUEUE: Final = "tutorial"
 _ALL_QUEUE: Final = "everything"
 _WORKERS: Final = ("consumer A", "consumer B")
 _ARCHIVE: Final = "archive"
-#: Seconds between messages when there is a person to read along.
+#: Seconds between messages when a person watches.
 _PACE: Final = 0.5
-#: Seconds for the last messages to arrive before they count as lost.
+#: Seconds to wait for the last messages before they count as lost.
 _DRAIN: Final = 30.0
 
 
@@ -44,7 +44,7 @@ def demo(once: bool, messages: int) -> None:
 
     Everything lives in a temporary directory and ends with this command.
     """
-    # Schema packages that are not installed are told of once, below.
+    # The demo mentions missing schema packages itself, once, below.
     logging.getLogger("fedora_messaging").setLevel(logging.ERROR)
     lost = asyncio.run(_Demo(messages if once else None).run())
     if lost:
@@ -56,7 +56,7 @@ class _Demo:
         from rich.console import Console
 
         if isinstance(sys.stdout, io.TextIOWrapper):
-            # Names and table lines are not ASCII; a terminal that is must not end the demo.
+            # Names and table lines are not ASCII; an ASCII terminal must not end the demo.
             sys.stdout.reconfigure(errors="replace")
         self._limit = limit
         self._console: Console = Console(highlight=False, soft_wrap=True)
@@ -67,7 +67,7 @@ class _Demo:
         self._stop = asyncio.Event()
 
     async def run(self) -> int:
-        """Play, and return how many messages were lost."""
+        """Run the demo and return how many messages were lost."""
         from ..broker import AsyncBroker
 
         loop = asyncio.get_running_loop()
@@ -111,7 +111,7 @@ class _Demo:
         for message in itertools.islice(_messages(), self._limit):
             if self._stop.is_set():
                 return
-            assert message.id is not None  # just given
+            assert message.id is not None  # a new message has one
             self._published[message.id] = time.monotonic()
             await bus.publish(message)
             if self._limit is None:
@@ -125,7 +125,7 @@ class _Demo:
                 self._note(name, delivery.message)
 
     def _note(self, name: str, message: Message) -> None:
-        assert message.id is not None  # we have published it with one
+        assert message.id is not None  # we published it with an id
         self._consumed[name].add(message.id)
         self._arrived.set()
         if name == _ARCHIVE:
@@ -147,7 +147,7 @@ class _Demo:
                 while self._missing():
                     await self._next_arrival(consumers)
         except TimeoutError:
-            pass  # the summary says how many are missing
+            pass  # the summary tells how many are missing
 
     async def _next_arrival(self, consumers: list[asyncio.Task[None]]) -> None:
         self._arrived.clear()
@@ -179,7 +179,7 @@ class _Demo:
 
 
 def _messages() -> Iterator[Message]:
-    """Return the sample messages again and again, each time as new ones."""
+    """Yield copies of the sample messages again and again, each copy a new message."""
     text = files(__package__).joinpath("demo_messages.jsonl").read_text(encoding="utf-8")
     for line in itertools.cycle(text.splitlines()):
         (message,) = loads(line)

@@ -1,4 +1,4 @@
-"""``fedora-messaging dlq``: what could not be processed."""
+"""``fedora-messaging dlq``: looks after messages that could not be processed."""
 
 import asyncio
 import base64
@@ -21,15 +21,15 @@ from ..settings.to_options import connection_options
 from ..validation import json_body
 from .terminal import counted, log_to_stderr, table
 
-#: Titles of what `list` and `purge` show of a message.
+#: Column titles of the tables that `list` and `purge` show.
 _COLUMNS: Final = ("id", "topic", "reason", "attempts", "time", "error")
-#: Seconds for the broker to let us in.
+#: Seconds to wait for the broker to accept the connection.
 _TIMEOUT: Final = 30.0
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Which messages are meant; what is ``None`` is left open."""
+    """Conditions that choose messages; ``None`` matches all."""
 
     message_id: str | None
     topic: str | None
@@ -37,7 +37,7 @@ class Filter:
     limit: int | None
 
     def matches(self, letter: Letter) -> bool:
-        """Whether a message is meant."""
+        """Return whether a message meets all conditions."""
         history = letter.history
         topic, reason = (history.topic, history.reason) if history else (letter.raw.routing_key, "")
         return (
@@ -50,15 +50,15 @@ class Filter:
 def _pattern(topic: str) -> re.Pattern[str]:
     """Translate a topic pattern: ``*`` is one word, ``#`` any number of them."""
     words = {"*": r"\.[^.]*", "#": r"(\.[^.]*)*"}
-    # Each word with the dot before it, so that "#" may be none at all.
+    # Each word is translated with the dot before it, so that "#" can match no word at all.
     return re.compile("".join(words.get(word, r"\." + re.escape(word)) for word in topic.split(".")))
 
 
 def _filtered(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--limit", type=click.IntRange(min=1), help="At most so many messages."),
-        click.option("--reason", help="Only those with this reason, such as exhausted, failed, invalid."),
-        click.option("--topic", help='Only those with such a topic, for example "org.fedoraproject.#".'),
+        click.option("--reason", help="Only messages with this reason, such as exhausted, failed, invalid."),
+        click.option("--topic", help='Only messages whose topic matches, for example "org.fedoraproject.#".'),
         click.option("--id", "message_id", help="Only the message with this id."),
         click.argument("queue"),
     ):
@@ -72,7 +72,7 @@ def _dry_run(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group()
 def dlq() -> None:
-    """Look after dead-letter queues: what could not be processed."""
+    """Look after dead-letter queues, which hold messages that could not be processed."""
 
 
 @dlq.command("list")
@@ -102,7 +102,7 @@ def show(queue: str, **filters: Any) -> None:
 @dlq.command()
 @_filtered
 @_dry_run
-@click.option("--to", "target", help="Queue to put them into, instead of the one they came from.")
+@click.option("--to", "target", help="Queue to put the messages into, instead of the one they came from.")
 def replay(queue: str, dry_run: bool, target: str | None, **filters: Any) -> None:
     """Put the messages in QUEUE back where they came from, to be processed again."""
 
@@ -143,7 +143,7 @@ def purge(queue: str, dry_run: bool, yes: bool, **filters: Any) -> None:
 
 
 def _confirm_purge(queue: str, chosen: Filter) -> None:
-    """Ask, naming how much would be gone."""
+    """Ask for confirmation, and say how many messages would be removed."""
 
     async def count_only(_letters: DeadLetters, _letter: Letter) -> None:
         """Leave the message where it is."""
@@ -153,7 +153,7 @@ def _confirm_purge(queue: str, chosen: Filter) -> None:
 
 
 def _for_each(queue: str, filter_: Filter, work: Callable[[DeadLetters, Letter], Awaitable[None]]) -> int:
-    """Do something with each message that is meant; returns how many there were."""
+    """Call ``work`` with each message that the filter chooses; return how many there were."""
     log_to_stderr()
     try:
         options = connection_options(config.conf)

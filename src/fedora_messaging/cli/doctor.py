@@ -1,4 +1,4 @@
-"""``fedora-messaging doctor``: what is wrong with a configuration, or will be."""
+"""``fedora-messaging doctor``: finds what is wrong with a configuration, or soon will be."""
 
 import asyncio
 import json
@@ -14,15 +14,15 @@ from .terminal import table
 
 
 @click.command()
-@click.option("--callback", help='Look at this callback, "my_package.module:callable_object", too.')
-@click.option("--json", "as_json", is_flag=True, help="Answer with a JSON object.")
+@click.option("--callback", help='Also check this callback, "my_package.module:callable_object".')
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def doctor(callback: str | None, as_json: bool) -> None:
-    """Look for what is wrong with the configuration and the way to the broker.
+    """Check the configuration and the way to the broker.
 
-    Nothing is changed anywhere. Each line is "ok", "warning" or "failure" and says what was looked at.
-    Warnings do not stop the program today. Exits with 1 if anything fails.
+    This command changes nothing. Each line is "ok", "warning" or "failure" and says what was checked.
+    Warnings do not stop the program today. Exits with 1 if there is a failure.
     """
-    # Logs go to standard output, where only the findings are to be.
+    # Logs would go to standard output, which is for the findings only.
     logging.getLogger("fedora_messaging").setLevel(logging.CRITICAL)
     findings = [*check_settings(config.conf, callback), *asyncio.run(ask_brokers(config.conf))]
     kinds = {finding.kind for finding in findings}

@@ -1,4 +1,4 @@
-"""What ``fedora-messaging doctor`` finds by asking each broker of ``amqp_url``."""
+"""Checks of ``fedora-messaging doctor`` that ask each broker of ``amqp_url``."""
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
@@ -15,12 +15,12 @@ from ..settings.to_options import connection_options, consumer_options, queue_op
 from .doctor_settings import FAILURE, OK, WARNING, Finding, certificate_end
 from .terminal import counted
 
-#: Seconds for a node to let us in.
+#: Seconds to wait for a node to accept the connection.
 _TIMEOUT: Final = 10.0
 
 
 async def ask_brokers(conf: Mapping[str, Any]) -> list[Finding]:
-    """Connect to each node, and look whether what the configuration names is there; nothing is changed."""
+    """Connect to each node and check that configured exchanges and queues exist; this changes nothing."""
     try:
         options = connection_options(conf)
     except ConfigurationException as error:
@@ -58,18 +58,18 @@ async def _topology(conf: Mapping[str, Any], connection: Connection) -> AsyncIte
     uses = {exchange: f"the exchange {exchange!r} of a binding" for exchange in consumed}
     uses[conf["publish_exchange"]] = f'"publish_exchange", {conf["publish_exchange"]!r},'
     for exchange, what in uses.items():
-        # The default exchange, whose name is empty, is always there, and brokers let nobody ask for it.
+        # The default exchange, whose name is empty, always exists, and brokers refuse to say so.
         if exchange:
             yield await _exchange(connection, exchange, what)
     try:
         policy = consumer_options(conf)
     except ConfigurationException:
-        policy = ConsumerOptions()  # told with the settings
+        policy = ConsumerOptions()  # the checks of the settings report this error
     for name, settings in conf["queues"].items():
         try:
             queue = queue_options(name, settings, conf["passive_declares"])
         except TypeError:
-            continue  # told with the settings
+            continue  # the checks of the settings report this error
         if name:
             yield await _queue(connection, queue)
             async for finding in _helpers(connection, queue, policy):
@@ -81,15 +81,15 @@ async def _topology(conf: Mapping[str, Any], connection: Connection) -> AsyncIte
 async def _helpers(
     connection: Connection, queue: QueueOptions, policy: ConsumerOptions
 ) -> AsyncIterator[Finding]:
-    """Look at what messages of a queue need that are refused or tried again."""
+    """Check the exchange, queues and permissions for messages that are refused or tried again."""
     exchange = queue.arguments.get("x-dead-letter-exchange")
     if isinstance(exchange, str) and exchange:
         finding = await _exchange(
             connection, exchange, f"the dead-letter exchange {exchange!r} of {queue.name}"
         )
-        # The queue works without it, but what it refuses is lost.
+        # The queue works without it, but refused messages are lost.
         yield finding if finding.kind == OK else Finding(WARNING, finding.text)
-    # No delay queue has this name: none waits for no time.
+    # No real delay queue has this name, because a delay is never 0.
     if policy.retry is not None and not await may_configure(connection, f"{queue.name}.retry.0"):
         yield Finding(
             FAILURE,
@@ -100,7 +100,7 @@ async def _helpers(
 
 
 async def _dead_letters(connection: Connection, name: str) -> Finding:
-    # However it is declared, messages can be kept in it.
+    # Messages can be kept in it with whatever arguments it was declared.
     finding, _ = await _look_for_queue(connection, f"the dead-letter queue {name}", name)
     return finding
 
@@ -122,7 +122,7 @@ async def _queue(connection: Connection, queue: QueueOptions) -> Finding:
     if not is_there or queue.passive:
         return finding
     try:
-        # It is there, so this compares its properties, and changes nothing.
+        # The queue exists, so this declaration only compares its properties.
         await declare(connection, queue, [])
     except BadDeclaration as error:
         if _is_code(error, PRECONDITION_FAILED):
@@ -138,7 +138,7 @@ async def _queue(connection: Connection, queue: QueueOptions) -> Finding:
 async def _look_for_queue(
     connection: Connection, what: str, name: str, *, passive: bool = False
 ) -> tuple[Finding, bool]:
-    """Find out about a queue, and whether it is there."""
+    """Return a finding about a queue, and whether the queue exists."""
     try:
         number = await count(connection, name)
     except BadDeclaration as error:

@@ -1,4 +1,4 @@
-"""What ``fedora-messaging doctor`` finds without asking a broker."""
+"""Checks of ``fedora-messaging doctor`` that need no broker."""
 
 import ast
 import errno
@@ -31,26 +31,26 @@ WARNING: Final = "warning"
 FAILURE: Final = "failure"
 
 _DAY: Final = 86400
-#: Days before its end from which a certificate is warned of.
+#: Days before a certificate expires from which doctor warns.
 _SOON: Final = 30
 _SCHEMES: Final = ("amqp", "amqps")
 
 
 class Finding(NamedTuple):
-    """A line of the answer: ``ok``, ``warning`` or ``failure``, and a text."""
+    """A line of the output: ``ok``, ``warning`` or ``failure``, and a text."""
 
     kind: str
     text: str
 
 
 def check_settings(conf: Mapping[str, Any], callback: str | None) -> Iterator[Finding]:
-    """Look at what is in the configuration, and at the files and ports that it names.
+    """Check the configuration, and the files and ports that it names.
 
     Args:
         conf: The configuration.
-        callback: A callback to look at besides the configured one.
+        callback: A callback to check besides the configured one.
     """
-    yield Finding(OK, "the settings have the right types")  # or they would not have been loaded
+    yield Finding(OK, "the settings have the right types")  # otherwise loading would have failed
     yield from _names(conf)
     yield from _urls(conf["amqp_url"])
     for name, settings in conf["queues"].items():
@@ -63,7 +63,7 @@ def check_settings(conf: Mapping[str, Any], callback: str | None) -> Iterator[Fi
 
 
 def _names(conf: Mapping[str, Any]) -> Iterator[Finding]:
-    """Look at what is otherwise looked for only when it is used."""
+    """Check settings that the library otherwise checks only when it uses them."""
     checks: dict[str, Callable[[], object]] = {
         "consumer": lambda: consumer_options(conf),
         "queues": lambda: [queue_options(name, one, False) for name, one in conf["queues"].items()],
@@ -133,7 +133,7 @@ def _callbacks(conf: Mapping[str, Any], callback: str | None) -> Iterator[Findin
             continue
         try:
             loaded = load_callback(path, None)
-            if not isinstance(loaded, type):  # making an object of a class may do anything
+            if not isinstance(loaded, type):  # instantiating a class could do anything
                 check_callback(loaded)
         except click.ClickException as error:
             yield Finding(FAILURE, error.message)
@@ -145,7 +145,7 @@ def _callbacks(conf: Mapping[str, Any], callback: str | None) -> Iterator[Findin
 
 
 def _undeclared(module_name: str) -> Iterator[Finding]:
-    """Look in the callback's whole package for imports that version 3.9 met and nobody does now."""
+    """Find imports in the callback's package that only version 3.9's dependencies satisfied."""
     package = sys.modules[module_name.partition(".")[0]]
     directories = [Path(path) for path in getattr(package, "__path__", ())]
     files = [file for directory in directories for file in sorted(directory.rglob("*.py"))]
@@ -160,13 +160,13 @@ def _undeclared(module_name: str) -> Iterator[Finding]:
 
 
 def _first_imports(files: Iterable[Path]) -> dict[str, tuple[Path, int]]:
-    """Return where each module that version 3.9 brought along is imported first."""
+    """Return the first import of each module that version 3.9 installed."""
     found: dict[str, tuple[Path, int]] = {}
     for file in files:
         try:
             tree = ast.parse(file.read_bytes())
         except (OSError, SyntaxError, ValueError, RecursionError):
-            continue  # a file that cannot be read is not imported either
+            continue  # Python cannot import an unreadable file either
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
@@ -183,7 +183,7 @@ def _first_imports(files: Iterable[Path]) -> dict[str, tuple[Path, int]]:
 def _is_missing(name: str) -> bool:
     try:
         return find_spec(name) is None
-    except ValueError:  # it is imported, but somebody made it
+    except ValueError:  # a module in sys.modules that a program made by hand has no spec
         return False
 
 
@@ -210,7 +210,7 @@ def _why_not_writable(path: Path) -> str | None:
         return "it is a directory; name a file in it"
     if not path.parent.is_dir():
         return f"there is no directory {path.parent}"
-    # SQLite writes files beside it, too.
+    # SQLite also writes files beside the database.
     for one in (path, path.parent) if path.exists() else (path.parent,):
         if not os.access(one, os.W_OK):
             return f"this user may not write {one}"
@@ -236,10 +236,10 @@ def _monitoring(monitoring: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _certificates(conf: Mapping[str, Any]) -> Iterator[Finding]:
-    """Tell when the certificates of [tls] end; what else may be wrong with them connecting tells."""
+    """Report when the certificates of [tls] expire; connecting shows their other faults."""
     table = conf["tls"]
     ca_cert, certfile, keyfile = (table.get(key) for key in ("ca_cert", "certfile", "keyfile"))
-    # What the files have wrong is told where they are used.
+    # The check that uses the files reports other errors in them.
     with suppress(OSError, ValueError, TypeError, KeyError):
         if ca_cert:
             for end in authority_ends(ca_cert):
@@ -250,11 +250,11 @@ def _certificates(conf: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def certificate_end(what: str, end: float) -> Finding:
-    """Tell when a certificate ends.
+    """Report when a certificate expires.
 
     Args:
-        what: Which one.
-        end: In seconds since 1970.
+        what: Which certificate, as text.
+        end: When it expires, in seconds since 1970.
     """
     days = (end - time.time()) / _DAY
     date = time.strftime("%Y-%m-%d", time.gmtime(end))

@@ -14,10 +14,10 @@ _CONF_HELP = f"Configuration file to use instead of {config.DEFAULT_PATH}."
 
 
 class _Group(click.Group):
-    """Has each command read the configuration before it runs: ``--conf`` may stand behind its name."""
+    """Makes each command load the configuration before it runs, and take ``--conf`` after its name, too."""
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
-        """Add a command that reads the configuration."""
+        """Add a command; it loads the configuration before it runs."""
         _read_configuration_first(cmd)
         super().add_command(cmd, name)
 
@@ -25,7 +25,7 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="fedora-messaging")
 @click.option("--conf", envvar=config.PATH_VARIABLE, help=_CONF_HELP)
-@click.option("--log-timestamps", is_flag=True, help="Begin each log line with the time.")
+@click.option("--log-timestamps", is_flag=True, help="Start each log line with the time.")
 @click.pass_context
 def cli(context: click.Context, conf: str | None, log_timestamps: bool) -> None:
     """Publish, consume and look after messages on an AMQP topic bus."""
@@ -33,7 +33,7 @@ def cli(context: click.Context, conf: str | None, log_timestamps: bool) -> None:
 
 
 class _Options:
-    """What was given before the name of the command; ``--conf`` behind the name wins."""
+    """The options given before the command's name; a ``--conf`` after the name wins."""
 
     def __init__(self, conf: str | None, log_timestamps: bool) -> None:
         self.conf = conf
@@ -64,7 +64,7 @@ def _configure(context: click.Context, conf: str | None) -> None:
     if path:
         _load(path)
     if options is None:
-        return  # the command runs alone, in a test
+        return  # a test runs the command without the group
     try:
         if options.log_timestamps:
             config.conf["log_timestamps"] = True

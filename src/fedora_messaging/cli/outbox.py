@@ -29,9 +29,9 @@ def outbox() -> None:
 
 
 @outbox.command()
-@click.option("--json", "as_json", is_flag=True, help="Answer with a JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def status(as_json: bool) -> None:
-    """Tell what is in the outbox, whether somebody sends it, and what the broker does not take."""
+    """Show what is in the outbox, whether a process sends it, and what the broker refuses."""
     try:
         store = OutboxStore(_options(), lambda: None)
         try:
@@ -54,10 +54,10 @@ def status(as_json: bool) -> None:
     default=60.0,
     show_default=True,
     type=click.FloatRange(min=0.0, min_open=True),
-    help="Seconds after which to give up.",
+    help="Give up after this many seconds.",
 )
 def flush(timeout: float) -> None:
-    """Send what is in the outbox, or wait for the process that sends it, until it is empty."""
+    """Send the messages in the outbox, or wait for the process that sends them, until it is empty."""
     try:
         left, trouble = asyncio.run(_flush(_options(), timeout))
     except (ConfigurationException, OutboxError) as error:
@@ -70,7 +70,7 @@ def flush(timeout: float) -> None:
 
 
 async def _flush(options: OutboxOptions, timeout: float) -> tuple[int, str]:
-    """Return how many messages are left, and why."""
+    """Return how many messages are left, and why they are."""
     supervisor = Supervisor(connection_options(config.conf))
     sender = Outbox(options)
     supervisor.attach_sender(sender)
@@ -78,7 +78,7 @@ async def _flush(options: OutboxOptions, timeout: float) -> tuple[int, str]:
         async with asyncio.timeout(timeout):
             await sender.empty()
     except TimeoutError:
-        pass  # what is left tells
+        pass  # the number of messages left shows that time ran out
     try:
         left = (await sender.usage()).messages
         return left, supervisor.trouble or sender.trouble or "see `fedora-messaging outbox status`"

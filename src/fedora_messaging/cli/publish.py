@@ -18,8 +18,8 @@ from ..settings.to_options import connection_options
 
 
 @click.command()
-@click.option("--exchange", help="Publish to this exchange, instead of the configured one.")
-@click.option("--topic", help="Publish one message with this topic, instead of those in FILE.")
+@click.option("--exchange", help="Publish to this exchange instead of the configured one.")
+@click.option("--topic", help="Publish one message with this topic instead of those in FILE.")
 @click.option("--body", help='Body of that message, a JSON object; by default "{}".')
 @click.option(
     "--header", "headers", multiple=True, metavar="KEY=VALUE", help="Header of that message; may be repeated."
@@ -44,8 +44,8 @@ def publish(
 ) -> None:
     """Publish the messages in FILE, one JSON object per line, or the one that --topic and --body describe.
 
-    "-" reads standard input. A broken line of FILE is told first; lines before it are published, unless
-    --all-or-nothing is given, and those behind it are not.
+    "-" reads standard input. If FILE has a broken line, the command first says so. Then it publishes only
+    the lines before it, or none with --all-or-nothing.
     """
     if topic is not None:
         if file is not None:
@@ -74,7 +74,7 @@ def _opened(path: str) -> TextIO:
 
 
 def _described(topic: str, body: str | None, headers: tuple[str, ...], schema: str | None) -> api.Message:
-    """Make a message as the options say."""
+    """Make a message from the options."""
     try:
         content = json.loads("{}" if body is None else body)
     except (ValueError, RecursionError) as error:
@@ -100,7 +100,7 @@ def _class_of(schema: str | None) -> type[api.Message]:
 
 
 def _messages(file: TextIO, all_or_nothing: bool) -> Iterator[api.Message]:
-    """Yield the messages in a file, having said first which line is broken, if it can be read twice."""
+    """Yield the messages in a file; if it can be read twice, first say which line is broken."""
     is_checked = file.seekable()
     if all_or_nothing and not is_checked:
         raise click.UsageError("--all-or-nothing needs a file, because a pipe can be read only once")
@@ -112,7 +112,7 @@ def _messages(file: TextIO, all_or_nothing: bool) -> Iterator[api.Message]:
         except click.ClickException as error:
             if all_or_nothing:
                 raise
-            # Version 3.9 published what stands before a broken line, and programs rely on it.
+            # Version 3.9 published the lines before a broken one, and programs rely on it.
             click.echo(f"{error.message}; what stands before is published", err=True)
         file.seek(begin)
     yield from _parsed(file)
@@ -134,7 +134,7 @@ def _parsed(file: TextIO) -> Iterator[api.Message]:
 
 
 def publish_or_exit(message: api.Message, exchange: str | None = None, timeout: float | None = None) -> None:
-    """Publish; a failure is explained, and ends the process with the status for it."""
+    """Publish a message; on failure print the reason and exit with the status for it."""
     try:
         with _failures_not_logged():
             if timeout is None:
@@ -164,7 +164,7 @@ def publish_or_exit(message: api.Message, exchange: str | None = None, timeout: 
 
 @contextmanager
 def _failures_not_logged() -> Iterator[None]:
-    """Silence the log line of a failed publish: the command tells the failure itself."""
+    """Silence the log line of a failed publish: the command itself reports the failure."""
     logger = logging.getLogger("fedora_messaging.api")
     before = logger.level
     logger.setLevel(logging.CRITICAL)

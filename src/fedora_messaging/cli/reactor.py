@@ -1,4 +1,4 @@
-"""Twisted's reactor for callbacks that use it."""
+"""Provides Twisted's reactor to callbacks that use it."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -25,9 +25,9 @@ class _ReactorFinder(MetaPathFinder):
 
 @contextmanager
 def reactor_provided() -> Iterator[None]:
-    """Let a callback that imports Twisted's reactor find it running, on asyncio, as in version 3.9.
+    """Run Twisted's reactor, on asyncio, as soon as a callback imports it, as in version 3.9.
 
-    Until one does, nothing of Twisted is imported, installed or not.
+    Until then nothing of Twisted is imported, even if it is installed.
     """
     finder = _ReactorFinder()
     sys.meta_path.insert(0, finder)

@@ -21,14 +21,14 @@ from .terminal import Progress, log_to_stderr
 
 
 class TextFile(Protocol):
-    """What a recorder writes to, such as a text file."""
+    """An object that a recorder can write to, such as a text file."""
 
     def write(self, text: str, /) -> Any:
-        """Write a text."""
+        """Write text."""
         ...
 
     def flush(self) -> Any:
-        """Hand on what was written."""
+        """Pass on buffered text."""
         ...
 
 
@@ -52,15 +52,15 @@ class Recorder:
         self._turn = threading.Lock()
 
     def finish_progress(self) -> None:
-        """Leave the terminal as it was, with the last state of the progress on it."""
+        """Show the final progress and release the terminal."""
         self._progress.finish()
 
     def collect_message(self, message: Message) -> None:
-        """Write one message; it is in the file before it is acknowledged.
+        """Write one message to the file; it is acknowledged only afterwards.
 
         Raises:
-            HaltConsumer: The limit is reached (exit code 0), or the message cannot be written (1); what was
-                not written goes back to the queue.
+            HaltConsumer: The limit is reached (exit code 0), or the message cannot be written (1); then it
+                goes back to the queue.
         """
         with self._turn:
             if self._is_complete():
@@ -87,10 +87,10 @@ class Recorder:
 
 
 class _Lines:
-    """Writes lines, without keeping any of them in memory.
+    """Writes lines without buffering them.
 
-    A line that does not fit on the disk leaves nothing in a regular file, so that the file can be read, and
-    be appended to when there is room again.
+    If a line does not fit on the disk, its beginning is removed from a regular file. So the file stays
+    readable, and can be appended to when there is room again.
     """
 
     def __init__(self, raw: BinaryIO) -> None:
@@ -103,7 +103,7 @@ class _Lines:
         try:
             while rest:
                 written = self._raw.write(rest)
-                # Of a pipe that does not wait, whatever its type says.
+                # A non-blocking pipe returns None, despite the declared type.
                 if cast("int | None", written) is None:
                     raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
                 rest = rest[written:]
@@ -119,16 +119,16 @@ class _Lines:
 
 
 def _open(path: str, append: bool, force: bool) -> BinaryIO:
-    """Open the file for lines at its end, before anything is taken from a queue.
+    """Open the file to append lines; called before the first message is taken from a queue.
 
     Raises:
-        click.UsageError: It has a content that nobody has allowed to be touched.
-        click.FileError: It cannot be written.
+        click.UsageError: The file is not empty, and no option allows changing it.
+        click.FileError: The file cannot be written.
     """
     try:
         file = Path(path).open("ab", buffering=0)
         status = os.fstat(file.fileno())
-        # Devices, pipes and empty files have nothing that could be lost.
+        # Devices, pipes and empty files have no content to lose.
         if stat.S_ISREG(status.st_mode) and status.st_size:
             if force:
                 file.truncate(0)
@@ -152,8 +152,8 @@ def _ends_with_a_line(path: str) -> bool:
 
 @click.command()
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after this many messages.")
-@click.option("--append", is_flag=True, help="Add to FILE, if it has a content.")
-@click.option("--force", is_flag=True, help="Overwrite FILE, if it has a content.")
+@click.option("--append", is_flag=True, help="Add to FILE if it is not empty.")
+@click.option("--force", is_flag=True, help="Overwrite FILE if it is not empty.")
 @click.option("--app-name", default="recorder", show_default=True, help="Name shown by the broker.")
 @queue_options
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
@@ -167,16 +167,16 @@ def record(
     exchange: str | None,
     file: str,
 ) -> None:
-    """Write the messages that come to FILE, one JSON object per line; "-" writes to standard output.
+    """Write incoming messages to FILE, one JSON object per line; "-" writes to standard output.
 
-    A FILE that has a content is left alone, unless --append or --force is given.
+    A FILE that is not empty is left alone, unless --append or --force is given.
     """
     if append and force:
         raise click.UsageError("--append keeps what FILE has, --force does not: give one of them")
     with ExitStack() as stack:
         if file == "-":
             raw: BinaryIO = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
-            # Whoever reads standard output is to find messages there, and nothing else.
+            # Standard output must contain nothing but messages.
             log_to_stderr(level=None)
             stack.enter_context(redirect_stdout(sys.stderr))
         else:

@@ -1,4 +1,4 @@
-"""Running consumers as a process: signals and exit codes."""
+"""Runs consumers as a process, with signals and exit codes."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ EXIT_PERMISSION = 15
 
 
 def consume_until_stopped(callback: Any, bindings: Any, queues: Any) -> NoReturn:
-    """Consume, and exit with the status that tells why it ended.
+    """Consume, and exit with a status that tells why consuming ended.
 
     SIGTERM and SIGINT let running callbacks end and exit with 0; a second one exits at once.
     """
@@ -84,7 +84,7 @@ def _exit_at_once(number: int, _frame: FrameType | None) -> None:
 
 
 def _start(consumers: "Consumers") -> int | None:
-    """Register; returns an exit status if that fails."""
+    """Register the consumers; return an exit status if that fails."""
     try:
         consumers.start()
     except BadDeclaration as error:

@@ -1,4 +1,4 @@
-"""``fedora-messaging schema``: schema packages."""
+"""``fedora-messaging schema``: writes schema packages."""
 
 import re
 from importlib.resources import files
@@ -21,7 +21,7 @@ def schema() -> None:
 @click.option(
     "--directory",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where to write it; by default a new directory named after the package.",
+    help="Directory to write to; by default a new one named after the package.",
 )
 def new(name: str, directory: Path | None) -> None:
     """Write a schema package for the application NAME, with an example class and tests that pass."""

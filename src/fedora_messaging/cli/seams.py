@@ -1,9 +1,9 @@
-"""Looking up what tests replace where they replace it: as names of the package."""
+"""Looks up functions that tests may replace, as attributes of the package ``cli``."""
 
 import sys
 from typing import Any
 
 
 def seam(name: str) -> Any:
-    """Return what the package has under a name now."""
+    """Return the current value of an attribute of the package."""
     return getattr(sys.modules[__package__], name)

@@ -1,4 +1,4 @@
-"""What commands show to people: tables, and no log lines between them."""
+"""Output of commands for people: tables, without log lines between them."""
 
 import logging
 import sys
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 #: Longest cell, in characters.
 _LONGEST: Final = 1000
-#: Colours of words that say how something is.
+#: Colours of words that tell the state of something.
 _STYLES: Final = {"ok": "green", "warning": "yellow", "failure": "bold red"}
 
 
 def log_to_stderr(level: int | None = logging.WARNING) -> None:
-    """Keep log lines out of the answer, which is on standard output.
+    """Send log lines to standard error, so that standard output has only the answer.
 
     Args:
-        level: What matters enough to be shown; ``None`` leaves that to the configuration.
+        level: Lowest level to show; ``None`` leaves that to the configuration.
     """
     if level is not None:
         logging.getLogger("fedora_messaging").setLevel(level)
@@ -41,14 +41,14 @@ def counted(number: int, what: str = "message") -> str:
 
 @contextmanager
 def table(*columns: str, between: str = "\t") -> Iterator[Callable[[Sequence[str]], None]]:
-    """Show a table; yields what adds a row to it.
+    """Show a table; yield a function that adds a row to it.
 
-    A terminal gets the table at the end, as wide as the terminal is, in colours. A pipe or a file gets each
-    row at once as a line, and no titles, so that other programs can read it.
+    A terminal gets the table at the end, in colours and as wide as the terminal. A pipe or a file gets each
+    row at once as a line, without titles, so that other programs can read it.
 
     Args:
-        *columns: Titles.
-        between: What stands between the cells of such a line.
+        *columns: Titles of the columns.
+        between: Separator of the cells in such a line.
     """
     from rich.console import Console
     from rich.table import Table
@@ -59,22 +59,22 @@ def table(*columns: str, between: str = "\t") -> Iterator[Callable[[Sequence[str
         return
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for title in columns:
-        # Nothing is cut: an identifier is there to be copied.
+        # Cells are folded, not cut, so that people can copy identifiers.
         shown.add_column(title, overflow="fold")
     try:
         yield lambda row: shown.add_row(*(_cell(text) for text in row))
     finally:
-        # What was found before something went wrong is of use, too.
+        # Rows that came before an error are useful, too.
         if shown.row_count:
             console.print(shown)
 
 
 class Progress:
-    """Shows how many of a number of things are done, on standard error if that is a terminal.
+    """Shows on standard error, if that is a terminal, how many of a number of things are done.
 
     Args:
-        what: What is being done.
-        total: How many there will be; ``None`` if nobody knows.
+        what: Text that names the work.
+        total: How many things there are; ``None`` if that is unknown.
     """
 
     def __init__(self, what: str, total: int | None) -> None:
@@ -90,12 +90,12 @@ class Progress:
                 rich.progress.MofNCompleteColumn(),
                 rich.progress.TimeElapsedColumn(),
             ]
-            # Drawn when something was done: a thread that draws would outlive an interrupt.
+            # We draw at each advance: a drawing thread would outlive an interrupt.
             self._bar = rich.progress.Progress(*columns, console=console, auto_refresh=False)
             self._task = self._bar.add_task(what, total=total)
 
     def advance(self) -> None:
-        """One more is done."""
+        """Count one more as done."""
         if self._bar is not None:
             self._bar.start()
             self._bar.advance(self._task)

@@ -1,1 +1,1 @@
-"""What the ways into the library share: `api`, `aio`, `outbox` and Twisted."""
+"""Code that the ways into the library share: `api`, `aio`, `outbox` and Twisted."""

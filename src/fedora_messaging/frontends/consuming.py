@@ -1,4 +1,4 @@
-"""What programs may hand to the consume functions, and what is made of it."""
+"""Checks and converts the arguments that programs give to the consume functions."""
 
 from collections.abc import Callable
 from inspect import isclass, signature
@@ -17,23 +17,23 @@ _log = logger(API)
 
 
 class CallbackObject(Protocol):
-    """An object that is called with each message."""
+    """An object that the consumer calls with each message."""
 
     def __call__(self, message: Message, /) -> object:
         """Process a message."""
         ...
 
 
-#: What programs give to the consume functions: a function, a coroutine function, an object that is called, or
-#: the class of one, of which an object is made then.
+#: The callback that a program gives to the consume functions: a function, a coroutine function, a callable
+#: object, or a class of callable objects, which the library instantiates.
 Callback = Callable[[Message], object] | type[CallbackObject]
 
 
 def check_callback(callback: Callback) -> Callable[[Message], Any]:
-    """Return a callable for what a program gave as its callback; a class is instantiated.
+    """Return the callable for a program's callback; if that is a class, instantiate it.
 
     Raises:
-        ValueError: It cannot be called.
+        ValueError: The callback cannot be called with a message.
     """
     candidate = callback() if isclass(callback) else callback
     if not callable(candidate):
@@ -57,31 +57,32 @@ def _takes_a_message(candidate: Callable[..., Any]) -> bool:
     except TypeError:
         return False
     except ValueError:
-        return True  # built-in functions do not always tell what they take
+        return True  # some built-in functions do not reveal their parameters
     return True
 
 
 def hooks_of(callback: Any, checked: Callable[[Message], Any]) -> Hooks:
-    """Return what is to be called before the first message and after the last one.
+    """Return the hooks to call before the first message and after the last one.
 
-    Only of a class that was given as callback: whoever makes the object themselves, starts it themselves.
+    Only a callback that was given as a class has hooks: the library does not start objects that the program
+    has made.
     """
     return Hooks(checked if isclass(callback) else None)
 
 
-#: What to declare and consume: each queue with its bindings.
+#: The queues to declare and consume, each with its bindings.
 QueuePlan = list[tuple[QueueOptions, list[BindingOptions]]]
 
 
 def consume_arguments(bindings: Any, queues: Any) -> tuple[list[Any], dict[str, Any]]:
-    """Return bindings and queues as tables of the configuration.
+    """Return bindings and queues in the form that the configuration has.
 
     Args:
         bindings: A table or list of tables as in the configuration; ``None`` takes its ``bindings``.
         queues: A table of queues as in the configuration; ``None`` takes its ``queues``.
 
     Raises:
-        ValueError: An argument is not what the configuration would accept.
+        ValueError: The configuration would not accept an argument.
     """
     conf = config.conf
     try:
@@ -101,11 +102,11 @@ def consume_arguments(bindings: Any, queues: Any) -> tuple[list[Any], dict[str, 
 
 
 def queue_plan(bindings: Any, queues: Any) -> tuple[QueuePlan, QosOptions]:
-    """Put together what to declare and consume, from what :func:`consume_arguments` takes.
+    """Turn the arguments of :func:`consume_arguments` into the queues to declare and consume.
 
     Raises:
-        ValueError: An argument is not what the configuration would accept.
-        TypeError: A table has a key that is unknown.
+        ValueError: The configuration would not accept an argument.
+        TypeError: A table has an unknown key.
     """
     bindings, queues = consume_arguments(bindings, queues)
     for name in sorted({binding.get("queue", "") for binding in bindings} - set(queues)):

@@ -1,4 +1,4 @@
-"""Telling programs that they block their event loop."""
+"""Warns programs that block their event loop."""
 
 import sys
 from typing import TYPE_CHECKING, Final
@@ -12,24 +12,25 @@ if TYPE_CHECKING:
 _log = logger(API)
 
 _PACKAGE: Final = __name__.partition(".")[0]
-#: Where the program has been told that it blocks its event loop: file and line.
+#: Calling lines (file and line) for which the warning has been logged.
 _told: dict[tuple[str, int], object] = {}
 
 
 def guard_event_loop(what: str, instead: str) -> None:
-    """Look for an event loop in this thread, which a blocking call stops: warn, once for each calling line.
+    """Warn, once for each calling line, if this thread runs an event loop that a blocking call would stop.
 
-    Programs written for version 3.9 block their loops, and it serves them: our loops have their own threads.
+    A warning is enough, because programs written for version 3.9 do this, and it works: our loops have their
+    own threads.
 
     Raises:
-        RuntimeError: It is one of our own loops, or the running reactor, where waiting might never end.
+        RuntimeError: The loop is one of our own, or the running reactor, where waiting might never end.
     """
-    # None is imported for this: without the module there is no loop.
+    # We import none of these modules: if one is missing, its loop cannot run.
     asyncio = sys.modules.get("asyncio")
     reactor = sys.modules.get("twisted.internet.reactor")
     threads = sys.modules.get("twisted.python.threadable")
     loop_thread = sys.modules.get("fedora_messaging.sync.loop_thread")
-    # Another thread may be importing them at this moment.
+    # Another thread may be importing them now, so a name may be missing.
     get_loop = getattr(asyncio, "_get_running_loop", None)
     in_own_thread = getattr(loop_thread, "in_own_thread", None)
     in_loop = get_loop is not None and get_loop() is not None
@@ -57,7 +58,7 @@ def _warn_once(what: str, advice: str) -> None:
 
 
 def _calling_line() -> tuple[str, int]:
-    """Return file and line of the program's code that called us."""
+    """Return file and line of the program's code that called the library."""
     frame: FrameType | None = sys._getframe()
     file, line = "?", 0
     while frame is not None:

@@ -1,4 +1,4 @@
-"""What every publish does before it is sent, and after."""
+"""The steps of every publish before the message is sent, and after."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,12 +17,12 @@ def _nobody() -> None:
     return None
 
 
-#: Returns the sender of all signals.
+#: Returns the object that all signals name as their sender.
 _sender: Callable[[], Any] = _nobody
 
 
 def send_signals_as(sender: Callable[[], Any]) -> None:
-    """Name the sender of all signals, which receivers compare, whichever way a message goes.
+    """Set the sender of all signals; it is the same for every way to publish, so receivers can filter by it.
 
     It is :func:`fedora_messaging.api.publish`. Programs that have not imported it cannot compare with it.
     """
@@ -31,10 +31,10 @@ def send_signals_as(sender: Callable[[], Any]) -> None:
 
 
 def publish_started(message: Message) -> None:
-    """Let receivers see, and change, a message; what they raise stops the publish.
+    """Let receivers see and change a message; an exception of theirs stops the publish.
 
     Raises:
-        TypeError: It is not a message.
+        TypeError: ``message`` is not a message.
     """
     if not isinstance(message, Message):
         raise TypeError(f"publish() takes a fedora_messaging.message.Message, not a {type(message).__name__}")
@@ -43,18 +43,18 @@ def publish_started(message: Message) -> None:
 
 
 def prepare(message: Message, exchange: str | None, mandatory: bool | None = None) -> Encoded:
-    """Validate and encode a message, with what the configuration says of publishing.
+    """Validate and encode a message; the configuration supplies the defaults.
 
     Args:
         message: The message.
         exchange: By default ``publish_exchange``.
-        mandatory: Whether a queue must be bound for it; by default what the table ``publisher`` says.
+        mandatory: Whether a queue must be bound for it; by default the setting in the table ``publisher``.
 
     Raises:
         jsonschema.ValidationError: The message violates its schema.
         EncodingError: The topic is too long, a header has a type that AMQP lacks, or the headers are larger
             than any frame.
-        TypeError: The body holds something that JSON lacks, or the exchange is no text.
+        TypeError: The body holds a value that JSON lacks, or the exchange is not text.
     """
     message.validate()
     target = config.conf["publish_exchange"] if exchange is None else exchange
@@ -62,7 +62,7 @@ def prepare(message: Message, exchange: str | None, mandatory: bool | None = Non
 
 
 class telling_failure:
-    """Tells receivers of the signals if what is done in its block, for a message, fails."""
+    """Sends the failure signal for a message if the code in its block raises."""
 
     __slots__ = ("_message",)
 
@@ -78,7 +78,7 @@ class telling_failure:
 
 
 class telling_outcome(telling_failure):
-    """The same, and tells them that the message is published if nothing fails."""
+    """Does the same, and sends the success signal if the block ends without an exception."""
 
     __slots__ = ()
 
@@ -90,7 +90,7 @@ class telling_outcome(telling_failure):
 
 
 def publish_succeeded(message: Message) -> None:
-    """Tell receivers that a message is published; it stays so whatever they raise."""
+    """Tell receivers that a message is published; log and ignore their exceptions."""
     if signals.publish_signal.receivers:
         try:
             signals.publish_signal.send(_sender(), message=message)
@@ -99,7 +99,7 @@ def publish_succeeded(message: Message) -> None:
 
 
 def publish_failed(message: Message, error: Exception) -> None:
-    """Tell receivers that a message is not, or perhaps not, published."""
+    """Log that a message is not, or perhaps not, published, and tell receivers."""
     _log.error(
         "Publishing message %s on topic %s failed: %s: %s",
         printable(getattr(message, "id", None)),

@@ -1,17 +1,17 @@
-"""Recording what is published, instead of sending it, while a test watches."""
+"""Lets a test record published messages, which are not sent then."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ..message import Message
 
-#: What takes messages instead of a broker while a test watches; the innermost is the last.
+#: Functions of tests that take messages instead of a broker; the last one, the innermost, is used.
 _recorders: list[Callable[[Message], None]] = []
 
 
 @contextmanager
 def recording(record: Callable[[Message], None]) -> Iterator[None]:
-    """Have all messages recorded that are published in this process, instead of sending them."""
+    """Record all messages that this process publishes in this block, instead of sending them."""
     _recorders.append(record)
     try:
         yield
@@ -20,7 +20,7 @@ def recording(record: Callable[[Message], None]) -> Iterator[None]:
 
 
 def recorded(message: Message) -> bool:
-    """Let a test record a message; returns whether one did, so that nothing is to be sent."""
+    """Let a test record a message; return whether one did, in which case it must not be sent."""
     if not _recorders:
         return False
     _recorders[-1](message)
@@ -28,5 +28,5 @@ def recorded(message: Message) -> bool:
 
 
 def is_recording() -> bool:
-    """Whether a test records messages, so that there need not be a broker."""
+    """Return whether a test records messages, so that no broker is needed."""
     return bool(_recorders)

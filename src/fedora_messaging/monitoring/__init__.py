@@ -1,1 +1,1 @@
-"""What a running program tells of itself: over HTTP, to Prometheus, to systemd."""
+"""Reports the state of a running program: over HTTP, to Prometheus and to systemd."""

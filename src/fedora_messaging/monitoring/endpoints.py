@@ -1,4 +1,4 @@
-"""What the monitoring endpoints answer, whichever server serves them."""
+"""Answers of the monitoring endpoints; our own HTTP server and Twisted's both serve them."""
 
 import json
 from collections.abc import Callable
@@ -22,12 +22,12 @@ Endpoint = Callable[[], Answer]
 
 
 def live(alive: bool) -> Answer:
-    """Answer whether the event loop does."""
+    """Answer whether the event loop responds."""
     return _json({"status": "OK" if alive else "the event loop does not answer"}, alive)
 
 
 def ready(snapshot: Snapshot, always: bool = False) -> Answer:
-    """Answer with the counters, and with status 503 if messages cannot come, unless ``always``."""
+    """Answer with the counters; the status is 503 if messages cannot arrive, unless ``always`` is set."""
     body: dict[str, Any] = {
         "consuming": snapshot.consuming,
         "published": snapshot.published,
@@ -39,7 +39,7 @@ def ready(snapshot: Snapshot, always: bool = False) -> Answer:
 
 
 def status(snapshot: Snapshot) -> Answer:
-    """Answer with all that is known."""
+    """Answer with the complete snapshot."""
     return _json(
         {
             "connected": snapshot.connected,
@@ -72,7 +72,7 @@ def status(snapshot: Snapshot) -> Answer:
 
 
 def metrics(snapshot: Snapshot) -> Answer:
-    """Answer in the format of Prometheus; whatever else the program has registered there is included."""
+    """Answer in the format of Prometheus, including other metrics that the program has registered."""
     try:
         from .prometheus import CONTENT_TYPE, exposition
     except ImportError:

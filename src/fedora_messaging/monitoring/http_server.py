@@ -1,9 +1,9 @@
-"""HTTP endpoints that tell a service manager how a process is doing.
+"""HTTP endpoints that report the state of a process to a service manager.
 
-``GET /live`` answers while the library's event loop does; ``GET /ready`` with the counters, and with status
-503 while messages cannot come (unless ``always_ready`` restores the status of version 3.9); ``GET /status``
-with all that is known, and ``GET /metrics`` with the same for Prometheus. The server runs in threads of its
-own, so that it can tell of a loop that is stuck.
+``GET /live`` tells whether the library's event loop responds. ``GET /ready`` answers with the counters, and
+with status 503 while messages cannot arrive (``always_ready`` restores the status of version 3.9).
+``GET /status`` answers with the complete state, and ``GET /metrics`` with the same for Prometheus. The server
+runs in its own threads, so that it can report a loop that is stuck.
 """
 
 import errno
@@ -20,23 +20,23 @@ from .endpoints import Answer, Endpoint
 
 _log = logger(__name__)
 
-#: Seconds for a client to send its request.
+#: Seconds that a client has to send its request.
 _REQUEST_TIMEOUT: Final = 10.0
 
-#: Seconds to wait for a free descriptor.
+#: Seconds to wait for a free file descriptor.
 _PAUSE: Final = 1.0
 
-#: Why the system accepts no connection, though one waits.
+#: Errors with which the system refuses to accept a connection that waits.
 _OUT_OF_RESOURCES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Monitor:
-    """The listener.
+    """Listens for HTTP requests and answers them.
 
     Args:
         address: Address to listen on; empty means all.
         port: TCP port; 0 takes a free one.
-        endpoints: What is answered, by the first part of the path.
+        endpoints: Functions that make the answers, by the first part of the path.
 
     Raises:
         ConfigurationException: The port cannot be used.
@@ -68,11 +68,11 @@ class Monitor:
 
 
 def family_of(address: str) -> socket.AddressFamily:
-    """Return the address family to listen with: IPv6 where the address has no other.
+    """Return the address family to listen with: IPv6 if the address has no other.
 
     Raises:
-        OSError: There is no such address.
-        TypeError: It is no text.
+        OSError: The address does not exist.
+        TypeError: The address is not text.
     """
     if not address:
         return socket.AF_INET
@@ -81,7 +81,7 @@ def family_of(address: str) -> socket.AddressFamily:
 
 
 def shown_address(address: object, port: int) -> str:
-    """Return address and port as URLs write them; an asterisk stands for all addresses."""
+    """Return address and port in the form that URLs use; an asterisk stands for all addresses."""
     host = str(address) or "*"
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
@@ -97,7 +97,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, handler)
 
     def get_request(self) -> tuple[Any, Any]:
-        """Accept a connection, or pause: one that waits makes the listener readable at once again."""
+        """Accept a connection; pause if that fails, because the waiting one would wake us again at once."""
         try:
             accepted = super().get_request()
         except OSError as error:
@@ -111,7 +111,7 @@ class _Server(ThreadingHTTPServer):
         return accepted
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client that goes away in the middle is no news.
+        # A client that goes away during its request is not worth a warning.
         _log.debug("A monitoring request from %s failed", client_address, exc_info=True)
 
 
@@ -128,13 +128,13 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(with_body=False)
 
     def __getattr__(self, name: str) -> Any:
-        # http.server looks for do_<METHOD> and would answer 501 where 405 is right.
+        # http.server looks for do_<METHOD>, and without one would answer 501 where 405 is right.
         if name.startswith("do_"):
             return self._refuse_method
         raise AttributeError(name)
 
     def _answer(self, with_body: bool) -> None:
-        # Whatever follows the first part of the path is ignored, as in version 3.9.
+        # Only the first part of the path counts, as in version 3.9.
         endpoint = self.endpoints.get(self.path.partition("?")[0].strip("/").split("/")[0])
         if endpoint is None:
             self._send(Answer(HTTPStatus.NOT_FOUND, "application/json", b""), with_body)

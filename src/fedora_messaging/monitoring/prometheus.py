@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from .snapshot import Snapshot
 
-#: What `generate_latest` writes; prometheus-client has a name for it only since version 0.23.
+#: The format that `generate_latest` writes; prometheus-client names it only since version 0.23.
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 _HELP: Final = {

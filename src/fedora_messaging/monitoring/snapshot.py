@@ -1,4 +1,4 @@
-"""What a program looks like at one moment, for those who watch it."""
+"""Snapshots of a program's state, for monitoring."""
 
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Self
@@ -6,7 +6,7 @@ from typing import Final, NamedTuple, Self
 from ..client.consuming.consumer import Consumer
 from ..client.consuming.stats import ConsumerStats
 
-#: What ``/ready`` shows, in its order: a fact of the compatible interface.
+#: The counters that ``/ready`` shows, in order; the compatible interface fixes both.
 _READY_COUNTERS: Final = ("received", "processed", "dropped", "rejected", "failed")
 
 
@@ -16,14 +16,14 @@ class Snapshot:
 
     Attributes:
         connected: Whether there is a connection.
-        consuming: Whether messages can come.
+        consuming: Whether messages can arrive.
         reason: Why the process is not ready, or ``None``.
-        published: Confirmed publishes.
-        consumed: What all consumers did, those that have ended included.
+        published: Number of confirmed publishes.
+        consumed: Counters of all consumers together, including those that have ended.
         reconnects: How often a connection replaced one that was lost.
-        blocked: Why the broker takes no publishes now, or ``None``.
-        queues: The living consumers.
-        outbox: What waits to be sent, if messages are stored first.
+        blocked: Why the broker currently takes no publishes, or ``None``.
+        queues: The running consumers.
+        outbox: The outbox, if there is one.
     """
 
     connected: bool
@@ -38,18 +38,18 @@ class Snapshot:
 
     @property
     def in_flight(self) -> int:
-        """Deliveries that are here and not settled."""
+        """Number of deliveries that have arrived and are not settled (acknowledged or put back)."""
         return sum(queue.in_flight for queue in self.queues)
 
     @property
     def oldest_in_flight(self) -> float | None:
-        """For how many seconds the oldest of them has been here; ``None`` without any."""
+        """Seconds since the oldest delivery in flight arrived; ``None`` without any."""
         ages = [queue.oldest_in_flight for queue in self.queues]
         return max((age for age in ages if age is not None), default=None)
 
     @property
     def last_message(self) -> float | None:
-        """When the last message came, in seconds since 1970; ``None`` if none has."""
+        """When the last message arrived, in seconds since 1970; ``None`` if none has."""
         times = [queue.last_message for queue in self.queues]
         return max((time for time in times if time is not None), default=None)
 
@@ -62,10 +62,10 @@ class OutboxSnapshot(NamedTuple):
     """An outbox at one moment.
 
     Attributes:
-        messages: How many messages are in it.
-        bytes: Their bytes.
-        oldest: For how many seconds the oldest has waited; ``None`` without any.
-        sending: Whether it is this process that sends them.
+        messages: Number of messages in it.
+        bytes: Their total size in bytes.
+        oldest: Seconds that the oldest has waited; ``None`` without any.
+        sending: Whether this process sends them.
     """
 
     messages: int
@@ -79,13 +79,13 @@ class QueueSnapshot(NamedTuple):
 
     Attributes:
         queue: Name of its queue.
-        consuming: Whether messages can come.
+        consuming: Whether messages can arrive.
         stalled: Whether messages wait in the queue, and none arrives.
-        in_flight: Deliveries that are here and not yet acknowledged or put back.
-        oldest_in_flight: For how many seconds the oldest of them has been here; ``None`` without any.
-        unchanged: For how many seconds none of them has been settled; 0 without any.
-        last_message: When the last one came, in seconds since 1970; ``None`` if none has.
-        resubscriptions: How often it was subscribed again over the same connection.
+        in_flight: Number of deliveries that have arrived and are not settled (acknowledged or put back).
+        oldest_in_flight: Seconds since the oldest of them arrived; ``None`` without any.
+        unchanged: Seconds for which none of them has been settled; 0 without any.
+        last_message: When the last message arrived, in seconds since 1970; ``None`` if none has.
+        resubscriptions: How often the client subscribed again over the same connection.
         consumed: Its counters.
     """
 
@@ -101,10 +101,10 @@ class QueueSnapshot(NamedTuple):
 
     @classmethod
     def of(cls, consumer: Consumer, connected: bool, now: float) -> Self:
-        """Look at a consumer.
+        """Take the snapshot of a consumer.
 
         Args:
-            consumer: Whom.
+            consumer: The consumer.
             connected: Whether there is a connection.
             now: Seconds of the monotonic clock.
         """
@@ -122,7 +122,7 @@ class QueueSnapshot(NamedTuple):
         )
 
     def no_progress(self, stuck_after: float) -> str | None:
-        """Say why messages of the queue make no progress, or ``None`` if they do."""
+        """Return why messages of the queue make no progress, or ``None`` if they do."""
         if self.stalled:
             return f"no progress: messages wait in queue {self.queue!r}, and none arrives"
         if self.unchanged > stuck_after:

@@ -1,4 +1,4 @@
-"""Telling systemd how a service is doing (sd_notify(3)), if it asks to be told."""
+"""Reports the state of a service to systemd (sd_notify(3)), if systemd asks for it."""
 
 import os
 import socket
@@ -16,16 +16,16 @@ _log = logger(__name__)
 class Systemd:
     """A context manager; without the environment variables that systemd sets it does nothing.
 
-    ``NOTIFY_SOCKET`` names the socket for states. With ``WATCHDOG_USEC`` systemd restarts a service that
-    keeps silent for so long, so a thread writes while the event loops answer.
+    ``NOTIFY_SOCKET`` names the socket that takes reports. With ``WATCHDOG_USEC`` systemd restarts a service
+    that keeps silent for that time, so a thread reports as long as the event loops respond.
 
     Args:
-        is_alive: Whether the event loops answer.
+        is_alive: Returns whether the event loops respond.
     """
 
     def __init__(self, is_alive: Callable[[], bool]) -> None:
         self._is_alive = is_alive
-        # Children are not the service.
+        # Child processes must not report as the service.
         path = os.environ.pop("NOTIFY_SOCKET", "")
         self._address = "\0" + path[1:] if path.startswith("@") else path
         self._interval = _watchdog_seconds() / 2
@@ -40,17 +40,17 @@ class Systemd:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # Not waited for: it may be waiting for a loop that has ended.
+        # We do not join the thread: it may be waiting for a loop that has ended.
         self._ended.set()
 
     def ready(self) -> None:
-        """The service does its work."""
+        """Report that the service does its work."""
         self._tell("READY=1\nSTATUS=consuming")
         if self._address and self._interval:
             threading.Thread(target=self._watch, name="systemd watchdog", daemon=True).start()
 
     def stopping(self) -> None:
-        """The service lets running callbacks end. Fit for a signal handler."""
+        """Report that the service lets running callbacks end. Safe to call from a signal handler."""
         with suppress(OSError):  # no logging in a signal handler
             self._send("STOPPING=1\nSTATUS=letting running callbacks end")
 
@@ -73,7 +73,7 @@ class Systemd:
 
 
 def _watchdog_seconds() -> float:
-    """Return how long systemd bears silence; 0 if it does for ever, or watches another process."""
+    """Return the watchdog's time limit in seconds; 0 if there is none, or it is for another process."""
     pid = os.environ.pop("WATCHDOG_PID", str(os.getpid()))
     microseconds = os.environ.pop("WATCHDOG_USEC", "0")
     if pid != str(os.getpid()) or not microseconds.isdecimal():

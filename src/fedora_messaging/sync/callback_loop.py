@@ -1,4 +1,4 @@
-"""The event loop for coroutine callbacks, apart from the one that keeps the connection up."""
+"""The event loop for coroutine callbacks, separate from the one that keeps the connection up."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -17,18 +17,18 @@ from .loop_thread import LoopThread
 
 _log = logger(CONSUMER)
 
-#: Seconds after which a callback is suspected of blocking, and for which its loop may fail to answer then.
+#: Seconds after which a callback is suspected of blocking, and then seconds that its loop has to respond.
 _PATIENCE: Final = 1.0
 
 
 class CallbackLoop:
-    """Runs coroutine callbacks, and warns when one blocks the others; made when the first one comes."""
+    """Runs coroutine callbacks in a loop, started for the first one; warns when one blocks the others."""
 
     def __init__(self) -> None:
         self._loop_thread: LoopThread | None = None
 
     def adapt(self, callback: Callable[[Message], Awaitable[Any]]) -> Callable[[Message], Awaitable[Any]]:
-        """Make a coroutine function run here."""
+        """Make a coroutine function run in this loop."""
         run = in_other_loop(callback, lambda: self.loop_thread.loop)
         name = _name_of(callback)
 
@@ -42,7 +42,7 @@ class CallbackLoop:
         return call
 
     def runner_for(self, callback: Callable[[Message], Awaitable[Any]]) -> Callable[[Consumer], Runner]:
-        """Make a coroutine function the callback of a consumer; a burst costs each loop one wake-up."""
+        """Make runners that call a coroutine function here; a burst of messages wakes each loop once."""
 
         def make(consumer: Consumer) -> Runner:
             return RemoteRunner(self.loop_thread, callback, consumer)
@@ -62,7 +62,7 @@ class CallbackLoop:
         return self._loop_thread is not None and self._loop_thread.is_current_thread
 
     def answers(self) -> bool:
-        """Whether no callback blocks the loop."""
+        """Whether the loop responds, that is, no callback blocks it."""
         return self._loop_thread is None or self._loop_thread.answers()
 
     def stop(self) -> None:
@@ -72,7 +72,7 @@ class CallbackLoop:
 
 
 class RemoteRunner(CallbackRunner):
-    """A coroutine runner in the loop for callbacks, as the loop of the connection sees it."""
+    """Lets the connection's loop control a coroutine runner that lives in the callbacks' loop."""
 
     def __init__(
         self, loop_thread: LoopThread, callback: Callable[[Message], Awaitable[Any]], consumer: Consumer
@@ -88,33 +88,33 @@ class RemoteRunner(CallbackRunner):
         self._name = _name_of(callback)
 
     def replace_callback(self, callback: Callable[[Message], Any]) -> None:
-        """Give the messages that come from now on to another callback."""
+        """Give all further messages to another callback."""
         self._name = _name_of(callback)
         self._runner.replace_callback(callback)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the runner."""
         self._loop_thread.post(lambda _none: self._runner.start(), None)
 
     def put(self, raw: Raw) -> None:
-        """Process a delivery when its turn comes."""
+        """Queue a delivery for processing."""
         if self._watch is None:
             self._watch = _Watch(self._loop_thread, self._name)
         self._loop_thread.post(self._runner.put, raw)
 
     def halt(self) -> None:
-        """Begin nothing more."""
+        """Start no more callbacks."""
         self._loop_thread.post(lambda _none: self._runner.halt(), None)
 
     async def finish(self) -> None:
-        """Begin nothing more, and let the running callback end."""
+        """Start no more callbacks, and let the running one end."""
         before = cancellations()
         try:
             await asyncio.wrap_future(self._loop_thread.begin(self._runner.finish))
         except asyncio.CancelledError:
             if is_torn_down(before):
                 raise
-            # That loop has ended already.
+            # The callbacks' loop has already ended.
         finally:
             self._verdicts.hand_over()
             self._end_watch()
@@ -129,7 +129,7 @@ class RemoteRunner(CallbackRunner):
             self._watch = None
 
     def _fail_there(self, error: BaseException) -> None:
-        # In the callbacks' thread.
+        # This runs in the callbacks' thread.
         self._verdicts.post(lambda: self._fail(error))
 
     def _look_at_progress(self) -> None:
@@ -156,11 +156,11 @@ class _Watch:
         self._ended = False
 
     def progress(self) -> None:
-        """A call has returned, and another one begun."""
+        """Note that a call has returned and another one has begun."""
         self._begun = self._loop.time()
 
     def end(self) -> None:
-        """The last call has returned."""
+        """Note that the last call has returned."""
         self._ended = True
         self._timer.cancel()
 
@@ -169,7 +169,7 @@ class _Watch:
         self._loop_thread.post(self._answer, None)
 
     def _answer(self, _none: None) -> None:
-        with suppress(RuntimeError):  # the connection's loop has ended meanwhile
+        with suppress(RuntimeError):  # the connection's loop may have ended meanwhile
             self._loop.call_soon_threadsafe(self._answered)
 
     def _answered(self) -> None:
@@ -185,5 +185,5 @@ class _Watch:
             self._name,
             seconds,
         )
-        # Ever more seldom, until the loop answers.
+        # Warn at growing intervals until the loop responds.
         self._timer = self._loop.call_later(seconds, self._warn)

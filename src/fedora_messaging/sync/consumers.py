@@ -1,4 +1,4 @@
-"""A group of consumers, as another thread sees it."""
+"""Controls a group of consumers from a thread other than the event loop's."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,7 +19,7 @@ _log = logger(__name__)
 
 
 class Consumers:
-    """Consumers that are started, waited for and stopped from ordinary threads."""
+    """Consumers that an ordinary thread starts, waits for and stops."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Consumers:
         return self._loop_thread.answers() and self._callback_loop.answers()
 
     def start(self) -> None:
-        """Register all of them, waiting for the broker as long as it takes.
+        """Register all consumers, waiting for the broker as long as it takes.
 
         Returns early when :meth:`request_stop` is called meanwhile.
 
@@ -55,7 +55,7 @@ class Consumers:
             PermissionException: The broker refuses to let us read a queue.
             ConnectionException: The broker refuses us.
             NoFreeChannels: There is no channel left.
-            Exception: What the callback's ``start`` raises.
+            Exception: The callback's ``start`` raised it.
         """
         self._call_hook(self._hooks.start)
         self._started = True
@@ -75,7 +75,7 @@ class Consumers:
             self._waiting.result(self._callback_loop.loop_thread.begin(lambda: result))
 
     def _call_stop(self, error: BaseException | None) -> BaseException | None:
-        """Call the callback's ``stop``, once; returns its error if there is no other one."""
+        """Call the callback's ``stop``, once; return ``error``, or else the error of ``stop``."""
         if not self._started:
             return error
         self._started = False
@@ -102,7 +102,7 @@ class Consumers:
             raise
 
     def wait(self) -> BaseException | None:
-        """Return when all have ended: the error of the first that failed, or ``None``."""
+        """Wait until all consumers have ended; return the error of the first that failed, or ``None``."""
         error: BaseException | None
         try:
             error = self._waiting.result(self._loop_thread.begin(self._wait))
@@ -111,7 +111,7 @@ class Consumers:
         return self._call_stop(error)
 
     def close(self) -> None:
-        """Wait no more, however waiting ended: signal handlers of programs may raise anything."""
+        """Release the resources of waiting. Call it even after errors: signal handlers may raise anything."""
         self._waiting.close()
 
     async def _wait(self) -> BaseException | None:
@@ -129,12 +129,12 @@ class Consumers:
         return self._starting is not None and self._starting.cancelled()
 
     def request_stop(self) -> None:
-        """Make :meth:`wait` return soon: running callbacks end first. Fit for a signal handler."""
+        """Make :meth:`wait` return once the running callbacks end. Safe to call from a signal handler."""
         self._stop_requested = True
         self._loop_thread.post(self._stop, None)
 
     def _stop(self, _argument: None) -> None:
-        # A callback that publishes while there is no broker would wait for it, and we for the callback.
+        # Without this, a callback that publishes would wait for a missing broker, and we for the callback.
         if not self._ended:
             self._supervisor.drain(self)
         if self._starting is not None and not self._starting.done():

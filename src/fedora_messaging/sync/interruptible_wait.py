@@ -1,4 +1,4 @@
-"""Waiting in the main thread so that signal handlers still run."""
+"""Lets the main thread wait while its signal handlers still run."""
 
 import signal
 import socket
@@ -13,11 +13,11 @@ Result = TypeVar("Result")
 
 
 class InterruptibleWait:
-    """Waiting for results so that Python's signal handlers run while the main thread waits.
+    """Waits for results in such a way that Python's signal handlers run while the main thread waits.
 
-    They run in the main thread, but the system may deliver a signal to any thread, and that wakes nobody who
-    waits for a lock. What it does wake is whoever waits for the descriptor that Python writes to. To be made
-    before there is anything that a signal may interrupt.
+    Handlers run in the main thread, but the system may deliver a signal to any thread. A main thread that
+    waits for a lock would then not wake up. So it waits for the file descriptor to which Python writes when a
+    signal comes. Make the object before you start anything that a signal may interrupt.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class InterruptibleWait:
         self._writer.setblocking(False)
 
     def close(self) -> None:
-        """Wait no more."""
+        """Close the descriptors; :meth:`result` must not be called any more."""
         self._reader.close()
         self._writer.close()
 
@@ -34,7 +34,7 @@ class InterruptibleWait:
         if threading.current_thread() is threading.main_thread():
             previous = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
             try:
-                # A loop of the program's own that runs in this thread has its own descriptor.
+                # Otherwise the program's own event loop in this thread uses a descriptor already.
                 if previous == -1:
                     self._wait(future)
             finally:
@@ -44,9 +44,9 @@ class InterruptibleWait:
     def _wait(self, future: "Future[Result]") -> None:
         future.add_done_callback(self._wake)
         while not future.done():
-            # It blocks, however high the descriptor's number is; select() would refuse one above 1023.
+            # recv() works with any descriptor; select() would refuse a number above 1023.
             self._reader.recv(4096)
 
     def _wake(self, _future: object) -> None:
-        with suppress(OSError):  # nobody waits any longer, or there are unread bytes anyway
+        with suppress(OSError):  # the caller gave up waiting, or unread bytes will wake it anyway
             self._writer.send(b"\0")

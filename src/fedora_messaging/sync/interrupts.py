@@ -1,4 +1,4 @@
-"""Stopping consumers by process signals."""
+"""Stops consumers when the process gets a signal."""
 
 import signal
 import threading
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def stop_on_sigterm(consumers: "Consumers") -> Iterator[list[int]]:
     """Stop consumers on SIGTERM, unless the program handles that signal itself.
 
-    Only the main thread can; elsewhere this does nothing. A second signal ends the process as if nobody
-    handled it.
+    This works only in the main thread; elsewhere it does nothing. A second signal ends the process, as if
+    there were no handler.
 
     Yields:
         A list that holds the signal once it has come.

@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, and ways to get work into it."""
+"""An event loop in its own thread, and ways to hand work to it."""
 
 import asyncio
 import threading
@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
-#: Seconds for what is under way to end when the loop is stopped.
+#: Seconds that running tasks get to end when the loop stops.
 _SETTLE = 1.0
-#: Seconds after which a loop that does not end is left to itself.
+#: Seconds after which we stop waiting for a loop that does not end.
 _GIVE_UP = 5.0
 
 
@@ -21,12 +21,12 @@ class _LoopThread(threading.Thread):
 
 
 def in_own_thread() -> bool:
-    """Whether one of our loops runs in this thread, which a blocking call would stop."""
+    """Return whether one of our loops runs in this thread; a blocking call would stop it."""
     return isinstance(threading.current_thread(), _LoopThread)
 
 
 class LoopThread:
-    """A running event loop; a burst of posted calls costs it one wake-up.
+    """A running event loop; a burst of posted calls wakes it only once.
 
     Args:
         name: Name of the thread.
@@ -55,35 +55,35 @@ class LoopThread:
 
     @property
     def is_current_thread(self) -> bool:
-        """Whether we are in the loop's own thread, where waiting for it would never end."""
+        """Whether the caller is in the loop's own thread, where waiting for the loop would never end."""
         return threading.current_thread() is self._thread
 
     def answers(self, timeout: float = 5.0) -> bool:
-        """Whether the loop takes a call within ``timeout`` seconds."""
+        """Return whether the loop responds within ``timeout`` seconds."""
         answered = threading.Event()
         self.post(lambda event: event.set(), answered)
         return answered.wait(timeout)
 
     def post(self, call: Callable[[Any], None], argument: Any) -> None:
-        """Make a call in the loop, soon; calls keep their order."""
+        """Schedule a call in the loop; calls keep their order."""
         self._inbox.append((call, argument))
         if not self._wake_pending and not self.loop.is_closed():
             self._wake_pending = True
-            with suppress(RuntimeError):  # closed at this very moment: nobody is left to be called
+            with suppress(RuntimeError):  # the loop was closed just now, so the call is not needed
                 self.loop.call_soon_threadsafe(self._drain)
 
     def _drain(self) -> None:
-        # Cleared first: what is appended from here on brings its own wake-up, or is taken below.
+        # Cleared first: a call that is appended from now on wakes the loop again, or is taken below.
         self._wake_pending = False
         while self._inbox:
             call, argument = self._inbox.popleft()
             call(argument)
 
     def run(self, work: Callable[[], Awaitable[Result]], timeout: float | None = None) -> Result:
-        """Await what a function returns in the loop, and return its result, or raise its error.
+        """Call a function in the loop and await its awaitable; return the result or raise the error.
 
         Raises:
-            TimeoutError: It took longer than ``timeout`` seconds; it has been cancelled.
+            TimeoutError: It took longer than ``timeout`` seconds and has been cancelled.
         """
         future = self.begin(work)
         try:
@@ -93,10 +93,10 @@ class LoopThread:
             raise
 
     def begin(self, work: Callable[[], Awaitable[Result]]) -> Future[Result]:
-        """Await what a function returns in the loop, for a caller that does not wait.
+        """Call a function in the loop and await its awaitable there, without waiting for it.
 
-        It is cancelled with the future, and once the loop stops. The function is called in the loop, for a
-        signal that interrupts the caller at this moment must not leave a coroutine behind.
+        Cancelling the future, or stopping the loop, cancels the work. The function is called in the loop and
+        not here, so that a signal that interrupts the caller leaves no coroutine behind.
         """
         future: Future[Result] = Future()
         with self._stop_lock:
@@ -108,7 +108,7 @@ class LoopThread:
 
     def _begin(self, work: Callable[[], Awaitable[Result]], future: Future[Result]) -> None:
         task = self.loop.create_task(_fulfil(work, future))
-        # The loop itself keeps no task.
+        # The loop itself keeps only weak references to tasks.
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -120,7 +120,7 @@ class LoopThread:
         future.add_done_callback(cancel_too)
 
     async def _settle(self) -> None:
-        """Let what is under way end, so that nobody waits for ever for a loop that is gone."""
+        """Let running tasks end, so that no thread waits for ever for a loop that is gone."""
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for call in (None, asyncio.Task.cancel):
             for task in others:
@@ -130,13 +130,13 @@ class LoopThread:
                 _done, others = await asyncio.wait(others, timeout=_SETTLE)
 
     def stop(self) -> None:
-        """End the loop and its thread; what does not end by itself is cancelled."""
+        """End the loop and its thread; cancel tasks that do not end by themselves."""
         with self._stop_lock:
             self._stopping = True
         settled = asyncio.run_coroutine_threadsafe(self._settle(), self.loop)
         settled.add_done_callback(lambda _settled: self.loop.call_soon_threadsafe(self.loop.stop))
         if not self.is_current_thread:
-            # A callback that blocks its loop for ever must not keep the program from ending.
+            # A callback that blocks its loop for ever must not prevent the program from ending.
             self._thread.join(_GIVE_UP)
 
 

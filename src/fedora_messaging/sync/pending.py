@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 
 class PendingPublish:
-    """A publish on its way; made in the caller's thread and settled in the loop's.
+    """A publish on its way; the caller's thread makes it, the loop's thread settles it.
 
     Args:
         encoded: The message.
-        expire: Gives the publish up; returns the error that tells why it was not confirmed in time.
+        expire: Gives the publish up, and returns an error that says why it was not confirmed in time.
     """
 
     __slots__ = ("_error", "_expire", "_lock", "_out")
 
     def __init__(self, encoded: Encoded, expire: Callable[[Outgoing, float], PublishTimeout]) -> None:
-        # A lock is the cheapest thing to wait for: it is released when the publish is settled.
+        # A lock is the cheapest thing to wait for. We release it when the publish is settled.
         self._lock = threading.Lock()
         self._lock.acquire()
         self._error: Exception | None = None
@@ -31,7 +31,7 @@ class PendingPublish:
 
     @property
     def outgoing(self) -> Outgoing:
-        """What the publisher sends."""
+        """The message in the form that the publisher takes."""
         return self._out
 
     def _settled(self, error: Exception | None) -> None:
@@ -39,14 +39,14 @@ class PendingPublish:
         self._lock.release()
 
     def wait(self, timeout: float | None) -> None:
-        """Return when the broker has confirmed.
+        """Return when the broker has confirmed the message.
 
         Raises:
-            PublishTimeout: It has not done so in time; the message may have arrived nevertheless.
-            PublishException: The broker refused.
-            ConnectionException: The broker does not let us in.
+            PublishTimeout: No confirm arrived in time; the message may have arrived nevertheless.
+            PublishException: The broker refused the message.
+            ConnectionException: The broker refuses us.
         """
-        # No time at all is no time for a confirm that was quick either.
+        # With a timeout of 0 even a confirm that has already arrived comes too late.
         if timeout is None:
             self._lock.acquire()
         elif timeout <= 0 or not self._lock.acquire(timeout=timeout):
@@ -67,7 +67,7 @@ class PendingRecord:
         """Return when the message is on disk.
 
         Raises:
-            PublishTimeout: It was not so in time; it may be nevertheless.
+            PublishTimeout: It was not on disk in time; it may be stored nevertheless.
             OutboxFull: The outbox holds as much as it may.
             OutboxError: The outbox cannot be written.
         """

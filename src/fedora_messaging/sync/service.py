@@ -1,4 +1,4 @@
-"""The blocking face of the client: one supervised connection in a thread."""
+"""The client for blocking programs: one supervised connection in a thread."""
 
 import math
 import os
@@ -46,10 +46,10 @@ Result = TypeVar("Result")
 #: Seconds that running callbacks get to end when the interpreter exits.
 _EXIT_GRACE: Final = 30.0
 
-#: Seconds for the outbox to tell what is in it.
+#: Seconds that the outbox has to report its contents.
 _PATIENCE: Final = 2.0
 
-#: What a Twisted service has and programs use.
+#: Attributes of a Twisted service that programs use.
 _TWISTED_NAMES: Final = frozenset(
     (
         "_confirms",
@@ -82,8 +82,8 @@ class Service:
     Args:
         options: Where to connect.
         backoff: Delays between attempts to connect.
-        make_twisted_face: Makes what the attributes of a Twisted service are looked up on.
-        outbox: Where messages are stored before they are sent, if they are.
+        make_twisted_face: Makes the object that supplies the attributes of a Twisted service.
+        outbox: Where to store messages before sending them; ``None`` stores none.
 
     Raises:
         ConfigurationException: The TLS settings are wrong, or the outbox cannot be used.
@@ -98,7 +98,7 @@ class Service:
         outbox: OutboxOptions | None = None,
     ) -> None:
         if options.tls is not None:
-            client_context(options.tls)  # wrong settings are told here, not in the loop's thread
+            client_context(options.tls)  # so that wrong settings raise here, not in the loop's thread
         self.options = options
         self.pid = os.getpid()
         self.outbox = None if outbox is None else _open_outbox(outbox)
@@ -114,20 +114,20 @@ class Service:
             self._loop_thread.post(self._supervisor.attach_sender, self.outbox)
 
     def __getattr__(self, name: str) -> Any:
-        # In version 3.9 the service of a process was Twisted's; programs that know it see it still.
+        # In version 3.9 the process's service was a Twisted service, and programs still use its attributes.
         if name not in _TWISTED_NAMES or self._make_twisted_face is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         try:
             face = self.twisted_face
         except ImportError as error:
-            # Programs ask with hasattr() and getattr(), which let only this error mean that there is none.
+            # For hasattr() and getattr() only this error means that the attribute is missing.
             raise AttributeError(str(error), name=name, obj=self) from error
         return getattr(face, name)
 
     @cached_property
     def twisted_face(self) -> Any:
-        """The same as a Twisted service."""
-        assert self._make_twisted_face is not None  # callers have looked
+        """This client as a Twisted service."""
+        assert self._make_twisted_face is not None  # callers have checked
         return self._make_twisted_face(self)
 
     @property
@@ -137,7 +137,7 @@ class Service:
 
     @property
     def closed(self) -> bool:
-        """Whether :meth:`close` is done; a closed service stays so."""
+        """Whether :meth:`close` is done; a closed service cannot be used again."""
         return self._closed
 
     @property
@@ -151,8 +151,8 @@ class Service:
         Args:
             address: Address to listen on; empty means all.
             port: TCP port.
-            always_ready: Answer ``/ready`` with status 200 whatever the state.
-            stuck_after: Seconds after which a message that is still here means that there is no progress.
+            always_ready: Always answer ``/ready`` with status 200.
+            stuck_after: Seconds without a settled message, with some in flight, that count as no progress.
 
         Raises:
             ConfigurationException: The port cannot be used.
@@ -179,7 +179,7 @@ class Service:
         return self._monitor is not None
 
     def snapshot(self) -> Snapshot:
-        """Return what the monitoring endpoints tell."""
+        """Return the state that the monitoring endpoints show."""
         supervisor = self._supervisor
         connected = supervisor.connected
         now = time.monotonic()
@@ -216,16 +216,16 @@ class Service:
         return OutboxSnapshot(messages, size, age, self.outbox.sending)
 
     def stop_trying(self) -> None:
-        """Let the present connection be the last one."""
+        """Make no new connection when the present one ends."""
         self._loop_thread.post(lambda _none: self._supervisor.stop_trying(), None)
 
     @property
     def in_own_thread(self) -> bool:
-        """Whether we are in a coroutine callback."""
+        """Whether the caller is in one of this client's loop threads, for example in a coroutine callback."""
         return self._loop_thread.is_current_thread or self._callback_loop.is_current_thread
 
     def publish(self, encoded: Encoded) -> PendingPublish | PendingRecord:
-        """Begin to publish a message, or to record it if there is an outbox."""
+        """Begin to publish a message, or to store it if there is an outbox."""
         if self.outbox is not None:
             return PendingRecord(self.outbox.put(encoded))
         pending = PendingPublish(encoded, self.expire)
@@ -233,17 +233,17 @@ class Service:
         return pending
 
     def expire(self, out: Outgoing, timeout: float) -> PublishTimeout:
-        """Give up a publish because nobody waits longer; returns what to tell them."""
+        """Give up a publish whose caller stops waiting; return the error for that caller."""
         error = out.expire(timeout, self._supervisor.blocked, self._supervisor.trouble)
         self._loop_thread.post(Outgoing.release, out)
         return error
 
     def connect(self) -> None:
-        """Begin to connect, before there is anything to do."""
+        """Begin to connect, before there is work."""
         self._loop_thread.post(lambda _none: self._supervisor.start(), None)
 
     def submit(self, out: Outgoing) -> None:
-        """Begin to publish what is encoded already; it is settled in the loop's thread."""
+        """Begin to publish an encoded message; the loop's thread settles it."""
         self._loop_thread.post(self._supervisor.submit, out)
 
     def call(self, work: Callable[[Supervisor], Coroutine[Any, Any, Result]]) -> "Future[Result]":
@@ -286,7 +286,7 @@ class Service:
         return Consumers(self._loop_thread, self._callback_loop, self._supervisor, make_group, hooks)
 
     def close(self, timeout: float | None = _EXIT_GRACE) -> None:
-        """Let running callbacks end, close the connection, end the thread."""
+        """Let running callbacks end, close the connection and end the thread."""
         if self._closing or self.pid != os.getpid():
             return
         self._closing = True
@@ -304,7 +304,7 @@ class Service:
 
 
 def _open_outbox(options: OutboxOptions) -> "Outbox":
-    # Few programs have one.
+    # Few programs have an outbox, so we import it only when it is needed.
     from ..client.outbox.sender import Outbox
 
     return Outbox(options)

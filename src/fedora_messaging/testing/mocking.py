@@ -1,4 +1,4 @@
-"""Recording what a program publishes, and checking it."""
+"""Records the messages that a program publishes, and checks them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def recording_instead(record: "Callable[[Message], None]") -> Iterator[None]:
-    """Have all published messages recorded, also if a test has replaced what ``api.publish`` calls.
+    """Record all published messages, even if a test has replaced the function that ``api.publish`` calls.
 
-    The innermost wins: what is replaced inside the block gets the messages of ``api.publish`` instead.
+    The innermost wins: a replacement made inside the block gets the messages of ``api.publish`` instead.
     """
     from .. import api
     from ..frontends.recording import recording
@@ -25,27 +25,27 @@ def recording_instead(record: "Callable[[Message], None]") -> Iterator[None]:
         with recording(record):
             yield
     finally:
-        # A replacement that was made inside the block and outlives it stays.
+        # If a replacement made inside the block outlives it, leave it in place.
         if api._twisted_publish_wrapper is api._own_publish_wrapper:
             api._twisted_publish_wrapper = replaced
 
 
 @contextmanager
 def mock_sends(*expected_messages: "type[Message] | Message") -> Iterator[list["Message"]]:
-    """Record what is given to ``api.publish`` and ``Bus.publish``, instead of publishing it, and check it.
+    """Record the messages given to ``api.publish`` and ``Bus.publish``, without publishing, and check them.
 
-    Nothing is validated, signalled or connected to inside the block. At its end the messages must be as
-    many as expected, in the same order, and each of the expected class, or equal to the expected message;
-    and each must be valid.
+    Inside the block nothing validates messages, sends signals or connects. At its end there must be as many
+    messages as expected, in the same order. Each must be valid, and have the expected class or equal the
+    expected message.
 
     Args:
-        *expected_messages: Classes or messages; none means that nothing may be published.
+        *expected_messages: Classes or messages; without any, nothing may be published.
 
     Yields:
         The list of published messages, filled at the end of the block.
 
     Raises:
-        AssertionError: Something else was published.
+        AssertionError: The published messages are not the expected ones.
         jsonschema.ValidationError: A published message is invalid.
     """
     recorded: list[Message] = []
@@ -58,7 +58,7 @@ def mock_sends(*expected_messages: "type[Message] | Message") -> Iterator[list["
 
 def _check(sent: list["Message"], expected_messages: "tuple[type[Message] | Message, ...]") -> None:
     count, wanted = len(sent), len(expected_messages)
-    # A plain assert would be rewritten by pytest, and programs compare this text.
+    # Programs compare this text, and pytest would rewrite that of an assert statement.
     if count != wanted:
         raise AssertionError(f"Expected {wanted} messages to be sent, but {count} were sent")
     for message, expected in zip(sent, expected_messages, strict=True):

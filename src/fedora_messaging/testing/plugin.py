@@ -1,8 +1,8 @@
-"""Fixtures for pytest, there as soon as the library is installed.
+"""Fixtures for pytest, available as soon as the library is installed.
 
-``bus`` runs a broker and points the configuration at it; ``published`` records instead of sending. With the
-setting ``fedora_messaging_forbid_publish = true`` a publish in a test that has neither fails the test at
-once, instead of looking for a broker.
+``bus`` runs a broker and points the configuration at it; ``published`` records messages instead of sending
+them. With the setting ``fedora_messaging_forbid_publish = true``, a publish in a test that uses neither fails
+the test at once, instead of looking for a broker.
 """
 
 import threading
@@ -29,13 +29,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Forbid publishing if that is wanted."""
+    """Forbid publishing if the setting says so."""
     if config.getini(_FORBID):
         config.pluginmanager.register(_ForbidPublish(), "fedora-messaging-forbid-publish")
 
 
 class _ForbidPublish:
-    """Fails tests that publish and have no broker."""
+    """Fails tests that publish without ``bus`` or ``published``."""
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Iterator[None]:
@@ -63,7 +63,7 @@ class _ForbidPublish:
             )
             if threading.current_thread() is not threading.main_thread():
                 unheard.append(complaint)
-            # Not an Exception, which programs may handle.
+            # This does not raise an Exception, which programs might catch.
             pytest.fail(complaint)
 
         with recording(complain):
@@ -75,7 +75,7 @@ class _ForbidPublish:
 
 @pytest.fixture
 def bus(monkeypatch: pytest.MonkeyPatch) -> "Iterator[Broker]":
-    """A running broker with nothing in it, which the configuration leads to; also that of child processes."""
+    """A running, empty broker; the configuration, also that of child processes, points to it."""
     from .. import api, config
     from ..broker import Broker
 
@@ -89,10 +89,10 @@ def bus(monkeypatch: pytest.MonkeyPatch) -> "Iterator[Broker]":
 
 @pytest.fixture
 def published(request: pytest.FixtureRequest) -> "Iterator[list[Message]]":
-    """The messages that were published so far, in order.
+    """The messages published so far, in order.
 
-    With ``bus`` these are the ones that the broker has confirmed. Without it no broker is needed: each is
-    validated, signals are sent, and that is all.
+    With ``bus`` these are the ones that the broker has confirmed. Without ``bus`` no broker is needed: the
+    library validates each message and sends the signals, and does nothing else.
     """
     from .. import signals
     from ..frontends.publishing import prepare, publish_started, telling_outcome

@@ -1,1 +1,1 @@
-"""asyncio: moves bytes between sockets and protocol machines, over TCP, TLS and Unix sockets."""
+"""Moves bytes between sockets (TCP, TLS, Unix) and protocol machines, with asyncio."""

@@ -12,15 +12,15 @@ from ..options import ConnectionOptions
 from .link import Link
 from .tls import client_context
 
-#: Family, type, protocol, canonical name, and what to connect to.
+#: Family, type, protocol, canonical name and socket address, as ``getaddrinfo`` returns them.
 Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]
 
 
 async def dial(options: ConnectionOptions, make_link: Callable[[], Link]) -> Link:
     """Connect a new link.
 
-    The addresses of a host name, which may be those of a cluster's nodes, are tried in random order. Each
-    gets its part of the time.
+    A host name may stand for the nodes of a cluster, so its addresses are tried in random order. Each
+    attempt gets a share of the time.
 
     Raises:
         ConfigurationException: The TLS settings are wrong.
@@ -51,7 +51,7 @@ async def dial(options: ConnectionOptions, make_link: Callable[[], Link]) -> Lin
                 )
             return link
         except ssl.SSLError:
-            raise  # somebody is there, and it is no use to go on
+            raise  # a server is there, so trying other addresses is of no use
         except OSError as error:
             last_error = error
     raise last_error
@@ -59,12 +59,12 @@ async def dial(options: ConnectionOptions, make_link: Callable[[], Link]) -> Lin
 
 async def _resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> Sequence[Address]:
     try:
-        # An address needs no thread.
+        # A numeric address resolves without blocking, so it needs no thread.
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:
         pass
     try:
         return await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except RuntimeError:
-        # While the interpreter ends no thread takes work any more, and nobody else is kept waiting.
+        # When the interpreter exits, executors take no more work. Blocking here delays no other task then.
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)

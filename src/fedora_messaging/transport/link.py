@@ -20,20 +20,20 @@ except ImportError:  # Windows
 
 _log = logger(__name__)
 
-#: Seconds for the last bytes to leave before the socket is cut.
+#: Seconds that the last bytes get to leave before the link cuts the socket.
 CLOSE_GRACE: Final = 3.0
 _INT: Final = struct.Struct("i")
 
 
 class Owner(Protocol):
-    """Who acts on a link's events. All calls come from the event loop."""
+    """Acts on a link's events. All calls come from the event loop."""
 
     def on_connected(self, link: "Link") -> None:
-        """The transport is there."""
+        """The network connection is open."""
         ...
 
     def on_events(self, events: list[Event]) -> None:
-        """Something happened; what is sent meanwhile leaves in one write afterwards."""
+        """Handle events; everything sent meanwhile leaves in one write afterwards."""
         ...
 
     def on_writable(self, writable: bool) -> None:
@@ -41,7 +41,7 @@ class Owner(Protocol):
         ...
 
     def on_lost(self, error: Exception | None) -> None:
-        """The transport is gone; nothing follows."""
+        """The network connection is gone; this is the last call."""
         ...
 
 
@@ -52,36 +52,36 @@ def _why(exc: Exception | None) -> str:
 
 
 def fault_text(error: Exception) -> str:
-    """Return how an exception of our own code is told; its text may hold what the peer has sent."""
+    """Return the text that reports an exception of our own code; escaped, as it may hold the peer's bytes."""
     what = f"{type(error).__name__}: {printable(error)}"
     return f"a fault in fedora-messaging ended the connection, please report it: {what}"
 
 
 def _in_kernel(transport: asyncio.Transport) -> int:
-    """Return how many bytes the kernel still has to deliver; 0 if it does not tell."""
+    """Return how many bytes the kernel still has to deliver; 0 if it cannot tell."""
     socket = transport.get_extra_info("socket")
     if socket is None or termios is None:
         return 0
     try:
         (size,) = _INT.unpack(fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, bytes(_INT.size)))
-    except (OSError, ValueError):  # not on this system, or closed at this moment
+    except (OSError, ValueError):  # unsupported on this system, or the socket was just closed
         return 0
     return int(size)
 
 
 class Link(asyncio.Protocol):
-    """Feeds a machine from its socket, writes what it wants sent, and watches its clock.
+    """Feeds a protocol machine from a socket, writes its output, and wakes it at its deadlines.
 
-    Everything that is sent in one turn of the event loop leaves in one write.
+    Everything that the machine sends in one turn of the event loop leaves in one write.
 
     Attributes:
         machine: The protocol machine.
-        writable: Whether the socket has room.
-        received: Bytes that came so far.
-        written: Bytes that were handed to the socket so far.
-        owed: Those of them that were handed to it since it has no room.
-        fault: The exception of machine or owner that ended the connection, or ``None``. Event loops differ in
-            what they do with exceptions of their protocols, and none of them knows whose fault it is.
+        writable: Whether the socket's buffer has room.
+        received: Number of bytes received so far.
+        written: Number of bytes handed to the socket so far.
+        owed: Number of these that were handed over since its buffer became full.
+        fault: The exception of machine or owner that ended the connection, or ``None``. Kept here because
+            event loops treat exceptions in protocols differently, and cannot tell whose fault they are.
     """
 
     def __init__(self, machine: Machine, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
@@ -101,8 +101,8 @@ class Link(asyncio.Protocol):
     # asyncio calls these
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin; a client's protocol header leaves at once."""
-        # Whatever its class is: that of uvloop, for one, does not derive from asyncio's.
+        """Start; a client sends its protocol header at once."""
+        # A cast and no check: uvloop's transport, for example, does not derive from asyncio's.
         self._transport = cast("asyncio.Transport", transport)
         self._guarded(self._begin)
 
@@ -120,7 +120,7 @@ class Link(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the owner, after the machine's last event."""
+        """Tell the owner, after passing it the machine's last events."""
         self._transport = None
         for timer in (self._timer, self._abort_timer):
             if timer is not None:
@@ -135,12 +135,12 @@ class Link(asyncio.Protocol):
         self._owner.on_lost(exc)
 
     def pause_writing(self) -> None:
-        """The socket's buffer is full."""
+        """Note that the socket's buffer is full."""
         self.writable = False
         self._owner.on_writable(False)
 
     def resume_writing(self) -> None:
-        """The socket's buffer has room."""
+        """Note that the socket's buffer has room again."""
         self.writable = True
         self.owed = 0
         self._owner.on_writable(True)
@@ -148,35 +148,35 @@ class Link(asyncio.Protocol):
     # The owner calls these
 
     def flush_soon(self) -> None:
-        """Write what the machine wants sent, at the end of this turn of the loop."""
+        """Write the machine's output at the end of this turn of the loop."""
         if not self._flush_due:
             self._flush_due = True
             self._loop.call_soon(self._flush)
 
     def flush(self) -> None:
-        """Write what the machine wants sent, now."""
+        """Write the machine's output now."""
         self._write()
 
     def pause_reading(self) -> None:
-        """Take nothing from the socket for a while."""
+        """Stop reading from the socket until :meth:`resume_reading`."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
             self.machine.listen(False, self._loop.time())
 
     def resume_reading(self) -> None:
-        """Take from the socket again."""
+        """Read from the socket again."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
             self.machine.listen(True, self._loop.time())
 
     def close_within(self, seconds: float) -> None:
-        """Send what is to be sent and cut the socket if the peer has not closed it by then."""
+        """Write the machine's output, and cut the socket if the peer has not closed it within ``seconds``."""
         self._write()
         if self._transport is not None and self._abort_timer is None:
             self._abort_timer = self._loop.call_later(seconds, self.abort)
 
     def abort(self) -> None:
-        """Cut the socket."""
+        """Cut the socket at once."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -186,7 +186,7 @@ class Link(asyncio.Protocol):
 
     @property
     def unsent(self) -> int:
-        """Bytes that were written, and have not reached the peer's host as far as ours knows."""
+        """Number of written bytes that, as far as this host knows, have not reached the peer's host."""
         transport = self._transport
         if transport is None:
             return 0
@@ -235,14 +235,14 @@ class Link(asyncio.Protocol):
             self._arm()
 
     def _arm(self) -> None:
-        # Deadlines only move away while bytes flow, so one timer that looks again is enough.
+        # Traffic only postpones deadlines, so one timer that checks again when it fires is enough.
         deadline = self.machine.next_deadline()
         if deadline is not None:
             self._timer = self._loop.call_at(deadline, self._on_timer)
 
     def _on_timer(self) -> None:
-        # A process that was suspended first takes what came meanwhile, which the loop does at the end of its
-        # next turn: a peer whose bytes wait has not been silent.
+        # If the process was suspended, the peer's bytes may still wait in the socket, and such a peer was not
+        # silent. The loop reads them at the end of its next turn, so we act on the time only after that.
         self._loop.call_soon(self._loop.call_soon, self._guarded, self._act_on_time)
 
     def _act_on_time(self) -> None:

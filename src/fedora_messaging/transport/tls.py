@@ -1,4 +1,4 @@
-"""TLS contexts: TLS 1.2 or newer, certificates always required of servers, host names always checked."""
+"""TLS contexts: TLS 1.2 or newer; clients always verify the server's certificate and host name."""
 
 import ssl
 from contextlib import suppress
@@ -8,23 +8,24 @@ from pathlib import Path
 from ..exceptions import ConfigurationException
 from ..options import TLSOptions
 
-#: X509_V_ERR_... of OpenSSL.
+#: OpenSSL's X509_V_ERR_... codes.
 _NOT_YET_VALID = 9
 _EXPIRED = 10
 _HOSTNAME_MISMATCH = 62
 _ADDRESS_MISMATCH = 64
-#: X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which the module ssl has no name for.
+#: OpenSSL's X509_V_FLAG_NO_CHECK_TIME, for which the module ssl has no name.
 _NO_CHECK_TIME = 0x200000
 
 
 @dataclass(frozen=True, slots=True)
 class ServerTLSOptions:
-    """Files for a TLS listener, all PEM.
+    """Files for a TLS listener, all in PEM format.
 
     Attributes:
         certfile: The server's certificate chain.
         keyfile: The key of its first certificate.
-        ca_cert: Clients must present a certificate signed by one of these; ``None`` asks for none.
+        ca_cert: Authorities, one of which must have signed a client's certificate; with ``None`` clients
+            need no certificate.
     """
 
     certfile: str
@@ -33,10 +34,10 @@ class ServerTLSOptions:
 
 
 def client_context(options: TLSOptions) -> ssl.SSLContext:
-    """Make the context to dial with.
+    """Make the context for outgoing connections.
 
     Raises:
-        ConfigurationException: A file is missing, unreadable or not what it should be.
+        ConfigurationException: A file is missing, unreadable or has the wrong content.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -50,10 +51,10 @@ def client_context(options: TLSOptions) -> ssl.SSLContext:
 
 
 def server_context(options: ServerTLSOptions) -> ssl.SSLContext:
-    """Make the context to listen with.
+    """Make the context for a listener.
 
     Raises:
-        ConfigurationException: A file is missing, unreadable or not what it should be.
+        ConfigurationException: A file is missing, unreadable or has the wrong content.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -65,7 +66,7 @@ def server_context(options: ServerTLSOptions) -> ssl.SSLContext:
 
 
 def explain(error: ssl.SSLError, options: TLSOptions, host: str) -> str:
-    """Say why a server and we do not come together, and what to do about it."""
+    """Say why the TLS handshake with a server failed, and what the user can do about it."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate verify failed: {_explain_verification(error, options, host)}"
     reason = error.reason or ""
@@ -79,23 +80,23 @@ def explain(error: ssl.SSLError, options: TLSOptions, host: str) -> str:
 
 
 def alert_name(error: ssl.SSLError) -> str:
-    """Name what a peer, or OpenSSL, does not like."""
+    """Return the name of the TLS alert, or else OpenSSL's reason for the error."""
     reason = error.reason or "HANDSHAKE_FAILED"
     return (reason.partition("_ALERT_")[2] or reason).lower().replace("_", " ")
 
 
 def certificate_hint(options: TLSOptions) -> str:
-    """Say what to look at when a broker may not like our certificate."""
+    """Say what to check when a broker may have rejected our certificate."""
     if options.certfile is None:
         return "if it wants a client certificate, set certfile and keyfile in [tls]"
     return f"does it take the client certificate {options.certfile}? Its log may tell"
 
 
 def authority_ends(ca_cert: str) -> list[float]:
-    """Return when the certificates of authorities in a file end, in seconds since 1970.
+    """Return when the authorities' certificates in a file expire, in seconds since 1970.
 
     Raises:
-        OSError: The file cannot be read, or is not what it should be.
+        OSError: The file cannot be read or has the wrong content.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cafile=ca_cert)
@@ -103,13 +104,13 @@ def authority_ends(ca_cert: str) -> list[float]:
 
 
 def identity_end(certfile: str, keyfile: str) -> float:
-    """Return when our own certificate ends, in seconds since 1970.
+    """Return when our own certificate expires, in seconds since 1970.
 
-    Python's ``ssl`` shows nobody's certificate but that of the peer in a handshake. So two ends of ours shake
-    hands in memory.
+    Python's ``ssl`` shows a certificate only to the peer in a handshake. So this function performs a
+    handshake between two ends of its own, in memory.
 
     Raises:
-        OSError: A file cannot be read, or is not what it should be.
+        OSError: A file cannot be read or has the wrong content.
     """
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.verify_mode = ssl.CERT_REQUIRED
@@ -163,13 +164,13 @@ def _identify(context: ssl.SSLContext, certfile: str, keyfile: str) -> None:
         except OSError as error:
             raise _invalid(setting, path, error.strerror or str(error)) from error
     try:
-        # OpenSSL does not tell which of the two files is bad.
+        # For load_cert_chain, OpenSSL does not say which of the two files is bad.
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=certfile)
     except ssl.SSLError as error:
-        # Version 3.9 blamed this setting, and programs may compare.
+        # Version 3.9 named "keyfile" in this error, and programs may compare it.
         raise _invalid("keyfile", f"certfile {certfile}", _bad_certificates(error)) from error
     try:
-        # A password prompt on a service's terminal would hang it.
+        # Without a password function OpenSSL would prompt on the terminal, and a service would hang.
         context.load_cert_chain(certfile, keyfile, password=_no_password)
     except ssl.SSLError as error:
         why = "it holds no private key in PEM format, or a damaged one"

@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Consumer", "QueueContent", "is_coro"]
 
-#: What version 3.9 called a delivery: channel, method, properties, body.
+#: A delivery as version 3.9 passed it: channel, method, properties, body.
 QueueContent = tuple[Any, Any, Any, bytes]
 
 
 class Consumer:
-    """Consumes a queue; made by :func:`fedora_messaging.api.twisted_consume`.
+    """Consumes a queue; :func:`fedora_messaging.api.twisted_consume` makes it.
 
     Attributes:
-        callback: What is called, or awaited, with each message.
-        result: Fires with this object when the consumer was cancelled, and fails with what ended it.
+        callback: Called, or awaited, with each message.
+        result: Fires with this object when the consumer was cancelled; fails with the error that ended it.
     """
 
     def __init__(self, queue: str | None = None, callback: "Callable[[Message], Any] | None" = None) -> None:
@@ -42,17 +42,17 @@ class Consumer:
 
     @property
     def queue(self) -> str | None:
-        """Name of the queue; one that the broker chose changes with the connection."""
+        """Name of the queue; if the broker chooses the name, it changes with the connection."""
         return self._name if self._consumer is None else self._consumer.queue_name
 
     @property
     def running(self) -> bool:
-        """Whether it is subscribed, or about to be again after a loss of the connection."""
+        """Whether it is subscribed, or will be again after the connection was lost."""
         return self._consumer is not None and self._consumer.running
 
     @property
     def stats(self) -> ConsumerStatistics:
-        """What it did so far."""
+        """Counters of its work so far."""
         stats = ConsumerStatistics()
         if self._consumer is not None:
             for name in stats.as_dict():
@@ -64,7 +64,7 @@ class Consumer:
         return self._own_tag if self._consumer is None else self._consumer.tag
 
     def _attach(self, engine: "Engine", consumer: EngineConsumer) -> None:
-        """Stand for a consumer of the client; called in the client's thread."""
+        """Represent a consumer of the client; called in the client's thread."""
         self._engine = engine
         self._consumer = consumer
         consumer.result.add_done_callback(lambda result: in_reactor(self._ended, result))
@@ -86,9 +86,9 @@ class Consumer:
         return engine.run(lambda _supervisor: consumer.stop())
 
     def consume(self) -> "Deferred[None]":
-        """Fires when the consumer is subscribed, which one that was made by ``consume`` is already.
+        """Fires when the consumer is subscribed; the consumers that ``consume`` returns already are.
 
-        Fails with RuntimeError if it has no connection, or no queue.
+        Fails with RuntimeError if the consumer has no connection or no queue.
         """
         if self._consumer is None:
             return fail(RuntimeError("a consumer is made by the consume() of a factory or protocol"))
@@ -99,5 +99,5 @@ class Consumer:
 
 
 def engine_callback(callback: "Callable[[Message], Any]") -> "Callable[[Message], Any]":
-    """Return what the client is to call for an application's callback."""
+    """Return the function that the client calls for an application's callback."""
     return reactor_callback(callback) if is_coro(callback) else callback

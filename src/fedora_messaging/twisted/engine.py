@@ -1,4 +1,4 @@
-"""Between two threads: the reactor's, which Deferreds belong to, and the asyncio client's."""
+"""Connects two threads: the reactor's, to which Deferreds belong, and the asyncio client's."""
 
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
@@ -24,31 +24,31 @@ Work = Callable[[Supervisor], Coroutine[Any, Any, Result]]
 
 
 def the_reactor() -> Any:
-    """Return the application's reactor; the import installs Twisted's default one if there is none."""
+    """Return the application's reactor; without one, the import installs Twisted's default reactor."""
     from twisted.internet import reactor
 
     return reactor
 
 
 def in_reactor(call: Callable[..., Any], *arguments: Any) -> None:
-    """Make a call in the reactor's thread, soon."""
+    """Schedule a call in the reactor's thread."""
     the_reactor().callFromThread(call, *arguments)
 
 
 def reactor_callback(callback: Callable[[Message], Awaitable[Any]]) -> Callable[[Message], Awaitable[Any]]:
-    """Make a coroutine function run in the reactor's event loop, if it has one, and not in the client's."""
+    """Make a coroutine function run in the reactor's event loop if it has one, instead of the client's."""
     return in_other_loop(callback, lambda: getattr(the_reactor(), "_asyncioEventloop", None))
 
 
 class Engine:
     """The asyncio client of a factory.
 
-    What is asked of it before it is started waits for that; threads begin with the start, so that a
-    program may fork before.
+    Requests that come before the start wait for it. No thread runs before the start, so that a program may
+    fork until then.
 
     Args:
         options: Where to connect.
-        service: One that runs already.
+        service: A client that already runs, to use instead of a new one.
     """
 
     def __init__(self, options: ConnectionOptions, service: Service | None = None) -> None:
@@ -67,7 +67,7 @@ class Engine:
         return self._service
 
     def start(self) -> Service:
-        """Start the client, unless it runs, and do what has waited."""
+        """Start the client unless it runs, and carry out the requests that have waited."""
         with self._lock:
             if self._service is None or self._service.closing:
                 self.backoff.keep_trying = True
@@ -83,7 +83,7 @@ class Engine:
     def stop(self) -> "Deferred[None]":
         """Let running callbacks and, for some seconds, pending publishes end; close the connection.
 
-        To stop what is being stopped waits for the same end.
+        A second call while the client stops waits for the same end.
         """
         with self._lock:
             service = self._service
@@ -105,7 +105,7 @@ class Engine:
         # Callbacks that still run may publish meanwhile.
         service.close()
         with self._lock:
-            # Another one may have been started since.
+            # Meanwhile another client may have been started.
             if self._service is service:
                 self._service = None
                 self._stopped = True
@@ -144,7 +144,7 @@ class Engine:
         return deferred
 
     def publish(self, encoded: Encoded) -> "Deferred[None]":
-        """Publish a message; fires when the broker has confirmed, or when it is in the outbox."""
+        """Publish a message; fires when the broker has confirmed it, or when it is in the outbox."""
         deferred: Deferred[None] = Deferred(lambda _deferred: out.abandon())
 
         def settled(error: Exception | None) -> None:
@@ -191,7 +191,7 @@ def _settle(deferred: "Deferred[Any]", future: "Future[Any]") -> None:
         return
     try:
         result = future.result()
-    except BaseException:  # whatever it is belongs to whoever waits
+    except BaseException:  # every error goes to the code that waits for the Deferred
         deferred.errback(Failure())
     else:
         deferred.callback(result)

@@ -1,4 +1,4 @@
-"""The factory of connections, and all that is done over them."""
+"""The factory that keeps a connection up, publishes and consumes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 
 class ConsumerRecord(NamedTuple):
-    """A consumer with what was asked for.
+    """A consumer with the queue and bindings that the program asked for.
 
     Attributes:
         consumer: The consumer.
-        queue: Its queue as configured, ``queue`` being the name.
-        bindings: One for each routing key.
+        queue: Settings of its queue; the key ``queue`` holds the name.
+        bindings: Bindings of the queue, one for each routing key.
     """
 
     consumer: Consumer
@@ -43,15 +43,15 @@ class ConsumerRecord(NamedTuple):
 class FedoraMessagingFactoryV2:
     """Keeps one connection up, publishes and consumes over it.
 
-    Twisted does not dial for it: the asyncio client does, in its own thread, from :meth:`doStart` on. The
-    attributes of Twisted's reconnecting factories are here and take effect.
+    The connection is not Twisted's: the asyncio client makes it, in its own thread, from :meth:`doStart` on.
+    The attributes of Twisted's reconnecting factories exist and take effect.
 
     Args:
         parameters: Where to connect.
         confirms: Kept for compatibility: publishes are always confirmed.
 
     Attributes:
-        protocol: Class of what :meth:`when_connected` gives.
+        protocol: Class of the objects that :meth:`when_connected` gives.
         engine: The asyncio client.
     """
 
@@ -81,10 +81,10 @@ class FedoraMessagingFactoryV2:
     def __repr__(self) -> str:
         return f"FedoraMessagingFactoryV2(parameters={self._parameters!r}, confirms={self._confirms})"
 
-    # Life
+    # Start and stop
 
     def doStart(self) -> None:
-        """Connect, and do what has been asked for."""
+        """Connect, and carry out the requests made so far."""
         self.engine.start()
 
     def stopFactory(self) -> "Deferred[None]":
@@ -101,7 +101,7 @@ class FedoraMessagingFactoryV2:
         return self.engine.stop().addCallback(keep_numbers)
 
     def buildProtocol(self, addr: object) -> FedoraMessagingProtocolV2:
-        """Make what stands for one connection."""
+        """Make the object that represents one connection."""
         protocol = self.protocol(self._parameters, self._confirms)
         protocol.factory = self
         return protocol
@@ -109,7 +109,7 @@ class FedoraMessagingFactoryV2:
     def when_connected(self) -> "Deferred[FedoraMessagingProtocolV2]":
         """Fires with the connection, as soon as there is one.
 
-        Fails with ConnectionException when the broker refuses us; trying goes on nevertheless.
+        Fails with ConnectionException if the broker refuses us; the client goes on trying nevertheless.
         """
 
         def wait(supervisor: "Supervisor") -> Any:
@@ -122,16 +122,16 @@ class FedoraMessagingFactoryV2:
         if protocol is None:
             protocol = self.buildProtocol(None)
             protocol._attach(connection)
-            # Those of connections that have ended are the program's to keep.
+            # We keep only the current one; a program may keep those of ended connections.
             self._protocols = {connection: protocol}
         return protocol
 
-    # Work
+    # Publishing and consuming
 
     def publish(self, message: Message, exchange: str | None = None) -> "Deferred[None]":
-        """Publish a message; fires when the broker has confirmed it, however many connections that takes.
+        """Publish a message; fires when the broker has confirmed it, even if that takes several connections.
 
-        Fails as :func:`fedora_messaging.api.publish` does, but for the timeout. No signals are sent.
+        Fails like :func:`fedora_messaging.api.publish`, but without a timeout. Sends no signals.
         """
         try:
             encoded = prepare(message, exchange)
@@ -142,7 +142,7 @@ class FedoraMessagingFactoryV2:
     def consume(
         self, callback: Any, bindings: Any, queues: Mapping[str, Mapping[str, Any]]
     ) -> "Deferred[list[Consumer]]":
-        """Consume queues; fires with one consumer for each when all are registered.
+        """Consume queues; fires with one consumer for each queue when all are registered.
 
         Args:
             callback: A function, called in a thread, or a coroutine function.
@@ -206,27 +206,27 @@ class FedoraMessagingFactoryV2:
 
     @property
     def consuming(self) -> bool:
-        """Whether messages can come now."""
+        """Whether messages can arrive now."""
         return self.snapshot().consuming
 
     def snapshot(self) -> Snapshot:
-        """Return what the monitoring endpoints tell."""
+        """Return the state that the monitoring endpoints show."""
         service = self.engine.service
         return self._last_snapshot if service is None else service.snapshot()
 
     @property
     def stats(self) -> FactoryStatistics:
-        """Counters of all that was done over this factory's connections."""
+        """Counters over all connections of this factory."""
         snapshot = self.snapshot()
         self._stats.published = snapshot.published
         self._stats.consumed = ConsumerStatistics(**snapshot.ready_counters())
         return self._stats
 
-    # What Twisted's reconnecting factories offer
+    # Attributes and methods of Twisted's reconnecting factories
 
     @property
     def maxRetries(self) -> int | None:
-        """Failed attempts after which to give up; ``None`` never does."""
+        """Number of failed attempts after which to give up; ``None`` means never."""
         return self.engine.backoff.limit
 
     @maxRetries.setter
@@ -235,12 +235,12 @@ class FedoraMessagingFactoryV2:
 
     @property
     def retries(self) -> int:
-        """Attempts that failed since the last connection."""
+        """Number of failed attempts since the last connection."""
         return self.engine.backoff.attempts
 
     @property
     def initialDelay(self) -> float:
-        """Longest first delay, in seconds."""
+        """Upper limit of the first delay, in seconds."""
         return self.engine.backoff.initial
 
     @initialDelay.setter
@@ -249,7 +249,7 @@ class FedoraMessagingFactoryV2:
 
     @property
     def delay(self) -> float:
-        """Longest next delay, in seconds."""
+        """Upper limit of the next delay, in seconds."""
         return self.engine.backoff.ceiling
 
     @delay.setter
@@ -258,7 +258,7 @@ class FedoraMessagingFactoryV2:
 
     @property
     def maxDelay(self) -> float:
-        """Longest delay ever, in seconds."""
+        """Upper limit of all delays, in seconds."""
         return self.engine.backoff.maximum
 
     @maxDelay.setter
@@ -267,7 +267,7 @@ class FedoraMessagingFactoryV2:
 
     @property
     def factor(self) -> float:
-        """Growth of the delay."""
+        """Factor by which the delay grows after each attempt."""
         return self.engine.backoff.factor
 
     @factor.setter
@@ -284,14 +284,14 @@ class FedoraMessagingFactoryV2:
         self.engine.backoff.keep_trying = bool(value)
 
     def stopTrying(self) -> None:
-        """Connect no more."""
+        """Stop connecting again."""
         self.continueTrying = False
         service = self.engine.service
         if service is not None:
             service.stop_trying()
 
     def resetDelay(self) -> None:
-        """Begin with short delays again."""
+        """Start with short delays again."""
         self.engine.backoff.reset()
 
 

@@ -1,4 +1,4 @@
-"""Running the reactor for programs that use it in callbacks, and leave running it to the library."""
+"""Runs the reactor for programs that use it in callbacks and expect the library to run it."""
 
 import asyncio
 import sys
@@ -13,9 +13,9 @@ _CROCHET_THREAD: Final = "CrochetReactor"
 
 
 def run_in_background() -> None:
-    """Run the reactor in a thread to the end of the process, if the program has one and nothing runs it.
+    """Run the reactor in a thread until the process ends, if the program has one and nothing runs it.
 
-    A stopped reactor cannot be run again, so it is not stopped with the consumers.
+    A stopped reactor cannot be started again, so it does not stop with the consumers.
     """
     reactor: Any = sys.modules.get("twisted.internet.reactor")
     if reactor is not None and not _is_run(reactor):
@@ -25,15 +25,16 @@ def run_in_background() -> None:
 
 
 def set_up_crochet(crochet: Any) -> None:
-    """Have crochet run the reactor for an application that uses it, or tell it that the reactor is run.
+    """Let crochet run the reactor for an application that uses crochet, or tell it that the reactor runs.
 
-    In version 3.9 that was done at each publish and consume, and applications rely on it.
+    Version 3.9 did so at each publish and consume, and applications rely on it.
     """
-    # With the command line this import runs the reactor. It must come first: crochet holds a lock meanwhile.
+    # Under the command line this import runs the reactor. It must come before crochet's setup, which holds a
+    # lock.
     from twisted.internet import reactor
 
     if _is_run(reactor):
-        with suppress(RuntimeError):  # it is set up already
+        with suppress(RuntimeError):  # crochet is already set up
             crochet.no_setup()
     else:
         crochet.setup()
@@ -56,5 +57,5 @@ class RunningAsyncioReactor(Loader):
         return sys.modules[spec.name]
 
     def exec_module(self, module: Any) -> None:
-        """Run it; what is asked of it before it runs waits."""
+        """Run the reactor in a thread; calls made before it runs wait."""
         run_in_background()

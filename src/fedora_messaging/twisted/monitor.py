@@ -1,4 +1,4 @@
-"""HTTP endpoints that tell a service manager how the application is doing, served by its reactor."""
+"""HTTP endpoints that report the application's state to a service manager, served by its reactor."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class FMServiceResource(Resource):
-    """An endpoint that tells about a service; whatever follows its path is ignored."""
+    """An endpoint that reports on a service; it ignores further parts of the path."""
 
     isLeaf = True
 
@@ -25,7 +25,7 @@ class FMServiceResource(Resource):
         self._fm_service = fm_service
 
     def render_GET(self, request: "Request") -> bytes:
-        """Answer."""
+        """Answer a request."""
         answer = self._answer()
         request.setResponseCode(answer.status)
         request.setHeader("Content-Type", answer.content_type)
@@ -36,28 +36,28 @@ class FMServiceResource(Resource):
 
 
 class Live(FMServiceResource):
-    """Answers while the reactor does."""
+    """Answers as long as the reactor responds."""
 
     def _answer(self) -> Answer:
         return endpoints.live(alive=True)
 
 
 class Ready(FMServiceResource):
-    """Answers with the counters, and with status 503 while messages cannot come."""
+    """Answers with the counters; the status is 503 while messages cannot arrive."""
 
     def _answer(self) -> Answer:
         return endpoints.ready(self._fm_service.factory.snapshot())
 
 
 class Status(FMServiceResource):
-    """Answers with all that is known."""
+    """Answers with the complete state."""
 
     def _answer(self) -> Answer:
         return endpoints.status(self._fm_service.factory.snapshot())
 
 
 class Metrics(FMServiceResource):
-    """Answers with the same for Prometheus."""
+    """Answers with the complete state in the format of Prometheus."""
 
     def _answer(self) -> Answer:
         return endpoints.metrics(self._fm_service.factory.snapshot())
@@ -77,14 +77,14 @@ class MonitoringSite(Site):
         super().__init__(root)
 
     def log(self, request: Any) -> None:
-        """Keep quiet: these requests come every few seconds."""
+        """Log nothing: these requests come every few seconds."""
 
 
 def monitor_service(fm_service: "FedoraMessagingServiceV2", *, address: str, port: int) -> TCPServer:
-    """Serve the endpoints as long as a service runs.
+    """Serve the endpoints as long as a service runs; return the server, a child service named ``monitoring``.
 
     Args:
-        fm_service: Becomes the parent of what is returned, which is named ``monitoring``.
+        fm_service: The service; it becomes the parent of the server.
         address: Address to listen on; empty means all.
         port: TCP port.
     """

@@ -1,4 +1,4 @@
-"""A connection."""
+"""The object that represents one connection to the broker."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -29,12 +29,12 @@ class FedoraMessagingProtocolV2:
     """One connection to the broker; :meth:`FedoraMessagingFactoryV2.when_connected` gives it.
 
     Args:
-        parameters: Where it leads.
+        parameters: Where to connect.
         confirms: Kept for compatibility: publishes are always confirmed.
 
     Attributes:
-        factory: Whose connection this is.
-        ready: Fires with the protocol when it can be used.
+        factory: The factory that the connection belongs to.
+        ready: Fires with the protocol when the connection can be used.
     """
 
     name = "FedoraMessaging:Protocol"
@@ -65,7 +65,7 @@ class FedoraMessagingProtocolV2:
         return _PublishChannel(self)
 
     def publish(self, message: Message, exchange: str) -> "Deferred[None]":
-        """Publish on this connection; fires when the broker has confirmed."""
+        """Publish on this connection; fires when the broker has confirmed the message."""
         if self.is_closed:
             return fail(_closed())
         return self.factory.publish(message, exchange)
@@ -73,7 +73,7 @@ class FedoraMessagingProtocolV2:
     def consume(
         self, callback: Any, queue: str, previous_consumer: "Consumer | None" = None
     ) -> "Deferred[Consumer]":
-        """Consume a queue that exists; fires with the consumer."""
+        """Consume an existing queue; fires with the consumer."""
         if self.is_closed:
             return fail(_closed())
         options = QueueOptions(queue, passive=True)
@@ -82,7 +82,7 @@ class FedoraMessagingProtocolV2:
         )
 
     def declare_exchanges(self, exchanges: Sequence[Mapping[str, Any]]) -> "Deferred[None]":
-        """Declare exchanges, each given as an ``ExchangeDefinition``, in their order."""
+        """Declare exchanges in the given order; each is an ``ExchangeDefinition``."""
 
         async def declare(_supervisor: "Supervisor") -> None:
             for settings in exchanges:
@@ -91,11 +91,11 @@ class FedoraMessagingProtocolV2:
         return self._run(declare)
 
     def declare_queue(self, queue: Mapping[str, Any]) -> "Deferred[str]":
-        """Declare a queue given as a ``NamedQueueConfig``; fires with its name."""
+        """Declare a queue, which is a ``NamedQueueConfig``; fires with its name."""
         return self.declare_queues([queue]).addCallback(lambda names: names[0])
 
     def declare_queues(self, queues: Sequence[Mapping[str, Any]]) -> "Deferred[list[str]]":
-        """Declare queues in their order; fires with their names."""
+        """Declare queues in the given order; fires with their names."""
 
         async def declare(_supervisor: "Supervisor") -> list[str]:
             return [await topology.declare(self._open(), _queue_options(queue), []) for queue in queues]
@@ -122,7 +122,7 @@ class FedoraMessagingProtocolV2:
         return gatherResults([consumer.cancel() for consumer in consumers]).addCallback(_nothing)
 
     def close(self) -> "Deferred[None]":
-        """Cancel the consumers, then close the connection; the factory makes another one."""
+        """Cancel the consumers, then close the connection; the factory makes a new one."""
         if self.is_closed:
             return succeed(None)
         return self.halt().addCallback(lambda _result: self.factory.engine.run(self._close))
@@ -143,13 +143,13 @@ class FedoraMessagingProtocolV2:
 
 
 class _PublishChannel:
-    """The channel of the publisher, for programs that want to see it closed."""
+    """The publisher's channel, for programs that close it themselves."""
 
     def __init__(self, protocol: FedoraMessagingProtocolV2) -> None:
         self._protocol = protocol
 
     def close(self) -> "Deferred[None]":
-        """Close it; the next publish opens another one."""
+        """Close the channel; the next publish opens a new one."""
 
         async def close(supervisor: "Supervisor") -> None:
             await supervisor.publisher.close_channel()

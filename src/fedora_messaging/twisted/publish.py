@@ -16,10 +16,10 @@ from .hosting import run_in_background
 
 
 class AnyThreadDeferred(Deferred[None]):
-    """A Deferred whose :meth:`asFuture` serves loops in other threads than the reactor's."""
+    """A Deferred whose :meth:`asFuture` works for event loops in any thread, not only the reactor's."""
 
     def asFuture(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[None]":
-        """Return a future of a loop; cancelling it cancels the Deferred."""
+        """Return a future for an event loop; cancelling it cancels the Deferred."""
         future: asyncio.Future[None] = loop.create_future()
 
         def settle(set_outcome: Callable[[Any], None], outcome: Any) -> None:
@@ -38,7 +38,7 @@ class AnyThreadDeferred(Deferred[None]):
 
 
 def publish_with_signals(service: Any, message: Message, exchange: str | None) -> AnyThreadDeferred:
-    """Publish by a service's factory and tell receivers of the signals how it ends.
+    """Publish through a service's factory and tell receivers of the signals how it ends.
 
     Args:
         service: The process's service, or ``None``.
@@ -52,7 +52,7 @@ def publish_with_signals(service: Any, message: Message, exchange: str | None) -
             promised.callback(None)
 
     def failed(failure: Any) -> None:
-        # Whoever cancelled has been told.
+        # If the caller cancelled it, the caller already knows.
         if not promised.called:
             promised.errback(failure)
 
@@ -65,7 +65,7 @@ def publish_with_signals(service: Any, message: Message, exchange: str | None) -
         begin()
     else:
         if getattr(service, "in_own_thread", False) is True:
-            # A coroutine callback of a program that leaves running things to us.
+            # We are in a coroutine callback, so the program relies on the library to run the reactor.
             run_in_background()
         in_reactor(begin)
     return promised
@@ -76,7 +76,7 @@ def _publish(service: Any, message: Message, exchange: str | None) -> Any:
     if service is None:
         raise RuntimeError("You must first initialize the Twisted service")
     target = config.conf["publish_exchange"] if exchange is None else exchange
-    # Receivers may block, which the reactor must not.
+    # Receivers may block, which must not happen in the reactor's thread.
     if signals.pre_publish_signal.receivers:
         yield deferToThread(publish_started, message)
     try:

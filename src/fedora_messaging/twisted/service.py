@@ -1,4 +1,4 @@
-"""The service that an application adds to its own, or runs by itself."""
+"""The Twisted service of the library, which an application can add to its own services or run alone."""
 
 from typing import TYPE_CHECKING, Self
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 class FedoraMessagingServiceV2(MultiService):
-    """Connects when it is started; what is asked of its factory before waits for that.
+    """Connects when it is started; requests to its factory before the start wait for it.
 
     Args:
         amqp_url: Where to connect; by default ``amqp_url`` of the configuration.
         publish_confirms: Kept for compatibility: publishes are always confirmed.
 
     Attributes:
-        factory: Publishes and consumes.
+        factory: The factory, with which the application publishes and consumes.
 
     Raises:
         ConfigurationException: The URL or the TLS settings are wrong.
@@ -57,7 +57,7 @@ class FedoraMessagingServiceV2(MultiService):
 
     @classmethod
     def _around(cls, service: "BlockingService") -> Self:
-        """Make the Twisted face of a blocking service; it lives from and to the reactor's run."""
+        """Make a Twisted service of a blocking one; it starts and stops with the reactor."""
         self = cls.__new__(cls)
         self._set_up(service.options, True, service)
         in_reactor(self._run_with_reactor)
@@ -68,32 +68,32 @@ class FedoraMessagingServiceV2(MultiService):
         the_reactor().addSystemEventTrigger("before", "shutdown", self.stopService)
 
     def blocking_service(self) -> "BlockingService":
-        """Return the client for blocking calls, starting it first if need be."""
+        """Return the client for blocking calls; start it first if necessary."""
         service = self.factory.engine.service
-        # One that is being stopped serves the callbacks that still run.
+        # A client that is stopping still serves the callbacks that run.
         return service if service is not None and not service.closed else self.factory.engine.start()
 
     @property
     def survives_fork(self) -> bool:
-        """Whether a child may go on with it: threads and connections begin with the start."""
+        """Whether a forked child can use it: until the start it has neither threads nor connections."""
         return self.factory.engine.service is None
 
     @property
     def stats(self) -> FactoryStatistics:
-        """Counters."""
+        """Counters of the factory."""
         return self.factory.stats
 
     @property
     def consuming(self) -> bool:
-        """Whether messages can come now."""
+        """Whether messages can arrive now."""
         return self.factory.consuming
 
     def stopService(self) -> "Deferred[None]":
-        """Let running callbacks end and close the connection; it may be started again."""
+        """Let running callbacks end and close the connection; the service may be started again."""
 
         def stop_children(_none: None) -> "Deferred[None]":
             if self.factory.engine.service is not None:
-                return succeed(None)  # started again meanwhile
+                return succeed(None)  # the service was started again meanwhile
             stopped: Deferred[None] = MultiService.stopService(self)
             return stopped
 

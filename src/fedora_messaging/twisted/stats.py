@@ -1,4 +1,4 @@
-"""Counters as programs written for version 3.9 know them."""
+"""Counters in the form that version 3.9 has."""
 
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
@@ -21,7 +21,7 @@ class Statistics:
 
 @dataclass
 class ConsumerStatistics(Statistics):
-    """What became of valid deliveries."""
+    """Outcomes of valid deliveries."""
 
     received: int = 0
     processed: int = 0
@@ -32,7 +32,7 @@ class ConsumerStatistics(Statistics):
 
 @dataclass
 class FactoryStatistics(Statistics):
-    """What a connection's publisher and consumers did."""
+    """Counters of a connection's publisher and consumers."""
 
     published: int = 0
     consumed: ConsumerStatistics = field(default_factory=ConsumerStatistics)

@@ -1,1 +1,1 @@
-"""From untrusted bytes to a value that its schema allows."""
+"""Turns untrusted bytes into a value that conforms to its schema."""

@@ -1,9 +1,8 @@
-"""Which JSON Schemas two validators certainly read alike.
+"""Finds JSON Schemas for which jsonschema-rs and jsonschema certainly agree.
 
-jsonschema-rs and jsonschema differ at the edges of the language: in regular expressions (Rust's and
-Python's), in arithmetic (``multipleOf``), in which mistakes of a schema they notice. A schema that uses only
-the keywords below, each with a value as it should be, has no such edges; nearly all message schemas are
-of this kind.
+The two validators differ at the edges of the language: in regular expressions (Rust's and Python's), in
+arithmetic (``multipleOf``), and in the mistakes of a schema that they notice. A schema that uses only the
+keywords below, each with a proper value, avoids these edges. Nearly all message schemas are of this kind.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,15 +22,15 @@ _DRAFTS: Final = frozenset(
 _DEFINITIONS: Final = ("definitions", "$defs")
 _ROOT_KEYWORDS: Final = frozenset({"id", "$id", *_DEFINITIONS})
 _BESIDE_REFERENCE: Final = frozenset({"$ref", "description", "title"})
-#: Schemas that nest deeper are left to jsonschema.
+#: Schemas that nest deeper than this are left to jsonschema.
 _MAX_DEPTH: Final = 32
 
 
 def is_supported(schema: Any) -> bool:
-    """Whether both validators give the same verdict on every value of JSON."""
+    """Return whether both validators give the same verdict on every JSON value."""
     if type(schema) is not dict:
         return False
-    # Only the root has a name and definitions, to which references may lead.
+    # Only the root may have a name, and definitions that references point to.
     rest = {keyword: value for keyword, value in schema.items() if keyword not in _ROOT_KEYWORDS}
     definitions: set[str] = set()
     for keyword in _DEFINITIONS:
@@ -45,7 +44,7 @@ def is_supported(schema: Any) -> bool:
 
 
 def _references(schema: Any) -> set[str]:
-    """Return where the references lead, in a schema that has been found plain so far."""
+    """Return the targets of all references in a schema whose keywords have passed the checks."""
     found: set[str] = set()
     pending = [schema]
     while pending:
@@ -62,7 +61,7 @@ def _references(schema: Any) -> set[str]:
 def _is_schema(schema: Any, depth: int) -> bool:
     if type(schema) is not dict or depth > _MAX_DEPTH:
         return False
-    # What stands beside a reference counts in some drafts only.
+    # Only some drafts heed keywords beside a reference.
     if "$ref" in schema and not schema.keys() <= _BESIDE_REFERENCE:
         return False
     for keyword, value in schema.items():
@@ -108,7 +107,7 @@ def _is_type(value: Any, _depth: int) -> bool:
 
 
 def _is_enum(value: Any, _depth: int) -> bool:
-    # Equality between numbers, booleans and nested values is an edge of its own.
+    # The validators may differ on equality of numbers, booleans and nested values.
     if type(value) is not list or not value:
         return False
     plain = all(item is None or type(item) is str or _is_whole_number(item, 0) for item in value)

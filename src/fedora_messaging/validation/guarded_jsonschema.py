@@ -1,7 +1,7 @@
-"""jsonschema's validators, with checks that a message cannot make take for ever (promise P21).
+"""jsonschema's validators, made so that no message can keep them busy for long (promise P21).
 
-Verdicts and texts are jsonschema's. Of expressions that would take too long see :mod:`.guarded_regex`;
-``uniqueItems`` of a long array compares hashes, where jsonschema compares each item with each other.
+Verdicts and texts are jsonschema's. :mod:`.guarded_regex` deals with regular expressions that would take too
+long. ``uniqueItems`` of a long array compares hashes, where jsonschema compares each item with all others.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,9 +13,9 @@ from jsonschema.validators import extend
 
 from .guarded_regex import TooCostlyError, is_affordable, search
 
-#: Longest array that jsonschema compares by itself.
+#: Longest array whose ``uniqueItems`` jsonschema itself checks.
 _FEW: Final = 256
-#: Longest text that is repeated in the error of a check that would take too long.
+#: Longest text that the error of a check that would take too long repeats.
 _SHOWN: Final = 40
 
 Errors = Iterator[ValidationError]
@@ -24,7 +24,7 @@ Keyword = Callable[[Any, Any, Any, Any], Any]
 
 @lru_cache(maxsize=32)
 def guarded(cls: Any) -> Any:
-    """Return a validator class like one of jsonschema's."""
+    """Return a guarded version of one of jsonschema's validator classes."""
     keywords = {
         "pattern": _pattern,
         "patternProperties": _pattern_properties,
@@ -37,7 +37,7 @@ def guarded(cls: Any) -> Any:
     evolve = made.evolve
 
     def evolve_guarded(self: Any, **changes: Any) -> Any:
-        # A subschema that names its draft is checked by the class of that draft.
+        # If a subschema names its draft, the class of that draft checks it.
         evolved = evolve(self, **changes)
         if not hasattr(type(evolved), "is_guarded"):
             cls: Any = type(evolved)
@@ -82,7 +82,7 @@ def _pattern_properties(validator: Any, patterns: Mapping[str, Any], instance: A
 
 
 def _beside_patterns(keyword: Keyword) -> Keyword:
-    """Guard a keyword that looks, by itself, which properties the patterns beside it match."""
+    """Guard a keyword that itself matches property names with the ``patternProperties`` beside it."""
 
     def check(validator: Any, value: Any, instance: Any, schema: Any) -> Errors:
         if validator.is_type(instance, "object"):
@@ -132,8 +132,8 @@ def _all_differ(items: Sequence[Any]) -> bool:
 
 
 def _key(value: Any) -> Any:
-    """Return what is equal for values that JSON Schema calls equal, and for no others."""
-    # 1 and 1.0 are equal, and so are their hashes; True is neither, though Python thinks so.
+    """Return a hashable key; keys are equal exactly if JSON Schema calls the values equal."""
+    # 1 and 1.0 are equal in JSON Schema and in Python; True equals 1 in Python only.
     if isinstance(value, bool):
         return ("boolean", value)
     if isinstance(value, Mapping):

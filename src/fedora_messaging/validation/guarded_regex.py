@@ -1,9 +1,10 @@
-r"""Regular expressions that come from a schema, on text that comes from a stranger (promise P21).
+r"""Searches untrusted text with a schema's regular expressions, in bounded time (promise P21).
 
 Python's engine backtracks: ``^(a+)+$`` needs 2^n steps for n letters, and holds the interpreter's lock
-meanwhile, so that not even a heartbeat leaves. So the steps are estimated first. What is cheap, and that is
-nearly everything, Python decides, whose verdict is the compatible one. The rest is decided by an engine that
-needs linear time, if it is there and knows the expression, and otherwise by nobody.
+meanwhile, so that not even a heartbeat leaves. So this module first estimates the steps of a search. If they
+are few, which is nearly always, Python's engine decides: its verdict is the compatible one. Otherwise
+jsonschema-rs decides in linear time, if it is installed and supports the expression. If not, the search
+fails with :class:`TooCostlyError`.
 """
 
 import re
@@ -15,28 +16,28 @@ from typing import Any, Final
 
 try:
     import jsonschema_rs
-except ImportError:  # a distribution that does not package it yet
+except ImportError:  # some Linux distributions do not package it yet
     jsonschema_rs = None  # type: ignore[assignment]
 
-#: Steps that all searches of one validation may take: about a tenth of a second.
+#: Steps that all searches of one validation together may take: about a tenth of a second.
 _BUDGET: Final = 10_000_000
-#: A repetition up to this often counts as a constant.
+#: A repetition of at most this many times counts as constant.
 _FEW: Final = 8
-#: Degree of an expression that needs exponential time.
+#: Stands for the degree (see :func:`_degree`) of an expression that needs exponential time.
 _EXPONENTIAL: Final = 64
-#: Steps of the engine for lookarounds and references back, after which it gives up.
+#: Steps after which jsonschema-rs's engine for lookarounds and backreferences gives up.
 _BACKTRACK_LIMIT: Final = 100_000
 
 _left: ContextVar[int] = ContextVar("steps that are left", default=_BUDGET)
 
 
 class TooCostlyError(Exception):
-    """Nobody can decide in bounded time whether the expression matches."""
+    """No engine at hand can decide in bounded time whether the expression matches."""
 
 
 @contextmanager
 def budget() -> Iterator[None]:
-    """Give the searches inside a budget of their own."""
+    """Give the searches in this block a budget of their own."""
     token = _left.set(_BUDGET)
     try:
         yield
@@ -49,7 +50,7 @@ def search(pattern: str, text: str) -> bool:
 
     Raises:
         re.error: The expression is wrong.
-        TooCostlyError: It cannot be told.
+        TooCostlyError: The search could take too long.
     """
     steps = _steps(pattern, len(text))
     left = _left.get()
@@ -63,7 +64,7 @@ def search(pattern: str, text: str) -> bool:
 
 
 def is_affordable(pattern: str, text: str) -> bool:
-    """Whether :func:`re.search` may be called; if so, its steps are taken from the budget."""
+    """Return whether the budget allows a call of :func:`re.search`, and deduct the steps if it does."""
     steps = _steps(pattern, len(text))
     left = _left.get()
     if steps > left:
@@ -81,16 +82,16 @@ def _steps(pattern: str, length: int) -> int:
 
 @lru_cache(maxsize=1024)
 def _degree(pattern: str) -> int:
-    """Estimate the exponent of the text's length in the number of steps."""
+    """Estimate the degree d of a pattern: a search in a text of n letters takes about n^d steps."""
     try:
         from re import _parser  # type: ignore[attr-defined]
 
         parsed = _parser.parse(pattern)
     except re.error:
-        return 0  # the search will say what is wrong
-    except Exception:  # the parser is Python's own, and may change
+        return 0  # the search will raise this error again
+    except Exception:  # the parser is private to Python and may change
         return _EXPONENTIAL
-    # The search begins anew at each letter, unless it is bound to the beginning.
+    # A search starts again at each letter, unless the pattern is anchored to the start.
     begins = [str(op) for op, _value in parsed.data[:1]] == ["AT"] and pattern[:1] in ("^", "\\")
     return min(_EXPONENTIAL, _degree_of(parsed.data, inside=False) + (0 if begins else 1))
 
@@ -102,7 +103,7 @@ def _degree_of(items: list[tuple[Any, Any]], inside: bool) -> int:
         if name.endswith("REPEAT"):
             degree += _degree_of_repeat(*value, inside=inside)
         elif name == "BRANCH":
-            # Inside a repetition there may be two ways for each round.
+            # Inside a repetition there may be two alternatives in each round.
             degree += _EXPONENTIAL if inside else max(_degree_of(way.data, inside) for way in value[1])
         elif name == "SUBPATTERN":
             degree += _degree_of(value[-1].data, inside)
@@ -134,5 +135,5 @@ def _linear(pattern: str) -> Callable[[str], bool] | None:
         try:
             return jsonschema_rs.validator_for({"pattern": pattern}, pattern_options=options).is_valid
         except (ValueError, TypeError):
-            continue  # it does not know such expressions
+            continue  # this engine does not support the expression
     return None

@@ -1,9 +1,9 @@
-"""JSON Schema checks: compiled once per schema, decided by jsonschema.
+"""Checks values against JSON Schemas: compiles each schema once, and gives jsonschema's verdicts.
 
-jsonschema-rs says quickly that a value is valid, for schemas that both certainly read alike. Whatever it
-does not call valid (and what it cannot read, such as NaN) is left to jsonschema, so that verdicts and
-exceptions are jsonschema's. One thing is taken more easily: a tuple passes as an array, as which it is sent.
-Neither of them follows a reference to the network (promise P21).
+jsonschema-rs quickly confirms that a value is valid, for schemas on which both libraries certainly agree.
+If it does not (or cannot read the value, as with NaN), jsonschema decides: so verdicts and exceptions are
+jsonschema's. There is one exception: a tuple passes as an array, because it is sent as one. Neither library
+fetches a reference from the network (promise P21).
 """
 
 from collections import OrderedDict
@@ -16,11 +16,11 @@ from .guarded_regex import budget
 
 try:
     import jsonschema_rs
-except ImportError:  # a distribution that does not package it yet
+except ImportError:  # some Linux distributions do not package it yet
     jsonschema_rs = None  # type: ignore[assignment]
 
-#: Schemas kept compiled. A process sees one per message class and version; the bound is for classes
-#: that build a new schema at every use.
+#: How many compiled schemas are kept. A process sees one per message class and version; the limit matters
+#: for classes that build a new schema at every use.
 _CACHE_SIZE: Final = 1024
 
 
@@ -32,10 +32,10 @@ class _Compiled:
     """A schema with its checks.
 
     Attributes:
-        schema: Kept alive, so that its id cannot come to mean another one.
-        shape: Its keywords and values when it was compiled; other ones later mean another schema. (A
-            change deeper inside goes unnoticed: schemas are not to be changed once they are in use.)
-        is_valid: The quick check; ``None`` leaves everything to the slow validator.
+        schema: Kept alive, so that no other schema can get its ``id()``.
+        shape: Its keywords and values at compile time; if they change, the schema is compiled again. (A
+            change deeper inside goes unnoticed: do not change schemas that are in use.)
+        is_valid: The quick check; if it is ``None``, the slow validator checks everything.
     """
 
     __slots__ = ("_slow", "is_valid", "schema", "shape")
@@ -76,7 +76,7 @@ def validate(instance: Any, schema: Mapping[str, Any]) -> None:
             if compiled.is_valid(instance):
                 return
         except (ValueError, TypeError, RecursionError):
-            pass  # not a value of JSON: jsonschema decides
+            pass  # not a JSON value: jsonschema decides
     _decide(compiled, instance)
 
 
@@ -107,7 +107,7 @@ def _fast_check(schema: Mapping[str, Any]) -> Any:
     try:
         return jsonschema_rs.validator_for(dict(schema), validate_formats=False, retriever=_refuse).is_valid
     except (ValueError, TypeError, RecursionError):
-        return None  # jsonschema has the last word on what is wrong with it
+        return None  # jsonschema will say what is wrong with the schema
 
 
 def _refuse(uri: str) -> Any:

@@ -1,4 +1,4 @@
-"""What can be wrong with bytes from the peer."""
+"""The error that malformed bytes from the peer raise, and its AMQP reply codes."""
 
 
 class WireError(Exception):
@@ -6,7 +6,7 @@ class WireError(Exception):
 
     Args:
         reply_code: AMQP reply code to close the connection with (501 frame error, 502 syntax error, ...).
-        text: What is wrong, fit to be sent to the peer.
+        text: Description of the fault; may be sent to the peer.
     """
 
     def __init__(self, reply_code: int, text: str) -> None:
@@ -21,5 +21,5 @@ NOT_IMPLEMENTED = 540
 
 
 def truncated(what: str) -> WireError:
-    """The data ends inside ``what``."""
+    """Return the error for data that ends inside ``what``."""
     return WireError(SYNTAX_ERROR, f"{what} reaches beyond the end of its frame")

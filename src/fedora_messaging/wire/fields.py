@@ -1,4 +1,4 @@
-"""Field values, tables and arrays (AMQP 0-9-1 section 4.2.5 with the types that RabbitMQ really uses).
+"""Field values, tables and arrays (AMQP 0-9-1 section 4.2.5, with the types that RabbitMQ uses in practice).
 
 =====  ==========================  ===================================
 type   on the wire                 Python
@@ -14,13 +14,13 @@ S      text                        ``str``; ``bytes`` when it is not UTF-8
 x      bytes                       ``bytes``
 A      array                       ``list``
 F      table                       ``dict``
-T      timestamp                   aware ``datetime``; ``int`` beyond what that can hold
+T      timestamp                   aware ``datetime``; ``int`` if it is out of range
 V      void                        ``None``
 =====  ==========================  ===================================
 
-Writing picks ``t I l d D S x A F T V`` by the Python type, for an :class:`Int64` always ``l``. Every value
-that can be read can be written again. Names and texts that are not UTF-8 survive a round trip through
-Python's ``surrogateescape``.
+The encoder picks one of ``t I l d D S x A F T V`` by the Python type; an :class:`Int64` is always written as
+``l``. Every value that can be read can be written again. Names and short strings that are not UTF-8 survive
+a round trip through Python's ``surrogateescape``.
 """
 
 import struct
@@ -32,8 +32,8 @@ from typing import Any, Final
 from ..exceptions import EncodingError
 from .errors import SYNTAX_ERROR, WireError, truncated
 
-#: Tables may nest this deep. RabbitMQ clients use two or three levels; without a limit a frame of
-#: 128 KB can hold 25 000 levels and exhaust the stack of whoever reads it (promise P19).
+#: Tables may nest this deep. RabbitMQ clients use two or three levels. Without a limit, a frame of
+#: 128 KB could hold 25 000 levels and exhaust the reader's stack (promise P19).
 MAX_DEPTH: Final = 100
 SHORTSTR_MAX: Final = 255
 INT64_MAX: Final = 0x7FFFFFFFFFFFFFFF
@@ -71,11 +71,11 @@ _VOID: Final = ord("V")
 
 
 class Int64(int):
-    """An integer that is written with 64 bits, however small: some clients expect the type of a header."""
+    """An integer that is always written with 64 bits: some clients expect that type of certain headers."""
 
 
 def decode_shortstr(data: bytes, offset: int) -> tuple[str, int]:
-    """Read a short string; returns it and the offset after it."""
+    """Read a short string; return it and the offset after it."""
     try:
         end = offset + 1 + data[offset]
     except IndexError:
@@ -86,19 +86,19 @@ def decode_shortstr(data: bytes, offset: int) -> tuple[str, int]:
 
 
 def decode_longstr(data: bytes, offset: int) -> tuple[bytes, int]:
-    """Read a long string as bytes; returns it and the offset after it."""
+    """Read a long string as bytes; return it and the offset after it."""
     start, end = _sized(data, offset, len(data), "a long string")
     return data[start:end], end
 
 
 def decode_table(data: bytes, offset: int = 0) -> tuple[dict[str, Any], int]:
-    """Read a field table with its length; returns it and the offset after it."""
+    """Read a field table with its length prefix; return it and the offset after it."""
     start, end = _sized(data, offset, len(data), "a field table")
     return _table(data, start, end, MAX_DEPTH), end
 
 
 def split_table(data: bytes, offset: int = 0) -> dict[str, bytes]:
-    """Read a field table with its length, and leave each value encoded as it is.
+    """Read a field table with its length prefix, but leave each value encoded.
 
     Raises:
         WireError: The table does not decode.
@@ -116,7 +116,7 @@ def split_table(data: bytes, offset: int = 0) -> dict[str, bytes]:
 
 
 def join_table(fields: Mapping[str, bytes]) -> bytes:
-    """Write a field table of values that are encoded already."""
+    """Write a field table with its length prefix from values that are already encoded."""
     return encode_longstr(b"".join([encode_shortstr(name) + value for name, value in fields.items()]))
 
 
@@ -204,7 +204,7 @@ def _timestamp(seconds: int) -> datetime | int:
 def _decimal(scale: int, unscaled: int) -> Any:
     from decimal import Decimal
 
-    # Built from its parts: arithmetic would round as the program's decimal context says.
+    # Built from its parts: arithmetic would round to the precision of the program's decimal context.
     return Decimal((unscaled < 0, tuple(int(digit) for digit in str(abs(unscaled))), -scale))
 
 
@@ -212,7 +212,7 @@ def encode_shortstr(text: str) -> bytes:
     """Write a short string.
 
     Raises:
-        EncodingError: It has more than 255 bytes, or lone surrogates.
+        EncodingError: It has more than 255 bytes, contains lone surrogates or is not a ``str``.
     """
     try:
         raw = text.encode("utf-8", "surrogateescape")
@@ -234,11 +234,11 @@ def encode_longstr(value: bytes) -> bytes:
 
 
 def encode_table(table: Mapping[str, Any]) -> bytes:
-    """Write a field table with its length.
+    """Write a field table with its length prefix.
 
     Raises:
-        EncodingError: It is no table, a name is too long, a value has a type that AMQP lacks, or nesting
-            is too deep.
+        EncodingError: ``table`` is not a mapping, a name is too long, AMQP has no type for a value, or
+            nesting is too deep.
     """
     if not isinstance(table, Mapping):
         raise EncodingError(f"{table!r} must be a table, but is a {type(table).__name__}")
@@ -249,7 +249,7 @@ def _encode_table(table: Mapping[str, Any], depth: int) -> bytes:
     parts = []
     for name, value in table.items():
         parts.append(encode_shortstr(name))
-        # The types of message headers first: they are written for every message.
+        # The types of our own headers come first: every message has them.
         kind = type(value)
         if kind is str:
             raw = _encode_text(value)
@@ -266,10 +266,10 @@ def _encode_table(table: Mapping[str, Any], depth: int) -> bytes:
 
 
 def encode_field(name: str, value: Any) -> bytes:
-    """Write the value of a field with its type; the name is for errors.
+    """Write the value of a field with its type; ``name`` appears only in errors.
 
     Raises:
-        EncodingError: AMQP has no type for it, or nesting is too deep.
+        EncodingError: AMQP has no type for the value, or nesting is too deep.
     """
     return _encode_value(name, value, MAX_DEPTH)
 
@@ -299,7 +299,7 @@ def _encode_text(text: str) -> bytes:
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        # Surrogates that stand for no byte come from JSON such as "\\ud800".
+        # Surrogates that do not stand for a byte come from JSON such as "\\ud800".
         return text.encode("utf-8", "surrogatepass")
 
 
@@ -312,7 +312,7 @@ def _encode_int(name: str, value: int) -> bytes:
 
 
 def _encode_datetime(value: datetime) -> bytes:
-    # A naive datetime is taken as UTC: field tables know no zone.
+    # A naive datetime counts as UTC: field tables carry no time zone.
     aware = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
     return _TAGGED_I64.pack(b"T", floor(aware.timestamp()))
 
@@ -331,8 +331,8 @@ def _encode_decimal(name: str, value: Any) -> bytes:
 
     if isinstance(value, Decimal) and value.is_finite():
         sign, digits, exponent = value.as_tuple()
-        assert isinstance(exponent, int)  # only a NaN or an infinity has a letter there
-        # A number that fits has ten digits at most, written out.
+        assert isinstance(exponent, int)  # it is a letter only for NaN and infinity
+        # A number that fits has at most ten digits when written out.
         if -255 <= exponent <= 10 and len(digits) <= 10:
             number = int("".join(map(str, digits))) * 10 ** max(exponent, 0)
             unscaled = -number if sign else number

@@ -12,14 +12,14 @@ BODY: Final = 3
 HEARTBEAT: Final = 8
 END: Final = 0xCE
 
-#: Sent by a client before anything else (AMQP 0-9-1 section 4.2.2).
+#: The client sends this before anything else (AMQP 0-9-1 section 4.2.2).
 PROTOCOL_HEADER: Final = b"AMQP\x00\x00\x09\x01"
 #: Bytes of a frame around its payload.
 OVERHEAD: Final = 8
 #: Bytes of a content header before the property flags: class, weight and size of the body.
 CONTENT_HEADER_SIZE: Final = 12
-#: What a peer may send before frame sizes are negotiated (AMQP 0-9-1 section 4.2.3 demands 4096; RabbitMQ
-#: itself sends server properties well below this).
+#: Largest frame that a peer may send before the two sides negotiate a size (AMQP 0-9-1 section 4.2.3 demands
+#: 4096; RabbitMQ's server properties are well below this).
 FRAME_MIN: Final = 4096
 HEARTBEAT_FRAME: Final = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 
@@ -33,7 +33,7 @@ Frame = tuple[int, int, bytes]
 
 
 class NeedData(Enum):
-    """The only member says: not enough bytes yet."""
+    """Its only member means that the bytes of a frame are not complete yet."""
 
     NEED_DATA = "need data"
 
@@ -44,8 +44,8 @@ NEED_DATA: Final = NeedData.NEED_DATA
 class FrameReader:
     """Cuts a byte stream into frames.
 
-    A frame's size is checked as soon as its first seven bytes are there, so that a hostile peer
-    cannot make us wait for, or keep, more than one frame of ``frame_max`` bytes (promise P18).
+    The reader checks a frame's size as soon as the first seven bytes have arrived. So a hostile peer
+    cannot make us wait for, or store, more than one frame of ``frame_max`` bytes (promise P18).
     """
 
     __slots__ = ("_buffer", "_chunks", "_missing", "_offset", "frame_max")
@@ -54,7 +54,7 @@ class FrameReader:
         self.frame_max = frame_max
         self._buffer = b""
         self._offset = 0
-        # A frame that arrives in many pieces is joined once, when it is complete.
+        # The pieces of a frame are joined once, when the frame is complete.
         self._chunks: list[bytes] = []
         self._missing = 0
 
@@ -119,7 +119,7 @@ def encode_method(channel: int, payload: bytes) -> bytes:
 
 
 def room_for_properties(frame_max: int) -> int:
-    """How many bytes of property flags and values fit into a frame: they are never split."""
+    """Return how many bytes of property flags and values fit into a frame; they are never split."""
     return frame_max - OVERHEAD - CONTENT_HEADER_SIZE
 
 
@@ -130,8 +130,8 @@ def encode_content(channel: int, method: bytes, properties: bytes, body: bytes, 
         channel: Channel number.
         method: Payload of the method frame.
         properties: Property flags and values, at most what :func:`room_for_properties` says.
-        body: May be empty, then no body frame follows.
-        frame_max: Negotiated size that no frame exceeds.
+        body: The body; if it is empty, no body frame follows.
+        frame_max: Negotiated maximum size of a frame.
     """
     size = len(body)
     parts = [

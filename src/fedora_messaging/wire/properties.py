@@ -80,8 +80,8 @@ class Properties(Protocol):
 class BasicProperties:
     """The properties of one message; ``None`` means that a property is absent from the wire.
 
-    Mutable, compared by value, accepted and returned wherever properties are. It has a ``__dict__``, because
-    programs serialise messages with what hangs on them, and may be given further attributes.
+    Instances are mutable and compare by value; every function that takes or returns properties uses them.
+    The class has a ``__dict__``, because programs serialise it with a message and may set further attributes.
 
     Attributes:
         headers: Table of application headers.
@@ -130,7 +130,7 @@ class BasicProperties:
         return all(getattr(self, name) == getattr(other, name) for name in _NAMES)
 
     def encode(self) -> list[bytes]:
-        """Return flags and values as they stand in a content header, in pieces to be joined.
+        """Return flags and values in the format of a content header, as pieces for the caller to join.
 
         Raises:
             EncodingError: A value does not fit its property.
@@ -138,7 +138,7 @@ class BasicProperties:
         return [encode_properties(self)]
 
     def decode(self, encoded: bytes, offset: int = 0) -> Self:
-        """Take the flags and values that stand from ``offset`` to the end of the bytes, and return itself.
+        """Read flags and values from ``offset`` to the end of the bytes into this object, and return it.
 
         Raises:
             WireError: The bytes are not what the flags announce.
@@ -159,7 +159,7 @@ def encode_properties(props: Properties, table: bytes | None = None) -> bytes:
 
     Args:
         props: The properties.
-        table: Stands for their headers: a table as it is on the wire, with its length.
+        table: Replaces their headers: an encoded table with its length prefix.
 
     Raises:
         EncodingError: A value does not fit its property.
@@ -221,7 +221,7 @@ def encode_properties(props: Properties, table: bytes | None = None) -> bytes:
 def _seconds(timestamp: Any) -> int:
     if not isinstance(timestamp, datetime):
         return int(timestamp)
-    # As in field tables, a time without zone is UTC.
+    # As in field tables, a time without a zone is UTC.
     aware = timestamp if timestamp.tzinfo is not None else timestamp.replace(tzinfo=UTC)
     return int(aware.timestamp())
 
@@ -283,7 +283,7 @@ def decode_properties(data: bytes, offset: int = 0) -> BasicProperties:
 
 
 def edit_headers(data: bytes, added: Mapping[str, Any], removed: Collection[str] = ()) -> bytes:
-    """Change some headers; all other headers and properties keep the bytes that they have.
+    """Change some headers; all other headers and properties keep their bytes.
 
     Args:
         data: Property flags and values.
@@ -298,7 +298,7 @@ def edit_headers(data: bytes, added: Mapping[str, Any], removed: Collection[str]
     fields = split_table(data, start) if start < end else {}
     for name in removed:
         fields.pop(name, None)
-    # Those that are set go behind the others, as RabbitMQ has them.
+    # New values go behind the other headers, as in RabbitMQ.
     fields = {name: value for name, value in fields.items() if name not in added}
     fields.update((name, encode_field(name, value)) for name, value in added.items())
     return _replace_headers(data, join_table(fields))
@@ -307,7 +307,7 @@ def edit_headers(data: bytes, added: Mapping[str, Any], removed: Collection[str]
 def with_text_property(data: bytes, name: str, value: str | None) -> bytes:
     """Set or remove one of the properties that are short strings.
 
-    Headers keep the bytes that they have, and need not decode.
+    Headers keep their bytes, even if these do not decode.
 
     Raises:
         WireError: The other properties do not decode.
@@ -322,7 +322,7 @@ def with_text_property(data: bytes, name: str, value: str | None) -> bytes:
 
 
 def _place_of_headers(data: bytes) -> tuple[int, int]:
-    """Where the headers are with their length, or where they belong if there are none."""
+    """Return the position of the headers with their length prefix, or of where they would go if absent."""
     flags = _U16.unpack_from(data)[0]
     start = 2
     for flag, _ in _TEXT_BEFORE_HEADERS:
@@ -345,15 +345,15 @@ def _octet(data: bytes, offset: int) -> tuple[int, int]:
 
 
 class PropertyScan:
-    """The few properties that a broker acts on, read without decoding the table of headers.
+    """The few properties that a broker acts on, read without decoding the header table.
 
     Attributes:
-        headers: Position (start, end) of the header table with its length, ``None`` without headers.
+        headers: Position (start, end) of the header table with its length prefix, ``None`` without headers.
         delivery_mode: 1, 2 or ``None``.
         priority: 0 to 255 or ``None``.
         reply_to: Address for replies or ``None``.
         expiration: Time to live as sent, or ``None``.
-        user_id: Claimed sender or ``None``.
+        user_id: User name that the sender claims, or ``None``.
     """
 
     __slots__ = ("delivery_mode", "expiration", "headers", "priority", "reply_to", "user_id")
