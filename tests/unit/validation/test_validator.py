@@ -36,7 +36,7 @@ from fedora_messaging.wire.properties import BasicProperties
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DRAFT_4 = "http://json-schema.org/draft-04/schema#"
 DRAFT_7 = "http://json-schema.org/draft-07/schema#"
 DRAFT_2020 = "https://json-schema.org/draft/2020-12/schema"
@@ -84,13 +84,13 @@ sys.modules.update(orjson=None, jsonschema_rs=None)
 import logging
 from fedora_messaging import config
 from fedora_messaging.validation import json_body, validator
-from tests.unit import test_validation
+from tests.unit.validation import test_validator
 assert json_body.orjson is None and validator.jsonschema_rs is None
 logging.disable(logging.CRITICAL)
 config.conf.load_config("")
 for line in sys.stdin:
     name, *arguments = json.loads(line)
-    print(json.dumps(getattr(test_validation, name)(*arguments)), flush=True)
+    print(json.dumps(getattr(test_validator, name)(*arguments)), flush=True)
 """
 
 

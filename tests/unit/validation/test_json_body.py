@@ -1,6 +1,6 @@
 """Reading JSON bodies: limits, and the standard library's verdict everywhere (P20).
 
-That the verdict does not depend on orjson is tested in test_validation.py.
+That the verdict does not depend on orjson is tested in test_validator.py.
 """
 
 from __future__ import annotations
