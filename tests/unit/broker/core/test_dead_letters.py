@@ -1,83 +1,28 @@
-"""Corners of the broker's core that no client can reach at will."""
+"""Dead letters: whatever a message carries, nobody else has to bear it."""
 
-import asyncio
-import re
+from __future__ import annotations
+
 import struct
-import time
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.broker.core.support import declare, message, new_vhost
 from tests.unit.wire.test_fields import sized, wires
 
-from fedora_messaging.broker.accounts import Accounts, Permissions
 from fedora_messaging.broker.core.dead_letters import make_dead_letter
 from fedora_messaging.broker.core.declarations import ExchangeDeclaration, QueueDeclaration
-from fedora_messaging.broker.core.exchanges import TopicExchange
-from fedora_messaging.broker.core.journal import NoJournal
 from fedora_messaging.broker.core.message import BrokerMessage, Entry
 from fedora_messaging.broker.core.queue import Queue
 from fedora_messaging.broker.core.queue_arguments import QueueArguments
-from fedora_messaging.broker.core.ready_list import PriorityReadyList
-from fedora_messaging.broker.core.vhost import VirtualHost
-from fedora_messaging.broker.storage.sqlite import SqliteJournal
-from fedora_messaging.broker.timers import Timers
-from fedora_messaging.exceptions import EncodingError
-from fedora_messaging.protocol.errors import ChannelError
 from fedora_messaging.wire.fields import decode_table
 from fedora_messaging.wire.frames import room_for_properties
 from fedora_messaging.wire.properties import BasicProperties, encode_properties
 
-
-def ignore(*_arguments: Any) -> None:
-    """Stand for a scheduler that never calls."""
-
-
-@pytest.fixture
-def vhost() -> VirtualHost:
-    return VirtualHost("/", lambda: 1000.0, NoJournal(), ignore)
-
-
-def message(key: str = "k") -> BrokerMessage:
-    return BrokerMessage("", key, b"\0\0", b"body")
-
-
-def declare(vhost: VirtualHost, name: str) -> Queue:
-    return vhost.declare_queue(QueueDeclaration(name), owner=None)
-
-
-def test_remembered_routes_are_bounded(vhost: VirtualHost) -> None:
-    exchange = TopicExchange("t")
-    queue = declare(vhost, "q")
-    exchange.bind(queue, "#", {})
-    for number in range(5000):
-        assert list(exchange.destinations(f"key.{number}", message())) == [queue]
-    assert len(exchange._cache) <= 4096
-
-
-def test_empty_priority_list_has_nothing_to_take() -> None:
-    with pytest.raises(IndexError):
-        PriorityReadyList(3).pop()
-
-
-def test_queue_is_removed_once(vhost: VirtualHost) -> None:
-    queue = declare(vhost, "q")
-    vhost.remove_queue(queue)
-    vhost.remove_queue(queue)
-    assert vhost.queues == {}
-
-
-def test_message_refused_after_its_queue_is_gone_is_forgotten(vhost: VirtualHost) -> None:
-    queue = declare(vhost, "q")
-    queue.publish(message())
-    entry = queue.get(no_ack=False)
-    assert entry is not None
-    vhost.remove_queue(queue)
-    queue.refuse(entry, None)
-    assert queue.unacked == 0
+if TYPE_CHECKING:
+    from fedora_messaging.broker.core.vhost import VirtualHost
 
 
 def test_p01_message_whose_headers_do_not_decode_is_dead_lettered_as_it_is(vhost: VirtualHost) -> None:
@@ -92,9 +37,6 @@ def test_p01_message_whose_headers_do_not_decode_is_dead_lettered_as_it_is(vhost
     refused = dead.get(no_ack=True)
     assert refused is not None
     assert (refused.message.properties, refused.message.body) == (broken, b"body")
-
-
-# Dead letters: whatever a message carries, nobody else has to bear it.
 
 
 def with_headers(table: bytes, *, expiration: bytes = b"") -> BrokerMessage:
@@ -141,7 +83,7 @@ def refuse_one(queue: Queue) -> None:
 
 @given(st.dictionaries(st.sampled_from((b"a", b"CC", b"BCC", b"x-death", b"x-first-death-reason")), wires()))
 def test_message_with_any_headers_becomes_a_dead_letter(fields: dict[bytes, bytes]) -> None:
-    vhost = VirtualHost("/", lambda: 1000.0, NoJournal(), ignore)
+    vhost = new_vhost()
     queue = full(vhost, "q", "dead")
     table = sized(b"".join(bytes((len(name),)) + name + wire for name, wire in fields.items()))
     headers = make_dead_letter(queue, Entry(with_headers(table), 1), "rejected", 1000.0, ROOM).headers
@@ -241,129 +183,3 @@ def test_what_a_dead_letter_fails_by_is_logged_and_nobody_elses_matter(
     assert queue.publish(message())
     assert (len(queue), vhost.memory.bytes) == (0, 0)
     assert "message that left the queue q (maxlen) is lost" in caplog.text
-
-
-def test_dead_letter_key_that_no_message_can_bear_is_refused(vhost: VirtualHost) -> None:
-    arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "ä" * 128}
-    with pytest.raises(ChannelError, match="longer than 255 bytes"):
-        vhost.declare_queue(QueueDeclaration("q", arguments=arguments), owner=None)
-    assert vhost.queues == {}
-
-
-def test_p01_quorum_queue_returns_a_message_whose_headers_do_not_decode(vhost: VirtualHost) -> None:
-    declaration = QueueDeclaration("q", durable=True, arguments={"x-queue-type": "quorum"})
-    queue = vhost.declare_queue(declaration, owner=None)
-    broken = with_headers(UNREADABLE)
-    queue.publish(broken)
-    entry = queue.get(no_ack=False)
-    assert entry is not None
-    queue.requeue(entry, None)
-    assert queue.get(no_ack=True) is entry
-    assert queue.properties(entry, ROOM) == broken.properties
-
-
-class BadQueue(Queue):
-    """One that fails when its time has come."""
-
-    def on_time(self, when: float) -> None:
-        raise RuntimeError("a fault")
-
-
-def test_queue_that_fails_does_not_stop_the_timers_of_others(
-    vhost: VirtualHost, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def main() -> None:
-        called = asyncio.Event()
-
-        class GoodQueue(Queue):
-            def on_time(self, when: float) -> None:
-                called.set()
-
-        timers = Timers(asyncio.get_running_loop(), time.time)
-        timers.schedule(BadQueue(vhost, "bad"), 0.0)
-        timers.schedule(GoodQueue(vhost, "good"), 0.0)
-        await asyncio.wait_for(called.wait(), 30)
-        called.clear()
-        timers.schedule(GoodQueue(vhost, "later"), 0.0)
-        await asyncio.wait_for(called.wait(), 30)
-        timers.stop()
-
-    asyncio.run(main())
-    assert "at a time of queue bad" in caplog.text
-
-
-# What fails has changed nothing.
-
-
-class RefusingJournal(NoJournal):
-    """A journal that cannot keep anything."""
-
-    def queue_added(self, queue: Queue) -> None:
-        raise EncodingError("no")
-
-    def exchange_added(self, exchange: Any) -> None:
-        raise EncodingError("no")
-
-
-def test_declaration_that_cannot_be_stored_leaves_nothing_behind() -> None:
-    scheduled: list[Any] = []
-    vhost = VirtualHost("/", lambda: 1000.0, RefusingJournal(), lambda *call: scheduled.append(call))
-    exchanges = dict(vhost.exchanges)
-    with pytest.raises(EncodingError):
-        vhost.declare_queue(QueueDeclaration("q", durable=True, arguments={"x-expires": 1}), owner=None)
-    with pytest.raises(EncodingError):
-        vhost.declare_exchange(ExchangeDeclaration("e", "fanout", durable=True))
-    assert (vhost.queues, vhost.exchanges, scheduled) == ({}, exchanges, [])
-    assert vhost.publish(vhost.exchanges[""], message("q")) == (False, False)
-    # A queue of this name, declared later, has nothing to do with the first.
-    queue = declare(vhost, "q")
-    assert vhost.publish(vhost.exchanges[""], message("q")) == (True, False)
-    assert len(queue) == 1
-
-
-class Untroubled:
-    """Who would be told of trouble with the storage."""
-
-    def storage_changed(self) -> None:
-        raise AssertionError
-
-    def storage_failed(self, why: str) -> None:
-        raise AssertionError(why)
-
-
-def test_queue_that_cannot_be_stored_takes_no_number(tmp_path: Path) -> None:
-    loop = asyncio.new_event_loop()
-    journal = SqliteJournal(tmp_path, loop, Untroubled())
-    vhost = VirtualHost("/", lambda: 1000.0, journal, ignore)
-    with pytest.raises(EncodingError):
-        vhost.declare_queue(QueueDeclaration("q", durable=True, arguments={"a": object()}), owner=None)
-    with pytest.raises(EncodingError):
-        vhost.declare_exchange(ExchangeDeclaration("e", "fanout", durable=True, arguments={"a": object()}))
-    with pytest.raises(EncodingError):
-        vhost.bind("amq.fanout", vhost.exchange("amq.topic"), "", {"a": object()})
-    assert not journal.backlog
-    assert vhost.queues == {}
-    assert vhost.declare_queue(QueueDeclaration("other", durable=True), owner=None).stored_id == 1
-    journal.close()
-    loop.close()
-
-
-def test_permission_that_is_no_expression_changes_nothing() -> None:
-    accounts = Accounts()
-    with pytest.raises(re.error):
-        accounts.set_permissions("guest", "/", Permissions(read="("))
-    guest = accounts.user("guest")
-    assert guest is not None
-    assert accounts.allows(guest, "/", "read", "q")
-
-
-def test_chain_of_auto_delete_exchanges_of_any_length(vhost: VirtualHost) -> None:
-    before = set(vhost.exchanges)
-    queue = declare(vhost, "q")
-    target: Any = queue
-    for number in range(1500):
-        vhost.declare_exchange(ExchangeDeclaration(f"e{number}", "fanout", auto_delete=True))
-        vhost.bind(f"e{number}", target, "", {})
-        target = vhost.exchanges[f"e{number}"]
-    vhost.remove_queue(queue)
-    assert set(vhost.exchanges) == before
