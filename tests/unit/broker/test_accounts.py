@@ -6,7 +6,138 @@ import re
 
 import pytest
 
-from fedora_messaging.broker.accounts import Accounts, Permissions
+from fedora_messaging.broker.accounts import Accounts, LoginRefused, Permissions
+
+WITHOUT_PASSWORD = "the user has no password, and may only log in with a certificate"
+REMOTE = "the user may only log in from the machine of the broker"
+
+
+def refusal(accounts: Accounts, name: str, password: str, peer: str | None = "192.0.2.1") -> str:
+    with pytest.raises(LoginRefused) as caught:
+        accounts.login(name, password, peer)
+    return str(caught.value)
+
+
+@pytest.fixture
+def accounts() -> Accounts:
+    """With the user me, and the user cert who has no password."""
+    made = Accounts()
+    made.add_user("me", "secret")
+    made.add_user("cert", None)
+    return made
+
+
+# Logins
+
+
+@pytest.mark.parametrize("password", ["secret", "", "żółw 🐢", "\udcff"])
+def test_right_password(accounts: Accounts, password: str) -> None:
+    accounts.add_user("other", password, tags=("monitoring",))
+    user = accounts.login("other", password, "192.0.2.1")
+    assert (user.name, set(user.tags), user.permissions) == ("other", {"monitoring"}, {})
+    assert accounts.user("other") is user
+
+
+@pytest.mark.parametrize(
+    ("name", "password", "why"),
+    [
+        ("me", "Secret", "the password is wrong"),
+        ("me", "", "the password is wrong"),
+        ("Me", "secret", "there is no such user"),
+        ("", "", "there is no such user"),
+        ("cert", "", WITHOUT_PASSWORD),
+        ("cert", "secret", WITHOUT_PASSWORD),
+    ],
+)
+def test_refused_login(accounts: Accounts, name: str, password: str, why: str) -> None:
+    assert refusal(accounts, name, password) == why
+
+
+@pytest.mark.parametrize(
+    "peer", [None, "127.0.0.1", "127.255.0.9", "::1", "::1%lo", "::ffff:127.0.0.1", "::ffff:127.0.0.1%lo"]
+)
+def test_guest_may_log_in_from_here(accounts: Accounts, peer: str | None) -> None:
+    assert accounts.login("guest", "guest", peer).tags == {"administrator"}
+
+
+@pytest.mark.parametrize(
+    "peer", ["192.0.2.1", "::", "0.0.0.0", "fe80::1%lo", "::ffff:192.0.2.1", "localhost", "", "%127.0.0.1"]
+)
+def test_guest_may_not_log_in_from_elsewhere(accounts: Accounts, peer: str) -> None:
+    assert refusal(accounts, "guest", "guest", peer) == REMOTE
+    # Who does not know the password does not learn that.
+    assert refusal(accounts, "guest", "wrong", peer) == "the password is wrong"
+    accounts.loopback_users.clear()
+    assert accounts.login("guest", "guest", peer).name == "guest"
+
+
+def test_broker_without_guest() -> None:
+    assert refusal(Accounts(guest=False), "guest", "guest", None) == "there is no such user"
+
+
+def test_user_who_was_removed(accounts: Accounts) -> None:
+    accounts.remove_user("me")
+    accounts.remove_user("me")
+    assert accounts.user("me") is None
+    assert refusal(accounts, "me", "secret") == "there is no such user"
+
+
+def test_user_who_is_added_again_begins_anew(accounts: Accounts) -> None:
+    accounts.set_permissions("me", "/", Permissions())
+    accounts.add_user("me", "other")
+    assert refusal(accounts, "me", "secret") == "the password is wrong"
+    assert accounts.login("me", "other", None).permissions == {}
+
+
+def test_password_is_neither_kept_nor_shown(accounts: Accounts) -> None:
+    """Equal passwords cannot be told from what is kept."""
+    accounts.add_user("twin", "secret")
+    me, twin = accounts.user("me"), accounts.user("twin")
+    assert me is not None
+    assert twin is not None
+    assert me.password_hash != twin.password_hash
+    assert repr(me) == "User(name='me', tags=frozenset(), permissions={})"
+
+
+# Permissions
+
+
+@pytest.mark.parametrize(
+    ("pattern", "resource", "allowed"),
+    [
+        (".*", "q", True),
+        ("", "q", False),
+        ("", "", False),
+        ("^$", "", False),
+        ("own", "my.own.queue", True),
+        ("^own", "my.own.queue", False),
+        ("^own$", "own", True),
+        ("^amq.default$", "", True),
+        ("^amq.default$", "amq.default", True),
+    ],
+)
+def test_pattern_is_searched_for(accounts: Accounts, pattern: str, resource: str, allowed: bool) -> None:
+    accounts.set_permissions("me", "/", Permissions("^c$", pattern, "^r$"))
+    me = accounts.user("me")
+    assert me is not None
+    assert accounts.allows(me, "/", "write", resource) is allowed
+
+
+def test_permissions_are_apart(accounts: Accounts) -> None:
+    accounts.set_permissions("me", "/", Permissions("^c$", "^w$", "^r$"))
+    me = accounts.user("me")
+    assert me is not None
+    allowed = {
+        permission: [name for name in ("c", "w", "r") if accounts.allows(me, "/", permission, name)]
+        for permission in ("configure", "write", "read")
+    }
+    assert allowed == {"configure": ["c"], "write": ["w"], "read": ["r"]}
+    assert not accounts.allows(me, "other", "read", "r")
+
+
+def test_permissions_of_nobody(accounts: Accounts) -> None:
+    with pytest.raises(KeyError, match="nobody"):
+        accounts.set_permissions("nobody", "/", Permissions())
 
 
 def test_permission_that_is_no_expression_changes_nothing() -> None:

@@ -2,15 +2,88 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from fedora_messaging.broker.core.declarations import QueueDeclaration
+from fedora_messaging.broker.core.queue_arguments import QueueArguments, check_time, read_arguments
 from fedora_messaging.protocol.errors import ChannelError
+from fedora_messaging.wire.properties import BasicProperties, PropertyScan, encode_properties
 
 if TYPE_CHECKING:
     from fedora_messaging.broker.core.vhost import VirtualHost
+
+TEN_YEARS = 315_360_000_000
+
+
+def read(**arguments: Any) -> QueueArguments:
+    """Read arguments that are spelled with underscores."""
+    spelled = {f"x-{name.replace('_', '-')}": value for name, value in arguments.items()}
+    durable = arguments.get("queue_type") == "quorum"
+    return read_arguments(QueueDeclaration("q", durable=durable, arguments=spelled), "/")
+
+
+def scan(**properties: Any) -> PropertyScan:
+    return PropertyScan(encode_properties(BasicProperties(**properties)))
+
+
+def test_every_argument_has_its_meaning() -> None:
+    assert read(
+        message_ttl=0,
+        expires=1,
+        max_length=2,
+        max_length_bytes=3,
+        overflow="reject-publish",
+        dead_letter_exchange="d",
+        dead_letter_routing_key="k",
+        max_priority=4,
+        single_active_consumer=True,
+        queue_mode="lazy",
+        queue_version=2,
+        queue_type="classic",
+    ) == QueueArguments(0, 1, 2, 3, "reject-publish", "d", "k", 4, True, "classic", None)
+
+
+def test_quorum_queue_has_its_own() -> None:
+    assert read(queue_type="quorum", delivery_limit=5, quorum_initial_group_size=3) == QueueArguments(
+        queue_type="quorum", delivery_limit=5
+    )
+
+
+def test_arguments_that_nobody_knows_mean_nothing() -> None:
+    assert read_arguments(QueueDeclaration("q", arguments={"x-mine": object(), "x": None}), "/") == (
+        QueueArguments()
+    )
+
+
+def test_first_wrong_argument_is_told() -> None:
+    with pytest.raises(ChannelError) as caught:
+        read(max_length=1, max_priority=256, expires=0)
+    assert caught.value.reply_text == (
+        "PRECONDITION_FAILED - invalid arg 'x-max-priority' for queue 'q' in vhost '/': "
+        "{max_value_exceeded,256}"
+    )
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_boolean_is_no_number(value: bool) -> None:
+    for name in ("message_ttl", "expires", "max_length", "max_length_bytes", "max_priority", "queue_version"):
+        with pytest.raises(ChannelError, match="expected integer, got bool"):
+            read(**{name: value})
+
+
+def test_longest_time() -> None:
+    assert [check_time(value) for value in (0, TEN_YEARS)] == [0, TEN_YEARS]
+    with pytest.raises(ValueError, match=r"^\{value_negative,-1\}$"):
+        check_time(-1)
+    with pytest.raises(ValueError, match=r"^\{value_too_large,315360000001\}$"):
+        check_time(TEN_YEARS + 1)
+
+
+def test_dead_letter_key_that_a_message_can_just_bear() -> None:
+    key = "ä" * 127 + "k"
+    assert read(dead_letter_exchange="", dead_letter_routing_key=key).dead_letter_routing_key == key
 
 
 def test_dead_letter_key_that_no_message_can_bear_is_refused(vhost: VirtualHost) -> None:
@@ -18,3 +91,71 @@ def test_dead_letter_key_that_no_message_can_bear_is_refused(vhost: VirtualHost)
     with pytest.raises(ChannelError, match="longer than 255 bytes"):
         vhost.declare_queue(QueueDeclaration("q", arguments=arguments), owner=None)
     assert vhost.queues == {}
+
+
+# What they mean
+
+
+@pytest.mark.parametrize(
+    ("overflow", "refuses"), [("drop-head", False), ("reject-publish", True), ("reject-publish-dlx", True)]
+)
+def test_full_queue_that_refuses(overflow: str, refuses: bool) -> None:
+    assert QueueArguments(overflow=overflow).refuses is refuses
+
+
+@pytest.mark.parametrize(
+    ("arguments", "length", "size", "more", "full", "exceeded"),
+    [
+        (QueueArguments(), 10**9, 10**12, 10**9, False, False),
+        (QueueArguments(max_length=0), 0, 0, 0, True, False),
+        (QueueArguments(max_length=2), 1, 10**9, 1, False, False),
+        (QueueArguments(max_length=2), 2, 0, 0, True, False),
+        (QueueArguments(max_length=2), 3, 0, 0, True, True),
+        (QueueArguments(max_length_bytes=10), 10**9, 6, 4, False, False),
+        (QueueArguments(max_length_bytes=10), 0, 6, 5, True, False),
+        (QueueArguments(max_length_bytes=10), 0, 10, 0, False, False),
+        (QueueArguments(max_length_bytes=10), 0, 11, 0, True, True),
+        (QueueArguments(max_length_bytes=0), 5, 0, 0, False, False),
+        (QueueArguments(max_length=5, max_length_bytes=10), 4, 11, 0, True, True),
+        (QueueArguments(max_length=5, max_length_bytes=10), 6, 1, 1, True, True),
+    ],
+)
+def test_limits(
+    arguments: QueueArguments, length: int, size: int, more: int, full: bool, exceeded: bool
+) -> None:
+    assert arguments.is_bounded is (arguments != QueueArguments())
+    assert arguments.is_full(length, size, more) is full
+    assert arguments.is_exceeded(length, size) is exceeded
+
+
+def test_message_may_come_back_as_often_as_the_limit_says() -> None:
+    limited = QueueArguments(delivery_limit=2)
+    assert [limited.is_exhausted(returns) for returns in (0, 2, 3)] == [False, False, True]
+    assert QueueArguments(delivery_limit=0).is_exhausted(1)
+    assert not QueueArguments().is_exhausted(10**9)
+
+
+@pytest.mark.parametrize(
+    ("top", "priority", "effective"),
+    [(None, 5, 0), (0, 5, 0), (3, None, 0), (3, 0, 0), (3, 3, 3), (3, 255, 3), (255, 255, 255)],
+)
+def test_priority_as_far_as_the_queue_knows_it(top: int | None, priority: int | None, effective: int) -> None:
+    assert QueueArguments(max_priority=top).priority_of(scan(priority=priority)) == effective
+
+
+@pytest.mark.parametrize(
+    ("ttl", "expiration", "expiry"),
+    [
+        (None, None, None),
+        (None, "2500", 1002.5),
+        (2500, None, 1002.5),
+        (2500, "1000", 1001.0),
+        (1000, "2500", 1001.0),
+        (0, "5", 1000.0),
+        (5, "0", 1000.0),
+    ],
+)
+def test_message_expires_by_the_shorter_time(
+    ttl: int | None, expiration: str | None, expiry: float | None
+) -> None:
+    assert QueueArguments(message_ttl=ttl).expiry_of(scan(expiration=expiration), 1000.0) == expiry

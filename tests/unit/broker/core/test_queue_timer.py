@@ -1,0 +1,94 @@
+"""When a queue asks to be called, and for what."""
+
+from __future__ import annotations
+
+import pytest
+from tests.unit.broker.core.support import message
+
+from fedora_messaging.broker.core.message import Entry
+from fedora_messaging.broker.core.queue_timer import QueueTimer
+
+
+class World:
+    """A clock that the test sets.
+
+    Attributes:
+        now: The time.
+        asked: Times that the timer asked for.
+    """
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.asked: list[float] = []
+
+    def timer(self, expires: int | None = None) -> QueueTimer:
+        return QueueTimer(expires, lambda: self.now, self.asked.append)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def due(when: float | None) -> Entry:
+    return Entry(message(), 1, 0, when)
+
+
+def test_nothing_that_is_due_asks_for_nothing(world: World) -> None:
+    timer = world.timer()
+    timer.touch()
+    timer.ask_for_expiry()
+    timer.ask_for(None)
+    timer.ask_for(due(None))
+    assert world.asked == []
+    assert not timer.is_unused(1e12)
+
+
+def test_only_an_earlier_time_is_asked_for(world: World) -> None:
+    timer = world.timer()
+    for when in (1005.0, 1007.0, 1005.0, 1003.0, 1004.0):
+        timer.ask_for(due(when))
+    assert world.asked == [1005.0, 1003.0]
+
+
+def test_after_the_time_came_a_later_one_is_asked_for(world: World) -> None:
+    timer = world.timer()
+    timer.ask_for(due(1003.0))
+    timer.came()
+    timer.ask_for(due(1007.0))
+    assert world.asked == [1003.0, 1007.0]
+
+
+def test_time_that_has_passed_is_asked_for(world: World) -> None:
+    world.timer().ask_for(due(0.0))
+    assert world.asked == [0.0]
+
+
+def test_lifetime_begins_with_the_queue(world: World) -> None:
+    timer = world.timer(1500)
+    assert world.asked == []
+    timer.ask_for_expiry()
+    assert world.asked == [1001.5]
+    assert [timer.is_unused(when) for when in (1001.4, 1001.5, 1001.6)] == [False, True, True]
+
+
+def test_use_begins_the_lifetime_anew(world: World) -> None:
+    timer = world.timer(1500)
+    timer.touch()
+    world.now = 1001.0
+    timer.touch()
+    # The call for the first time will come, and find the queue in use.
+    assert world.asked == [1001.5]
+    assert not timer.is_unused(1001.5)
+    timer.came()
+    timer.ask_for_expiry()
+    assert world.asked == [1001.5, 1002.5]
+    assert timer.is_unused(1002.5)
+
+
+def test_message_that_is_due_before_the_queue(world: World) -> None:
+    timer = world.timer(1500)
+    timer.touch()
+    timer.ask_for(due(1001.0))
+    timer.ask_for(due(1002.0))
+    assert world.asked == [1001.5, 1001.0]

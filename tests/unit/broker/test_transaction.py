@@ -1,0 +1,36 @@
+"""A transaction holds back publishes and acknowledgements, and gives each once."""
+
+from __future__ import annotations
+
+from tests.unit.broker.core.support import declare, message, new_vhost
+
+from fedora_messaging.broker.core.message import Entry
+from fedora_messaging.broker.core.queue import Queue
+from fedora_messaging.broker.transaction import Transaction
+from fedora_messaging.broker.unacked import Unacked
+
+
+def test_publishes_keep_their_order_and_are_given_once() -> None:
+    vhost = new_vhost()
+    exchange = vhost.exchanges["amq.topic"]
+    transaction = Transaction()
+    given = [(exchange, message("a"), False), (vhost.exchanges[""], message("b"), True)]
+    for publish in given:
+        transaction.publish(*publish)
+    assert transaction.take_publishes() == given
+    assert transaction.take_publishes() == []
+    transaction.publish(*given[0])
+    assert transaction.take_publishes() == given[:1]
+
+
+def test_acknowledgements_are_apart_from_publishes() -> None:
+    vhost = new_vhost()
+    queue = declare(vhost, "q")
+    first, second = ({tag: Unacked(Entry(message(), tag), queue, None)} for tag in (1, 2))
+    transaction = Transaction()
+    transaction.answer(second, Queue.settle)
+    transaction.publish(vhost.exchanges[""], message(), False)
+    transaction.answer(first, Queue.refuse)
+    assert transaction.take_acks() == [(second, Queue.settle), (first, Queue.refuse)]
+    assert transaction.take_acks() == []
+    assert len(transaction.take_publishes()) == 1
