@@ -39,8 +39,10 @@ def test_types_have_rabbitmqs_names(value: object, name: str) -> None:
 def test_locked_queue() -> None:
     error = locked("q", "/")
     assert error.reply_code == 405
-    assert error.reply_text.startswith(
-        "RESOURCE_LOCKED - cannot obtain exclusive access to locked queue 'q' in vhost '/'. "
+    assert error.reply_text == (
+        "RESOURCE_LOCKED - cannot obtain exclusive access to locked queue 'q' in vhost '/'. It could be "
+        "originally declared on another connection or the exclusive property value does not match that of "
+        "the original declaration."
     )
 
 

@@ -45,6 +45,18 @@ def test_every_argument_has_its_meaning() -> None:
     ) == QueueArguments(0, 1, 2, 3, "reject-publish", "d", "k", 4, True, "classic", None)
 
 
+def test_counts_may_be_zero() -> None:
+    assert read(max_length=0, max_length_bytes=0, max_priority=0) == QueueArguments(
+        max_length=0, max_length_bytes=0, max_priority=0
+    )
+
+
+def test_queue_without_arguments() -> None:
+    plain = read()
+    assert (plain.overflow, plain.queue_type, plain.single_active) == ("drop-head", "classic", False)
+    assert (plain.is_bounded, plain.refuses) == (False, False)
+
+
 def test_quorum_queue_has_its_own() -> None:
     assert read(queue_type="quorum", delivery_limit=5, quorum_initial_group_size=3) == QueueArguments(
         queue_type="quorum", delivery_limit=5
