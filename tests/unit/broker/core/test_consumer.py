@@ -161,9 +161,16 @@ def test_active_consumer_stays_active_whatever_the_priority_of_others(single: Co
         assert single.turns(2) == follows * 2
 
 
+def test_consumer_acknowledges_and_shares_the_queue_unless_it_says_otherwise(
+    vhost: VirtualHost, channel: Channel
+) -> None:
+    plain = BrokerConsumer("c", declare(vhost, "q"), channel)
+    assert (plain.no_ack, plain.exclusive, plain.prefetch, plain.priority) == (False, False, 0, 0)
+    assert (plain.unacked, plain.arguments) == (0, {})
+
+
 def test_arguments_are_the_consumers_own(vhost: VirtualHost, channel: Channel) -> None:
     given = {"x-priority": 1}
     consumer = BrokerConsumer("c", declare(vhost, "q"), channel, arguments=given)
     given["x-priority"] = 2
     assert consumer.arguments == {"x-priority": 1}
-    assert BrokerConsumer("c", declare(vhost, "q"), channel).arguments == {}

@@ -51,6 +51,10 @@ def test_counts_may_be_zero() -> None:
     )
 
 
+def test_highest_priority_of_a_queue() -> None:
+    assert read(max_priority=255).max_priority == 255
+
+
 def test_queue_without_arguments() -> None:
     plain = read()
     assert (plain.overflow, plain.queue_type, plain.single_active) == ("drop-head", "classic", False)
