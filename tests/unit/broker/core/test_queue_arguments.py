@@ -58,7 +58,7 @@ def test_highest_priority_of_a_queue() -> None:
 def test_queue_without_arguments() -> None:
     plain = read()
     assert (plain.overflow, plain.queue_type, plain.single_active) == ("drop-head", "classic", False)
-    assert (plain.is_bounded, plain.refuses) == (False, False)
+    assert not plain.refuses
 
 
 def test_quorum_queue_has_its_own() -> None:
@@ -139,7 +139,6 @@ def test_full_queue_that_refuses(overflow: str, refuses: bool) -> None:
 def test_limits(
     arguments: QueueArguments, length: int, size: int, more: int, full: bool, exceeded: bool
 ) -> None:
-    assert arguments.is_bounded is (arguments != QueueArguments())
     assert arguments.is_full(length, size, more) is full
     assert arguments.is_exceeded(length, size) is exceeded
 
