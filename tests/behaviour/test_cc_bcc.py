@@ -132,3 +132,31 @@ def test_alternate_exchange_only_if_no_key_routes(
     channel.queue_bind(queues[1], exchange, "copy")
     send_to(channel, exchange, "key", {"CC": ["copy"]})
     assert [bodies(channel, queue) for queue in queues] == [[], [b"CC"], []]
+
+
+def test_alternate_of_an_exchange_that_another_one_is_bound_to(
+    channel: BlockingChannel, queue: str, names: Names
+) -> None:
+    """Each exchange on the way hands what it cannot route to its own alternate."""
+    first, dead_end = names("first"), names("dead-end")
+    channel.exchange_declare(queue, "fanout")
+    channel.queue_bind(queue, queue)
+    channel.exchange_declare(dead_end, "fanout", arguments={"alternate-exchange": queue})
+    channel.exchange_declare(first, "fanout")
+    channel.exchange_bind(dead_end, first)
+    send_to(channel, first, "key", {"CC": ["copy"]})
+    assert bodies(channel, queue) == [b"CC"]
+
+
+def test_alternate_gets_nothing_that_another_exchange_takes(
+    channel: BlockingChannel, queue: str, names: Names
+) -> None:
+    """An exchange is a destination, even if nothing is bound to it."""
+    first, empty = names("first"), names("empty")
+    channel.exchange_declare(queue, "fanout")
+    channel.queue_bind(queue, queue)
+    channel.exchange_declare(empty, "fanout")
+    channel.exchange_declare(first, "fanout", arguments={"alternate-exchange": queue})
+    channel.exchange_bind(empty, first)
+    send_to(channel, first, "key", {"CC": ["copy"]})
+    assert bodies(channel, queue) == []

@@ -1,7 +1,6 @@
 """Saying what is wrong with a table of settings: by key and table, with a remedy."""
 
 import difflib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
@@ -9,7 +8,7 @@ from msgspec import inspect
 from msgspec.structs import FieldInfo
 
 from ..printable import printable
-from .origins import named
+from .origins import named, quoted
 
 
 def expected(field: FieldInfo) -> str:
@@ -52,8 +51,10 @@ def in_toml(value: object) -> str:
         return f"{{{inside}}}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(in_toml, value))}]"
-    if isinstance(value, str | int):  # of which bool is one
-        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str):
+        return quoted(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return str(value)
 
 

@@ -1,17 +1,31 @@
 """Where the settings of a configuration come from."""
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+_SHORT: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def named(where: str, key: str) -> str:
     """Return the dotted name of a key in a table, quoted as TOML wants it."""
-    part = key if _BARE_KEY.fullmatch(key) else json.dumps(key, ensure_ascii=False)
+    part = key if _BARE_KEY.fullmatch(key) else quoted(key)
     return f"{where}.{part}" if where else part
+
+
+def quoted(text: str) -> str:
+    """Return a text as a string of TOML that can be shown: one line without control characters."""
+    return f'"{"".join(map(_escaped, text))}"'
+
+
+def _escaped(character: str) -> str:
+    if character in _SHORT:
+        return _SHORT[character]
+    if character.isprintable():
+        return character
+    code = ord(character)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def origins_of(given: Mapping[str, Any], source: str, where: str = "") -> dict[str, str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import pytest
 
-from fedora_messaging.settings.origins import named, origins_of
+from fedora_messaging.settings.origins import named, origins_of, quoted
 
 
 @pytest.mark.parametrize(
@@ -48,3 +50,13 @@ def test_table_inside_another_one() -> None:
         "outbox.more": "file",
     }
     assert origins_of({}, "file", "outbox") == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["plain", 'a"b', "a\\b", "\x7f", "\x9b31m", "line\nend", "\U000e0001", "\u2028", "caf\xe9 \U0001f600"],
+)
+def test_quoted_text_is_one_harmless_line_that_says_the_same(text: str) -> None:
+    shown = quoted(text)
+    assert shown.isprintable()
+    assert tomllib.loads(f"{shown} = {shown}") == {text: text}

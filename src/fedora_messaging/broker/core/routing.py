@@ -13,7 +13,10 @@ from .queue import Queue
 def route(
     exchanges: Mapping[str, Exchange], exchange: Exchange, message: BrokerMessage, keys: list[str]
 ) -> Iterable[Queue]:
-    """Find the queues of a message; those of the alternate exchanges if there are none.
+    """Find the queues of a message.
+
+    An exchange that has no destination for the message hands it to its alternate exchange, whichever way the
+    message came to it.
 
     Args:
         exchanges: All of the virtual host, by name.
@@ -23,35 +26,23 @@ def route(
     """
     queues: dict[Queue, None] = {}
     visited: set[Exchange] = set()
-    while True:
-        _collect(exchange, message, keys, queues, visited)
-        if queues or exchange.alternate is None:
-            return queues
-        following = exchanges.get(exchange.alternate)
-        if following is None or following in visited:
-            return queues
-        exchange = following
-
-
-def _collect(
-    exchange: Exchange,
-    message: BrokerMessage,
-    keys: list[str],
-    queues: dict[Queue, None],
-    visited: set[Exchange],
-) -> None:
     pending = [exchange]
     while pending:
         current = pending.pop()
         if current in visited:
             continue
         visited.add(current)
+        is_dead_end = True
         for key in keys:
             for destination in current.destinations(key, message):
+                is_dead_end = False
                 if isinstance(destination, Queue):
                     queues[destination] = None
                 else:
                     pending.append(destination)
+        if is_dead_end and current.alternate is not None and current.alternate in exchanges:
+            pending.append(exchanges[current.alternate])
+    return queues
 
 
 def routing_keys(message: BrokerMessage) -> list[str]:
