@@ -37,3 +37,5 @@ class AwaitedPublish:
     def __exit__(self, *exc_info: object) -> None:
         self.out.abandon()
         self.out.release()
+        # The two refer to each other, and would wait for the garbage collector.
+        del self.out
