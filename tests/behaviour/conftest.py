@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.behaviour.peer import Peer
-from tests.behaviour.support import Broker, Names, close_quietly, connect
+from tests.behaviour.support import Names, close_quietly, connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
+    from tests.support.brokers import Broker
 
 
 @pytest.fixture

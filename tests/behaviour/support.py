@@ -7,40 +7,22 @@ import uuid
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pika
 import pytest
 from pika.exceptions import AMQPChannelError, AMQPConnectionError, ChannelClosed, ConnectionClosed
 from tests.behaviour.peer import WAIT, ClosedByBrokerError
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
+    from tests.support.brokers import Broker
 
-    from fedora_messaging.broker import Broker as EmbeddedBroker
 
 ResultT = TypeVar("ResultT")
-
-
-class Broker(Protocol):
-    """What the `broker` fixture yields."""
-
-    @property
-    def kind(self) -> str: ...
-
-    @property
-    def version(self) -> tuple[int, int]: ...
-
-    @property
-    def url(self) -> str: ...
-
-    @property
-    def management_url(self) -> str | None: ...
-
-    @property
-    def embedded(self) -> EmbeddedBroker | None: ...
 
 
 def since(broker: Broker, start: tuple[int, int], new: ResultT, old: ResultT) -> ResultT:
@@ -129,17 +111,6 @@ class Names:
             for made in self._made:
                 channel.queue_delete(made)
                 channel.exchange_delete(made)
-
-
-def eventually(check: Callable[[], ResultT | None], timeout: float = WAIT) -> ResultT:
-    """Call until the result is true, and return it: for changes that send no event to wait for."""
-    deadline = time.monotonic() + timeout
-    while True:
-        result = check()
-        if result:
-            return result
-        assert time.monotonic() < deadline, "the awaited state did not come"
-        time.sleep(0.01)
 
 
 def roundtrip(channel: BlockingChannel) -> None:

@@ -14,7 +14,8 @@ import httpx
 import pika
 import pytest
 from tests.behaviour.peer import shortstr, table
-from tests.behaviour.support import Broker, Inbox, bodies, closes, eventually, roundtrip, send, take
+from tests.behaviour.support import Inbox, bodies, closes, roundtrip, send, take
+from tests.support.waiting import eventually
 
 from fedora_messaging.broker import Permissions
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
     from tests.behaviour.peer import Peer
     from tests.behaviour.support import Names
+    from tests.support.brokers import Broker
 
     from fedora_messaging.broker import Broker as EmbeddedBroker
 

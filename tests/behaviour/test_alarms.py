@@ -10,8 +10,9 @@ import pika
 import pytest
 from pamqp import commands, constants
 from tests.behaviour.peer import Peer, content_header, raw_frame
-from tests.behaviour.support import connect, eventually
+from tests.behaviour.support import connect
 from tests.support.alarms import MEMORY_LIMIT, Alarm
+from tests.support.waiting import eventually
 
 from fedora_messaging.broker import Broker, ResourceLimits
 

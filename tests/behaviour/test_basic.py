@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pamqp import commands
 from tests.behaviour.support import (
-    Broker,
     Delivery,
     Inbox,
     bodies,
     closes,
     consumers,
-    eventually,
     get,
     ready,
     roundtrip,
@@ -23,6 +21,7 @@ from tests.behaviour.support import (
     since,
     take,
 )
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
     from tests.behaviour.peer import Peer
     from tests.behaviour.support import Names
+    from tests.support.brokers import Broker
 
 # --- publish
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pamqp import commands
 from tests.behaviour.peer import ClosedByBrokerError, Peer, shortstr, table
-from tests.behaviour.support import Broker, bodies, closes, ready, roundtrip, send
+from tests.behaviour.support import bodies, closes, ready, roundtrip, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pamqp import base
     from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
     from tests.behaviour.support import Names
+    from tests.support.brokers import Broker
 
 MISSING = commands.Queue.Declare(queue="behaviour.missing", passive=True)
 

@@ -20,10 +20,8 @@ from tests.behaviour.peer import (
     raw_frame,
 )
 from tests.behaviour.support import (
-    Broker,
     Names,
     closes,
-    eventually,
     let_exclusive_queues_go,
     send,
     since,
@@ -31,12 +29,14 @@ from tests.behaviour.support import (
     take,
     vanished,
 )
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pamqp.common import FieldTable
     from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
+    from tests.support.brokers import Broker
 
 CAPABLE: FieldTable = {"authentication_failure_close": True}
 SASL_HEADER = b"AMQP\x03\x01\x00\x00"

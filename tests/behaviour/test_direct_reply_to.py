@@ -6,23 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from pamqp import commands
-from tests.behaviour.support import (
-    Broker,
-    Delivery,
-    Inbox,
-    bodies,
-    closes,
-    roundtrip,
-    send,
-    since,
-    take,
-)
+from tests.behaviour.support import Delivery, Inbox, bodies, closes, roundtrip, send, since, take
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
     from tests.behaviour.peer import Peer
+    from tests.support.brokers import Broker
 
 ADDRESS = "amq.rabbitmq.reply-to"
 

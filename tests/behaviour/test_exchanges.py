@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pamqp import commands
-from tests.behaviour.support import Broker, bodies, closes, exchange_exists, since
+from tests.behaviour.support import bodies, closes, exchange_exists, since
 
 if TYPE_CHECKING:
     from pamqp import base
     from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
     from tests.behaviour.peer import Peer
     from tests.behaviour.support import Names
+    from tests.support.brokers import Broker
 
 PREDECLARED = {
     "amq.direct": "direct",

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING
 import pika
 import pytest
 from tests.behaviour.support import (
-    Broker,
     Inbox,
     Names,
     bodies,
     closes,
-    eventually,
     exists,
     get,
     let_exclusive_queues_go,
     roundtrip,
     send,
 )
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
+    from tests.support.brokers import Broker
 
 LOCKED = (
     "RESOURCE_LOCKED - cannot obtain exclusive access to locked queue '{queue}' in vhost '/'. It could be "

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 from pamqp import commands, constants, frame
 from tests.behaviour.peer import ClosedByBrokerError, Peer, content_header, raw_frame, shortstr, table
-from tests.behaviour.support import Broker, closes, since, smallest_frame
+from tests.behaviour.support import closes, since, smallest_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pika.adapters.blocking_connection import BlockingChannel
+    from tests.support.brokers import Broker
 
 PROBE = frame.marshal(commands.Exchange.Declare(exchange="amq.direct", passive=True), 1)
 PUBLISH = frame.marshal(commands.Basic.Publish(routing_key="behaviour.nowhere"), 1)

@@ -10,11 +10,12 @@ import pika
 import pytest
 from pamqp import commands
 from tests.behaviour.peer import shortstr, table
-from tests.behaviour.support import Broker, bodies, closes, since
+from tests.behaviour.support import bodies, closes, since
 
 if TYPE_CHECKING:
     from pika.adapters.blocking_connection import BlockingChannel
     from tests.behaviour.peer import Peer
+    from tests.support.brokers import Broker
 
 ALL: dict[str, Any] = {"x-match": "all"}
 ANY: dict[str, Any] = {"x-match": "any"}

@@ -13,13 +13,11 @@ from pamqp import commands
 from pika.exceptions import NackError, UnroutableError
 from tests.behaviour.peer import shortstr, table
 from tests.behaviour.support import (
-    Broker,
     Delivery,
     Inbox,
     Names,
     bodies,
     closes,
-    eventually,
     get,
     ready,
     roundtrip,
@@ -27,12 +25,14 @@ from tests.behaviour.support import (
     since,
     take,
 )
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
     from tests.behaviour.peer import Peer
+    from tests.support.brokers import Broker
 
 TEN_YEARS = 315_360_000_000
 QUORUM = {"x-queue-type": "quorum"}

@@ -75,7 +75,8 @@ def test_p30_large_messages(channel: BlockingChannel) -> None:
 
 def test_p30_our_defaults_pass(strict: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a program gets that configures nothing."""
-    from tests.client.support import Consuming, eventually
+    from tests.client.support import Consuming
+    from tests.support.waiting import eventually
 
     monkeypatch.setattr(config, "conf", config.LazyConfig())
     config.conf["amqp_url"] = strict.amqp_url

@@ -7,11 +7,12 @@ import random
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.behaviour.support import Broker, bodies, closes
+from tests.behaviour.support import bodies, closes
 
 if TYPE_CHECKING:
     from pika.adapters.blocking_connection import BlockingChannel
     from tests.behaviour.support import Names
+    from tests.support.brokers import Broker
 
 TABLE: dict[str, dict[str, bool]] = {
     "": {"": True, ".": False, "a": False, "#": False},

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from pamqp import commands
-from tests.behaviour.support import Inbox, bodies, closes, eventually, ready, roundtrip, send, take
+from tests.behaviour.support import Inbox, bodies, closes, ready, roundtrip, send, take
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection

@@ -8,10 +8,10 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.behaviour.support import eventually
 from tests.cli.test_broker_storage import Publisher, connect, connections_are_closed, drain
 from tests.support.processes import start_broker
 from tests.support.servers import require
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pika
 import pytest
 from pika.exceptions import ConnectionClosedByBroker, StreamLostError
-from tests.behaviour.support import close_quietly, eventually
+from tests.behaviour.support import close_quietly
 from tests.support.processes import Process, start_broker
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.behaviour.support import Names
-from tests.client.support import Admin, Broker, eventually
+from tests.client.support import Admin
 from tests.support.proxy import Proxy
+from tests.support.waiting import eventually
 
 from fedora_messaging import api, config
 from fedora_messaging.frontends import event_loop_guard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.support.brokers import Broker
 
 
 class _Complaints(logging.Handler):

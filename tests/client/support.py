@@ -8,19 +8,19 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from tests.behaviour.support import connect
+from tests.support.waiting import WAIT
 
 from fedora_messaging import aio, api
 from fedora_messaging.message import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Coroutine, Iterable
 
     import pika
     from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
@@ -29,24 +29,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-#: Seconds within which anything must have happened; nothing waits for all of it.
-WAIT = 30.0
-POLL = 0.01
 
 _ROOT = Path(__file__).parents[2]
-
-
-class Broker(Protocol):
-    """What the `broker` fixture yields."""
-
-    @property
-    def kind(self) -> str: ...
-
-    @property
-    def url(self) -> str: ...
-
-    @property
-    def management_url(self) -> str | None: ...
 
 
 def run(main: Coroutine[Any, Any, Result], within: float = 3 * WAIT) -> Result:
@@ -57,28 +41,6 @@ def run(main: Coroutine[Any, Any, Result], within: float = 3 * WAIT) -> Result:
             return await main
 
     return asyncio.run(limited())
-
-
-def eventually(check: Callable[[], Result | None], timeout: float = WAIT) -> Result:
-    """Call until the result is true, and return it."""
-    deadline = time.monotonic() + timeout
-    while True:
-        result = check()
-        if result:
-            return result
-        assert time.monotonic() < deadline, "the awaited state did not come"
-        time.sleep(POLL)
-
-
-async def soon(check: Callable[[], Result | None], timeout: float = WAIT) -> Result:
-    """Call until the result is true, and return it, while the event loop runs."""
-    deadline = time.monotonic() + timeout
-    while True:
-        result = check()
-        if result:
-            return result
-        assert time.monotonic() < deadline, "the awaited state did not come"
-        await asyncio.sleep(POLL)
 
 
 def message(name: str, number: int = 0, **body: Any) -> Message:

@@ -6,24 +6,16 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.client.support import (
-    WAIT,
-    Admin,
-    Broker,
-    message,
-    numbers,
-    plan,
-    queue_settings,
-    run,
-    soon,
-)
+from tests.client.support import Admin, message, numbers, plan, queue_settings, run
 from tests.support.proxy import DOWN, Proxy
+from tests.support.waiting import WAIT, soon
 
 from fedora_messaging import aio
 from fedora_messaging.exceptions import BadDeclaration, ConnectionException, ConsumerCanceled, HaltConsumer
 
 if TYPE_CHECKING:
     from tests.behaviour.support import Names
+    from tests.support.brokers import Broker
 
     from fedora_messaging import config
     from fedora_messaging.message import Message

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
-from tests.client.support import WAIT, Admin, Broker, message, plan, run, soon
+from tests.client.support import Admin, message, plan, run
 from tests.support.proxy import CHANNEL_OPEN, DOWN, START_OK, UP, Proxy
+from tests.support.waiting import WAIT, soon
 
 from fedora_messaging import aio, config
 from fedora_messaging.exceptions import (
@@ -30,6 +31,8 @@ from fedora_messaging.message import Message
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
+
+    from tests.support.brokers import Broker
 
 # Nobody listens there: the port is reserved and below those that the system hands out.
 NOBODY = "amqp://user:canary-password@127.0.0.1:1"

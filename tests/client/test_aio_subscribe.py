@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.client.scripted import ScriptedBroker
-from tests.client.support import WAIT, Admin, Broker, message, numbers, run, soon
+from tests.client.support import Admin, message, numbers, run
 from tests.support.proxy import BASIC_CONSUME, DOWN, QUEUE_DECLARE, Proxy
+from tests.support.waiting import WAIT, soon
 
 from fedora_messaging import aio
 from fedora_messaging.exceptions import BadDeclaration, ConnectionException, ConsumerCanceled, EncodingError
@@ -16,6 +17,7 @@ from fedora_messaging.wire import methods as m
 
 if TYPE_CHECKING:
     from tests.behaviour.support import Names
+    from tests.support.brokers import Broker
 
 
 async def publish(bus: aio.Bus, queue: str, *which: int) -> None:

@@ -10,9 +10,10 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.client.support import WAIT, Admin, Consuming, eventually, message, numbers, plan, run
+from tests.client.support import Admin, Consuming, message, numbers, plan, run
 from tests.support.alarms import MEMORY_LIMIT, Alarm
 from tests.support.rabbitmq import free_ports
+from tests.support.waiting import WAIT, eventually
 
 from fedora_messaging import aio, api
 from fedora_messaging.broker import Broker, ResourceLimits

@@ -11,20 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.client.support import (
-    WAIT,
-    Admin,
-    Broker,
-    Consuming,
-    Program,
-    eventually,
-    message,
-    numbers,
-    plan,
-    queue_settings,
-)
+from tests.client.support import Admin, Consuming, Program, message, numbers, plan, queue_settings
 from tests.support.descriptors import many_open
 from tests.support.proxy import BASIC_PUBLISH, START_OK, Proxy
+from tests.support.waiting import WAIT, eventually
 
 from fedora_messaging import api, config
 from fedora_messaging.exceptions import (
@@ -41,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.behaviour.support import Names
+    from tests.support.brokers import Broker
 
 NOBODY = "amqp://127.0.0.1:1"
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
-from tests.client.support import WAIT, Admin, Broker, eventually, message, plan
+from tests.client.support import Admin, message, plan
 from tests.support.proxy import CHANNEL_OPEN, CONFIRM_SELECT, DOWN, START_OK, UP, Proxy
+from tests.support.waiting import WAIT, eventually
 
 from fedora_messaging import aio, api
 from fedora_messaging.exceptions import (
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.behaviour.support import Names
+    from tests.support.brokers import Broker
 
     from fedora_messaging import config
 

@@ -9,17 +9,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.client.support import (
-    WAIT,
-    Admin,
-    AioConsuming,
-    Broker,
-    Consuming,
-    eventually,
-    message,
-    numbers,
-    plan,
-)
+from tests.client.support import Admin, AioConsuming, Consuming, message, numbers, plan
+from tests.support.waiting import WAIT, eventually
 
 from fedora_messaging.exceptions import ConsumerCanceled, Drop, HaltConsumer, Nack
 
@@ -27,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.behaviour.support import Names
+    from tests.support.brokers import Broker
 
     from fedora_messaging.config import LazyConfig
     from fedora_messaging.message import Message

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.client.scripted import ScriptedBroker, ScriptedLink
-from tests.client.support import run, soon
+from tests.client.support import run
+from tests.support.waiting import soon
 
 from fedora_messaging.client.amqp.connection import Connection
 from fedora_messaging.client.consuming.consumer import Consumer

@@ -8,12 +8,15 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.client.support import Admin, Broker, Program, eventually
+from tests.client.support import Admin, Program
+from tests.support.waiting import eventually
 
 from fedora_messaging.client.outbox import table
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.support.brokers import Broker
 
 #: Nobody listens at the discard port.
 NOWHERE = "amqp://127.0.0.1:9"

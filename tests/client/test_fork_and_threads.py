@@ -6,13 +6,15 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.client.support import WAIT, Admin, Broker, Program, eventually, message
+from tests.client.support import Admin, Program, message
 from tests.support.proxy import BASIC_PUBLISH, DOWN, Proxy
+from tests.support.waiting import WAIT, eventually
 
 from fedora_messaging import api
 
 if TYPE_CHECKING:
     from tests.behaviour.support import Names
+    from tests.support.brokers import Broker
 
 
 def bodies(*which: int) -> list[bytes]:

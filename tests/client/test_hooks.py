@@ -7,7 +7,8 @@ import threading
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pytest
-from tests.client.support import Admin, AioConsuming, Broker, Consuming, eventually, message, plan
+from tests.client.support import Admin, AioConsuming, Consuming, message, plan
+from tests.support.waiting import eventually
 
 from fedora_messaging import api
 from fedora_messaging.client.consuming.hooks import Hooks
@@ -15,6 +16,8 @@ from fedora_messaging.exceptions import BadDeclaration, HaltConsumer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.support.brokers import Broker
 
     from fedora_messaging.message import Message
 

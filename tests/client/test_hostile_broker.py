@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.client.scripted import ScriptedBroker, ScriptedLink
-from tests.client.support import WAIT, message, plan, run, soon
+from tests.client.support import message, plan, run
+from tests.support.waiting import WAIT, soon
 
 from fedora_messaging import aio
 from fedora_messaging.client.amqp import connection as connection_module

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.client.scripted import ScriptedBroker, ScriptedLink
-from tests.client.support import message, plan, run, soon
+from tests.client.support import message, plan, run
+from tests.support.waiting import soon
 
 from fedora_messaging import aio
 from fedora_messaging.exceptions import ConnectionException

@@ -12,19 +12,8 @@ import pika
 import pytest
 from tests.behaviour.peer import Peer, table
 from tests.client import broken_schemas
-from tests.client.support import (
-    WAIT,
-    Admin,
-    AioConsuming,
-    Broker,
-    Consuming,
-    eventually,
-    message,
-    numbers,
-    plan,
-    run,
-    soon,
-)
+from tests.client.support import Admin, AioConsuming, Consuming, message, numbers, plan, run
+from tests.support.waiting import WAIT, eventually, soon
 
 from fedora_messaging import aio
 from fedora_messaging import message as message_module
@@ -35,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.behaviour.support import Names
+    from tests.support.brokers import Broker
 
     Make = Callable[..., Consuming]
 

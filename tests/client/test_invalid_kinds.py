@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pika
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.client.support import Admin, Consuming, eventually, plan
+from tests.client.support import Admin, Consuming, plan
+from tests.support.waiting import eventually
 
 from fedora_messaging import api, message
 from fedora_messaging.client.consuming.delivery import Invalid, Raw, receive

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.client.support import POLL, WAIT, Consuming, eventually, message, plan
+from tests.client.support import Consuming, message, plan
 from tests.support.descriptors import none_left
 from tests.support.rabbitmq import free_ports
+from tests.support.waiting import POLL, WAIT, eventually
 
 from fedora_messaging import api, exceptions
 from fedora_messaging.monitoring import endpoints

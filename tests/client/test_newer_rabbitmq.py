@@ -6,7 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from tests.client.scripted import ScriptedBroker, ScriptedLink
-from tests.client.support import run, soon
+from tests.client.support import run
+from tests.support.waiting import soon
 
 from fedora_messaging import aio
 from fedora_messaging.wire import methods as m

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
-from tests.client.support import WAIT, Admin, Broker, eventually, message, run, soon
+from tests.client.support import Admin, message, run
 from tests.support.proxy import BASIC_PUBLISH, DOWN, START_OK, Proxy
+from tests.support.waiting import WAIT, eventually, soon
 
 from fedora_messaging import aio, api, signals
 from fedora_messaging.client.outbox import table
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.behaviour.support import Names
+    from tests.support.brokers import Broker
 
     from fedora_messaging.config import LazyConfig
 

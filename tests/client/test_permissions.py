@@ -9,7 +9,8 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 from tests.behaviour.test_access_control import SECRET, EmbeddedAdmin, ManagementAdmin
 from tests.client.scripted import ScriptedBroker, ScriptedLink
-from tests.client.support import Admin, Consuming, eventually, message, plan, queue_settings, run, soon
+from tests.client.support import Admin, Consuming, message, plan, queue_settings, run
+from tests.support.waiting import eventually, soon
 
 from fedora_messaging import aio, api
 from fedora_messaging.exceptions import BadDeclaration, PermissionException, PublishForbidden

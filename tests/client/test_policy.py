@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pika
 import pika.exceptions
 import pytest
-from tests.client.support import AioConsuming, Consuming, eventually, message, numbers, plan, run
+from tests.client.support import AioConsuming, Consuming, message, numbers, plan, run
 from tests.support.processes import Processes
+from tests.support.waiting import eventually
 
 from fedora_messaging import aio, api
 from fedora_messaging.client.consuming.consumer import Consumer
@@ -45,7 +46,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.behaviour.support import Names
-    from tests.client.support import Admin, Broker
+    from tests.client.support import Admin
+    from tests.support.brokers import Broker
 
     from fedora_messaging.message import Message
 

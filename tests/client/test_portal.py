@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.client.support import WAIT
+from tests.support.waiting import WAIT
 
 from fedora_messaging.sync.loop_thread import LoopThread
 

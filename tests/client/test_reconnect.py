@@ -12,20 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.client.scripted import ScriptedBroker
-from tests.client.support import (
-    WAIT,
-    Admin,
-    AioConsuming,
-    Broker,
-    Consuming,
-    eventually,
-    message,
-    numbers,
-    plan,
-    queue_settings,
-    run,
-    soon,
-)
+from tests.client.support import Admin, AioConsuming, Consuming, message, numbers, plan, queue_settings, run
 from tests.support.proxy import (
     BASIC_CONSUME,
     BASIC_PUBLISH,
@@ -35,6 +22,7 @@ from tests.support.proxy import (
     UP,
     Proxy,
 )
+from tests.support.waiting import WAIT, eventually, soon
 
 from fedora_messaging import aio, api
 from fedora_messaging.broker import Broker as EmbeddedBroker
@@ -47,6 +35,7 @@ if TYPE_CHECKING:
 
     from tests.behaviour.support import Names
     from tests.client.scripted import ScriptedLink
+    from tests.support.brokers import Broker
 
     from fedora_messaging import config
     from fedora_messaging.message import Message

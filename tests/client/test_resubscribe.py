@@ -8,19 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.client.scripted import ScriptedBroker, ScriptedLink
-from tests.client.support import (
-    WAIT,
-    Admin,
-    Broker,
-    Consuming,
-    eventually,
-    message,
-    plan,
-    queue_settings,
-    run,
-    soon,
-)
+from tests.client.support import Admin, Consuming, message, plan, queue_settings, run
 from tests.support.proxy import BASIC_CONSUME, Proxy
+from tests.support.waiting import WAIT, eventually, soon
 
 from fedora_messaging import aio
 from fedora_messaging.exceptions import ConsumerCanceled
@@ -28,6 +18,8 @@ from fedora_messaging.wire import methods as m
 from fedora_messaging.wire.properties import BasicProperties
 
 if TYPE_CHECKING:
+    from tests.support.brokers import Broker
+
     from fedora_messaging.config import LazyConfig
     from fedora_messaging.message import Message
     from fedora_messaging.wire.methods import Method

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pika.exceptions
 import pytest
 from tests.client.scripted import ScriptedBroker, ScriptedLink
-from tests.client.support import WAIT, Admin, Consuming, eventually, message, plan, run, soon
+from tests.client.support import Admin, Consuming, message, plan, run
+from tests.support.waiting import WAIT, eventually, soon
 
 from fedora_messaging import aio, api
 from fedora_messaging.exceptions import PublishReturned, PublishTimeout
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.behaviour.support import Names
-    from tests.client.support import Broker
+    from tests.support.brokers import Broker
 
     from fedora_messaging.config import LazyConfig
     from fedora_messaging.protocol.events import ContentReceived

@@ -8,7 +8,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.client.support import Consuming, eventually, message, numbers, plan
+from tests.client.support import Consuming, message, numbers, plan
+from tests.support.waiting import eventually
 
 from fedora_messaging import api
 from fedora_messaging.broker import Broker

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
-from tests.client.support import WAIT, Admin, Broker, message, run
+from tests.client.support import Admin, message, run
+from tests.support.waiting import WAIT
 
 from fedora_messaging import aio, api, config, signals
 from fedora_messaging.exceptions import ConnectionException, EncodingError, ExchangeNotFound, PublishTimeout
@@ -18,6 +19,8 @@ from fedora_messaging.message import Message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.support.brokers import Broker
 
 NOBODY = "amqp://127.0.0.1:1"
 Publish = Callable[..., None]

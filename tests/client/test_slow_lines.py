@@ -11,8 +11,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.client.support import Admin, Broker, message, numbers, run, soon
+from tests.client.support import Admin, message, numbers, run
 from tests.support.slow_line import SlowLine
+from tests.support.waiting import soon
 
 from fedora_messaging import config
 from fedora_messaging.client.amqp.topology import count
@@ -27,6 +28,8 @@ from fedora_messaging.settings.to_options import connection_options
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from tests.support.brokers import Broker
 
     from fedora_messaging.client.publishing.outgoing import Encoded
     from fedora_messaging.message import Message

@@ -7,12 +7,15 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.client.support import WAIT, Admin, AioConsuming, Broker, Consuming, eventually, message, plan
+from tests.client.support import Admin, AioConsuming, Consuming, message, plan
+from tests.support.waiting import WAIT, eventually
 
 from fedora_messaging import api
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests.support.brokers import Broker
 
     from fedora_messaging.config import LazyConfig
     from fedora_messaging.message import Message

@@ -6,8 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.client.support import Admin, Consuming, eventually, message, numbers, queue_settings, run, soon
+from tests.client.support import Admin, Consuming, message, numbers, queue_settings, run
 from tests.support.proxy import BASIC_CONSUME, Proxy
+from tests.support.waiting import eventually, soon
 
 from fedora_messaging import aio
 

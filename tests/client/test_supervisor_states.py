@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.client.scripted import ScriptedBroker, ScriptedLink
-from tests.client.support import message, run, soon
+from tests.client.support import message, run
+from tests.support.waiting import soon
 
 from fedora_messaging.client.publishing.outgoing import encode, outgoing
 from fedora_messaging.client.supervisor import Supervisor

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.client.scripted import ScriptedBroker, ScriptedLink
-from tests.client.support import Admin, Broker, Consuming, eventually, message, plan, run, soon
+from tests.client.support import Admin, Consuming, message, plan, run
 from tests.support.proxy import BASIC_CONSUME, QUEUE_DECLARE, Proxy
+from tests.support.waiting import eventually, soon
 
 from fedora_messaging import aio, api
 from fedora_messaging.wire import methods as m
 
 if TYPE_CHECKING:
+    from tests.support.brokers import Broker
+
     from fedora_messaging.config import LazyConfig
     from fedora_messaging.message import Message
     from fedora_messaging.wire.methods import Method

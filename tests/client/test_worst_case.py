@@ -7,17 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pika
 import pytest
-from tests.client.support import (
-    WAIT,
-    Admin,
-    AioConsuming,
-    Broker,
-    Consuming,
-    eventually,
-    message,
-    numbers,
-    plan,
-)
+from tests.client.support import Admin, AioConsuming, Consuming, message, numbers, plan
+from tests.support.waiting import WAIT, eventually
 
 from fedora_messaging import api
 from fedora_messaging import message as messages
@@ -26,6 +17,7 @@ from fedora_messaging.message import Message
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.support.brokers import Broker
     from tests.support.proxy import Proxy
 
     from fedora_messaging.config import LazyConfig

@@ -14,7 +14,8 @@ from urllib.parse import parse_qs, urlsplit
 import pika
 import pytest
 from click.testing import CliRunner
-from tests.client.support import Admin, Broker, eventually, message, queue_settings
+from tests.client.support import Admin, message, queue_settings
+from tests.support.waiting import eventually
 
 from fedora_messaging import api, cli, config
 from fedora_messaging.message import Message, loads
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.support.brokers import Broker
     from tests.support.processes import Processes
 
 DURABLE = "durable = true\nauto_delete = false\nexclusive = false\narguments = {}\n"

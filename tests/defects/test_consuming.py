@@ -9,18 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.client.support import (
-    WAIT,
-    Admin,
-    Broker,
-    Consuming,
-    eventually,
-    message,
-    numbers,
-    plan,
-    queue_settings,
-)
+from tests.client.support import Admin, Consuming, message, numbers, plan, queue_settings
 from tests.support.proxy import BASIC_CONSUME, CHANNEL_OPEN, CONFIRM_SELECT, Proxy
+from tests.support.waiting import WAIT, eventually
 
 from fedora_messaging import api
 from fedora_messaging.exceptions import ConnectionException, HaltConsumer
@@ -29,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.behaviour.support import Names
+    from tests.support.brokers import Broker
     from tests.support.processes import Processes
     from tests.support.rabbitmq import RabbitNode
 

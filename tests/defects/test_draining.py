@@ -6,7 +6,8 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.client.support import WAIT, Admin, Broker, eventually, message, plan
+from tests.client.support import Admin, message, plan
+from tests.support.waiting import WAIT, eventually
 
 from fedora_messaging import api
 from fedora_messaging.exceptions import ConnectionException
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.behaviour.support import Names
+    from tests.support.brokers import Broker
     from tests.support.proxy import Proxy
 
     from fedora_messaging.message import Message

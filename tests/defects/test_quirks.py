@@ -9,17 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pika
 import pytest
-from tests.client.support import (
-    Admin,
-    Broker,
-    Consuming,
-    eventually,
-    message,
-    numbers,
-    plan,
-)
+from tests.client.support import Admin, Consuming, message, numbers, plan
 from tests.support.proxy import BASIC_CONSUME, Proxy
 from tests.support.rabbitmq import free_ports
+from tests.support.waiting import eventually
 
 from fedora_messaging import api, config
 from fedora_messaging.exceptions import HaltConsumer, ValidationError
@@ -29,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.behaviour.support import Names
+    from tests.support.brokers import Broker
     from tests.support.processes import Processes
     from tests.support.rabbitmq import RabbitNode
 

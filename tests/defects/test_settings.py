@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trustme
-from tests.client.support import WAIT, message
+from tests.client.support import message
+from tests.support.waiting import WAIT
 
 from fedora_messaging import aio, api
 from fedora_messaging.broker import Accounts, Broker, Permissions

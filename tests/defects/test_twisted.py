@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.client.support import Admin, Broker, eventually
 from tests.support.proxy import BASIC_CONSUME, QUEUE_DECLARE, Proxy
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
+    from tests.client.support import Admin
+    from tests.support.brokers import Broker
     from tests.support.processes import Process, Processes
 
 pytest.importorskip("twisted")

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import pytest
-from tests.behaviour.support import Names, closes, connect, eventually
+from tests.behaviour.support import Names, closes, connect
 from tests.client.conftest import name, settings
 from tests.client.support import Admin, AioConsuming, message, plan
 from tests.support.rabbitmq import RabbitNode, find_rabbitmq
 from tests.support.servers import require
+from tests.support.waiting import eventually
 
 from fedora_messaging import aio, config
 from fedora_messaging.exceptions import Nack, PublishException

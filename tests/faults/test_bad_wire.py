@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from tests.client.support import WAIT, Broker, message, run
+from tests.client.support import message, run
 from tests.faults.wire import Wire
+from tests.support.waiting import WAIT
 
 from fedora_messaging import aio
 from fedora_messaging.config import conf
@@ -19,6 +20,7 @@ from fedora_messaging.settings.to_options import connection_options
 
 if TYPE_CHECKING:
     from tests.behaviour.support import Names
+    from tests.support.brokers import Broker
     from tests.support.proxy import Direction
 
     from fedora_messaging.options import ConnectionOptions

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from pika.exceptions import AMQPConnectionError, NackError
 from tests.behaviour.support import Names
-from tests.client.support import WAIT, Admin, AioConsuming, Consuming, eventually, message, plan
+from tests.client.support import Admin, AioConsuming, Consuming, message, plan
+from tests.support.waiting import WAIT, eventually
 
 from fedora_messaging import aio, api
 from fedora_messaging.exceptions import (

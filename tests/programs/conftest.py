@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.client.support import Broker
+    from tests.support.brokers import Broker
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.client.support import Admin, Broker, eventually
 from tests.programs.support import (
     Programs,
     assert_quiet,
@@ -17,8 +16,11 @@ from tests.programs.support import (
     values,
 )
 from tests.support.proxy import BASIC_ACK
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
+    from tests.client.support import Admin
+    from tests.support.brokers import Broker
     from tests.support.proxy import Proxy
 
 COUNT = 30

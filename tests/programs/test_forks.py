@@ -6,11 +6,13 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.client.support import Admin, Broker, eventually
 from tests.programs.apps import children, pools, task_queue
 from tests.programs.support import Programs, assert_quiet, put, take, values
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
+    from tests.client.support import Admin
+    from tests.support.brokers import Broker
     from tests.support.proxy import Proxy
 
 

@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.client.support import Admin, Broker, eventually
 from tests.programs.support import (
     Programs,
     assert_quiet,
@@ -17,8 +16,11 @@ from tests.programs.support import (
     take,
     values,
 )
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
+    from tests.client.support import Admin
+    from tests.support.brokers import Broker
     from tests.support.processes import Ended, Process
     from tests.support.proxy import Proxy
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.client.support import Admin, Broker, eventually
 from tests.programs.support import APPS, Programs, assert_quiet, finish_callbacks, put, take, values
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
+    from tests.client.support import Admin
+    from tests.support.brokers import Broker
     from tests.support.proxy import Proxy
 
 TWISTD = Path(sysconfig.get_path("scripts")) / "twistd"

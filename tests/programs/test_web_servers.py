@@ -11,12 +11,14 @@ from http.client import HTTPConnection, HTTPResponse
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.client.support import WAIT, Admin, Broker, eventually
 from tests.programs.support import Programs, assert_quiet, counts, take, values
+from tests.support.waiting import WAIT, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.client.support import Admin
+    from tests.support.brokers import Broker
     from tests.support.processes import Ended, Process
     from tests.support.proxy import Proxy
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.client.support import eventually
 from tests.secrets.canary import ESCAPED, PIECES, QUOTED, leaks
 from tests.support.processes import start_broker
 from tests.support.rabbitmq import free_ports
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

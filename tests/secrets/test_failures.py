@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
-from tests.client.support import Consuming, eventually, message, plan, run
+from tests.client.support import Consuming, message, plan, run
 from tests.secrets.canary import ESCAPED, PASSWORD, PIECES, QUOTED
+from tests.support.waiting import eventually
 
 from fedora_messaging import aio, api, config
 from fedora_messaging.broker import Broker

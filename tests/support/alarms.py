@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from tests.behaviour.support import close_quietly, connect, eventually
+from tests.behaviour.support import close_quietly, connect
 from tests.support import rabbitmq
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from pika.adapters.blocking_connection import BlockingConnection

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.behaviour.support import Names
-from tests.client.support import Admin, Broker
+from tests.client.support import Admin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.support.brokers import Broker
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pika
 import pytest
-from tests.client.support import Admin, Broker, message
+from tests.client.support import Admin, message
 from tests.support.processes import Processes
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.behaviour.support import Names
+    from tests.support.brokers import Broker
 
 CALLBACKS = """
 import asyncio, os, signal

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.client.support import Admin, Broker
+    from tests.client.support import Admin
+    from tests.support.brokers import Broker
 
 # Ends a program in which a reactor has been installed.
 NO_REACTOR = """

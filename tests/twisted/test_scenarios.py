@@ -19,7 +19,7 @@ from tests.twisted.programs.run import scenarios
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.client.support import Broker
+    from tests.support.brokers import Broker
 
 _ROOT = Path(__file__).parents[2]
 

@@ -7,8 +7,9 @@ import threading
 from typing import TYPE_CHECKING, Any
 from unittest.mock import AsyncMock
 
-from tests.client.support import WAIT, message, numbers, plan, queue_settings
+from tests.client.support import message, numbers, plan, queue_settings
 from tests.support.proxy import BASIC_CONSUME
+from tests.support.waiting import WAIT
 from tests.twisted.programs.stage import (
     Gate,
     Recorder,

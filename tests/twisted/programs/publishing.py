@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
-from tests.client.support import WAIT, message, plan
+from tests.client.support import message, plan
 from tests.support.proxy import BASIC_PUBLISH, CHANNEL_OPEN, CONFIRM_SELECT, DOWN, UP
+from tests.support.waiting import WAIT
 from tests.twisted.programs.stage import (
     NOBODY,
     Recorder,

@@ -8,8 +8,9 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tests.behaviour.support import Names
-from tests.client.support import WAIT, Admin
+from tests.client.support import Admin
 from tests.support.proxy import Proxy
+from tests.support.waiting import WAIT
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import blockingCallFromThread, deferToThread

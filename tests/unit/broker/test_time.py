@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pika
 import pytest
 from tests.behaviour.peer import WAIT, Peer
-from tests.behaviour.support import eventually
 from tests.support.processes import Processes, start_broker
+from tests.support.waiting import eventually
 
 from fedora_messaging.broker import Broker
 from fedora_messaging.broker.core.declarations import QueueDeclaration
