@@ -1,1 +1,1 @@
-"""The configuration: its types and defaults, its checks, and what the engine is handed of it."""
+"""The configuration: its types, defaults and checks, and its conversion into options for the engine."""

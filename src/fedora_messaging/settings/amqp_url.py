@@ -15,11 +15,11 @@ from ..options import CHANNEL_MAX, FRAME_MAX, FRAME_MAX_FLOOR, ConnectionOptions
 _PLAIN: Final = frozenset({"amqp", "http"})
 _SECURE: Final = frozenset({"amqps", "https"})
 _UNIX: Final = "amqp+unix"
-#: A literal in a URL is a handful of settings; more is an attack on the parser (promise P28).
+#: A literal in a URL holds a handful of settings; a longer one is an attack on the parser (promise P28).
 _LITERAL_MAX: Final = 4096
 
 
-#: Parameters that are shown to people; others may hold anything.
+#: Parameters that error texts and logs may show; the values of others may be secrets.
 _HARMLESS: Final = frozenset(
     (
         "blocked_connection_timeout",
@@ -42,7 +42,7 @@ _MALFORMED: Final = (
 
 
 class _Malformed(ValueError):
-    """The URL cannot be taken apart; nothing of it may be quoted."""
+    """The URL cannot be split into its parts, so an error text must not quote any of it."""
 
 
 def parse(url: str) -> ConnectionOptions:
@@ -52,7 +52,7 @@ def parse(url: str) -> ConnectionOptions:
         The options; ``tls`` is set, with its defaults, when the URL asks for TLS.
 
     Raises:
-        ValueError: What is wrong, without the password.
+        ValueError: The URL is wrong; the text says how, and never has the password.
     """
     if "://" not in url:
         url = f"amqp://{url.lstrip('/')}"
@@ -61,7 +61,7 @@ def parse(url: str) -> ConnectionOptions:
     except _Malformed:
         raise ValueError(_MALFORMED) from None
     except ValueError:
-        # What looks like a parameter may be the end of a password with an unescaped question mark.
+        # An apparent parameter may be the end of a password with an unescaped question mark.
         if "@" in url.partition("?")[2]:
             raise ValueError(_MALFORMED) from None
         raise
@@ -110,7 +110,7 @@ def redact(url: str) -> str:
 
 
 def redacted(setting: Any) -> Any:
-    """The same for all URLs of ``amqp_url``; anything else stays as it is."""
+    """Replace the passwords of all URLs in a value of ``amqp_url``; a value of another type is unchanged."""
     if isinstance(setting, list):
         return [redacted(each) for each in setting]
     return redact(setting) if isinstance(setting, str) else setting
@@ -140,7 +140,7 @@ def _parameters(options: ConnectionOptions, query: str, has_port: bool) -> Conne
     values: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in _KNOWN:
-            # What follows ssl_options may be the rest of a passphrase with an unescaped ampersand.
+            # A name after ssl_options may be the rest of a passphrase with an unescaped ampersand.
             shown = "(not shown)" if "ssl_options" in values else repr(name)
             raise ValueError(f"Unknown URL parameter: {shown}; known are {', '.join(sorted(_KNOWN))}")
         if name in values:
@@ -188,7 +188,7 @@ def _number(name: str, text: str, kind: Callable[[str], float], low: float, high
 
 
 def _frame_max(name: str, text: str) -> int:
-    # RabbitMQ 4.1 and newer refuse less than 8192; a lower wish is met as far as that allows.
+    # RabbitMQ 4.1 and newer refuse less than 8192, so a lower value is raised to that.
     return max(_integer(4096, FRAME_MAX)(name, text), FRAME_MAX_FLOOR)
 
 

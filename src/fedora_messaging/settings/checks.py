@@ -13,17 +13,17 @@ def typed(table: object, kind: type[StructT], where: str = "") -> StructT:
     """Return a table as an object of its type.
 
     Args:
-        table: As TOML or a program has it.
-        kind: What it must be.
+        table: The table, as read from TOML or passed by a program.
+        kind: The type to convert it to.
         where: Name of the table, ``"consumer.retry"``; empty for the whole file.
 
     Raises:
-        ConfigurationException: A key is missing or not known; a value has the wrong type, or is out of range.
+        ConfigurationException: A key is missing or unknown, or a value has a wrong type or is out of range.
     """
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
         from .complaints import complaints
 
-        # The error does not tell the keys of a dictionary, nor what to write in place of what is wrong.
+        # msgspec's error names neither the keys of a dictionary nor a value that would be right.
         raise ConfigurationException(next(complaints(table, kind, where), str(error))) from None

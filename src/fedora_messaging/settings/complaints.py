@@ -1,4 +1,4 @@
-"""Saying what is wrong with a table of settings: by key and table, with a remedy."""
+"""Describing what is wrong with a table of settings: the key, the table and a remedy."""
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,18 +12,18 @@ from .origins import named, quoted
 
 
 def expected(field: FieldInfo) -> str:
-    """Say what the value of a setting must be."""
+    """Describe the values that a setting may have."""
     return " or ".join(map(_expected, _alternatives(inspect.type_info(field.type))))
 
 
 def did_you_mean(key: str, known: Iterable[str]) -> str:
-    """Return a hint for a key that is not known, or nothing."""
+    """Return a hint with the known key that is most like an unknown one, or an empty text."""
     similar = difflib.get_close_matches(key.lower(), list(known), n=1)
     return f"; did you mean {similar[0]}?" if similar else ""
 
 
 def example(field: FieldInfo) -> str | None:
-    """Return how to write a setting in TOML; ``None`` for one that is a table with keys of its own."""
+    """Return an example of a setting in TOML; ``None`` for one that is a table with its own keys."""
     described = inspect.type_info(field.type)
     schema = described.extra_json_schema if isinstance(described, inspect.Metadata) else None
     [value, *_] = (schema or {}).get("examples", [field.default])
@@ -33,7 +33,7 @@ def example(field: FieldInfo) -> str | None:
 
 
 def table_type(field: FieldInfo) -> tuple[type[msgspec.Struct], bool] | None:
-    """Return the type of a setting that is a table, or holds tables (then with True); ``None`` for others."""
+    """Return the type of the table that a setting is, and whether it holds several; ``None`` for others."""
     for kind in _alternatives(inspect.type_info(field.type)):
         if isinstance(kind, inspect.StructType):
             return kind.cls, False
@@ -45,7 +45,7 @@ def table_type(field: FieldInfo) -> tuple[type[msgspec.Struct], bool] | None:
 
 
 def in_toml(value: object) -> str:
-    """Return a value as TOML writes it."""
+    """Return a value in TOML's notation."""
     if isinstance(value, Mapping):
         inside = ", ".join(f"{named('', key)} = {in_toml(item)}" for key, item in value.items())
         return f"{{{inside}}}"
@@ -59,7 +59,7 @@ def in_toml(value: object) -> str:
 
 
 def complaints(table: object, kind: type[msgspec.Struct], where: str) -> Iterator[str]:
-    """Yield what is wrong with a table."""
+    """Yield a description of each fault in a table."""
     shown = printable(where)
     if not isinstance(table, dict):
         yield f'"{shown}" must be a table, but is {_shown(table)}; write it as [{shown}]'
@@ -109,7 +109,7 @@ def _item_complaints(item: object, kind: inspect.Type, where: str) -> Iterator[s
 
 
 def _alternatives(kind: inspect.Type) -> Iterator[inspect.Type]:
-    """Yield what a setting may be; TOML cannot write ``None``, so nobody is told of that."""
+    """Yield the types that a setting may have, except ``None``, which TOML cannot write."""
     if isinstance(kind, inspect.Metadata):
         yield from _alternatives(kind.type)
     elif isinstance(kind, inspect.UnionType):
@@ -145,7 +145,7 @@ def _short(limit: float | None) -> str:
 
 
 def _shown(value: object) -> str:
-    """Say what a value is; never a text, which may be a password."""
+    """Describe a value for an error text, without quoting a text, which may be a password."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):

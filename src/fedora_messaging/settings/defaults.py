@@ -1,10 +1,10 @@
-"""What holds where a configuration says nothing."""
+"""The values of settings that a configuration does not set."""
 
 from typing import Any
 
 from .._version import __version__ as _fedora_version
 
-#: Name of a queue for which the broker chooses one.
+#: The empty name, for which the broker chooses a queue's name.
 SERVER_NAMED = ""
 
 DEFAULTS: dict[str, Any] = {

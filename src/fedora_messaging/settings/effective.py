@@ -1,4 +1,4 @@
-"""The settings that hold, and where each comes from, in TOML that people may see."""
+"""The effective settings and the source of each, as TOML without secrets."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -13,17 +13,17 @@ from .complaints import in_toml, table_type
 from .origins import named
 from .types import Configuration
 
-#: Names of values that may be secrets, in the tables that hold anything.
+#: Names of values that may be secrets, in tables whose content is the application's.
 _SECRET: Final = re.compile(r"passw|passphrase|secret|token|credential|(^|_)key$", re.IGNORECASE)
 _HIDDEN: Final = "***"
 
 
 def effective(settings: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[str]:
-    """Yield the lines of a TOML file that says the same, with a comment behind each setting.
+    """Yield the lines of an equivalent TOML file, with the source of each setting in a comment behind it.
 
     Args:
-        settings: A configuration that was loaded.
-        origins: Where settings come from, by their dotted names; those that are missing are defaults.
+        settings: A loaded configuration.
+        origins: Sources of settings, by dotted name; a setting without one has its default.
     """
     yield from _table(settings, Configuration, "", origins)
 
@@ -35,7 +35,7 @@ def _table(
     for field in msgspec.structs.fields(kind):
         value = table.get(field.encode_name, _default(field))
         if value == {} and field.default is None:
-            value = None  # an empty table that says as much as none
+            value = None  # an empty table means the same as no table
         if isinstance(value, Mapping) or _is_tables(value):
             inner.append((field, value))
         else:
@@ -83,7 +83,7 @@ def _is_tables(value: Any) -> bool:
 
 
 def _hidden(key: str, value: Any) -> Any:
-    """Replace what may be a secret of the application's."""
+    """Replace a value that may be a secret of the application."""
     if isinstance(value, Mapping):
         return {inner: _hidden(inner, item) for inner, item in value.items()}
     if isinstance(value, list | tuple):
@@ -92,7 +92,7 @@ def _hidden(key: str, value: Any) -> Any:
 
 
 def _without_password(value: Any) -> Any:
-    """Replace the password of a URL, and a key that was put where its file's path belongs."""
+    """Replace the password of a URL, and a private key that was given in place of the path of its file."""
     if isinstance(value, list | tuple):
         return [_without_password(item) for item in value]
     if not isinstance(value, str):

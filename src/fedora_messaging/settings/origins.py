@@ -9,13 +9,13 @@ _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def named(where: str, key: str) -> str:
-    """Return the dotted name of a key in a table, quoted as TOML wants it."""
+    """Return the dotted name of a key in a table, quoted where TOML needs it."""
     part = key if _BARE_KEY.fullmatch(key) else quoted(key)
     return f"{where}.{part}" if where else part
 
 
 def quoted(text: str) -> str:
-    """Return a text as a string of TOML that can be shown: one line without control characters."""
+    """Return a text as a TOML string that is safe to print: one line without control characters."""
     return f'"{"".join(map(_escaped, text))}"'
 
 
@@ -29,7 +29,7 @@ def _escaped(character: str) -> str:
 
 
 def origins_of(given: Mapping[str, Any], source: str, where: str = "") -> dict[str, str]:
-    """Return the source for each setting of a table, and of the tables in it, by its dotted name."""
+    """Return the given source for each setting of a table and of the tables in it, by dotted name."""
     found: dict[str, str] = {}
     for key, value in given.items():
         name = named(where, key)

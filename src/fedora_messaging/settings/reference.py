@@ -1,4 +1,4 @@
-"""What the types of the configuration say to people: descriptions, and the JSON Schema for editors."""
+"""Documentation made from the types of the configuration: descriptions, and the JSON Schema for editors."""
 
 import inspect
 import re
@@ -12,7 +12,7 @@ _ATTRIBUTE = re.compile(r"(\w+): (.*)")
 
 
 def described(kind: type[msgspec.Struct]) -> tuple[str, dict[str, str]]:
-    """Return what the docstring of a type says of it, and of each of its attributes."""
+    """Return the description of a type and those of its attributes, from its docstring."""
     text, _, attributes = inspect.cleandoc(kind.__doc__ or "").partition("\n\nAttributes:\n")
     found: dict[str, str] = {}
     name = ""
@@ -34,7 +34,7 @@ def json_schema() -> dict[str, Any]:
         definition = definitions[kind.__name__]
         definition["description"], attributes = described(kind)
         for name, text in attributes.items():
-            # Beside a reference siblings count, since 2019-09.
+            # Since draft 2019-09, keywords beside a reference are no longer ignored.
             definition["properties"][name]["description"] = text
     top = definitions.pop(Configuration.__name__)
     top["title"] = "Configuration of fedora-messaging"
@@ -42,7 +42,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _types() -> list[type[msgspec.Struct]]:
-    """Return all types of tables, each before those inside of it."""
+    """Return all types of tables, each before those that it contains."""
     found: list[type[msgspec.Struct]] = []
 
     def walk(kind: msgspec.inspect.Type) -> None:
@@ -64,5 +64,5 @@ def _types() -> list[type[msgspec.Struct]]:
     return found
 
 
-#: All types of tables, each before those inside of it.
+#: All types of tables, each before those that it contains.
 TYPES = _types()

@@ -1,4 +1,4 @@
-"""What the engine is handed of a configuration: typed options, and never the configuration itself."""
+"""Converting a configuration into typed options for the engine, which never sees the configuration itself."""
 
 import builtins
 import importlib
@@ -33,7 +33,7 @@ _log = logger(CONFIG)
 
 
 def connection_options(settings: Mapping[str, Any], url: str | None = None) -> ConnectionOptions:
-    """Put together how to connect.
+    """Return the options of the connection.
 
     Args:
         settings: A configuration.
@@ -58,7 +58,7 @@ def _options_of(url: Any, settings: Mapping[str, Any]) -> ConnectionOptions:
         )
     scheme = url.partition("://")[0].lower()
     if scheme in ("http", "https"):
-        # Version 3.9 took it so, and so do we.
+        # Version 3.9 accepted such a URL as AMQP, so we do, too.
         _log.warning('"amqp_url" begins with %s://, which is read as amqp%s://', scheme, scheme[4:])
     try:
         options = amqp_url.parse(url)
@@ -93,7 +93,7 @@ def qos_options(settings: Mapping[str, Any]) -> QosOptions:
     """Read ``qos``, completed from the defaults.
 
     Raises:
-        ConfigurationException: A value is not a number that AMQP can carry.
+        ConfigurationException: A value is not a number in AMQP's range.
     """
     table = {**DEFAULTS["qos"], **settings["qos"]}
     for key, most in (("prefetch_count", PREFETCH_MAX), ("prefetch_size", 4294967295)):
@@ -107,7 +107,7 @@ def queue_options(name: str, settings: Mapping[str, Any], passive: bool) -> Queu
     """Read one value of ``queues``.
 
     Raises:
-        TypeError: The settings have a key that queues do not know, or the arguments are no table.
+        TypeError: The settings have a key that queues do not have, or the arguments are not a table.
     """
     unknown = set(settings) - {*QUEUE_KEYS, "passive"}
     if unknown:
@@ -125,10 +125,10 @@ def queue_options(name: str, settings: Mapping[str, Any], passive: bool) -> Queu
 
 
 def binding_options(bindings: Sequence[Mapping[str, Any]], queue: str) -> list[BindingOptions]:
-    """Read the bindings of one queue, one per routing key; a binding without queue is queue ``""``'s.
+    """Read the bindings of one queue, one per routing key; a binding that names no queue is for queue ``""``.
 
     Raises:
-        TypeError: A binding has a key that bindings do not know.
+        TypeError: A binding has a key that bindings do not have.
     """
     result = []
     for binding in bindings:
@@ -148,7 +148,7 @@ def consumer_options(settings: Mapping[str, Any]) -> ConsumerOptions:
     """Read the table ``consumer``.
 
     Raises:
-        ConfigurationException: A setting is wrong, or names what cannot be imported.
+        ConfigurationException: A setting is wrong, or names an object that cannot be imported.
     """
     if "consumer" not in settings:
         return ConsumerOptions()
@@ -211,14 +211,14 @@ def _import(setting: str, path: str) -> Any:
 
 
 def is_mandatory(settings: Mapping[str, Any]) -> bool:
-    """Whether publishing fails if no queue is bound for the message, unless the call says otherwise."""
+    """Whether publishing fails by default if no queue is bound for the message."""
     return bool(settings.get("publisher", {}).get("mandatory", False))
 
 
 def outbox_options(settings: Mapping[str, Any]) -> OutboxOptions | None:
     """Read the table ``outbox``; ``None`` if there is none.
 
-    Whether the database can be used turns out when it is.
+    This does not check whether the database is usable.
 
     Raises:
         ConfigurationException: A setting is wrong.

@@ -1,9 +1,9 @@
-"""What a configuration may hold: the keys, their types and ranges, their defaults, and what each is for.
+"""The keys of a configuration, with their types, ranges, defaults and descriptions.
 
 Checks, error texts, the page ``docs/reference/configuration.md`` and the JSON Schema come from these classes
 and their docstrings.
 
-Tables that version 3.9 knew take further keys, as they did there; only our own refuse them.
+Tables that version 3.9 had accept unknown keys, as they did there; tables that are newer refuse them.
 """
 
 from typing import Annotated, Any, Final, TypeAlias
@@ -13,7 +13,7 @@ from msgspec import Meta, Struct, field
 from ..options import PREFETCH_MAX, ConsumerOptions, OutboxOptions, RetryOptions
 from .defaults import DEFAULTS
 
-#: RabbitMQ takes times to live below 2^32 milliseconds.
+#: RabbitMQ accepts times to live below 2^32 milliseconds.
 _DELAY_MAX: Final = 4_000_000.0
 
 _consumer = ConsumerOptions()
@@ -22,9 +22,9 @@ _retry = RetryOptions()
 
 Text: TypeAlias = Annotated[str, Meta(min_length=1)]
 Seconds: TypeAlias = Annotated[float, Meta(ge=0, le=_DELAY_MAX)]
-#: Of a pause or a limit, which at 0 would be none.
+#: Seconds of a pause or a limit; 0 would mean that there is none.
 Pause: TypeAlias = Annotated[float, Meta(ge=0.001, le=_DELAY_MAX)]
-#: Up to ten years.
+#: Seconds, up to ten years.
 Age: TypeAlias = Annotated[float, Meta(ge=1, le=10 * 365 * 86400)]
 
 
@@ -32,10 +32,10 @@ class Queue(Struct, kw_only=True):
     """A queue to declare and consume.
 
     Attributes:
-        durable: The queue outlives a restart of the broker.
-        auto_delete: The queue goes with its last consumer.
-        exclusive: Only this connection may use the queue, and the queue goes with it.
-        arguments: Of the declaration.
+        durable: The queue survives a restart of the broker.
+        auto_delete: The broker deletes the queue when its last consumer leaves.
+        exclusive: Only this connection may use the queue, and the queue ends with it.
+        arguments: Arguments of the declaration.
         passive: Only check that the queue exists.
     """
 
@@ -50,10 +50,10 @@ class Binding(Struct, kw_only=True):
     """Which messages a queue gets.
 
     Attributes:
-        exchange: Where the messages come from.
+        exchange: Exchange that the messages come from.
         routing_keys: Their topics; `*` stands for a word and `#` for any number of words.
-        queue: Which queue gets them; by default the one that the broker names.
-        arguments: Of the binding, for a headers exchange.
+        queue: Queue that gets them; by default the one that the broker names.
+        arguments: Arguments of the binding, for a headers exchange.
     """
 
     exchange: Annotated[str, Meta(examples=["amq.topic"])]
@@ -63,11 +63,11 @@ class Binding(Struct, kw_only=True):
 
 
 class Qos(Struct, kw_only=True):
-    """How many messages the broker sends ahead, per queue; 0 is no limit.
+    """How much the broker sends ahead of acknowledgements, per queue; 0 means no limit.
 
     Attributes:
-        prefetch_count: Messages.
-        prefetch_size: Bytes; RabbitMQ takes only 0.
+        prefetch_count: Limit in messages.
+        prefetch_size: Limit in bytes; RabbitMQ accepts only 0.
     """
 
     prefetch_count: Annotated[int, Meta(ge=0, le=PREFETCH_MAX)] = 10
@@ -78,9 +78,9 @@ class Tls(Struct, kw_only=True):
     """Files for `amqps://` URLs.
 
     Attributes:
-        ca_cert: Certificates of those who may sign the broker's; by default the system's.
-        certfile: Our certificate, to log in with; `keyfile` is needed, too.
-        keyfile: Its key.
+        ca_cert: Certificates of the authorities that may sign the broker's; by default the system's.
+        certfile: Certificate of the client, to log in with; it needs `keyfile`, too.
+        keyfile: Private key of `certfile`.
     """
 
     ca_cert: str | None = None
@@ -89,17 +89,17 @@ class Tls(Struct, kw_only=True):
 
 
 class Monitoring(Struct, kw_only=True):
-    """An HTTP listener that tells how the process is; an empty table is none.
+    """An HTTP listener that reports the state of the process; an empty table means no listener.
 
     `/live` answers 503 while an event loop is stuck. `/ready` has counters, and answers 503 with a `reason`
-    while messages cannot come, or make no progress. `/status` has all that is known, as JSON. `/metrics` is
+    while messages cannot arrive or make no progress. `/status` has the whole state, as JSON. `/metrics` is
     for Prometheus, if the extra `metrics` is installed.
 
     Attributes:
-        port: Where it listens.
-        address: On which address; by default on all.
-        always_ready: `/ready` answers 200 always.
-        stuck_after: Seconds after which unsettled messages mean that there is no progress.
+        port: TCP port to listen on.
+        address: Address to listen on; by default all addresses.
+        always_ready: `/ready` always answers 200.
+        stuck_after: Seconds; if received messages stay unsettled for longer, they make no progress.
     """
 
     port: Annotated[int, Meta(ge=0, le=65535, examples=[9100])]
@@ -109,15 +109,16 @@ class Monitoring(Struct, kw_only=True):
 
 
 class Retry(Struct, kw_only=True, forbid_unknown_fields=True):
-    """When and how often a message whose callback failed is tried again.
+    """When and how often to try a message again whose callback failed.
 
     Attributes:
-        attempts: How often a callback sees a message in all.
-        delay: Seconds before the second attempt; each further delay is twice as long, shortened by up to 30
-            % at random.
+        attempts: How often a callback gets a message in all, the first time included.
+        delay: Seconds before the second attempt; each further delay is twice as long. All are shortened by up
+            to 30 % at random.
         max_delay: Cap of the delay in seconds.
-        on: Exceptions that are tried again: names of Python's or of those in `fedora_messaging.exceptions`,
-            or `"module:Class"`. `Nack` is an `Exception`; `Drop` and `HaltConsumer` are never tried again.
+        on: Exceptions that cause another attempt: names of Python's or of those in
+            `fedora_messaging.exceptions`, or `"module:Class"`. `Nack` is an `Exception`; `Drop` and
+            `HaltConsumer` never cause one.
     """
 
     attempts: Annotated[int, Meta(ge=1, le=1_000_000)] = _retry.attempts
@@ -129,10 +130,10 @@ class Retry(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class DeadLetter(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Keeping what could not be processed.
+    """Keeping messages that could not be processed.
 
     Attributes:
-        queue: Durable queue that keeps what was given up, and invalid messages.
+        queue: Durable queue that keeps messages that were given up, and invalid messages.
     """
 
     queue: Annotated[Text, Meta(examples=["mine.dead"])]
@@ -142,8 +143,8 @@ class Dedupe(Struct, kw_only=True, forbid_unknown_fields=True):
     """Remembering which messages were processed.
 
     Attributes:
-        path: SQLite file that remembers their ids; processes may share it.
-        window: For how many seconds.
+        path: SQLite file that remembers their ids; several processes may share it.
+        window: Seconds for which it remembers an id.
     """
 
     path: Annotated[Text, Meta(examples=["/var/lib/mine/seen.db"])]
@@ -151,33 +152,33 @@ class Dedupe(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Consumer(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What becomes of messages.
+    """How messages are processed, and what happens to those whose callback fails.
 
     Without this table messages are processed one at a time per queue, `Nack` puts a message back at once,
     and an unexpected exception ends consuming, as in version 3.9.
 
     Attributes:
-        concurrency: Callbacks at once, per queue. The prefetch is at least as large.
+        concurrency: Callbacks that may run at once, per queue. A smaller prefetch is raised to this number.
         ordering_key: Messages with the same key are processed one after the other: `"topic"`, the name of a
             header, or `"module:function"`, which is called with the message.
-        timeout: Seconds for a callback; longer counts as an exception (`CallbackTimeout`). A coroutine is
-            cancelled; a thread cannot be, and is left to itself.
-        retry: When to try again what failed.
-        dead_letter: Where to keep what failed.
+        timeout: Seconds that a callback may take; a longer one fails with `CallbackTimeout`. The library
+            cancels a coroutine; it cannot stop a thread, and leaves it running.
+        retry: When to try a message again whose callback failed.
+        dead_letter: Where to keep messages that failed.
         dedupe: How to process each message only once.
-        resubscribe: Subscribe again when the broker cancels the consumer (its queue was deleted, or the
-            node that had it went), with growing pauses, instead of ending with `ConsumerCanceled`. A
-            consumer that is canceled while a callback runs, and whose queue is still there, is subscribed
-            again in any case: RabbitMQ 4.3 cancels those whose callback takes longer than
+        resubscribe: Subscribe again, after growing pauses, when the broker cancels the consumer (its queue
+            was deleted, or the queue's node went down), instead of ending with `ConsumerCanceled`. If the
+            broker cancels the consumer while a callback runs, and the queue is still there, the library
+            subscribes again in any case: RabbitMQ 4.3 cancels consumers whose callback takes longer than
             `consumer_timeout`.
-        stop_timeout: Seconds for running callbacks to end when consuming is stopped. What runs longer is
-            given up, and its message goes back to the queue.
-        watchdog: Seconds without a delivery after which the broker is asked whether messages wait. If they
-            do and none arrives, the consumer is subscribed again, and then the connection is made again. If
-            `amqp_url` is a list, another node is asked, too, and gone to if it knows of messages. 0 never
-            asks.
-        arguments: Of the subscription, for example `x-priority`, or `x-stream-offset` (`"first"`, `"last"`,
-            `"next"`, an offset or a time) for a stream of RabbitMQ.
+        stop_timeout: Seconds for running callbacks to end when consuming is stopped. A callback that runs
+            longer is given up, and its message goes back to the queue.
+        watchdog: Seconds without a delivery after which the library asks the broker whether messages wait. If
+            some wait and none arrives, it subscribes again, and if that does not help it reconnects. If
+            `amqp_url` is a list, it asks another node, too, and reconnects if messages wait there. 0 turns
+            this off.
+        arguments: Arguments of the subscription, for example `x-priority`, or `x-stream-offset` (`"first"`,
+            `"last"`, `"next"`, an offset or a time) for a stream of RabbitMQ.
     """
 
     concurrency: Annotated[int, Meta(ge=1, le=1000)] = _consumer.concurrency
@@ -203,16 +204,16 @@ class Publisher(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Outbox(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Messages are stored before they are sent; either `path` or `url` is needed.
+    """A store for messages before they are sent; either `path` or `url` is needed.
 
     See [publishing while the broker is away](../how-to/outbox.md).
 
     Attributes:
         path: SQLite file.
         url: PostgreSQL database; the environment variable `FEDORA_MESSAGING_OUTBOX_URL` wins over it.
-        max_messages: Messages that it may hold.
-        max_bytes: Bytes that they may have.
-        max_age: Seconds that the oldest may have waited for nothing more to be taken.
+        max_messages: Most messages that the outbox may hold.
+        max_bytes: Most bytes that they may have together.
+        max_age: Seconds; if the oldest message has waited longer, the outbox refuses new ones.
     """
 
     path: Annotated[Text | None, Meta(examples=["/var/lib/mine/outbox.db"])] = None
@@ -228,25 +229,25 @@ class Configuration(Struct, kw_only=True, forbid_unknown_fields=True):
     Attributes:
         amqp_url: Where the broker is. A list of URLs names the nodes of a cluster: each attempt to connect
             takes one at random. The environment variable `FEDORA_MESSAGING_AMQP_URL` wins over it.
-        amqp_url_file: File that holds the URL, for secrets; wins over `amqp_url`.
-        client_properties: Shown by the broker beside the connection; `product`, `information` and `version`
-            cannot be changed.
+        amqp_url_file: File that holds the URL, for secrets; it wins over `amqp_url`.
+        client_properties: Properties that the broker shows beside the connection; `product`, `information`
+            and `version` cannot be changed.
         publish_exchange: Exchange that `publish` uses.
-        topic_prefix: Put before every published topic, with a dot.
+        topic_prefix: Prefix that is put before every published topic, with a dot.
         publish_priority: AMQP priority of published messages.
         passive_declares: Only check that queues exist.
-        exchanges: Accepted, and not used.
+        exchanges: Accepted for compatibility, but not used.
         queues: Queues to declare and consume, by their names; the broker names the queue `""`.
-        bindings: Which messages they get.
+        bindings: Which messages the queues get.
         qos: How many messages the broker sends ahead.
-        callback: What `fedora-messaging consume` calls.
-        monitoring: An HTTP listener.
-        consumer_config: Free for the application.
+        callback: Callback that `fedora-messaging consume` calls.
+        monitoring: An HTTP listener that reports the state of the process.
+        consumer_config: Settings of the application; the library does not use them.
         tls: Files for `amqps://` URLs.
         log_config: A dictionary for `logging.config.dictConfig`; by default INFO and above go to standard
             output.
         log_timestamps: Put the time before each line of `log_config`, unless its format shows it already.
-        consumer: What becomes of messages whose callback fails, and the like.
+        consumer: How messages are processed, and what happens to those whose callback fails.
         publisher: How messages are published.
         outbox: Where messages are stored before they are sent.
     """

@@ -1,6 +1,6 @@
 """Checking a whole configuration.
 
-What version 3.9 refused is refused in its words. Everything else is checked against the types.
+Settings that version 3.9 refused are refused with its error texts. All others are checked against the types.
 """
 
 import os
@@ -25,7 +25,7 @@ def validate_bindings(bindings: Any) -> None:
     """Check the value of ``bindings``.
 
     Raises:
-        ConfigurationException: It is not a list of tables with exchange and routing keys.
+        ConfigurationException: The value is not a list of tables with exchange and routing keys.
     """
     if not isinstance(bindings, list | tuple):
         raise ConfigurationException(
@@ -50,7 +50,7 @@ def validate_queues(queues: Any) -> None:
     """Check the value of ``queues``.
 
     Raises:
-        ConfigurationException: It is not a table of complete queue settings.
+        ConfigurationException: The value is not a table of complete queue settings.
     """
     if not isinstance(queues, dict):
         raise ConfigurationException("'queues' must be a dictionary mapping queue names to settings.")
@@ -83,7 +83,7 @@ def validate_monitoring(monitoring: dict[str, Any]) -> None:
     """Check ``monitoring`` and fill in the address.
 
     Raises:
-        ConfigurationException: It has settings, but no port.
+        ConfigurationException: The table has settings, but no port.
     """
     if not monitoring:
         return
@@ -93,16 +93,16 @@ def validate_monitoring(monitoring: dict[str, Any]) -> None:
 
 
 def validate(settings: dict[str, Any], path: str | None = None) -> None:
-    """Check a configuration, and fill in what its tables lack and programs expect.
+    """Check a configuration, and add the keys that programs expect and its tables lack.
 
     Args:
-        settings: All of it.
-        path: The file that it comes from, for errors.
+        settings: The whole configuration.
+        path: The file that it comes from, for error texts.
 
     Raises:
         ConfigurationException: A setting is wrong.
     """
-    # Only who has a configuration needs the types.
+    # Imported here, because only programs that load a configuration need the types.
     from . import types
     from .checks import typed
 
@@ -118,7 +118,7 @@ def validate(settings: dict[str, Any], path: str | None = None) -> None:
         # Version 3.9 lost the default of `app` when the table had other keys only.
         settings["client_properties"].setdefault("app", DEFAULTS["client_properties"]["app"])
         validate_client_properties(settings["client_properties"])
-    # What TOML cannot say is what the defaults, and programs, leave out.
+    # TOML has no None; in defaults and in programs it means that the setting is left out.
     checked = {key: value for key, value in checked.items() if value is not None}
     try:
         found = typed(checked, types.Configuration)
@@ -129,10 +129,10 @@ def validate(settings: dict[str, Any], path: str | None = None) -> None:
 
 
 def require_one_place(outbox: "Outbox") -> None:
-    """Check that an outbox is said to be in one place.
+    """Check that exactly one place is given for the outbox.
 
     Raises:
-        ConfigurationException: It is said to be in none, or in two.
+        ConfigurationException: No place is given, or two are.
     """
     if (outbox.path is not None) == bool(outbox.url or os.environ.get(OUTBOX_URL_VARIABLE)):
         raise ConfigurationException(
@@ -150,7 +150,7 @@ def _refuse_unknown_keys(settings: Mapping[str, Any]) -> None:
             from .complaints import did_you_mean
 
             hint = did_you_mean(key, known)
-            # Version 3.9 listed its own keys; who meant one of ours is told of all.
+            # Version 3.9 listed its own keys. If the key resembles a known one, the text lists all keys.
             raise ConfigurationException(
                 f"Unknown configuration key {key!r}! Valid configuration keys are "
                 f"{list(known) if hint else list(DEFAULTS)}{hint}"
