@@ -21,12 +21,12 @@ from .errors import (
 from .events import ChannelEnded, ChannelOpened, Event, MethodReceived
 from .states import CHANNEL, CHANNEL_RECEIVES, REPLIES, ChannelState, Input, Role, Step
 
-#: How many of the largest contents may have come in part on all channels of a connection together.
+#: Limit for incomplete contents on all channels of a connection together, in contents of the largest size.
 _UNFINISHED: Final = 2
 
 
 class _Channel:
-    """What the connection knows of one channel."""
+    """What the connection knows about one channel."""
 
     __slots__ = ("assembly", "close_reason", "expects", "number", "state")
 
@@ -45,14 +45,14 @@ class Channels:
     Args:
         role: Which end of the connection this is.
         max_body: Largest message body in bytes that is kept.
-        out: Takes the bytes that belong on the network.
-        events: Takes what the owner is told.
+        out: Collects the bytes to send.
+        events: Collects the events for the owner.
 
     Attributes:
         highest: Negotiated highest channel number.
         frame_max: Negotiated largest frame.
         unsent: Bytes of contents that were added to ``out`` since the connection last emptied it.
-        unfinished: Bytes of contents that have come in part.
+        unfinished: Bytes received of contents that are not complete yet.
     """
 
     def __init__(self, role: Role, max_body: int, out: list[bytes], events: list[Event]) -> None:
@@ -69,11 +69,11 @@ class Channels:
         self._channels: dict[int, _Channel] = {}
 
     def forget(self) -> None:
-        """The connection is about to end, and all its channels with it."""
+        """Forget all channels, because the connection is about to end."""
         self._channels.clear()
         self.unfinished = 0
 
-    # What the owner asks for
+    # Called by the owner
 
     def send_method(self, number: int, method: Method) -> None:
         """Send a method without content; see :meth:`.connection.Machine.send_method`."""
@@ -103,7 +103,7 @@ class Channels:
             self.unsent += len(data)
 
     def _check_size(self, size: int, what: str) -> None:
-        """Refuse what fits into no frame: AMQP does not cut it, and the peer would end the connection."""
+        """Refuse a payload too large for a frame: AMQP cannot split it, and the peer would disconnect us."""
         most = self.frame_max - OVERHEAD
         if size > most:
             raise EncodingError(
@@ -125,7 +125,7 @@ class Channels:
         self._out.append(encode_method(number, m.ChannelOpen().encode()))
 
     def close(self, number: int, reply_code: int, text: str, method: type[Method] | None) -> None:
-        """Close a channel; the contents that still come on it are thrown away."""
+        """Close a channel; contents that still arrive on it are discarded."""
         channel = self._open_channel(number)
         if channel is None:
             return
@@ -158,11 +158,11 @@ class Channels:
     # Received frames
 
     def receive(self, kind: int, number: int, payload: bytes) -> None:
-        """Take a frame that came on a channel of the open connection.
+        """Process a frame that arrived on a channel of the open connection.
 
         Raises:
-            ConnectionError: It may not come now.
-            WireError: It cannot be decoded.
+            ConnectionError: The protocol does not allow the frame now.
+            WireError: The frame cannot be decoded.
         """
         channel = self._channels.get(number)
         if channel is None:

@@ -1,4 +1,4 @@
-"""The client's end of a connection without I/O: what only a client says, and the handshake in its order."""
+"""The client's end of a connection without I/O: the client's steps of the handshake, and opening channels."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -13,15 +13,15 @@ from .errors import NOT_ALLOWED, NOT_IMPLEMENTED, SYNTAX_ERROR, ConnectionError
 from .events import ConnectionOpened
 from .states import Role, State
 
-#: RabbitMQ 4.1 refuses a lower frame_max; we neither offer nor accept one (promises P18 and P29).
+#: RabbitMQ 4.1 refuses a lower frame_max, so we neither offer nor accept one (promises P18 and P29).
 CLIENT_FRAME_MAX_FLOOR: Final = 8192
 
 
 class ClientMachine(Machine):
-    """The client's end; the protocol header is ready to be sent.
+    """The client's end of a connection; a new one has the protocol header ready to send.
 
     Raises:
-        EncodingError: A setting cannot be sent.
+        EncodingError: AMQP cannot carry a setting.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class ClientMachine(Machine):
         response = sasl.initial_response(mechanism, username, password)
         self._mechanism = mechanism
         self._client_properties = dict(client_properties or {})
-        # Encoded at the start: settings that cannot be sent are the owner's mistake, not the peer's.
+        # Encoded at the start, so that the owner gets the error for a setting that AMQP cannot carry.
         self._start_ok = m.ConnectionStartOk(self._client_properties, mechanism, response, locale).encode()
         self._open = m.ConnectionOpen(vhost).encode()
         self._out.append(PROTOCOL_HEADER)
@@ -60,7 +60,7 @@ class ClientMachine(Machine):
         return self._channels.free()
 
     def _before_frames(self, data: bytes) -> bytes:
-        """A server that refuses our version answers with its own header and hangs up."""
+        """Recognise the refusal of our version: the server answers with its own header and hangs up."""
         if self.state is not State.EXPECT_START:
             return data
         self._header = (self._header + data)[:8]

@@ -9,9 +9,9 @@ Item = TypeVar("Item")
 
 
 class Unsettled(Generic[Item]):
-    """The publisher's end: what was sent and not answered yet, in order of sending.
+    """The publisher's end: publishes that the broker has not answered yet, in order of sending.
 
-    A ``multiple`` answer costs as much as what it settles, not as much as what is outstanding.
+    The cost of a ``multiple`` answer grows with the publishes that it settles, not with all outstanding ones.
     """
 
     __slots__ = ("_found", "_items", "_last", "_low")
@@ -20,8 +20,8 @@ class Unsettled(Generic[Item]):
         self._items: dict[int, Item] = {}
         self._last = 0
         self._found = 0
-        # No tag below this one is outstanding. (Asking the dictionary for its first key would cost as
-        # much as has been removed before it.)
+        # No tag below this one is outstanding. (Asking the dictionary for its first key would walk over
+        # all the entries that were removed before it.)
         self._low = 1
 
     def __len__(self) -> int:
@@ -37,7 +37,7 @@ class Unsettled(Generic[Item]):
         return self._last
 
     def settle(self, delivery_tag: int, multiple: bool) -> list[Item]:
-        """Take out what a ``basic.ack`` or ``basic.nack`` answers.
+        """Take out the publishes that a ``basic.ack`` or ``basic.nack`` answers.
 
         Raises:
             ConnectionError: The tag was never sent. (A tag settled before is ignored: RabbitMQ may
@@ -58,10 +58,10 @@ class Unsettled(Generic[Item]):
         return settled
 
     def find(self, matches: Callable[[Item], bool]) -> Item | None:
-        """Find the next item that matches: behind the one that was found last, or else before it.
+        """Find the next item that matches, searching from the one found last and then from the beginning.
 
-        A broker handles the publishes of a channel in order, and so returns messages in order: to find all of
-        them costs one walk, however many are outstanding. One that returns them in another order costs more.
+        A broker handles the publishes of a channel in order, so it returns messages in order. Finding all of
+        them then costs one walk, however many are outstanding. Another order costs more.
         """
         behind = self._found + 1
         for tags in (range(max(behind, self._low), self._last + 1), range(self._low, behind)):
@@ -81,10 +81,9 @@ class Unsettled(Generic[Item]):
 
 
 class Unconfirmed:
-    """The broker's end: publishes counted, confirms gathered and merged.
+    """The broker's end: it counts publishes, and gathers and merges their confirms.
 
-    :meth:`flush` never confirms a tag in one ``multiple`` answer together with an older one that is
-    still undecided.
+    A ``multiple`` answer from :meth:`flush` never covers a publish that is still undecided.
     """
 
     __slots__ = ("_done", "_last", "_low", "_pending")
@@ -102,12 +101,12 @@ class Unconfirmed:
         return self._last
 
     def confirm(self, delivery_tag: int) -> None:
-        """This publish is safe; say so at the next :meth:`flush`."""
+        """Note that a publish is safe; the next :meth:`flush` confirms it."""
         if delivery_tag in self._pending:
             self._done.add(delivery_tag)
 
     def reject(self, delivery_tag: int) -> None:
-        """This publish gets its own ``basic.nack``, and no confirm."""
+        """Leave a publish out of the confirms: the caller answers it with a ``basic.nack``."""
         self._pending.discard(delivery_tag)
         self._done.discard(delivery_tag)
 

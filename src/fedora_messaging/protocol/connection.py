@@ -1,12 +1,12 @@
-"""One AMQP 0-9-1 connection without I/O: what both ends have in common.
+"""One AMQP 0-9-1 connection without I/O: the parts that client and server have in common.
 
 The owner makes a ``ClientMachine`` or a ``ServerMachine``. It passes received bytes to
 :meth:`Machine.receive_data`, acts on :meth:`Machine.events`, writes :meth:`Machine.data_to_send` to the
 network and calls :meth:`Machine.handle_timeout` at :meth:`Machine.next_deadline`. Times are seconds on any
 one monotonic clock.
 
-A peer's mistakes never raise: they become a ``connection.close`` to it and a ``ConnectionEnded`` event.
-The owner's own mistakes raise ``RuntimeError`` (or ``EncodingError`` for values that AMQP cannot carry).
+A mistake of the peer never raises: the machine sends ``connection.close`` and reports ``ConnectionEnded``.
+A mistake of the owner raises ``RuntimeError`` (or ``EncodingError`` for a value that AMQP cannot carry).
 """
 
 from abc import ABC, abstractmethod
@@ -33,16 +33,16 @@ from .events import ConnectionEnded, Event, MethodReceived
 from .heartbeat import Beat, Heartbeat
 from .states import CONNECTION, Input, Role, State, Step
 
-#: Nothing above this is assembled: RabbitMQ 3.x refuses larger bodies by default.
+#: Larger bodies are not assembled; RabbitMQ 3.x refuses them by default.
 MAX_BODY: Final = 134217728
 CHANNEL_MAX: Final = 65535
-#: Of the protocol, major and minor.
+#: Version of the protocol, major and minor.
 VERSION: Final = (0, 9)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What we propose (server) or accept at most (client).
+    """The limits that a server proposes, or the highest ones that a client accepts.
 
     Attributes:
         channel_max: Highest channel number.
@@ -64,11 +64,11 @@ class Machine(ABC):
 
     Attributes:
         role: Which end this is.
-        state: Where the connection is.
+        state: State of the connection.
         channel_max: Negotiated highest channel number.
         frame_max: Negotiated largest frame.
         heartbeat: Negotiated interval in seconds, 0 when off.
-        server_properties: What the server said of itself.
+        server_properties: The server's description of itself.
     """
 
     def __init__(self, role: Role, limits: Limits, now: float) -> None:
@@ -83,7 +83,7 @@ class Machine(ABC):
         self._next = CONNECTION[role]
         self._close_reason = (REPLY_SUCCESS, "")
         self._reader = FrameReader(FRAME_MIN if role is Role.SERVER else limits.frame_max)
-        # What came of the peer's protocol header.
+        # The bytes of the peer's protocol header that have arrived so far.
         self._header = b""
         self._out: list[bytes] = []
         self._events: list[Event] = []
@@ -92,25 +92,25 @@ class Machine(ABC):
 
     @abstractmethod
     def _before_frames(self, data: bytes) -> bytes:
-        """Look at what comes before the first frame; returns the bytes that belong to frames."""
+        """Process the bytes before the first frame; returns those that belong to frames."""
 
     @abstractmethod
     def _handshake(self, method: Method) -> None:
-        """Act on a method that the table lets through before the connection is open."""
+        """Act on a method that the table of states allows before the connection is open."""
 
     def _advance(self, what: Input) -> None:
         self.state = self._next[self.state][what]
 
     def _agreed(self, channel_max: int, frame_max: int, heartbeat: int) -> None:
-        """Both ends know the limits of the connection."""
+        """Apply the negotiated limits of the connection."""
         self.channel_max = self._channels.highest = channel_max
         self.frame_max = self._channels.frame_max = self._reader.frame_max = frame_max
         self.heartbeat = self._beat.interval = heartbeat
 
-    # What the owner asks for
+    # Called by the owner
 
     def events(self) -> list[Event]:
-        """Return what happened since the last call, oldest first."""
+        """Return the events since the last call, oldest first."""
         if not self._events:
             return []
         events = self._events.copy()
@@ -118,7 +118,7 @@ class Machine(ABC):
         return events
 
     def data_to_send(self, now: float) -> bytes:
-        """Return, and forget, the bytes that belong on the network now."""
+        """Return the bytes to write to the network now, and forget them."""
         if not self._out:
             return b""
         data = b"".join(self._out) if len(self._out) > 1 else self._out[0]
@@ -128,7 +128,7 @@ class Machine(ABC):
         return data
 
     def next_deadline(self) -> float | None:
-        """When :meth:`handle_timeout` is due next; ``None`` never."""
+        """When :meth:`handle_timeout` is due next; ``None`` means never."""
         return None if self.state is State.CLOSED else self._beat.next_deadline()
 
     def handle_timeout(self, now: float) -> None:
@@ -143,27 +143,27 @@ class Machine(ABC):
             self._over(0, f"no data from the peer for {self.heartbeat * 2} seconds: missed heartbeats", False)
 
     def listen(self, listening: bool, now: float) -> None:
-        """The owner reads from the network from now on, or does not, so that the peer's silence is none."""
+        """Note whether the owner reads from the network; while it does not, the peer cannot time out."""
         self._beat.listen(listening, now)
 
     @property
     def unsent(self) -> int:
-        """Bytes of contents since the last :meth:`data_to_send`."""
+        """Bytes of contents to send that were added since the last :meth:`data_to_send`."""
         return self._channels.unsent
 
     @property
     def buffered(self) -> int:
-        """Bytes of contents that have come in part, and of those that are about to be sent."""
+        """Bytes of contents that are received incompletely, or not sent yet."""
         return self._channels.unsent + self._channels.unfinished
 
     @property
     def is_closed(self) -> bool:
-        """Nothing more will come of this connection."""
+        """Whether the connection has ended."""
         return self.state is State.CLOSED
 
     @property
     def client_properties(self) -> Mapping[str, Any]:
-        """What the client said of itself."""
+        """The client's description of itself."""
         return self._client_properties
 
     def close(
@@ -179,7 +179,7 @@ class Machine(ABC):
         text = reply_text(reply_code, explanation) if named else short_text(explanation)
         self._close_reason = (reply_code, text)
         if Step.CLOSE not in self._next[self.state]:
-            # The peer has not shown yet that it speaks AMQP.
+            # The peer has not shown yet that it speaks AMQP, so it gets no frame.
             self._over(reply_code, text, False)
             return
         class_id, method_id = method.key if method is not None else (0, 0)
@@ -188,7 +188,7 @@ class Machine(ABC):
         self._advance(Step.CLOSE)
 
     def peer_vanished(self, why: str) -> None:
-        """The network connection ended."""
+        """Note that the network connection ended."""
         if self.state is not State.CLOSED:
             code, text = self._close_reason if self.state is State.CLOSING else (0, why)
             self._over(code, text, False)
@@ -196,10 +196,10 @@ class Machine(ABC):
     def send_method(self, channel: int, method: Method) -> None:
         """Send a method without content on a channel.
 
-        Like all sending on a channel this does nothing when the peer has closed it meanwhile: the event
-        that says so is there already, or comes next.
+        Like all sending on a channel, this does nothing if the peer has closed the channel meanwhile;
+        :meth:`events` has or will have the event that says so.
 
-        Client: the answer to a request is expected in turn; what comes out of turn ends the connection.
+        Client: answers must come in the order of their requests; an answer out of turn ends the connection.
 
         Raises:
             EncodingError: AMQP cannot carry a value, or the method is larger than a frame may be.
@@ -225,7 +225,7 @@ class Machine(ABC):
         text: str = "",
         method: type[Method] | None = None,
     ) -> None:
-        """Close a channel; what still comes on it is thrown away, then ``ChannelEnded`` follows."""
+        """Close a channel; frames that still arrive on it are discarded, then ``ChannelEnded`` follows."""
         self._channels.close(channel, reply_code, text, method)
 
     def _is_in(self, state: State) -> bool:
@@ -246,7 +246,7 @@ class Machine(ABC):
     # Received bytes
 
     def receive_data(self, data: bytes, now: float) -> None:
-        """Take bytes from the network."""
+        """Process bytes from the network."""
         self._beat.received(now)
         if self.state is State.CLOSED:
             return
@@ -266,13 +266,13 @@ class Machine(ABC):
             self._violation(error)
 
     def _violation(self, error: ConnectionError) -> None:
-        # After our own close the peer's mistakes no longer matter, but a stream that has lost its
-        # frames can never bring the close-ok.
+        # After our own close the peer's mistakes no longer matter. But once the borders of its frames are
+        # lost, its close-ok can never be read.
         if self.state is State.CLOSING:
             self._over(*self._close_reason, False)
             return
         self.close(error.reply_code, error.explanation, error.method)
-        # There is no use in waiting for an answer from somebody who does not keep to the rules.
+        # It is no use to wait for an answer from a peer that breaks the rules.
         if not self.is_closed:
             self._over(error.reply_code, error.reply_text, False)
 

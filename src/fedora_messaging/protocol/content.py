@@ -13,10 +13,10 @@ _HEADER_SIZE: Final = 12
 
 
 class Assembly:
-    """One content under way on one channel.
+    """One content that is arriving on one channel.
 
-    Keeps what has arrived, never what was announced: a peer that announces petabytes costs nothing.
-    A body above ``max_body`` is read and thrown away, so that the channel goes on behind it.
+    It takes memory for the bytes that have arrived, not for the announced size: announcing petabytes costs us
+    nothing. A body above ``max_body`` is read and discarded, so that the channel remains usable after it.
 
     Attributes:
         size: Bytes that have arrived and are kept.
@@ -37,7 +37,7 @@ class Assembly:
         self._method = method
         self._max_body = max_body
         self._properties = b""
-        # Most bodies come in one frame; more are gathered without a copy of each.
+        # Most bodies come in one frame, which is kept as it is; several are gathered in a bytearray.
         self._received: bytes | bytearray = b""
         self._missing = 0
         self._header_seen = False
@@ -45,10 +45,10 @@ class Assembly:
         self.size = 0
 
     def frame(self, kind: int, channel: int, payload: bytes) -> ContentReceived | None:
-        """Take a header or body frame; returns the content once it is complete.
+        """Process a header or body frame; returns the content once it is complete.
 
         Raises:
-            ConnectionError: The frame is not the one that has to come next.
+            ConnectionError: Another frame has to come next.
         """
         if not self._header_seen:
             if kind != HEADER:

@@ -1,4 +1,4 @@
-"""Reply codes (AMQP 0-9-1 section 1.2 and RabbitMQ) and the two ways a peer's mistake ends."""
+"""Reply codes (AMQP 0-9-1 section 1.2 and RabbitMQ), and the errors for mistakes of the peer."""
 
 from typing import Final
 
@@ -52,7 +52,7 @@ class PeerError(Exception):
     Args:
         reply_code: One of the codes above.
         explanation: Text after ``NAME - ``.
-        method: The offending method, whose indexes are reported back.
+        method: The offending method; the answer to the peer contains its class and method index.
     """
 
     def __init__(self, reply_code: int, explanation: str, method: type[Method] | None = None) -> None:
@@ -63,16 +63,16 @@ class PeerError(Exception):
 
     @property
     def reply_text(self) -> str:
-        """``NAME - explanation``, cut to what a short string holds."""
+        """``NAME - explanation``, cut to the length of a short string."""
         return reply_text(self.reply_code, self.explanation)
 
 
 class ChannelError(PeerError):
-    """Ends the channel; the connection lives."""
+    """A mistake that ends the channel; the connection goes on."""
 
 
 class ConnectionError(PeerError):  # noqa: A001 - the specification's term
-    """Ends the connection."""
+    """A mistake that ends the connection."""
 
 
 def reply_text(code: int, explanation: str) -> str:
@@ -81,7 +81,7 @@ def reply_text(code: int, explanation: str) -> str:
 
 
 def short_text(text: str) -> str:
-    """Cut a text to what a short string holds."""
+    """Cut a text to the length of a short string."""
     raw = text.encode("utf-8", "surrogateescape")
     if len(raw) <= 255:
         return text

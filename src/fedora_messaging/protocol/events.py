@@ -1,4 +1,4 @@
-"""What a connection reports to its owner, in the order in which it happened."""
+"""The events that a connection reports to its owner, in order."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ class Event:
 
 
 class LoginRequested(Event):
-    """Server: answer with ``accept_login`` or ``refuse_login``."""
+    """Server: the client wants to log in; answer with ``accept_login`` or ``refuse_login``."""
 
     __slots__ = ("client_properties", "mechanism", "response")
 
@@ -27,7 +27,7 @@ class LoginRequested(Event):
 
 
 class OpenRequested(Event):
-    """Server: answer with ``accept_open`` or ``close``."""
+    """Server: the client wants to open a virtual host; answer with ``accept_open`` or ``close``."""
 
     __slots__ = ("vhost",)
 
@@ -36,18 +36,18 @@ class OpenRequested(Event):
 
 
 class ConnectionOpened(Event):
-    """Both: channels may be opened now."""
+    """Both ends: channels may be opened now."""
 
     __slots__ = ()
 
 
 class ConnectionEnded(Event):
-    """The connection is over; nothing but the rest of ``data_to_send`` remains to be done.
+    """The connection has ended; the owner still has to send the rest of ``data_to_send``.
 
     Attributes:
         reply_code: 200 for an ordinary end; 0 when the peer vanished or broke off the handshake.
         reply_text: Explanation.
-        by_peer: The peer closed; otherwise we did, or it broke the protocol.
+        by_peer: Whether the peer closed; otherwise we did, or the peer broke the protocol.
     """
 
     __slots__ = ("by_peer", "reply_code", "reply_text")
@@ -74,9 +74,9 @@ class ContentReceived(Event):
     Attributes:
         channel: Channel number.
         method: ``basic.publish``, ``deliver``, ``return`` or ``get-ok``.
-        properties: Property flags and values as received; not decoded, so that a broken table
-            harms nobody but this one message.
-        body: ``None`` when it was larger than the limit and has been thrown away.
+        properties: Property flags and values as received; not decoded, so that a broken table harms only
+            this one message.
+        body: The body; ``None`` if it was larger than the limit, and was discarded.
     """
 
     __slots__ = ("body", "channel", "method", "properties")
@@ -104,7 +104,7 @@ class ChannelEnded(Event):
         channel: Channel number.
         reply_code: 200 for an ordinary end.
         reply_text: Explanation.
-        by_peer: The peer closed it; otherwise we did.
+        by_peer: Whether the peer closed it; otherwise we did.
     """
 
     __slots__ = ("by_peer", "channel", "reply_code", "reply_text")

@@ -4,7 +4,7 @@ from enum import Enum
 
 
 class Beat(Enum):
-    """What the clock asks for."""
+    """What is due."""
 
     NOTHING = "nothing"
     SEND = "send"
@@ -12,10 +12,10 @@ class Beat(Enum):
 
 
 class Heartbeat:
-    """Says when to send a heartbeat and when the peer counts as dead.
+    """Decides when to send a heartbeat and when the peer counts as dead.
 
-    We send after half an interval of silence of our own; the peer is dead after two intervals in
-    which not one byte came, unless we are not listening. An interval of 0 switches both off.
+    A heartbeat is due half an interval after our last bytes. The peer counts as dead after two intervals
+    without a byte from it, unless we are not reading. An interval of 0 switches both off.
     """
 
     __slots__ = ("_listening", "_received", "_sent", "interval")
@@ -27,27 +27,27 @@ class Heartbeat:
         self._sent = now
 
     def received(self, now: float) -> None:
-        """Any bytes came."""
+        """Note that bytes have arrived."""
         self._received = now
 
     def sent(self, now: float) -> None:
-        """Any bytes went."""
+        """Note that bytes were sent."""
         self._sent = now
 
     def listen(self, listening: bool, now: float) -> None:
-        """Bytes of the peer are read from now on, or are not."""
+        """Note whether the peer's bytes are read from now on."""
         self._listening = listening
         self._received = now
 
     def next_deadline(self) -> float | None:
-        """When to call :meth:`poll` next; ``None`` never."""
+        """When to call :meth:`poll` next; ``None`` means never."""
         if not self.interval:
             return None
         next_beat = self._sent + self.interval / 2
         return min(next_beat, self._received + self.interval * 2) if self._listening else next_beat
 
     def poll(self, now: float) -> Beat:
-        """Say what is due at ``now``."""
+        """Return what is due at ``now``."""
         if not self.interval:
             return Beat.NOTHING
         if self._listening and now >= self._received + self.interval * 2:

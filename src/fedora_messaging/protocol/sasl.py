@@ -16,7 +16,7 @@ def initial_response(mechanism: str, username: str, password: str) -> bytes:
     """Compose the client's response for one of the four mechanisms.
 
     Raises:
-        EncodingError: Name or password is not text that has an encoding.
+        EncodingError: The name or the password cannot be encoded as UTF-8.
     """
     if mechanism == PLAIN:
         try:
@@ -24,7 +24,7 @@ def initial_response(mechanism: str, username: str, password: str) -> bytes:
         except UnicodeEncodeError:
             raise EncodingError("user name or password cannot be encoded as UTF-8") from None
     if mechanism == AMQPLAIN:
-        # The table travels without its length, which the long string around it already gives.
+        # The table is sent without its length, because the long string around it has one.
         return encode_table({"LOGIN": username, "PASSWORD": password})[4:]
     return b""
 

@@ -1,6 +1,6 @@
-"""The server's end of a connection without I/O: what only a server says, and the handshake in its order.
+"""The server's end of a connection without I/O: the server's steps of the handshake, and its notices.
 
-The owner's answers do nothing when the client has broken off meanwhile.
+The methods with which the owner answers do nothing if the client has broken off meanwhile.
 """
 
 from collections.abc import Mapping
@@ -17,13 +17,13 @@ from .states import Role, State, Step
 
 
 class ServerMachine(Machine):
-    """The server's end; it waits for the client's protocol header.
+    """The server's end of a connection; a new one waits for the client's protocol header.
 
     Attributes:
-        closes_on_refusal: The client wants to be told of a refused login by ``connection.close``.
+        closes_on_refusal: Whether the client wants ``connection.close`` as the answer to a refused login.
 
     Raises:
-        EncodingError: A property cannot be sent.
+        EncodingError: AMQP cannot carry a property.
     """
 
     def __init__(
@@ -38,13 +38,13 @@ class ServerMachine(Machine):
         self.closes_on_refusal = False
         self._mechanisms = mechanisms
         self.server_properties = dict(server_properties or {})
-        # Encoded at the start: properties that cannot be sent are the owner's mistake, not the peer's.
+        # Encoded at the start, so that the owner gets the error for a property that AMQP cannot carry.
         self._start = m.ConnectionStart(
             *VERSION, self.server_properties, " ".join(mechanisms).encode(), b"en_US"
         ).encode()
 
     def accept_login(self) -> None:
-        """The credentials are right."""
+        """Let the client in: its credentials are right."""
         if not self._is_in(State.AUTHENTICATING):
             return
         limits = self._limits
@@ -52,10 +52,10 @@ class ServerMachine(Machine):
         self._advance(Step.LOGIN_ACCEPTED)
 
     def refuse_login(self, mechanism: str) -> None:
-        """The credentials are wrong.
+        """Refuse the client: its credentials are wrong.
 
         A client that did not ask for ``authentication_failure_close`` gets no frame at all; the owner
-        should let it wait a few seconds before it closes the socket.
+        should wait a few seconds before it closes the socket.
         """
         if not self._is_in(State.AUTHENTICATING):
             return
@@ -69,7 +69,7 @@ class ServerMachine(Machine):
             self._over(0, reply_text(ACCESS_REFUSED, explanation), False)
 
     def accept_open(self) -> None:
-        """The virtual host exists and the user may use it."""
+        """Open the virtual host: it exists, and the user may use it."""
         if not self._is_in(State.OPENING):
             return
         self._send_connection(m.ConnectionOpenOk())
@@ -82,17 +82,17 @@ class ServerMachine(Machine):
             self._send_connection(m.ConnectionUpdateSecretOk())
 
     def block(self, reason: str) -> None:
-        """Tell the client that its publishes are not taken for a while."""
+        """Tell the client that the broker accepts no publishes for a while."""
         if self._is_in(State.OPEN):
             self._send_connection(m.ConnectionBlocked(reason))
 
     def unblock(self) -> None:
-        """Tell the client that its publishes are taken again."""
+        """Tell the client that the broker accepts publishes again."""
         if self._is_in(State.OPEN):
             self._send_connection(m.ConnectionUnblocked())
 
     def _before_frames(self, data: bytes) -> bytes:
-        """Check the first eight bytes; returns the bytes behind them."""
+        """Check the first eight bytes; returns the bytes after them."""
         if self.state is not State.EXPECT_HEADER:
             return data
         self._header += data

@@ -1,7 +1,7 @@
 """The states of a connection and of a channel: state and input on the left, the next state on the right.
 
-An input is a method that the peer sends, or a :class:`Step`. What a table lacks is an error: the peer's if it
-sent the method, our own if it is a step. The tests walk the whole product.
+An input is a method that the peer sends, or a :class:`Step`. A pair that a table lacks is an error: a mistake
+of the peer if the input is a method, our own if it is a step. The tests walk through all pairs.
 """
 
 from enum import Enum
@@ -19,7 +19,7 @@ class Role(Enum):
 
 
 class State(Enum):
-    """Where a connection is (AMQP 0-9-1 section 2.2.4)."""
+    """The state of a connection (AMQP 0-9-1 section 2.2.4)."""
 
     EXPECT_HEADER = "server: waits for the protocol header"
     EXPECT_START = "client: has sent the protocol header"
@@ -36,7 +36,7 @@ class State(Enum):
 
 
 class ChannelState(Enum):
-    """Where a channel is."""
+    """The state of a channel."""
 
     CLOSED = "there is no channel of this number"
     OPENING = "client: has sent open"
@@ -45,7 +45,7 @@ class ChannelState(Enum):
 
 
 class Step(Enum):
-    """What moves a connection or a channel besides a method of the peer."""
+    """An event, other than a method of the peer, that changes the state of a connection or a channel."""
 
     HEADER = "server: the client's protocol header came"
     LOGIN_ACCEPTED = "server: its owner knows the user"
@@ -57,7 +57,7 @@ class Step(Enum):
 
 Input: TypeAlias = type[Method] | Step
 
-#: Of a connection. The methods are those on channel 0.
+#: Transitions of a connection. The methods are those on channel 0.
 CONNECTION: Final[dict[Role, dict[State, dict[Input, State]]]] = {
     Role.CLIENT: {
         State.EXPECT_START: {
@@ -141,7 +141,8 @@ CONNECTION: Final[dict[Role, dict[State, dict[Input, State]]]] = {
     },
 }
 
-#: Of a channel. ``CHANNEL_RECEIVES`` has what comes on an open one and leaves it open.
+#: Transitions of a channel. ``CHANNEL_RECEIVES`` has the methods that arrive on an open channel and leave it
+#: open.
 CHANNEL: Final[dict[Role, dict[ChannelState, dict[Input, ChannelState]]]] = {
     Role.CLIENT: {
         ChannelState.CLOSED: {Step.OPEN: ChannelState.OPENING},
@@ -195,8 +196,8 @@ REPLIES: Final[dict[type[Method], tuple[type[Method], ...]]] = {
     m.TxRollback: (m.TxRollbackOk,),
 }
 
-#: What may come on an open channel and leaves it open, by role. A client also receives the answers that it
-#: waits for.
+#: Methods that may arrive on an open channel and leave it open, by role. A client also receives the answers
+#: that it waits for.
 CHANNEL_RECEIVES: Final[dict[Role, frozenset[type[Method]]]] = {
     Role.CLIENT: frozenset(
         {
