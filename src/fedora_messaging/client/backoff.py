@@ -7,15 +7,15 @@ from typing import Final
 
 from ..options import BackoffOptions
 
-#: Seconds that what an attempt has made must last before the delays begin anew.
+#: Seconds that a connection or subscription must last before the delays begin anew.
 STEADY: Final = 10.0
 
 
 class Backoff:
-    """Exponential delays with full jitter below a cap; what it is told applies from the next delay on.
+    """Exponential delays with full jitter below a cap; a changed attribute applies from the next delay on.
 
-    An attempt that succeeds does not begin the delays anew: a broker may let us in and throw us out, again
-    and again. What the attempt made must last for some seconds, or must have been of use.
+    A successful attempt alone does not begin the delays anew, because a broker may let us in and throw us out
+    again and again. The new connection or subscription must last for some seconds, or must have done work.
 
     Args:
         options: Initial values.
@@ -28,7 +28,7 @@ class Backoff:
         maximum: Cap of the ceiling.
         ceiling: The longest that the next delay may be.
         attempts: Attempts that failed since the last success.
-        limit: Failures after which to give up; ``None`` never does.
+        limit: Failures after which to give up; ``None`` means never.
         keep_trying: Whether to try again at all.
     """
 
@@ -48,32 +48,32 @@ class Backoff:
         self.keep_trying = True
         self._jitter = jitter
         self._clock = clock
-        # When an attempt succeeded that is not proven yet, and the ceiling that it had.
+        # Time of the last success, while it is not known to last, and the ceiling at that time.
         self._unproven: tuple[float, float] | None = None
-        # When something that was made was lost last.
+        # When a connection or subscription was last lost.
         self._lost_at: float | None = None
 
     def succeeded(self) -> None:
-        """An attempt succeeded; what it made must still last for a while, or be of use."""
+        """Note that an attempt succeeded; its connection must still last for a while, or do work."""
         self._unproven = (self._clock(), self.ceiling)
         self.ceiling = self.initial
         self.attempts = 0
 
     def reset(self) -> None:
-        """What an attempt has made was of use."""
+        """Begin the delays anew, because the connection or subscription has done work."""
         self._unproven = None
         self.ceiling = self.initial
         self.attempts = 0
 
     def again(self) -> float:
-        """What an attempt has made is lost; returns the seconds to wait: none if that is seldom."""
+        """Note that a subscription was lost; returns the seconds to wait, 0 if that happens seldom."""
         now = self._clock()
         is_seldom = self._lost_at is None or now - self._lost_at >= STEADY
         self._lost_at = now
         return 0.0 if is_seldom else self.next() or 0.0
 
     def next(self) -> float | None:
-        """It failed, or its work is lost; returns the seconds to wait, or ``None`` to give up."""
+        """Note a failure or a loss; returns the seconds to wait, or ``None`` to give up."""
         if self._unproven is not None:
             since, ceiling = self._unproven
             if self._clock() - since < STEADY:
@@ -82,7 +82,7 @@ class Backoff:
         self.attempts += 1
         if not self.keep_trying or (self.limit is not None and self.attempts > self.limit):
             return None
-        # A connection that held is dialled again soon, but not by all of a fleet in the same moment.
+        # After a connection that lasted the delay is short, but random, so that not all clients dial at once.
         delay = self.ceiling * self._jitter()
         self.ceiling = min(self.maximum, self.ceiling * self.factor)
         return delay

@@ -1,4 +1,4 @@
-"""Whoever waits for a connection."""
+"""The callers that wait for a connection."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from .amqp.connection import Connection
 
 
 class ConnectionWaiters:
-    """Futures that the next connection resolves."""
+    """Futures of waiting callers; the next connection, or an error, resolves all of them."""
 
     def __init__(self) -> None:
         self._waiting: list[asyncio.Future[Connection]] = []
@@ -15,18 +15,18 @@ class ConnectionWaiters:
         return bool(self._waiting)
 
     async def wait(self) -> Connection:
-        """Return the next connection, or raise the error that :meth:`fail` is given."""
+        """Return the next connection, or raise the error that :meth:`fail` gets."""
         waiter: asyncio.Future[Connection] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         return await waiter
 
     def tell(self, connection: Connection) -> None:
-        """Here is one."""
+        """Give a new connection to all waiting callers."""
         for waiter in self._take():
             waiter.set_result(connection)
 
     def fail(self, error: Exception) -> None:
-        """There is none for them."""
+        """Raise an error in all waiting callers."""
         for waiter in self._take():
             waiter.set_exception(error)
 

@@ -1,4 +1,4 @@
-"""Consumers that live and end together."""
+"""A group of consumers that start and end together."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -18,19 +18,20 @@ from .supervisor import Supervisor
 
 
 class ConsumerGroup:
-    """One callback on several queues: when one consumer ends with an error, all are stopped.
+    """One callback on several queues: when one consumer ends with an error, the group stops all of them.
 
-    On a connection that is shared a queue has one consumer, as in version 3.9: to consume it again gives
-    its messages to the new callback, and the consumer belongs to both groups.
+    On a shared connection a queue has only one consumer, as in version 3.9. Consuming the queue again gives
+    its messages to the new callback, and the consumer then belongs to both groups.
 
     Args:
         supervisor: Keeps the consumers alive.
         callback: Called, or awaited, with each message.
         queues: The queues with their bindings, in the order in which they are declared.
         qos: Prefetch of each consumer.
-        shared: The connection is shared, see above.
-        options: How to consume, and what becomes of messages.
-        make_runner: Makes what runs the callback, unless ``options`` has a policy; by default that runs here.
+        shared: Whether the connection is shared, see above.
+        options: How to consume, and the policy for messages.
+        make_runner: Makes the runner of the callback, unless ``options`` has a policy; by default a runner in
+            this event loop or a thread.
 
     Raises:
         ConfigurationException: The file of the policy's ``dedupe`` cannot be used.
@@ -68,13 +69,13 @@ class ConsumerGroup:
         return make
 
     async def start(self) -> None:
-        """Register all consumers; if one cannot be, none remains.
+        """Register all consumers; if one cannot be registered, stop the others.
 
         Raises:
             BadDeclaration: The broker refuses a queue or binding.
             PermissionException: The broker refuses to let us read a queue.
             ConnectionException: The broker refuses us.
-            NoFreeChannels: There is no channel left.
+            NoFreeChannels: No channel is left.
         """
         try:
             for position, consumer in enumerate(self.consumers):
@@ -96,7 +97,7 @@ class ConsumerGroup:
         return consumer
 
     async def wait(self) -> BaseException | None:
-        """Return when all have ended: the error of the first that failed, or ``None``."""
+        """Wait until all have ended; if one fails, stop the others. Returns its error, or ``None``."""
         results = [consumer.result for consumer in self.consumers]
         if not results:
             return None

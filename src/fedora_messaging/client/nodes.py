@@ -1,4 +1,4 @@
-"""The nodes of the cluster, each of which is as good as the others."""
+"""The nodes of a cluster, to any of which the client may connect."""
 
 import random
 from dataclasses import replace
@@ -10,12 +10,12 @@ from ..options import ConnectionOptions
 from .amqp.connection import Connection
 from .amqp.topology import count
 
-#: Seconds for another node to tell how many messages wait.
+#: Seconds for another node to answer how many messages wait.
 _ELSEWHERE: Final = 10.0
 
 
 class Nodes:
-    """Dials the nodes in turn, in an order that is random, so that clients spread over a cluster.
+    """Dials the nodes in turn, in a random order, so that clients spread over the cluster.
 
     Args:
         options: Where to connect, with the alternatives.
@@ -39,7 +39,7 @@ class Nodes:
         return await Connection.open(self.present)
 
     async def count_elsewhere(self, queue: str) -> int:
-        """Return how many messages wait in a queue, as the first other node that answers knows it."""
+        """Return how many messages wait in a queue, according to the first other node that answers."""
         for options in self._all:
             if options is self.present:
                 continue

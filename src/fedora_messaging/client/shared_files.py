@@ -1,4 +1,4 @@
-"""Files that processes share, and that a process may have in use when it forks."""
+"""Files that several processes share, and that a process may be using when it forks."""
 
 import fcntl
 import os
@@ -16,29 +16,29 @@ from .. import forking
 Result = TypeVar("Result")
 Values = Mapping[str, Any]
 
-#: Seconds to wait for somebody else's transaction.
+#: Seconds to wait for a transaction of another process or thread.
 _PATIENCE: Final = 30.0
-#: Seconds between two looks whether it is over.
+#: Seconds between two checks whether that transaction has ended.
 _PAUSE: Final = 0.002
-#: File descriptors of this process.
+#: Directory of the file descriptors of this process.
 _DESCRIPTORS: Final = Path("/dev/fd")
 
 
 class SqliteFile:
     """An SQLite file, closed while the process forks and opened again when it is next used.
 
-    SQLite remembers in the process which files it has locked, but the locks are not inherited: a child that
-    went on with its parent's connection, or with another one beside it, would believe in locks that it does
-    not have, and what it wrote would be overwritten, or be gone with its parent ("How To Corrupt An SQLite
-    Database File", section 2.6). So a fork waits for the end of a transaction, and finds nothing open.
+    SQLite remembers in the process which files it has locked, but a child does not inherit the locks. If it
+    used its parent's connection, or opened another one beside that, it would rely on locks that it does not
+    have, and its changes could be overwritten or lost ("How To Corrupt An SQLite Database File", section
+    2.6). So a fork waits for the end of a transaction, and the file is closed when it happens.
 
     Args:
-        path: Path of the file; it and its directory are made if they are missing.
-        prepare: Called with each connection that is opened, and whether the file is new.
+        path: Path of the file; it and its directory are created if they are missing.
+        prepare: Called with each connection that is opened, and with whether the file is new.
 
     Raises:
         sqlite3.Error: SQLite cannot use the file.
-        OSError: It cannot be made.
+        OSError: The file cannot be created.
     """
 
     def __init__(self, path: str, prepare: Callable[[sqlite3.Connection, bool], None]) -> None:
@@ -48,7 +48,7 @@ class SqliteFile:
         self._connection: sqlite3.Connection | None = None
         # Device and inode of the file that the connection has open.
         self._opened: tuple[int, int] | None = None
-        # Held while the connection is used, but not while somebody else is waited for.
+        # Held while the connection is used, but not while waiting for another user of the file.
         self._in_use = threading.RLock()
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with _forks:
@@ -57,10 +57,10 @@ class SqliteFile:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit what is run inside, all or nothing; on disk when this returns.
+        """Commit the statements run inside, all or none; they are committed when this returns.
 
         Raises:
-            sqlite3.Error: SQLite refuses, or somebody else's transaction takes more than 30 seconds.
+            sqlite3.Error: SQLite refuses, or a transaction of another user takes more than 30 seconds.
         """
         connection = self._patiently(self._begin)
         try:
@@ -78,7 +78,7 @@ class SqliteFile:
 
     def _begin(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         connection.execute("BEGIN IMMEDIATE")
-        # What waits from here on has to keep the connection.
+        # From here on we must keep the connection while waiting, so SQLite itself does the waiting.
         connection.execute(f"PRAGMA busy_timeout={_PATIENCE * 1000:.0f}")
         self._in_use.acquire()
         return connection
@@ -92,7 +92,7 @@ class SqliteFile:
         self._patiently(lambda connection: connection.executemany(statement, values))
 
     def check(self) -> None:
-        """See that what is written is at the path of the file.
+        """Check that the open file is still the one at its path.
 
         Raises:
             sqlite3.ProgrammingError: The file was deleted or renamed since it was opened.
@@ -100,14 +100,14 @@ class SqliteFile:
         with self._in_use:
             if self._connection is None or _identity(self._path) == self._opened:
                 return
-        # To open another one would end its write-ahead log when this one is closed.
+        # Opening the new file would break its write-ahead log when this one is closed.
         raise sqlite3.ProgrammingError(
             f"{self._path} was deleted, renamed or replaced while this process had it open: put it back, or "
             "start all programs that use it again"
         )
 
     def shrink(self, most: int) -> None:
-        """Empty a write-ahead log that has grown beyond so many bytes, unless somebody is reading it."""
+        """Empty the write-ahead log if it has more than ``most`` bytes and no reader is using it."""
         with self._in_use, suppress(OSError, sqlite3.Error):
             if self._connection is not None and Path(f"{self._path}-wal").stat().st_size > most:
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -120,7 +120,7 @@ class SqliteFile:
             _files.discard(self)
 
     def _patiently(self, call: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Call again while others have the file, letting forks happen meanwhile."""
+        """Repeat a call while others have locked the file; forks may happen in between."""
         deadline = time.monotonic() + _PATIENCE
         while True:
             with self._in_use:
@@ -158,7 +158,7 @@ class FileLock:
     """A lock that ends with the process that holds it, however that ends; a child does not inherit it.
 
     Args:
-        path: Path of the file to be locked; it is made if it is missing.
+        path: Path of the file to lock; it is created if it is missing.
     """
 
     def __init__(self, path: str) -> None:
@@ -166,16 +166,16 @@ class FileLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> bool:
-        """Become the only one in all processes, or see that one still is; returns whether that is so.
+        """Take the lock, or check that this object still holds it; returns whether it does.
 
         Raises:
-            OSError: The file cannot be made, or locked.
+            OSError: The file cannot be created or locked.
         """
         with _forks:
             if self._descriptor is not None:
                 if _identity(self._path) == _identity(self._descriptor):
                     return True
-                # Somebody deleted the file, and others would lock a new one.
+                # The file was deleted, so others would lock a new one.
                 self.release()
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
@@ -191,7 +191,7 @@ class FileLock:
             return True
 
     def release(self) -> None:
-        """Let somebody else have it."""
+        """Release the lock."""
         with _forks:
             _locks.discard(self)
             descriptor, self._descriptor = self._descriptor, None
@@ -200,25 +200,25 @@ class FileLock:
 
 
 def _is_busy(error: sqlite3.OperationalError) -> bool:
-    # The low byte of an extended code is the code.
+    # The low byte of an extended error code is the primary code.
     return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
 @contextmanager
 def forks_wait() -> Iterator[None]:
-    """Have forks wait: for whoever takes a :class:`FileLock` in a transaction, which forks wait for, too."""
+    """Make forks wait; needed around a transaction in which a :class:`FileLock` is taken."""
     with _forks:
         yield
 
 
 # Forks
 
-#: Held while one happens, and while the sets below change.
+#: Held while a fork happens, and while the sets below change.
 _forks: Final = threading.RLock()
 _files: Final[weakref.WeakSet[SqliteFile]] = weakref.WeakSet()
 _locks: Final[weakref.WeakSet[FileLock]] = weakref.WeakSet()
 _parked: Final[list[SqliteFile]] = []
-#: What others in the process had open when it was forked: device and inode of each descriptor.
+#: Files that other code in the process had open at the fork: device and inode of each descriptor.
 _inherited: Final[dict[int, tuple[int, int]]] = {}
 
 
@@ -245,7 +245,7 @@ def _after_fork_in_child() -> None:
         if identity in ours:
             _inherited[descriptor] = identity
     for lock in list(_locks):
-        # Closed, and not unlocked, which would unlock it for the parent.
+        # Closing the descriptor keeps the parent's lock; unlocking it would release that, too.
         lock.release()
     _after_fork()
 

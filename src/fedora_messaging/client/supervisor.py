@@ -1,4 +1,4 @@
-"""Keeping one connection up, and everything on it."""
+"""The supervisor, which keeps one connection up together with its publisher and consumers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -23,45 +23,45 @@ _log = logger(__name__)
 
 Result = TypeVar("Result")
 
-#: Seconds that publishes get to be confirmed when the client is closed.
+#: Seconds that publishes have to be confirmed when the client is closed.
 _CONFIRM_GRACE: Final = 5.0
-#: Seconds that consumers get to subscribe again before publishing goes on without them.
+#: Seconds that consumers have to subscribe again before publishing goes on.
 _RESUME_PATIENCE: Final = 5.0
 
-#: Codes with which a broker that is unwell, or a network, ends a connection. A quorum queue without a
-#: majority is an internal error of RabbitMQ.
+#: Codes of ends that are due to the broker's state or the network, not to our requests. RabbitMQ reports a
+#: quorum queue without a majority as an internal error.
 _NOT_OUR_FAULT: Final = frozenset({0, REPLY_SUCCESS, CONNECTION_FORCED, RESOURCE_ERROR, INTERNAL_ERROR})
 
 
 class BackgroundSender(Protocol):
-    """An outbox, as far as the supervisor knows it: it sends in the background."""
+    """The part of an outbox that the supervisor uses: it sends messages in the background."""
 
     def start(self, supervisor: "Supervisor") -> None:
         """Begin to send."""
         ...
 
     async def close(self, grace: float) -> None:
-        """Stop sending, after a chance of some seconds for what is there."""
+        """Stop sending; stored messages have ``grace`` seconds to be sent first."""
         ...
 
 
 class Supervisor:
-    """Dials, backs off, dials again, and replays publisher and consumers on each new connection.
+    """Dials, backs off and dials again, and gives each new connection to the publisher and the consumers.
 
     Args:
         options: Where to connect; alternatives are tried in turn.
         backoff: Delays between attempts.
 
     Attributes:
-        state: Where it is.
+        state: State of the supervisor.
         backoff: Delays between attempts.
-        nodes: Those that are dialled in turn.
-        publisher: Sends, now or as soon as there is a connection.
-        consumers: Those that have not ended.
-        ended_stats: What those that have ended did.
-        trouble: Why the last attempt to connect failed; empty if it did not.
-        ended_by: What ended the last consumer that failed; ``None`` once another one is started.
-        declaring: Held by who declares a queue that must not be declared twice at the same time.
+        nodes: The nodes, which are dialled in turn.
+        publisher: Sends messages, now or as soon as there is a connection.
+        consumers: The consumers that have not ended.
+        ended_stats: Counters of the consumers that have ended.
+        trouble: Why the last attempt to connect failed; empty if it succeeded.
+        ended_by: Error that ended the last consumer that failed; ``None`` once another one is started.
+        declaring: Held while declaring a queue that must not be declared twice at the same time.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Supervisor:
 
     @property
     def reconnects(self) -> int:
-        """How often a connection replaced one that was lost."""
+        """How often a new connection replaced a lost one."""
         return max(0, self._connections - 1)
 
     @property
@@ -106,13 +106,13 @@ class Supervisor:
 
     @property
     def blocked(self) -> str | None:
-        """Why the broker takes no publishes now, or ``None`` if it does."""
+        """Why the broker accepts no publishes now, or ``None`` if it does."""
         connection = self._connection
         return None if connection is None else connection.blocked
 
     @property
     def sending(self) -> int | None:
-        """How many bytes have left on the connection, while others wait to leave; ``None`` when all have."""
+        """How many bytes have left on the connection so far, or ``None`` if none wait to leave."""
         connection = self._connection
         return None if connection is None else connection.sending
 
@@ -126,7 +126,7 @@ class Supervisor:
         """Return the connection, waiting for one if need be.
 
         Raises:
-            ConnectionException: The broker answered, but refused us, and trying goes on; or it was given up.
+            ConnectionException: The broker refused us, and trying goes on; or the attempts are over.
             ConfigurationException: The TLS settings are wrong.
         """
         self.start()
@@ -136,12 +136,12 @@ class Supervisor:
         return await self._waiters.wait()
 
     def attach_sender(self, sender: "BackgroundSender") -> None:
-        """Have an outbox sent, which is closed with the client; needs a running loop."""
+        """Send the messages of an outbox, and close it with the client; needs a running loop."""
         self._sender = sender
         sender.start(self)
 
     def submit(self, out: Outgoing) -> None:
-        """Publish."""
+        """Publish a message, now or as soon as there is a connection."""
         try:
             self._refuse_if_over()
         except ConnectionException as error:
@@ -160,13 +160,13 @@ class Supervisor:
             raise ConnectionException(text, reason=text)
 
     async def consume(self, consumer: Consumer) -> None:
-        """Start a consumer, waiting for the broker; from then on it is kept alive.
+        """Start a consumer, waiting for the broker, and keep it alive from then on.
 
         Raises:
             BadDeclaration: The broker refuses queue or binding.
             PermissionException: The broker refuses to let us read the queue.
             ConnectionException: The broker refuses us.
-            NoFreeChannels: There is no channel left.
+            NoFreeChannels: No channel is left.
         """
         if len(self.nodes) > 1:
             consumer.ask_elsewhere = self.nodes.count_elsewhere
@@ -179,7 +179,7 @@ class Supervisor:
         consumer.result.add_done_callback(lambda _result: self._consumer_ended(consumer))
 
     async def with_connection(self, work: Callable[[Connection], Awaitable[Result]]) -> Result:
-        """Do something with the connection; when it is lost meanwhile, again with the next one."""
+        """Do some work with the connection, and again with the next one if it is lost meanwhile."""
         while True:
             connection = await self.connection()
             try:
@@ -203,19 +203,19 @@ class Supervisor:
     async def close(self) -> None:
         """Stop consumers gracefully, then close the connection.
 
-        Publishes that are under way get some seconds to be confirmed; then they fail.
+        Publishes that are not confirmed yet have some seconds for it; then they fail.
         """
         try:
-            # Some may be on the point of being registered.
+            # More consumers may be about to be registered.
             while self.consumers:
-                # Callbacks that still run may publish, as long as there is a broker.
+                # Callbacks that still run may publish, as long as there is a connection.
                 self.drain(self, "the client was closed")
                 await asyncio.gather(*[consumer.stop() for consumer in list(self.consumers)])
             if self._sender is not None:
                 await self._sender.close(_CONFIRM_GRACE if self.connected else 0.0)
             await self._let_publishes_end()
         except asyncio.CancelledError:
-            # Callbacks take longer than they are waited for: the broker is to have their messages back.
+            # The caller stopped waiting for callbacks: give their messages back to the broker.
             if self._connection is not None:
                 self._connection.abort()
             raise
@@ -231,7 +231,7 @@ class Supervisor:
         self._advance(Input.END)
 
     async def _let_publishes_end(self) -> None:
-        """Take no new ones, and let the others be confirmed; no attempt to connect is made again for them."""
+        """Accept no new publishes, and wait for the confirms of the others; do not reconnect for them."""
         self._advance(Input.CLOSE)
         if self._sleeping is not None:
             self._sleeping.cancel()
@@ -243,25 +243,25 @@ class Supervisor:
     def drain(
         self, drainer: object, why: str = "there is no connection, and the consumers are being stopped"
     ) -> None:
-        """Consumers are about to be stopped: nobody is to wait for a broker that is away meanwhile.
+        """Note that consumers are being stopped: until that is done, publishes fail while the broker is away.
 
         Args:
-            drainer: Whose consumers they are; :meth:`drained` says that they have stopped.
-            why: What is told to publishes that are given up.
+            drainer: The owner of the consumers; it calls :meth:`drained` when they have stopped.
+            why: Text of the error of publishes that are given up.
         """
         self._drainers.add(drainer)
         if not self.connected:
             self._fail_publishes(why)
 
     def drained(self, drainer: object) -> None:
-        """The consumers have stopped."""
+        """Note that the consumers have stopped."""
         self._drainers.discard(drainer)
 
     def _fail_publishes(self, why: str) -> None:
         self.publisher.fail_all(ConnectionException(why, reason=why))
 
     def stop_trying(self) -> None:
-        """Let the connection be the last one: when it is lost, or if there is none now, give up."""
+        """Make no further attempts: give up when the connection is lost, or now if there is none."""
         self.backoff.keep_trying = False
         if self._sleeping is not None:
             self._sleeping.cancel()
@@ -308,7 +308,7 @@ class Supervisor:
 
     @property
     def _work_done(self) -> int:
-        """A number that grows with each delivery and each confirm."""
+        """A number that grows with each delivery and each confirm, so that it shows progress."""
         return self.publisher.published + sum(consumer.deliveries for consumer in self.consumers)
 
     async def _wait_before_next(self) -> bool:
@@ -341,8 +341,8 @@ class Supervisor:
             self.trouble = str(error)
             _log.warning("%s; trying again", error)
         except HandshakeCut as error:
-            # The same broker let us in before, so this is the network's doing. At first it may be that what
-            # listens there is no broker, and whoever waits is told.
+            # If a connection succeeded before, this is a fault of the network. Otherwise the address may not
+            # be a broker's, so waiting callers get the error.
             self.trouble = str(error)
             _log.warning("%s; trying again", error)
             if not self._connections:
@@ -353,7 +353,7 @@ class Supervisor:
             if not self._tell_of_refusal(error):
                 _log.error("%s", error)  # noqa: TRY400 - a traceback would only show our own code
         except Exception as error:
-            # A mistake of ours must not leave a process deaf.
+            # A fault in this library must not end the attempts.
             self.trouble = str(error)
             _log.exception("Connecting failed in an unexpected way; trying again")
             self._waiters.fail(ConnectionException(str(error), reason=error))
@@ -363,7 +363,7 @@ class Supervisor:
         return None
 
     def _tell_of_refusal(self, error: Exception) -> bool:
-        """Fail what waits, unless another node may still let us in; returns whether anything did."""
+        """Fail all waiters unless another node may still accept us; returns whether there were any."""
         if (self.backoff.attempts + 1) % len(self.nodes) != 0:
             return False
         somebody_waits = bool(self._waiters) or self.publisher.has_waiting
@@ -372,10 +372,9 @@ class Supervisor:
         return somebody_waits
 
     async def _resume_consumers(self, connection: Connection) -> None:
-        """Subscribe again, before anybody publishes what is meant for a queue that has to be made again.
+        """Have the consumers subscribe again, before messages are published that are meant for their queues.
 
-        A queue that cannot be had, or for which the broker takes its time, keeps the others waiting no
-        longer than a moment.
+        If the broker refuses a queue or takes long for it, the others wait for it only a few seconds.
         """
         attempts = [consumer.resume(connection) for consumer in self.consumers]
         if attempts:
@@ -383,7 +382,7 @@ class Supervisor:
 
 
 def _is_our_fault(end: Exception) -> bool:
-    """Whether the broker closed the connection because of what was asked, so that asking again is no use."""
+    """Whether the broker closed the connection because of our request, so that repeating it is useless."""
     return isinstance(end, ConnectionClosed) and end.reply_code not in _NOT_OUR_FAULT
 
 

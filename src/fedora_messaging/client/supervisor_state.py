@@ -5,7 +5,7 @@ from typing import Final
 
 
 class SupervisorState(Enum):
-    """Where a supervisor is."""
+    """The state of a supervisor."""
 
     IDLE = "nobody needed a connection yet"
     CONNECTING = "dials, or waits before it dials again"
@@ -16,7 +16,7 @@ class SupervisorState(Enum):
 
 
 class Input(Enum):
-    """What happens to a supervisor."""
+    """An event that may change the state of a supervisor."""
 
     START = "somebody needs a connection"
     CONNECT = "a connection was made, and the consumers have had their chance to subscribe"
@@ -26,7 +26,8 @@ class Input(Enum):
     END = "the connection is closed, and no task runs"
 
 
-#: What a row lacks cannot happen in that state: :class:`~.supervisor.Supervisor` would raise ``KeyError``.
+#: An input that a row lacks cannot happen in that state; :class:`~.supervisor.Supervisor` would raise
+#: ``KeyError``.
 TRANSITIONS: Final[dict[SupervisorState, dict[Input, SupervisorState]]] = {
     SupervisorState.IDLE: {
         Input.START: SupervisorState.CONNECTING,
@@ -45,7 +46,7 @@ TRANSITIONS: Final[dict[SupervisorState, dict[Input, SupervisorState]]] = {
         Input.CLOSE: SupervisorState.CLOSING,
     },
     SupervisorState.CLOSING: {
-        # An attempt that was under way may still bring a connection for the publishes that wait.
+        # An attempt that has begun may still succeed, and the waiting publishes use that connection.
         Input.CONNECT: SupervisorState.CLOSING,
         Input.LOSE: SupervisorState.CLOSING,
         Input.CLOSE: SupervisorState.CLOSING,

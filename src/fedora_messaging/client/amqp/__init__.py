@@ -1,1 +1,1 @@
-"""One AMQP connection, its channels, and what is declared over them."""
+"""One AMQP connection, its channels, and the declarations of exchanges, queues and bindings."""

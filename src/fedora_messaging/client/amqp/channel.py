@@ -1,4 +1,4 @@
-"""A channel as the client sees it: requests and answers, and whoever listens to it."""
+"""A channel as the client sees it: requests, their answers, and the user who gets everything else."""
 
 import asyncio
 from collections import deque
@@ -18,22 +18,22 @@ Reply = TypeVar("Reply", bound=Method)
 
 
 class ChannelUser(Protocol):
-    """Who uses a channel; all calls come from the event loop."""
+    """The user of a channel, a publisher or a consumer; all calls come from the event loop."""
 
     def on_content(self, content: ev.ContentReceived) -> None:
-        """A delivery or a returned message came."""
+        """Take a delivery or a returned message."""
         ...
 
     def on_method(self, method: Method) -> None:
-        """A confirm, or the broker's cancel, came."""
+        """Take a confirm, or the broker's cancel."""
         ...
 
     def on_channel_closed(self, error: AMQPError) -> None:
-        """The channel is gone: closed by the broker, or with its connection (:class:`ConnectionClosed`)."""
+        """React to the end of the channel; with :class:`ConnectionClosed` its connection has ended, too."""
         ...
 
     def on_writable(self) -> None:
-        """Contents may be sent again."""
+        """Go on sending contents: there is room again."""
         ...
 
 
@@ -42,8 +42,8 @@ class Channel:
 
     Attributes:
         number: Channel number.
-        connection: Whose channel it is.
-        user: Who is told of what comes unasked.
+        connection: The connection of the channel.
+        user: Gets deliveries, returned messages, confirms and the end; ``None`` ignores them.
         opened: Done when the broker has opened the channel.
     """
 
@@ -67,14 +67,14 @@ class Channel:
         """Send a request and wait for its answer.
 
         Raises:
-            ChannelClosed: The broker refused it by closing the channel.
+            ChannelClosed: The broker refused the request by closing the channel.
             ConnectionException: The connection was lost, or the broker has not answered in time.
             EncodingError: The request cannot be sent.
         """
         if self._error is not None:
             raise self._as_exception(self._error)
         future: asyncio.Future[Method] = self._loop.create_future()
-        # First what may fail: an answer that never comes would be taken for the next one.
+        # Send first, since that may fail: a waiter without a request would get the next request's answer.
         self.send(request)
         self._waiting.append(future)
         answer = await self.connection.answer(future, request.name)
@@ -108,18 +108,18 @@ class Channel:
             self.connection.flush_soon()
 
     async def wait_closed(self, timeout: float) -> None:
-        """Wait for the broker's answer, or give up after some seconds in which nothing comes and goes."""
+        """Wait for the broker's answer, or give up after some seconds in which no bytes flow."""
         await self.connection.patience(self._closed, timeout)
 
-    # The connection calls these
+    # Called by the connection
 
     def on_opened(self) -> None:
-        """The broker has opened the channel."""
+        """Note that the broker has opened the channel."""
         if not self.opened.done():
             self.opened.set_result(None)
 
     def on_event(self, event: ev.ContentReceived | ev.MethodReceived) -> None:
-        """Something came on this channel."""
+        """Handle a method or content: an answer goes to its waiter, most others go to the user."""
         if isinstance(event, ev.ContentReceived):
             if self.user is not None:
                 self.user.on_content(event)
@@ -136,25 +136,25 @@ class Channel:
                 future.set_result(method)
 
     def on_closed(self, event: ev.ChannelEnded) -> None:
-        """The channel ended, the connection goes on."""
+        """Note that the channel has ended while the connection goes on."""
         if not self._closed.done():
             self._closed.set_result(None)
         error = ChannelClosed(event.reply_code, event.reply_text)
         if event.by_peer:
             self._fail(error)
         else:
-            # We closed it ourselves while somebody was waiting for an answer on it.
+            # We closed the channel ourselves while a caller was waiting for an answer on it.
             self._error = error
             self._fail_waiting(error)
 
     def on_lost(self, error: ConnectionClosed) -> None:
-        """The connection ended."""
+        """Note that the connection has ended."""
         if not self._closed.done():
             self._closed.set_result(None)
         self._fail(error)
 
     def on_writable(self) -> None:
-        """Contents may be sent again."""
+        """Go on sending contents: there is room again."""
         if self.user is not None:
             self.user.on_writable()
 
@@ -170,7 +170,7 @@ class Channel:
         for future in waiting:
             if not future.done():
                 future.set_exception(self._as_exception(error))
-                # Nobody may be waiting for it any longer; that is no reason to complain at exit.
+                # The caller may have stopped waiting. Mark the error as retrieved, so that asyncio is silent.
                 future.exception()
 
     def _as_exception(self, error: AMQPError) -> Exception:

@@ -34,11 +34,11 @@ _log = logger(__name__)
 
 Result = TypeVar("Result")
 
-#: Seconds for the broker to answer our close.
+#: Seconds for the broker to answer our ``connection.close``.
 _CLOSE_TIMEOUT: Final = 5.0
-#: Bytes of answers and acknowledgements that may wait for a broker that reads nothing. Publishes stop before.
+#: Most bytes of answers and acknowledgements that wait for a broker that reads none. Publishes stop before.
 _OWED: Final = 16 * 1024 * 1024
-#: How often it is looked whether bytes flow, as a part of the time that is waited without any.
+#: How often to check whether bytes flow, as a part of the longest time to wait without any.
 _SAMPLE: Final = 0.25
 
 _CAPABILITIES: Final = {
@@ -56,11 +56,11 @@ _HANDSHAKE_FAILED: Final = (
 
 
 class Unreachable(ConnectionException):
-    """Nobody listens there, or the network does not lead there; trying again may help."""
+    """No broker listens at the address, or the network does not reach it; trying again may help."""
 
 
 class HandshakeCut(ConnectionException):
-    """The network connection ended, or fell silent, before the broker had let us in or refused us."""
+    """The network connection ended, or fell silent, before the broker accepted or refused the login."""
 
 
 class Connection:
@@ -68,7 +68,7 @@ class Connection:
 
     Attributes:
         closed: Done, with the reason as its result, when the connection has ended.
-        blocked: Why the broker takes no publishes now, or ``None``.
+        blocked: Why the broker accepts no publishes now, or ``None``.
         broken: Whether the broker broke the protocol.
     """
 
@@ -104,7 +104,7 @@ class Connection:
             ConfigurationException: The TLS settings are wrong, or AMQP cannot carry a client property.
             Unreachable: There is no broker at that address.
             HandshakeCut: The network connection ended too early.
-            ConnectionException: There is one, but it refuses us; ``reason`` says why.
+            ConnectionException: The broker refuses us; ``reason`` says why.
         """
         loop = asyncio.get_running_loop()
         try:
@@ -142,7 +142,7 @@ class Connection:
             ) from error
 
     async def _abort_and_wait(self) -> None:
-        """Leave no open socket behind."""
+        """Cut the connection, and wait until the socket is closed."""
         self.abort()
         if self._connected:
             await asyncio.wait([self._lost], timeout=_CLOSE_TIMEOUT)
@@ -164,18 +164,18 @@ class Connection:
         text = _HANDSHAKE_FAILED.format(self.options.address, why)
         return HandshakeCut(text, reason=text)
 
-    # The link calls these
+    # Called by the link
 
     def on_connected(self, link: Link) -> None:
-        """TCP and TLS are done."""
+        """Begin the AMQP handshake: TCP and TLS are ready."""
         self._link = link
         self._connected = True
 
     def on_events(self, events: list[ev.Event]) -> None:
-        """Hand events to the channels they belong to."""
+        """Hand each event to the channel that it belongs to."""
         for event in events:
             if self.broken and not isinstance(event, ev.ConnectionEnded):
-                continue  # it was on its way when the broker was told of its mistake
+                continue  # it was on its way when we closed because of the broker's mistake
             try:
                 self._on_event(event)
             except PeerError as error:
@@ -211,7 +211,7 @@ class Connection:
             self._on_closed(event)
 
     def on_writable(self, writable: bool) -> None:
-        """Let publishers go on."""
+        """Let publishers go on when the socket has room again."""
         if writable:
             self._resume()
 
@@ -219,7 +219,7 @@ class Connection:
         return explain(error, self.options.tls or TLSOptions(), self.options.host)
 
     def _hint(self) -> str:
-        """What may be wrong when the broker hangs up before it has said anything."""
+        """Return a hint at the likely reason when the broker hangs up without a word."""
         if self.machine.server_properties:
             return ""
         tls = self.options.tls
@@ -228,7 +228,7 @@ class Connection:
         return f" ({certificate_hint(tls)})"
 
     def on_lost(self, error: Exception | None) -> None:
-        """The socket is gone; its event came before."""
+        """Note that the socket is gone; the event that says so came before."""
         if not self._lost.done():
             self._lost.set_result(None)
 
@@ -263,7 +263,7 @@ class Connection:
         self._stop_block_timer()
         if not self._opened.done():
             self._opened.set_exception(self._why_not_opened(event))
-        # Ordinary ends are told without a code, or with that of success.
+        # An ordinary end has no code, or the code of success.
         self.broken = self.broken or (not event.by_peer and event.reply_code not in (0, REPLY_SUCCESS))
         error = ConnectionClosed(event.reply_code, event.reply_text)
         channels, self._channels = self._channels, {}
@@ -286,16 +286,16 @@ class Connection:
             )
         return self._refused(why + ("" if self.options.tls else self._hint()))
 
-    # The client calls these
+    # Called by the rest of the client
 
     @property
     def can_send(self) -> bool:
-        """Whether contents may be sent now: the socket has room and the broker takes them."""
+        """Whether contents may be sent now: the socket has room and the broker accepts publishes."""
         return self._link is not None and self._link.writable and self.blocked is None
 
     @property
     def certificate_end(self) -> float | None:
-        """When the broker's certificate ends, in seconds since 1970; ``None`` without TLS."""
+        """When the broker's certificate expires, in seconds since 1970; ``None`` without TLS."""
         certificate = self._link.peer_info("peercert") if self._link is not None else None
         if not isinstance(certificate, dict) or "notAfter" not in certificate:
             return None
@@ -305,7 +305,7 @@ class Connection:
         """Open a channel.
 
         Raises:
-            NoFreeChannels: As many as were negotiated are open.
+            NoFreeChannels: All channels that were negotiated are open.
             ConnectionException: The connection is closed.
         """
         if self.closed.done() or self._link is None:
@@ -320,7 +320,7 @@ class Connection:
         return channel
 
     async def answer(self, future: "asyncio.Future[Result]", what: str) -> Result:
-        """Wait for the answer to a method; a broker that sends heartbeats and nothing else is given up.
+        """Wait for the answer to a method; give up a broker that sends heartbeats and nothing else.
 
         Raises:
             ConnectionException: No answer came in time. The connection is closed then.
@@ -334,13 +334,13 @@ class Connection:
         return future.result()
 
     async def patience(self, future: "asyncio.Future[Any]", timeout: float) -> bool:
-        """Wait until a future is done, or for some seconds in which nothing moves; tell whether it is done.
+        """Wait until a future is done, or nothing has moved for some seconds; returns whether it is done.
 
-        Bytes that flow are progress: on a slow line a request may leave behind a big message, or its answer
-        come behind one. What is written after the request is none, or a broker that reads, and answers
-        nothing, would be waited for as long as anything is published. Heartbeats are none either, also those
-        that are taken for a part of a damaged frame. While the broker blocks us the time does not count:
-        RabbitMQ then reads nothing.
+        Bytes that flow count as progress: on a slow line the request, or its answer, may have to wait behind
+        a big message. Bytes written after the request do not count; otherwise publishing could keep us
+        waiting for ever for a broker that reads and never answers. Heartbeats do not count either, not even
+        as bytes inside a damaged frame. Time in which the broker blocks us is left out: RabbitMQ then reads
+        nothing.
         """
         begin = self._loop.time()
         flow = request_end = 0
@@ -352,35 +352,35 @@ class Connection:
                 return False
             await asyncio.wait([future], timeout=min(left, timeout * _SAMPLE))
             if not request_end and self._link is not None:
-                # What is sent is written at the end of a turn of the loop.
+                # The link writes the request at the end of a turn of the loop, so its end is known only now.
                 request_end = self._link.written
         return True
 
     def _flow(self, request_end: int) -> int:
-        """Return how many bytes have come, and how many have gone up to the end of a request."""
+        """Return how many bytes have arrived, plus those that have left up to the end of a request."""
         if self._link is None:
             return 0
         return self._link.received + min(self._link.written - self._link.unsent, request_end)
 
     def _heartbeats_within(self, seconds: float) -> float:
-        """Return how many bytes the broker's heartbeats may take; it sends two in each interval, or fewer."""
+        """Return how many bytes the broker's heartbeats may take; it sends at most two in each interval."""
         interval = self.machine.heartbeat
         return (2 * seconds / interval + 2) * len(HEARTBEAT_FRAME) if interval else 0
 
     @property
     def sending(self) -> int | None:
-        """How many bytes have left, while others wait to leave; ``None`` when all have."""
+        """How many bytes have left so far, or ``None`` if none wait to leave."""
         if self._link is None or not (unsent := self._link.unsent):
             return None
         return self._link.written - unsent
 
     def flush_soon(self) -> None:
-        """Write what has been sent, at the end of this turn of the loop."""
+        """Write the bytes to send at the end of this turn of the loop."""
         if self._link is not None:
             self._link.flush_soon()
 
     async def close(self) -> None:
-        """Close in good order; returns when the connection has ended."""
+        """Close the connection in good order; returns when it has ended."""
         if self._link is None:
             return
         self.machine.close()
@@ -388,7 +388,7 @@ class Connection:
         await self._lost
 
     def abort(self) -> None:
-        """Cut the connection."""
+        """Cut the connection without telling the broker."""
         if self._link is not None:
             self._link.abort()
 
@@ -402,7 +402,7 @@ def _client_properties(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _describe(error: OSError) -> str:
-    """Name an error as people know it."""
+    """Return a description of an error that people understand."""
     if isinstance(error, socket.gaierror):
         return "the host name cannot be resolved"
     return str(error) if error.errno is None else os.strerror(error.errno)

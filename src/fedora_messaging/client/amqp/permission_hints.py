@@ -1,4 +1,4 @@
-"""Which permissions of RabbitMQ an operation needs, so that a refusal can say so."""
+"""The permissions of RabbitMQ that operations need, so that an error can name the missing one."""
 
 from typing import Final, TypeVar
 
@@ -20,7 +20,7 @@ PUBLISH: Final = (
 
 
 def name_permission(refusal: Refusal, answer: AMQPError, needs: str) -> Refusal:
-    """Note on an error which permission is missing, if one is; returns the error."""
+    """Add a note to an error that names the missing permission, if one is missing; returns the error."""
     if answer.reply_code == ACCESS_REFUSED:
         refusal.add_note(needs)
     return refusal

@@ -18,12 +18,12 @@ from .permission_hints import BIND, DECLARE_EXCHANGE, DECLARE_QUEUE, name_permis
 
 _log = logger(__name__)
 
-#: Pauses between attempts to declare what another client is declaring.
+#: Pauses between attempts to declare a queue that another client is declaring.
 _LOCKED: Final = BackoffOptions(initial=0.1, factor=1.5, maximum=5.0)
 
 
 async def declare(connection: Connection, queue: QueueOptions, bindings: Sequence[BindingOptions]) -> str:
-    """Declare a queue and bind it, on a channel of their own.
+    """Declare a queue and bind it, on a separate channel.
 
     Returns:
         The queue's name, which the broker chose if ``queue.name`` is empty.
@@ -31,7 +31,7 @@ async def declare(connection: Connection, queue: QueueOptions, bindings: Sequenc
     Raises:
         BadDeclaration: The broker refuses; ``reason`` is its :class:`ChannelClosed`.
         ConnectionException: The connection was lost meanwhile.
-        NoFreeChannels: There is no channel left.
+        NoFreeChannels: No channel is left.
     """
     try:
         async with _own_channel(connection) as channel:
@@ -42,7 +42,7 @@ async def declare(connection: Connection, queue: QueueOptions, bindings: Sequenc
         if not (queue.passive and error.obj_type == "queue" and _is_code(error, ACCESS_REFUSED)):
             raise
     # Some brokers do not even let us ask (RabbitMQ 4.2.6 and 4.3.0, without the permission to configure).
-    # Whether the queue is there, binding and consuming tell.
+    # Binding and consuming will show whether the queue exists.
     _log.info("The broker does not tell whether the queue %s exists; it is taken to", queue.name)
     async with _own_channel(connection) as channel:
         await _bind_all(channel, queue.name, bindings)
@@ -50,7 +50,7 @@ async def declare(connection: Connection, queue: QueueOptions, bindings: Sequenc
 
 
 async def ensure(connection: Connection, queue: QueueOptions) -> None:
-    """Declare a queue only if there is none of its name: one that operators made may be as they like.
+    """Declare a queue only if none has its name, because an operator may have made it with other arguments.
 
     Raises what :func:`declare` does, if the queue has to be declared.
     """
@@ -58,18 +58,18 @@ async def ensure(connection: Connection, queue: QueueOptions) -> None:
         await declare(connection, replace(queue, passive=True), [])
     except BadDeclaration as error:
         if _is_code(error, RESOURCE_LOCKED):
-            return  # it is there, and somebody else's alone, who may get messages nevertheless
+            return  # it exists, and is exclusive to another connection; messages may still be published to it
         if not _is_code(error, NOT_FOUND):
             raise
         await declare(connection, queue, [])
 
 
 async def declare_alone(connection: Connection, queue: QueueOptions) -> None:
-    """Declare a queue while nobody else does by this function; raises what :func:`declare` does.
+    """Declare a queue under a lock, so that only one caller at a time does; raises what :func:`declare` does.
 
-    RabbitMQ tells a client that a quorum queue is there as soon as another client has begun to create it,
-    when it does not have all its arguments yet: what is published to it then never expires, nor does what
-    follows. So an exclusive queue is held meanwhile, as a lock; it ends with the connection at the latest.
+    When one client creates a quorum queue, RabbitMQ tells other clients that it exists before it has all its
+    arguments. A message that is published to it at that time never expires, and neither do those after it.
+    So this function holds an exclusive queue as a lock, which ends with the connection at the latest.
     """
     lock = f"{queue.name}.lock"
     channel = await _take(connection, lock)
@@ -77,7 +77,7 @@ async def declare_alone(connection: Connection, queue: QueueOptions) -> None:
         await declare(connection, queue, [])
     finally:
         if channel.is_open:
-            # Not waited for, as in :func:`_own_channel`.
+            # Do not wait for the answers, as in :func:`_own_channel`.
             channel.send(m.QueueDelete(lock, no_wait=True))
             channel.close_soon()
 
@@ -106,7 +106,7 @@ async def count(connection: Connection, queue: str) -> int:
 
 
 async def declare_exchange(connection: Connection, exchange: ExchangeOptions) -> None:
-    """Declare an exchange, on a channel of its own; raises what :func:`declare` does."""
+    """Declare an exchange, on a separate channel; raises what :func:`declare` does."""
     async with _own_channel(connection) as channel:
         request = m.ExchangeDeclare(
             exchange.name,
@@ -124,13 +124,13 @@ async def declare_exchange(connection: Connection, exchange: ExchangeOptions) ->
 
 
 async def may_configure(connection: Connection, queue: str) -> bool:
-    """Whether we may declare a queue of this name, which does not exist; nothing is declared.
+    """Whether we may declare a queue of this name, which does not exist; this declares nothing.
 
-    Asks for a queue that no broker makes. Brokers look at permissions before they look at arguments.
+    It asks for a queue with impossible arguments: brokers check permissions before they check arguments.
 
     Raises:
         ConnectionException: The connection was lost meanwhile.
-        NoFreeChannels: There is no channel left.
+        NoFreeChannels: No channel is left.
     """
     try:
         async with _own_channel(connection) as channel:
@@ -141,12 +141,12 @@ async def may_configure(connection: Connection, queue: str) -> bool:
 
 
 def missing(queue: QueueOptions, reason: ChannelClosed) -> BadDeclaration:
-    """Make the error for a queue that turned out not to exist when it was consumed."""
+    """Make the error for a queue that turned out not to exist when we subscribed."""
     return BadDeclaration("queue", _describe_queue(queue), reason)
 
 
 async def bind(connection: Connection, queue: str, binding: BindingOptions) -> None:
-    """Bind a queue, on a channel of its own; raises what :func:`declare` does."""
+    """Bind a queue, on a separate channel; raises what :func:`declare` does."""
     async with _own_channel(connection) as channel:
         await _bind(channel, queue, binding)
 
@@ -158,7 +158,7 @@ async def _own_channel(connection: Connection) -> AsyncIterator[Channel]:
         yield channel
         await channel.close()
     except BaseException:
-        # Not waited for: whoever gives up on a broker that is stuck must get away.
+        # Do not wait for the answer: a caller that gives up on a stuck broker must get away.
         channel.close_soon()
         raise
 

@@ -1,1 +1,1 @@
-"""From a queue to a callback, and back with its verdict."""
+"""Consuming: the way of a message from a queue to a callback, and of the verdict back to the broker."""

@@ -37,35 +37,35 @@ from .watchdog import ProgressWatch
 
 _log = logger(CONSUMER)
 
-#: A single active consumer of a queue has others beside it that get nothing.
+#: Argument of queues that deliver to one of their consumers only; the others get nothing.
 _SINGLE_ACTIVE: Final = "x-single-active-consumer"
 
 
 class Consumer:
     """Consumes one queue, and hands its deliveries to a runner.
 
-    Whatever happens to channels and connections there is one subscription at most: each has a new
-    channel, and what still comes, or is still to be acknowledged, from an older one is dropped.
+    A consumer never has more than one subscription. Each subscription has a new channel; deliveries and
+    verdicts that belong to an older one are dropped.
 
     Args:
-        make_runner: Makes what processes the deliveries, given a way to report each verdict and one to ask
-            whether a delivery is stale.
-        queue: Declared at each connection.
-        bindings: Bound at each connection.
+        make_runner: Makes the runner. It gets this consumer, to report each verdict to and to ask whether a
+            delivery is stale.
+        queue: The queue; declared at each connection.
+        bindings: Its bindings; made at each connection.
         qos: Prefetch.
         options: How to subscribe, and when to give up or subscribe again.
 
     Attributes:
-        queue_name: Name of the queue; the broker's choice once it is known.
+        queue_name: Name of the queue; if the broker chooses it, it is known after the first declaration.
         tag: Consumer tag.
         stats: Counters.
-        state: Where it is.
+        state: State of the consumer.
         runner: Processes the deliveries.
-        deliveries: How many deliveries have come.
-        last_delivery: When the last one came, in seconds since 1970; ``None`` if none has.
-        resubscriptions: How often it was subscribed again over the same connection.
+        deliveries: How many deliveries have arrived.
+        last_delivery: When the last one arrived, in seconds since 1970; ``None`` if none has.
+        resubscriptions: How often it subscribed again over the same connection.
         ask_elsewhere: Asks another node of the cluster how many messages wait in a queue; ``None`` if there
-            is none.
+            is no other node.
         result: Done when consuming has ended: with the consumer after :meth:`stop`, or with the error
             that ended it.
     """
@@ -98,7 +98,7 @@ class Consumer:
             self._stream = StreamPosition(self._options.arguments)
         self._watch = ProgressWatch(self, self._options.watchdog)
         self._watching: asyncio.Task[None] | None = None
-        # The present one, or the last.
+        # The current subscription, or the last one.
         self._subscription: Subscription | None = None
         self._connection: Connection | None = None
         self._epoch = 0
@@ -111,32 +111,32 @@ class Consumer:
 
     @property
     def running(self) -> bool:
-        """Subscribed, or about to be again; False before the first subscription and once it stops."""
+        """Whether it is subscribed, or about to be again; False before the first time and once it stops."""
         return self.state in RUNNING
 
     @property
     def connected(self) -> bool:
-        """Whether deliveries can come now."""
+        """Whether deliveries can arrive now."""
         return self._subscription is not None and not self._subscription.is_over
 
     @property
     def unsettled(self) -> int:
-        """How many deliveries came on the present channel, or the last, and are not settled yet."""
+        """How many deliveries arrived on the current channel, or the last one, and are not settled yet."""
         return 0 if self._subscription is None else len(self._subscription.in_flight)
 
     @property
     def oldest_unsettled(self) -> float | None:
-        """When the oldest of them came, by the monotonic clock."""
+        """When the oldest unsettled delivery arrived, by the monotonic clock."""
         return None if self._subscription is None else self._subscription.in_flight.oldest
 
     @property
     def last_progress(self) -> float | None:
-        """When one of them was settled, or the first came, by the monotonic clock; ``None`` without any."""
+        """When one was last settled, or the first arrived, by the monotonic clock; ``None`` without any."""
         return self._subscription.in_flight.progress if self._subscription and self.unsettled else None
 
     @property
     def stalled(self) -> bool:
-        """Whether messages wait in the queue, and none arrives."""
+        """Whether messages wait in the queue and none arrives."""
         return self._watch.stalled
 
     @property
@@ -146,7 +146,7 @@ class Consumer:
     def _advance(self, what: Input) -> None:
         self.state = TRANSITIONS[self.state][what]
 
-    # The supervisor calls this
+    # Called by the supervisor
 
     async def attach(self, connection: Connection) -> None:
         """Declare, bind and subscribe on a new connection.
@@ -154,7 +154,7 @@ class Consumer:
         Raises:
             BadDeclaration: The broker refuses queue or binding.
             PermissionException: The broker refuses to let us read the queue.
-            ConnectionException: The connection was lost meanwhile, or another error came.
+            ConnectionException: The connection was lost meanwhile, or the broker reported another error.
             NoFreeChannels: There is no channel left.
         """
         self._connection = connection
@@ -164,13 +164,13 @@ class Consumer:
             self._begin_watching()
 
     def resume(self, connection: Connection) -> "asyncio.Future[None]":
-        """Attach to another connection, however often that has to be tried.
+        """Attach to another connection, trying as often as needed.
 
         Returns:
-            Done after the first attempt, be it a success or not.
+            A future that is done after the first attempt, whether that succeeds or not.
         """
         self._connection = connection
-        # It may have been our attempt that ended the last connection: first come the others.
+        # Our own attempt may have ended the last connection; after a failure, other consumers go first.
         return self._resume_soon(connection, self._resubscriber.next_pause)
 
     async def _attach(self, connection: Connection) -> None:
@@ -179,7 +179,8 @@ class Consumer:
             await self._subscribe(connection)
 
     def _begin_watching(self) -> None:
-        # In a stream all messages wait always; and beside a single active consumer the others have none.
+        # Messages stay in a stream for ever, and consumers beside a single active one get none: for both the
+        # watch would raise false alarms.
         silent = self._stream is not None or self.queue.arguments.get(_SINGLE_ACTIVE)
         if self._options.watchdog and not silent:
             self._watching = self._begin(self._watch.run())
@@ -187,7 +188,7 @@ class Consumer:
     async def extend(
         self, connection: Connection, queue: QueueOptions, bindings: Sequence[BindingOptions]
     ) -> None:
-        """Declare the queue once more, perhaps differently, and keep more bindings alive.
+        """Declare the queue again, perhaps differently, and maintain additional bindings.
 
         Raises:
             BadDeclaration: The broker refuses queue or binding.
@@ -208,7 +209,7 @@ class Consumer:
         except ChannelClosed as error:
             subscription.lost()
             if self._is_ending and error.reply_code == REPLY_SUCCESS:
-                return  # we closed it ourselves, having been stopped meanwhile
+                return  # we closed it ourselves, because the consumer was stopped meanwhile
             if error.reply_code == ACCESS_REFUSED:
                 raise self._forbidden(error) from error
             if error.reply_code == NOT_FOUND and self.queue.passive:
@@ -223,7 +224,7 @@ class Consumer:
         self._advance(Input.SUBSCRIBED)
         self._resubscriber.backoff.succeeded()
         _log.info("Successfully registered %r", self)
-        # The broker may have ended it in the very bytes in which it confirmed it.
+        # The broker may have ended the subscription in the same bytes in which it confirmed it.
         if subscription.is_over:
             self._replace_channel()
         elif subscription.canceled:
@@ -237,10 +238,10 @@ class Consumer:
         arguments = dict(self._options.arguments) if self._stream is None else self._stream.arguments()
         return m.BasicConsume(self.queue_name, self.tag, arguments=arguments)
 
-    # The channel calls these
+    # Called by the channel
 
     def on_content(self, content: ev.ContentReceived) -> None:
-        """A delivery."""
+        """Hand a delivery to the runner."""
         method = content.method
         if isinstance(method, m.BasicDeliver) and self._subscription is not None and not self._is_ending:
             raw = self._subscription.arrived(content, method, self.queue_name)
@@ -249,7 +250,7 @@ class Consumer:
             self.runner.put(raw)
 
     def on_method(self, method: Method) -> None:
-        """The broker's cancel."""
+        """React when the broker cancels the subscription."""
         if isinstance(method, m.BasicCancel) and self._subscription is not None:
             self._subscription.canceled = True
             if self.state is ConsumerState.CONSUMING:
@@ -265,10 +266,10 @@ class Consumer:
             self._end_canceled()
 
     async def _find_out_why_canceled(self) -> None:
-        """Go on if it was for a slow callback, and end if it was because the queue is gone.
+        """Subscribe again if the queue still exists; end consuming if it is gone.
 
-        RabbitMQ 4.3 cancels the consumer of a quorum queue whose message is not acknowledged in time
-        (``consumer_timeout``). Older ones close the channel for that, which ends no consumer of ours either.
+        RabbitMQ 4.3 cancels the consumer of a quorum queue that does not acknowledge a message in time
+        (``consumer_timeout``). Older versions close the channel, after which we subscribe again, too.
         """
         try:
             await self.count_waiting()
@@ -286,7 +287,7 @@ class Consumer:
         self._end(ConsumerCanceled(f"the broker canceled the consumer of queue {self.queue_name!r}"))
 
     def on_writable(self) -> None:
-        """Acknowledgements are small: they never wait."""
+        """Do nothing: acknowledgements are small and never wait for room."""
 
     def on_channel_closed(self, error: AMQPError) -> None:
         """Wait for the next connection, or open another channel."""
@@ -296,7 +297,7 @@ class Consumer:
         if isinstance(error, ConnectionClosed):
             self._connection = None
         if self.state not in (ConsumerState.CONSUMING, ConsumerState.ASKING):
-            return  # whoever subscribes now is told of it, and nobody else cares
+            return  # if we are subscribing now, that call raises; otherwise it does not matter
         if isinstance(error, ConnectionClosed):
             _log.warning("The connection of %r was lost: %s", self, error.reply_text)
         elif error.reply_code == ACCESS_REFUSED:
@@ -311,7 +312,7 @@ class Consumer:
         self._advance(Input.LOST)
         if self._connection is not None:
             self.resubscriptions += 1
-            # A broker may take a subscription and end it at once, again and again.
+            # A broker may accept each subscription and end it at once, so pauses grow until messages arrive.
             if self.deliveries > self._deliveries_before:
                 self._resubscriber.backoff.reset()
             self._resume_soon(self._connection, self._resubscriber.backoff.again())
@@ -324,7 +325,7 @@ class Consumer:
     def _is_resuming(self) -> bool:
         return self.state is ConsumerState.RESUMING
 
-    # The watch calls these
+    # Called by the watch
 
     async def count_waiting(self) -> int:
         """Ask the broker how many messages wait in the queue; raises what :func:`.topology.count` does."""
@@ -333,7 +334,7 @@ class Consumer:
         return await count(self._connection, self.queue_name)
 
     async def count_elsewhere(self) -> int:
-        """Ask another node of the cluster the same; 0 if nobody can be asked."""
+        """Ask another node of the cluster how many messages wait; 0 if no other node can be asked."""
         if self.ask_elsewhere is None or self.queue.exclusive:
             return 0
         return await self.ask_elsewhere(self.queue_name)
@@ -346,20 +347,20 @@ class Consumer:
             self._replace_channel()
 
     def reconnect(self, why: str) -> None:
-        """Give the connection up; it will be made again."""
+        """Cut the connection; the supervisor makes another one."""
         if self._connection is not None and not self._is_ending:
             _log.error("The connection of %r is given up: %s", self, why)
             self._connection.abort()
 
-    # The runner calls these
+    # Called by the runner
 
     def is_stale(self, raw: Raw) -> bool:
-        """Whether a delivery came on a channel that is gone: the broker delivers it again."""
+        """Whether a delivery arrived on a channel that is gone, so that the broker delivers it again."""
         subscription = self._subscription
         return subscription is None or subscription.is_over or raw.epoch != subscription.epoch
 
     def report(self, raw: Raw, verdict: Verdict) -> None:
-        """Tell the broker what became of a delivery; end consuming if the verdict says so."""
+        """Tell the broker the outcome of a delivery; end consuming if the verdict says so."""
         action, error = verdict
         if self._subscription is not None and raw.epoch == self._subscription.epoch:
             self._subscription.settle(raw.tag, action)
@@ -369,7 +370,7 @@ class Consumer:
     # The end
 
     def fail(self, error: BaseException) -> None:
-        """Stop because of an error that belongs to no delivery; nothing if it is stopping already."""
+        """Stop because of an error that belongs to no delivery; do nothing if it is stopping already."""
         if self.state not in (ConsumerState.STOPPING, ConsumerState.ENDED):
             _log.error("%r cannot go on", self, exc_info=error)
             self._end(error)
@@ -378,7 +379,7 @@ class Consumer:
         return self._mind(self._loop.create_task(work))
 
     def _mind(self, task: "asyncio.Task[None]") -> "asyncio.Task[None]":
-        """End with an error that a task did not foresee, which must not leave the consumer deaf."""
+        """Have the consumer end if a task fails unexpectedly; otherwise it might go on without messages."""
 
         def ended(task: "asyncio.Task[None]") -> None:
             error = None if task.cancelled() else task.exception()
@@ -391,7 +392,7 @@ class Consumer:
     def _end(self, error: BaseException) -> None:
         """Stop because of an error."""
         if isinstance(error, StopIteration | asyncio.CancelledError | GeneratorExit):
-            # These would do something else to whoever waits for the result than tell that it failed.
+            # As the result of a future these have a special meaning, or cannot be set at all.
             wrapped = RuntimeError(f"the callback raised {type(error).__name__}")
             wrapped.__cause__ = error
             error = wrapped
@@ -404,7 +405,7 @@ class Consumer:
         self.runner.halt()
 
     async def stop(self) -> None:
-        """Let the running callback end, acknowledge it, unsubscribe; what was not begun goes back."""
+        """Let the running callback end, settle its message and unsubscribe; other messages go back."""
         await asyncio.shield(self._begin_shutting_down())
 
     def _begin_shutting_down(self) -> "asyncio.Task[None]":
@@ -421,18 +422,18 @@ class Consumer:
         try:
             await self._let_callbacks_end()
         except Exception as error:
-            # Whoever waits for the end is to be told of it all the same.
+            # The caller that waits for the end must get this error, too.
             _log.exception("The callbacks of %r have not ended well", self)
             self._error = self._error or error
         if self._subscription is not None:
             await self._subscription.end()
         self._advance(Input.SHUT_DOWN)
-        # What the last callback raised counts, though the consumer was being stopped.
+        # An error of the last callback counts, although the consumer was being stopped.
         if self._error is None:
             self.result.set_result(self)
         else:
             self.result.set_exception(self._error)
-            # The error may be fetched late, or by nobody who cares; it has been logged where it arose.
+            # Mark the error as retrieved, so that asyncio does not log it: it was logged where it arose.
             self.result.exception()
 
     async def _let_callbacks_end(self) -> None:

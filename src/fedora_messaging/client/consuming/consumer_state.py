@@ -5,7 +5,7 @@ from typing import Final
 
 
 class ConsumerState(Enum):
-    """Where a consumer is."""
+    """The state of a consumer."""
 
     NEW = "has not subscribed yet"
     CONSUMING = "the broker delivers"
@@ -17,7 +17,7 @@ class ConsumerState(Enum):
 
 
 class Input(Enum):
-    """What happens to a consumer."""
+    """An event that may change the state of a consumer."""
 
     SUBSCRIBED = "the broker confirmed the subscription"
     CANCELED = "the broker canceled the subscription"
@@ -27,7 +27,8 @@ class Input(Enum):
     SHUT_DOWN = "no callback runs, and the channel is closed"
 
 
-#: What a row lacks cannot happen in that state: :class:`~.consumer.Consumer` would raise ``KeyError``.
+#: An input that a row lacks cannot happen in that state; :class:`~.consumer.Consumer` would raise
+#: ``KeyError``.
 TRANSITIONS: Final[dict[ConsumerState, dict[Input, ConsumerState]]] = {
     ConsumerState.NEW: {
         Input.SUBSCRIBED: ConsumerState.CONSUMING,
@@ -62,9 +63,9 @@ TRANSITIONS: Final[dict[ConsumerState, dict[Input, ConsumerState]]] = {
         Input.HALT: ConsumerState.ENDED,
     },
 }
-#: States in which deliveries come, or soon come again.
+#: States in which deliveries arrive, or will soon arrive again.
 RUNNING: Final = frozenset(
     {ConsumerState.CONSUMING, ConsumerState.ASKING, ConsumerState.RESUMING, ConsumerState.HALTED}
 )
-#: States in which no callback begins any more.
+#: States in which no more callbacks begin.
 ENDING: Final = frozenset({ConsumerState.HALTED, ConsumerState.STOPPING, ConsumerState.ENDED})

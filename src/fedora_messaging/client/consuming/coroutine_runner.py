@@ -16,7 +16,7 @@ from .verdict import REFUSED, Action, Verdict, raised, succeeded
 def in_other_loop(
     callback: Callable[[Message], Awaitable[Any]], find_loop: Callable[[], asyncio.AbstractEventLoop | None]
 ) -> Callable[[Message], Awaitable[Any]]:
-    """Make a coroutine function run in another thread's event loop, if there is one."""
+    """Make a coroutine function run in another thread's event loop, if ``find_loop`` finds one."""
 
     async def call(message: Message) -> None:
         loop = find_loop()
@@ -32,7 +32,7 @@ def in_other_loop(
 
 
 async def _outcome(callback: Callable[[Message], Awaitable[Any]], message: Message) -> BaseException | None:
-    """Await the callback and return what it raises, which must not end that loop, whatever it is."""
+    """Await the callback and return its exception; none, of whatever kind, may end the loop."""
     before = cancellations()
     try:
         await callback(message)
@@ -42,7 +42,7 @@ async def _outcome(callback: Callable[[Message], Awaitable[Any]], message: Messa
         outcome: BaseException | None = error
     else:
         outcome = None
-    # One that has not arrived yet would become the task's result.
+    # A cancellation that has not arrived yet would become the task's result.
     await forget_cancellations(before)
     return outcome
 
@@ -65,19 +65,19 @@ class CoroutineRunner(CallbackRunner):
         self._task: asyncio.Task[None] | None = None
 
     def replace_callback(self, callback: Callable[[Message], Any]) -> None:
-        """Give the messages that come from now on to another callback; a plain one runs in a thread."""
+        """Give the following messages to another callback; a plain one runs in a thread."""
         if is_coroutine_callback(callback):
             self._callback = callback
         else:
             self._callback = _in_thread(callback)
 
     def start(self) -> None:
-        """Begin."""
+        """Begin to process deliveries."""
         self._task = asyncio.create_task(self._run())
         watch(self._task, lambda: self._stopping, self._fail)
 
     def put(self, raw: Raw) -> None:
-        """Process a delivery when its turn comes."""
+        """Add a delivery; it is processed when its turn comes."""
         self._inbox.append(raw)
         self._wake()
 
@@ -86,13 +86,13 @@ class CoroutineRunner(CallbackRunner):
             self._arrival.set_result(None)
 
     def halt(self) -> None:
-        """Begin nothing more."""
+        """Begin no more callbacks."""
         self._stopping = True
         self._inbox.clear()
         self._wake()
 
     async def finish(self) -> None:
-        """Begin nothing more, and let the running callback end."""
+        """Begin no more callbacks, and let the running one end."""
         self.halt()
         if self._task is not None and self._task is not asyncio.current_task():
             await asyncio.wait([self._task])
@@ -122,7 +122,7 @@ class CoroutineRunner(CallbackRunner):
         before = cancellations()
         try:
             await self._callback(message)
-        except BaseException as error:  # whatever it is, it ends consuming and not the event loop
+        except BaseException as error:  # any exception may end consuming, but not the event loop
             if isinstance(error, asyncio.CancelledError) and is_torn_down(before):
                 self._report(raw, (Action.REQUEUE, None))
                 raise

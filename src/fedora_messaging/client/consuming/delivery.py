@@ -1,4 +1,4 @@
-"""A delivery, and how its processing ends."""
+"""A delivery, and decoding it into a message."""
 
 import asyncio
 from typing import Final, NamedTuple
@@ -14,17 +14,17 @@ from .stats import ConsumerStats
 
 _log = logger(CONSUMER)
 
-#: Bytes of a body up to which it is decoded and checked in the event loop: some milliseconds.
+#: Largest body that the event loop decodes and checks itself, in bytes; that takes some milliseconds.
 _LARGE: Final = 65536
 
 
 class Raw:
-    """A delivery as it came.
+    """A delivery as it arrived, not decoded yet.
 
     Attributes:
-        exchange: Exchange it was published to.
-        epoch: Which of the consumer's channels it came on; its tag means nothing on another.
-        history: Where it came from; known in full once it is decoded.
+        exchange: Exchange that it was published to.
+        epoch: Number of the subscription that it arrived on; its tag is valid there only.
+        history: Its origin and earlier attempts; complete once the delivery is decoded.
     """
 
     __slots__ = (
@@ -64,7 +64,7 @@ class Raw:
         """Build the message.
 
         Raises:
-            ValidationError: It is no valid message, in whatever way.
+            ValidationError: The delivery is not a valid message.
         """
         if self.body is None:
             raise ValidationError("the body is larger than this client takes").of_kind("size")
@@ -80,33 +80,33 @@ class Raw:
 
 
 class Invalid(NamedTuple):
-    """What :func:`receive` returns in place of a message that is none.
+    """The result of :func:`receive` for an invalid message.
 
     Attributes:
-        why: What is wrong with it, fit to be shown.
+        why: What is wrong with it, safe to print.
     """
 
     why: str
 
 
 def is_large(raw: Raw) -> bool:
-    """Whether to build the message may take so long that an event loop should not do it."""
+    """Whether building the message may take too long for an event loop."""
     return raw.body is not None and len(raw.body) > _LARGE
 
 
 async def receive_aside(raw: Raw, stats: ConsumerStats) -> Message | Invalid:
-    """As :func:`receive`, but what may take long is done in a thread, for callers in an event loop."""
+    """As :func:`receive`, for callers in an event loop: a large message is built in a thread."""
     if is_large(raw):
         return await asyncio.to_thread(receive, raw, stats)
     return receive(raw, stats)
 
 
 def receive(raw: Raw, stats: ConsumerStats) -> Message | Invalid:
-    """Build the message; an invalid one is counted and logged, and an :class:`Invalid` returned."""
+    """Build the message; count and log an invalid one, and return :class:`Invalid`."""
     try:
         message = raw.decode()
         _log.info("Consuming message from topic %r (message id %r)", message.topic, message.id)
-    except Exception as error:  # a ValidationError, or what an attribute of a schema class raises
+    except Exception as error:  # a ValidationError, or an exception from an attribute of a schema class
         stats.invalid += 1
         kind = error.kind if isinstance(error, ValidationError) else "class"
         stats.invalid_kinds[kind] += 1

@@ -1,4 +1,4 @@
-"""What a message carries from attempt to attempt, and into the dead-letter queue."""
+"""The history that a message carries from attempt to attempt, and into the dead-letter queue."""
 
 import time
 from dataclasses import dataclass, replace
@@ -9,11 +9,11 @@ from ...printable import printable
 if TYPE_CHECKING:
     from ...wire.properties import Properties
 
-#: Header of a message that comes again, and of one in a dead-letter queue.
+#: Header that holds the history, in a message that comes again and in one in a dead-letter queue.
 HEADER: Final = "x-fedora-messaging-history"
-#: What is beyond comes from no program of ours, and one more would not fit into a header.
+#: This library never writes a number as high as this; counting on from a higher one could overflow a header.
 _NUMBER_MAX: Final = 2**62
-#: Added by brokers on the way through a delay queue, or meant for the first publish only.
+#: Headers that brokers add on the way through a delay queue, or that are meant for the first publish only.
 _TRANSIENT_HEADERS: Final = (
     "x-death",
     "x-first-death-exchange",
@@ -33,14 +33,14 @@ class History:
     """Where a message came from, and how often it was tried.
 
     Attributes:
-        queue: Queue it is consumed from.
-        exchange: Exchange it was published to at first.
-        topic: Routing key it was published with at first.
-        attempts: Attempts that failed.
-        first: When the first of them did, in seconds since 1970; 0 if none has.
-        last: When the last of them did.
-        reason: Why it is here: ``retry``, ``exhausted``, ``failed`` or ``invalid``; empty at first.
-        error: What the last attempt raised.
+        queue: Queue that it is consumed from.
+        exchange: Exchange that it was first published to.
+        topic: Routing key that it was first published with.
+        attempts: How many attempts failed.
+        first: When the first attempt failed, in seconds since 1970; 0 if none has.
+        last: When the last attempt failed.
+        reason: Why it was published again: ``retry``, ``exhausted``, ``failed`` or ``invalid``; else empty.
+        error: Exception of the last attempt.
     """
 
     queue: str
@@ -55,7 +55,7 @@ class History:
     def taken_from(self, properties: "Properties") -> Self:
         """Read the history that a message carries, and remove it from the headers that the callback sees.
 
-        Only what came back by way of a delay queue carries one: then it was published to the queue itself.
+        Only a message that came back through a delay queue has one: it was published to the queue itself.
         """
         headers = properties.headers
         if self.exchange != "" or self.topic != self.queue or not isinstance(headers, dict):
@@ -70,7 +70,7 @@ class History:
 
     @classmethod
     def from_table(cls, table: dict[str, Any]) -> Self | None:
-        """Read what :meth:`as_table` wrote; anything else gives ``None``."""
+        """Read a table that :meth:`as_table` wrote; ``None`` for any other."""
         try:
             history = cls(**table)
         except TypeError:
@@ -96,10 +96,10 @@ class History:
         )
 
     def as_table(self) -> dict[str, Any]:
-        """Return the header's value."""
+        """Return the value of the header."""
         return dict(self.__dict__)
 
 
 def without_traces(headers: dict[str, Any] | None) -> dict[str, Any]:
-    """Return headers without those that hold for one publish only."""
+    """Return headers without those that belong to a single publish."""
     return {name: value for name, value in (headers or {}).items() if name not in _TRANSIENT_HEADERS}

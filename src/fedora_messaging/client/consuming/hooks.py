@@ -1,4 +1,4 @@
-"""What a callback class wants to do before its first message and after its last one."""
+"""The hooks of a callback class: methods that run before its first message and after its last one."""
 
 from collections.abc import Callable
 from inspect import Parameter, signature
@@ -8,7 +8,7 @@ from typing import Any
 class Hooks:
     """The methods ``start()`` and ``stop()`` of a callback object, or those of a context manager.
 
-    Each may be a coroutine function. Of a class that has both kinds, those of the context manager count.
+    Each may be a coroutine function. If a class has both kinds, those of the context manager are used.
 
     Args:
         callback: The object; ``None`` has no hooks.
@@ -32,11 +32,11 @@ class Hooks:
 
     @property
     def start(self) -> Callable[[], Any]:
-        """Call before the first message; what it returns is to be awaited if it can be."""
+        """The hook to call before the first message; the caller awaits its result if that is awaitable."""
         return self._start or _nothing
 
     def stop(self, error: BaseException | None) -> Any:
-        """Call after the last message, with what consuming ended with; as :attr:`start`."""
+        """Call the hook after the last message, with the error that ended consuming; as :attr:`start`."""
         if self._stop is None:
             return None
         if not self._is_context:
@@ -51,7 +51,7 @@ def _nothing() -> None:
 
 
 def _plain(callback: object, name: str) -> Callable[[], Any] | None:
-    """Return a method that can be called without arguments; others mean something else."""
+    """Return a method that can be called without arguments; one that needs arguments is not a hook."""
     method = getattr(callback, name, None) if hasattr(type(callback), name) else None
     if not callable(method):
         return None

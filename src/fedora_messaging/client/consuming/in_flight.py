@@ -1,4 +1,4 @@
-"""Deliveries that are here and not settled."""
+"""Deliveries that have arrived and are not settled."""
 
 from typing import Final
 
@@ -6,10 +6,10 @@ from ...protocol.errors import NOT_ALLOWED, ConnectionError
 from ...wire import methods as m
 from .stream_position import offset_of
 
-#: How many times the prefetch may be here because of redeliveries. When a quorum queue gets a new leader,
-#: that one delivers again what is here already, on the same channel.
+#: Limit for redeliveries, as a multiple of the prefetch. The new leader of a quorum queue delivers messages
+#: again that have arrived already, on the same channel.
 _LEADERS: Final = 10
-#: How many more than the prefetch a stream may deliver: RabbitMQ sends a chunk of it as a whole.
+#: How many messages a stream may deliver beyond the prefetch: RabbitMQ always sends a whole chunk of it.
 _CHUNK: Final = 65536
 
 
@@ -17,10 +17,10 @@ class InFlight:
     """The unsettled deliveries of one channel, in order of arrival; times are those of the monotonic clock.
 
     Args:
-        prefetch: How many there may be; 0 is no limit.
+        prefetch: How many there may be; 0 means no limit.
 
     Attributes:
-        progress: When the last one was settled, or the first one came.
+        progress: When the last one was settled, or the first one arrived.
     """
 
     def __init__(self, prefetch: int = 0) -> None:
@@ -33,7 +33,7 @@ class InFlight:
         return len(self._arrivals)
 
     def check(self, method: m.BasicDeliver, properties: bytes) -> None:
-        """Look at a delivery before it is kept: what is kept is bounded by the prefetch.
+        """Check a delivery before it is kept, so that the prefetch bounds the memory that deliveries take.
 
         Raises:
             ConnectionError: The broker delivers more than it was asked for, or uses a tag twice.
@@ -48,7 +48,7 @@ class InFlight:
             self._exceed(method, properties)
 
     def _exceed(self, method: m.BasicDeliver, properties: bytes) -> None:
-        """Let one more in than the limit is, if brokers have a reason to send it."""
+        """Accept a delivery beyond the limit, if brokers have a reason to send it."""
         most = self._prefetch
         if method.redelivered:
             most *= _LEADERS
@@ -63,23 +63,23 @@ class InFlight:
         self._limit = len(self._arrivals) + 1
 
     def arrived(self, tag: int, now: float) -> None:
-        """A delivery came."""
+        """Note that a delivery has arrived."""
         if not self._arrivals:
             self.progress = now
         self._arrivals[tag] = now
 
     def settled(self, tag: int, now: float) -> None:
-        """The broker is told what became of it."""
+        """Note that the broker gets the outcome of a delivery."""
         self.progress = now
         self._arrivals.pop(tag, None)
 
     def clear(self) -> None:
-        """The broker takes all back."""
+        """Forget all deliveries, because the broker takes them back."""
         self._arrivals.clear()
         self._limit = self._prefetch
 
     @property
     def oldest(self) -> float | None:
-        """When the oldest one came; ``None`` without any. For any thread."""
+        """When the oldest one arrived; ``None`` if there is none. Any thread may ask."""
         arrivals = list(self._arrivals.values())
         return arrivals[0] if arrivals else None

@@ -1,4 +1,4 @@
-"""A consumer whose deliveries are taken one by one, instead of being pushed into a callback."""
+"""The runner of a consumer without a callback, whose caller takes the deliveries one by one."""
 
 import asyncio
 from collections import deque
@@ -7,7 +7,7 @@ from .delivery import Raw
 
 
 class Inbox:
-    """Deliveries that wait to be taken; bounded by the prefetch of the consumer that fills it.
+    """Deliveries that wait for the caller; the prefetch of the consumer that fills the inbox bounds it.
 
     A :class:`~.runner.Runner` for consumers whose caller does the processing.
     """
@@ -20,7 +20,7 @@ class Inbox:
         self._finished = False
 
     def start(self) -> None:
-        """There is nothing to begin."""
+        """Do nothing: there is nothing to begin."""
 
     def put(self, raw: Raw) -> None:
         """Add a delivery."""
@@ -29,28 +29,28 @@ class Inbox:
             self._news.set()
 
     def put_back(self, raw: Raw) -> None:
-        """Give a delivery back, to be the next one that is taken."""
+        """Give a delivery back; the next :meth:`take` returns it."""
         if not self._finished:
             self._raws.appendleft(raw)
             self._news.set()
 
     async def finish(self) -> None:
-        """Give nothing out any more."""
+        """Hand out no more deliveries."""
         self.halt()
 
     def halt(self) -> None:
-        """Give nothing out any more."""
+        """Hand out no more deliveries."""
         self._finished = True
         self._raws.clear()
         self._news.set()
 
     def abandon(self) -> None:
-        """Nothing runs here."""
+        """Do nothing: no callback runs here."""
 
     async def take(self) -> Raw | None:
         """Return the next delivery, waiting for it; ``None`` when there will be no more.
 
-        Several tasks may wait at once, and each may be cancelled: a delivery is taken by one that returns it.
+        Several tasks may wait at once, and each may be cancelled: a cancelled task takes no delivery with it.
         """
         while not self._raws:
             if self._finished:

@@ -1,4 +1,4 @@
-"""Subscribing again, however often that has to be tried."""
+"""Subscribing again, with as many attempts as needed."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,16 +14,16 @@ _log = logger(CONSUMER)
 class Resubscriber:
     """Tries to subscribe a consumer over one connection, until it succeeds or the connection ends.
 
-    A new attempt takes the place of those that go on.
+    Each call of :meth:`begin` replaces the attempts of the call before.
 
     Args:
         who: The consumer, for the log.
         attach: Declares the queue and subscribes.
-        is_wanted: Whether the consumer still has no subscription and wants one.
-        refuse: Is called when the broker does not let us read the queue.
+        is_wanted: Returns whether the consumer still has no subscription and wants one.
+        refuse: Called when the broker does not let us read the queue.
 
     Attributes:
-        backoff: The pauses.
+        backoff: The pauses between attempts.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Resubscriber:
 
     @property
     def next_pause(self) -> float:
-        """Seconds before the next attempt: none if none has failed."""
+        """Seconds before the next attempt; 0 if no attempt has failed."""
         return (self.backoff.next() or 0.0) if self.backoff.attempts else 0.0
 
     def begin(
@@ -51,7 +51,7 @@ class Resubscriber:
         """Begin to try.
 
         Args:
-            connection: Where.
+            connection: The connection to subscribe on.
             pause: Seconds before the first attempt.
 
         Returns:
@@ -64,20 +64,20 @@ class Resubscriber:
         return self._task, tried
 
     def cancel(self) -> None:
-        """Try no longer."""
+        """Stop trying."""
         if self._task is not None:
             self._task.cancel()
 
     async def _run(self, connection: Connection, pause: float, tried: "asyncio.Future[None]") -> None:
         if pause:
-            # The other consumers do not wait for it.
+            # The other consumers do not wait for a later attempt.
             _resolve(tried)
             await asyncio.sleep(pause)
         while self._is_wanted() and not connection.closed.done():
             try:
                 await self._attach(connection)
             except (BadDeclaration, ConnectionException, NoFreeChannels) as error:
-                # A queue may come back, and only then is it declared as we want it.
+                # The queue may come back, and can be declared with our arguments only then.
                 _log.warning("%r cannot resume yet: %s; trying again", self._who, error)
             except PermissionException as error:
                 self._refuse(error)

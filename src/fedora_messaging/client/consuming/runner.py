@@ -1,4 +1,4 @@
-"""Running callbacks: coroutine functions in the event loop, plain functions in a thread of their own."""
+"""Runners, which take deliveries and call callbacks: their interface, and what all of them share."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,10 +14,10 @@ from .verdict import Verdict
 
 _log = logger(CONSUMER)
 
-#: Seconds for callbacks to end before it is said that they are waited for.
+#: Seconds for callbacks to end before the log says that stopping waits for them.
 _SILENCE = 0.5
 
-#: Tells the consumer what to tell the broker of one delivery.
+#: Gives the consumer the verdict on one delivery.
 Report = Callable[[Raw, Verdict], None]
 IsStale = Callable[[Raw], bool]
 #: Ends the consumer.
@@ -28,39 +28,39 @@ class Runner(Protocol):
     """Processes deliveries; all calls come from the event loop.
 
     Attributes:
-        in_order: Each delivery is settled before the next one is begun.
+        in_order: Whether each delivery is settled before the next one begins.
     """
 
     in_order: bool
 
     def start(self) -> None:
-        """Begin."""
+        """Begin to process deliveries."""
         ...
 
     def put(self, raw: Raw) -> None:
-        """Process a delivery when its turn comes."""
+        """Add a delivery; it is processed when its turn comes."""
         ...
 
     def halt(self) -> None:
-        """Begin nothing more."""
+        """Begin no more callbacks."""
         ...
 
     async def finish(self) -> None:
-        """Begin nothing more, and let the running callback end."""
+        """Begin no more callbacks, and let the running one end."""
         ...
 
     def abandon(self) -> None:
-        """Wait no longer for the running callback: a coroutine is cancelled, a thread is left to itself."""
+        """Stop waiting for the running callback: cancel a coroutine, leave a thread running."""
         ...
 
 
 def is_coroutine_callback(callback: Any) -> bool:
-    """Whether calling it gives a coroutine: a coroutine function, or an object with an async ``__call__``."""
+    """Whether a callback is a coroutine function, or an object whose ``__call__`` is one."""
     return iscoroutinefunction(callback) or iscoroutinefunction(getattr(callback, "__call__", None))  # noqa: B004
 
 
 class CallbackRunner:
-    """What the runners of callbacks have in common."""
+    """Base of the runners that call a callback."""
 
     in_order = True
 
@@ -79,16 +79,16 @@ class CallbackRunner:
         self._fail = fail
 
     def replace_callback(self, callback: Callable[[Message], Any]) -> None:
-        """Give the messages that come from now on to another callback."""
+        """Give the following messages to another callback."""
         self._callback = callback
 
 
 async def finished(runner: Runner, queue_name: str, patience: float | None) -> "asyncio.Future[None]":
-    """Begin no more callbacks, and wait for those that run; returns what is done when they have ended.
+    """Begin no more callbacks, and wait for running ones; returns a future that is done when they have ended.
 
     Args:
-        runner: Runs them.
-        queue_name: Where their messages come from, for the log.
+        runner: The runner of the callbacks.
+        queue_name: Queue of their messages, for the log.
         patience: Seconds to wait; ``None`` waits for ever.
     """
     finishing = asyncio.ensure_future(runner.finish())

@@ -1,4 +1,4 @@
-"""Counters of what consumers did."""
+"""Counters of consumers."""
 
 from collections import Counter
 from copy import copy
@@ -8,20 +8,20 @@ from typing import Any
 
 @dataclass
 class ConsumerStats:
-    """What became of the deliveries of a consumer.
+    """How many deliveries of a consumer ended in which way.
 
     Attributes:
         received: Valid messages handed to the callback.
-        processed: Acknowledged.
-        dropped: Refused by :class:`~fedora_messaging.exceptions.Drop`.
-        rejected: Put back by :class:`~fedora_messaging.exceptions.Nack`.
-        failed: The callback raised something else.
-        invalid: Not handed to a callback because they are no valid messages.
-        retried: Put off to be tried again later.
-        dead_lettered: Kept in the dead-letter queue.
-        duplicates: Not handed to a callback because they were processed before.
-        redelivered: Deliveries that had been out before.
-        invalid_kinds: The invalid ones by what is wrong with them: ``size``, ``properties``, ``headers``,
+        processed: Messages acknowledged.
+        dropped: Messages refused by :class:`~fedora_messaging.exceptions.Drop`.
+        rejected: Messages put back by :class:`~fedora_messaging.exceptions.Nack`.
+        failed: Messages for which the callback raised another exception.
+        invalid: Deliveries not handed to a callback because they are not valid messages.
+        retried: Messages postponed, to be tried again later.
+        dead_lettered: Messages kept in the dead-letter queue.
+        duplicates: Messages not handed to a callback because they were processed before.
+        redelivered: Deliveries that the broker had delivered before.
+        invalid_kinds: The invalid ones by the kind of fault: ``size``, ``properties``, ``headers``,
             ``encoding``, ``json``, ``schema``, or ``class`` if their schema class cannot read them.
     """
 
@@ -38,7 +38,7 @@ class ConsumerStats:
     invalid_kinds: Counter[str] = field(default_factory=Counter)
 
     def __add__(self, other: "ConsumerStats") -> "ConsumerStats":
-        # Another thread may be counting; a copy is made in one go.
+        # Another thread may be counting, so work on copies.
         mine, others = self.as_dict(), other.as_dict()
         return ConsumerStats(**{name: mine[name] + others[name] for name in mine})
 

@@ -1,4 +1,4 @@
-"""Where a consumer stands in a stream."""
+"""The position of a consumer in a stream."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -13,13 +13,13 @@ OFFSET: Final = "x-stream-offset"
 
 
 class StreamPosition:
-    """Where to go on reading a stream (RabbitMQ), whose messages stay in it when they are acknowledged.
+    """Where to continue reading a stream of RabbitMQ, which keeps its messages after they are acknowledged.
 
-    Whatever was delivered and not settled comes again; with several callbacks at once, so may what was
-    settled after it.
+    Messages that were delivered and not settled come again. With several callbacks at once, so may messages
+    that were settled but follow an unsettled one.
 
     Args:
-        arguments: Of the first subscription; ``x-stream-offset`` in them says where to begin.
+        arguments: Arguments of the first subscription; their ``x-stream-offset`` says where to begin.
     """
 
     def __init__(self, arguments: "Mapping[str, Any]") -> None:
@@ -35,25 +35,25 @@ class StreamPosition:
         if position is not None:
             return {**self._arguments, OFFSET: position}
         first = dict(self._arguments)
-        # Until something has come, "next" means: from now on, and not from the next subscription on.
+        # Until a message has arrived, "next" means from this first subscription on, not from a later one on.
         if self._arguments.get(OFFSET, "next") == "next":
             self._arguments[OFFSET] = datetime.now(UTC)
         return first
 
     def arrived(self, tag: int, properties: bytes) -> None:
-        """A delivery came; its offset is in its headers."""
+        """Note that a delivery has arrived; its offset is in its headers."""
         offset = offset_of(properties)
         if offset is not None:
             self._unsettled[tag] = offset
             self._next = offset + 1
 
     def settled(self, tag: int) -> None:
-        """It was processed, or is given up."""
+        """Note that a delivery was processed or given up."""
         self._unsettled.pop(tag, None)
 
 
 def offset_of(properties: bytes) -> int | None:
-    """Return where in a stream a delivery is, if it is of one."""
+    """Return the offset of a delivery in its stream; ``None`` if it is not from a stream."""
     try:
         headers = decode_properties(properties).headers
     except WireError:
@@ -63,5 +63,5 @@ def offset_of(properties: bytes) -> int | None:
 
 
 def is_stream(queue_arguments: "Mapping[str, Any]", arguments: "Mapping[str, Any]") -> bool:
-    """Whether a queue, or how it is consumed, is said to be a stream."""
+    """Whether the arguments of a queue, or of its subscription, are those of a stream."""
     return queue_arguments.get("x-queue-type") == "stream" or OFFSET in arguments

@@ -1,4 +1,4 @@
-"""One subscription to a queue: a channel, what came on it, and what the broker is told of that."""
+"""One subscription to a queue: a channel, the deliveries on it, and the answers to the broker."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from .in_flight import InFlight
 from .stream_position import StreamPosition
 from .verdict import Action
 
-#: Seconds for the broker to answer that a channel is closed.
+#: Seconds for the broker to confirm that a channel is closed.
 _CLOSE_TIMEOUT = 5.0
 
 
@@ -20,17 +20,17 @@ class Subscription:
     """A subscription, from before the broker knows of it until its channel is gone.
 
     Args:
-        epoch: Counts the subscriptions of the consumer.
-        channel: A channel that nobody else uses.
+        epoch: Number of the subscription among those of the consumer.
+        channel: A channel that has no other user.
         qos: Prefetch.
-        stream: Where the consumer stands, if the queue is a stream.
-        in_order: Each delivery is settled before the next one is begun.
+        stream: Position of the consumer, if the queue is a stream.
+        in_order: Whether each delivery is settled before the next one begins.
 
     Attributes:
-        epoch: The same.
+        epoch: Number of the subscription among those of the consumer.
         in_flight: Deliveries that are not settled.
-        canceled: The broker canceled it.
-        is_over: Nothing more is told on it: the broker delivers again what is not acknowledged.
+        canceled: Whether the broker canceled the subscription.
+        is_over: Whether no more answers are sent; the broker delivers unacknowledged messages again.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Subscription:
         """Subscribe; raises what :meth:`.Channel.call` does.
 
         Args:
-            user: Is told of all that comes; deliveries may come before this returns.
+            user: Gets everything that arrives on the channel; deliveries may arrive before this returns.
             consume: The request.
         """
         channel = self._channel
@@ -61,10 +61,10 @@ class Subscription:
         await channel.call(consume, m.BasicConsumeOk)
 
     def arrived(self, content: ev.ContentReceived, method: m.BasicDeliver, queue: str) -> Raw:
-        """Take a delivery.
+        """Note a delivery, and return it.
 
         Raises:
-            ConnectionError: The broker may not deliver this.
+            ConnectionError: The broker must not deliver this.
         """
         self.in_flight.check(method, content.properties)
         self.in_flight.arrived(method.delivery_tag, time.monotonic())
@@ -82,7 +82,7 @@ class Subscription:
         )
 
     def settle(self, tag: int, action: Action) -> None:
-        """Tell the broker what became of a delivery, unless it is too late for that."""
+        """Tell the broker the outcome of a delivery, unless the subscription is over."""
         channel = self._channel
         if channel is None or self.is_over:
             return
@@ -102,7 +102,7 @@ class Subscription:
         if not self._in_order:
             channel.send(m.BasicAck(tag))
             return
-        # Messages are settled in order, so one acknowledgement serves all of one turn of the loop.
+        # Messages are settled in order, so one acknowledgement covers all of one turn of the loop.
         if not self._ack_due:
             self._loop.call_soon(self.send_ack)
         self._ack_due = tag
@@ -114,12 +114,12 @@ class Subscription:
             self._channel.send(m.BasicAck(tag, multiple=True))
 
     def lost(self) -> None:
-        """The channel is gone."""
+        """Note that the channel is gone."""
         self.is_over = True
         self._channel = None
 
     def give_up(self) -> None:
-        """Close the channel without waiting, and hear no more of it."""
+        """Close the channel without waiting, and ignore what still arrives on it."""
         channel = self._channel
         self.lost()
         if channel is not None:
@@ -127,16 +127,16 @@ class Subscription:
             channel.close_soon()
 
     def settle_no_more(self) -> None:
-        """Acknowledge what is due; what is settled later is too late."""
+        """Send the acknowledgement that is due; deliveries can no longer be settled after that."""
         self.send_ack()
         self.is_over = True
 
     async def end(self) -> None:
-        """Acknowledge what is due, close the channel and wait for the broker's answer."""
+        """Send the acknowledgement that is due, close the channel and wait for the broker's answer."""
         self.settle_no_more()
         channel, self._channel = self._channel, None
         if channel is not None and channel.is_open:
             channel.close_soon()
             await channel.wait_closed(_CLOSE_TIMEOUT)
             if channel.is_open:
-                channel.connection.abort()  # a broker that does not answer to this answers to nothing
+                channel.connection.abort()  # a broker that does not answer this answers no other request

@@ -1,4 +1,4 @@
-"""State of a task that units of work share, and what watches a task."""
+"""Keeping callbacks that share a task apart: cancellations that a callback leaves, and workers that end."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,14 +10,14 @@ from .runner import Fail
 def cancellations() -> int:
     """Return how often the running task was cancelled so far.
 
-    A callback may leave this number raised: one that cancels its own task, as some time-outs do, and goes on.
+    A callback may leave this number raised, if it cancels its own task, as some time-outs do, and goes on.
     """
     task = asyncio.current_task()
     return 0 if task is None else task.cancelling()
 
 
 def is_torn_down(before: int) -> bool:
-    """Whether our task was cancelled since; a callback may also let a CancelledError of its own escape.
+    """Whether the running task was cancelled, as opposed to a callback that raised its own CancelledError.
 
     Args:
         before: What :func:`cancellations` returned before the callback was called.
@@ -26,7 +26,7 @@ def is_torn_down(before: int) -> bool:
 
 
 async def forget_cancellations(before: int) -> None:
-    """Undo the cancellations of the running task that a callback swallowed, so that they end no other one."""
+    """Undo cancellations of the running task that a callback swallowed, so that they do not end another."""
     task = asyncio.current_task()
     if task is None or task.cancelling() <= before:
         return
@@ -38,11 +38,11 @@ async def forget_cancellations(before: int) -> None:
 
 
 def watch(task: "asyncio.Task[None]", is_expected: Callable[[], bool], fail: Fail) -> None:
-    """Have a worker that ends, and should not, end the consumer: it would be deaf without one.
+    """End the consumer if a worker ends unexpectedly: without a worker no message would be processed.
 
     Args:
         task: The worker.
-        is_expected: Whether the end is.
+        is_expected: Returns whether the worker's end is expected.
         fail: Ends the consumer.
     """
 

@@ -1,4 +1,4 @@
-"""Running plain callbacks in a thread of their own."""
+"""Running plain callbacks, which are not coroutine functions, in a thread of their own."""
 
 import asyncio
 import threading
@@ -18,7 +18,7 @@ from .verdict_mailbox import VerdictMailbox
 
 
 class ThreadRunner(CallbackRunner):
-    """Calls the callback in one thread; a burst of results costs the event loop one wake-up."""
+    """Calls the callback in one thread; a burst of results wakes the event loop only once."""
 
     def __init__(
         self,
@@ -38,26 +38,26 @@ class ThreadRunner(CallbackRunner):
         self._thread = threading.Thread(target=self._run, name=f"consumer {name}", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Begin to call the callback."""
         self._thread.start()
 
     def put(self, raw: Raw) -> None:
-        """Process a delivery when its turn comes."""
+        """Add a delivery; it is processed when its turn comes."""
         self._inbox.put(raw)
 
     def halt(self) -> None:
-        """Begin nothing more."""
+        """Begin no more callbacks."""
         self._stopping = True
         self._inbox.put(None)
 
     async def finish(self) -> None:
-        """Begin nothing more, and let the running callback end."""
+        """Begin no more callbacks, and let the running one end."""
         self.halt()
         if self._thread.ident is not None:
             await self._ended
 
     def abandon(self) -> None:
-        """Leave the thread to itself, which is a daemon."""
+        """Leave the thread running: it is a daemon, and does not keep the process from ending."""
 
     def _run(self) -> None:
         try:
@@ -83,7 +83,7 @@ class ThreadRunner(CallbackRunner):
         try:
             result = self._callback(message)
             if isawaitable(result):
-                # A decorator, or a lambda, hides a coroutine function: its work is still to be done.
+                # A decorator or a lambda has hidden a coroutine function: its result must be awaited.
                 asyncio.run_coroutine_threadsafe(_await(result), self._loop).result()
         except BaseException as error:  # SystemExit and KeyboardInterrupt end consuming, not the thread alone
             return raised(message, error, self._stats)

@@ -1,4 +1,4 @@
-"""From what a callback did to what the broker is told."""
+"""Turning the outcome of a callback into a verdict: what to tell the broker, and whether consuming ends."""
 
 from enum import Enum
 from typing import TYPE_CHECKING, Final
@@ -14,7 +14,7 @@ _log = logger(CONSUMER)
 
 
 class Action(Enum):
-    """What the broker is told."""
+    """What to tell the broker about a delivery."""
 
     ACK = "ack"
     REQUEUE = "put it back"
@@ -22,21 +22,21 @@ class Action(Enum):
     REQUEUE_ALL = "put back this one and all that are out"
 
 
-#: What a delivery and its callback come to.
+#: What to tell the broker about a delivery, and the error with which consuming ends, if it does.
 Verdict = tuple[Action, BaseException | None]
 ACKED: Final[Verdict] = (Action.ACK, None)
 REFUSED: Final[Verdict] = (Action.REFUSE, None)
 
 
 def succeeded(message: "Message", stats: ConsumerStats) -> Verdict:
-    """The callback returned."""
+    """Count and log that the callback returned; returns the verdict."""
     stats.processed += 1
     _log.info("Successfully consumed message from topic %r (message id %r)", message.topic, message.id)
     return ACKED
 
 
 def raised(message: "Message", error: BaseException, stats: ConsumerStats) -> Verdict:
-    """The callback raised; returns what to tell the broker, and the error if consuming ends with it."""
+    """Count and log that the callback raised; returns the verdict."""
     if isinstance(error, Nack):
         stats.rejected += 1
         _log.warning("Returning message id %r to the queue", message.id)

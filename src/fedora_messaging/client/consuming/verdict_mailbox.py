@@ -11,11 +11,13 @@ from .verdict import Verdict
 
 
 class VerdictMailbox:
-    """Takes verdicts in any thread, and reports them in the loop where it was made; a burst is one wake-up.
+    """Takes verdicts in any thread, and reports them in the event loop; a burst wakes the loop only once.
+
+    The loop is the one that runs when the mailbox is made.
 
     Args:
-        report: Is told each verdict, in the loop.
-        after: Called in the loop after all that was there has been reported.
+        report: Called in the loop with each verdict.
+        after: Called in the loop after all waiting verdicts have been reported.
     """
 
     def __init__(self, report: Report, after: Callable[[], None] | None = None) -> None:
@@ -26,20 +28,20 @@ class VerdictMailbox:
         self._wake_pending = False
 
     def put(self, raw: Raw, verdict: Verdict) -> None:
-        """Add a verdict. For any thread."""
+        """Add a verdict. Any thread may call this."""
         self._verdicts.append((raw, verdict))
         if not self._wake_pending:
             self._wake_pending = True
             self.post(self.hand_over)
 
     def post(self, call: Callable[[], None]) -> None:
-        """Have something done in the loop. For any thread."""
-        with suppress(RuntimeError):  # the loop is closed: the program is past waiting for us
+        """Have a function called in the loop. Any thread may call this."""
+        with suppress(RuntimeError):  # the loop is closed: the program no longer waits for us
             self._loop.call_soon_threadsafe(call)
 
     def hand_over(self) -> None:
-        """Report what is there. In the loop."""
-        # Cleared first: a verdict that is added from here on brings its own wake-up, or is taken below.
+        """Report the waiting verdicts. Only the loop may call this."""
+        # Cleared first: a verdict added from here on wakes the loop again, or is taken below.
         self._wake_pending = False
         while self._verdicts:
             self._report(*self._verdicts.popleft())

@@ -1,4 +1,4 @@
-"""Finding out that a consumer is deaf: the broker has messages for it, and none arrives."""
+"""Finding out that a consumer is deaf: messages wait for it at the broker, and none arrives."""
 
 import asyncio
 from typing import Final, Protocol
@@ -9,29 +9,29 @@ from ...protocol.errors import ACCESS_REFUSED
 
 _log = logger(CONSUMER)
 
-#: Pause before a suspicion is looked into again, as a part of the interval.
+#: Pause before a suspected consumer is checked again, as a part of the interval.
 _SOON: Final = 1 / 6
-#: Longest time between two attempts to help that did not.
+#: Longest pause between attempts to help a consumer, when earlier ones did not, in seconds.
 _PATIENCE_MAX: Final = 3600.0
 
 
 class Watched(Protocol):
-    """A consumer as its watch sees it.
+    """The part of a consumer that its watch uses.
 
     Attributes:
-        deliveries: How many deliveries have come so far.
+        deliveries: How many deliveries have arrived so far.
     """
 
     deliveries: int
 
     @property
     def connected(self) -> bool:
-        """Whether deliveries can come now."""
+        """Whether deliveries can arrive now."""
         ...
 
     @property
     def unsettled(self) -> int:
-        """How many deliveries are here."""
+        """How many deliveries have arrived and are not settled."""
         ...
 
     async def count_waiting(self) -> int:
@@ -39,7 +39,7 @@ class Watched(Protocol):
         ...
 
     async def count_elsewhere(self) -> int:
-        """Ask another node of the cluster the same; 0 if there is none."""
+        """Ask another node of the cluster how many messages wait; 0 if there is no other node."""
         ...
 
     def resubscribe(self, why: str) -> None:
@@ -47,21 +47,21 @@ class Watched(Protocol):
         ...
 
     def reconnect(self, why: str) -> None:
-        """Give the connection up."""
+        """Cut the connection, so that another one is made."""
         ...
 
 
 class ProgressWatch:
-    """Asks, when a consumer gets nothing for a while, whether there is something to get.
+    """Asks the broker whether messages wait when a consumer gets none for a while.
 
-    If there is, and it still gets nothing, it is subscribed again; if that does not help, the connection is
-    given up; and so on in turn, ever more seldom.
+    If messages wait and still none arrives, the watch has the consumer subscribe again. If that does not
+    help, it gives the connection up. It repeats both steps in turn, at growing intervals.
 
-    A node of a cluster that is separated from the others may go on and believe that nothing waits. So the
-    watch asks another node, too, if there is one.
+    A node that is cut off from its cluster may still answer, and not know that messages wait. So the watch
+    asks another node, too, if there is one.
 
     Args:
-        consumer: Who is watched.
+        consumer: The consumer to watch.
         interval: Seconds without a delivery after which to ask.
     """
 
@@ -78,7 +78,7 @@ class ProgressWatch:
         return self._suspicion > 1
 
     async def run(self) -> None:
-        """Watch until cancelled, or until the broker does not let us ask."""
+        """Watch until cancelled, or until the broker refuses to answer."""
         while True:
             await asyncio.sleep(self._pause())
             try:
@@ -95,11 +95,11 @@ class ProgressWatch:
     def _pause(self) -> float:
         if not self._suspicion:
             return self._interval
-        # The first steps follow soon after one another.
+        # The first steps follow each other quickly.
         return min(self._interval * _SOON * 2.0 ** max(0, self._suspicion - 3), _PATIENCE_MAX)
 
     async def _look(self) -> bool | None:
-        """Return whether the consumer is deaf; ``None`` if that cannot be told now."""
+        """Return whether the consumer is deaf; ``None`` if that cannot be found out now."""
         consumer = self._consumer
         self._is_separated = False
         if self._has_progressed() or consumer.unsettled:
@@ -112,10 +112,10 @@ class ProgressWatch:
         except BadDeclaration as error:
             if isinstance(error.reason, ChannelClosed) and error.reason.reply_code == ACCESS_REFUSED:
                 raise error.reason from error
-            waiting = 1  # the queue is gone, and nobody has told us
+            waiting = 1  # the queue is gone, and the broker has not told us
         except (ConnectionException, NoFreeChannels):
             return None
-        # The answer came behind whatever the broker had sent before.
+        # The answer came after any delivery that the broker had sent before it.
         return (waiting > 0 or self._is_separated) and not self._has_progressed()
 
     def _has_progressed(self) -> bool:
@@ -124,9 +124,9 @@ class ProgressWatch:
 
     def _help(self) -> None:
         if self._suspicion == 1:
-            return  # they may have come at this very moment
+            return  # the messages may have entered the queue at this very moment
         if self._is_separated:
-            # To subscribe again here would only take a minute to fail.
+            # Subscribing again over this connection would take a minute and then fail.
             self._consumer.reconnect("another node says that messages wait in the queue, and none arrives")
         elif self._suspicion % 2 == 0:
             self._consumer.resubscribe("messages wait in the queue, and none arrives")

@@ -1,1 +1,1 @@
-"""The outbox: messages are stored in a table first, and a sender publishes what is in it."""
+"""The outbox: it stores messages in a table first, and a sender publishes them from there."""

@@ -1,4 +1,4 @@
-"""The database that has the table, as the store uses it from its one thread."""
+"""The database of the outbox's table; the store uses it from a single thread."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -7,12 +7,12 @@ from typing import Any, Final, Protocol
 
 from ..shared_files import FileLock, SqliteFile, Values
 
-#: Bytes of a write-ahead log that are left alone; SQLite itself writes back what is in it every 4 MB.
+#: Largest write-ahead log that we leave alone, in bytes; SQLite itself writes its content back every 4 MB.
 _WAL_MAX: Final = 16 * 1024 * 1024
 
 
 class DatabaseError(Exception):
-    """The database does not do what it was asked for; the text says why."""
+    """The database cannot carry out a request; the text says why."""
 
 
 class Database(Protocol):
@@ -20,14 +20,14 @@ class Database(Protocol):
 
     Attributes:
         dialect: ``sqlite`` or ``postgresql``.
-        name: What to call it in messages to people.
+        name: Name of the database for logs and error texts.
     """
 
     dialect: str
     name: str
 
     def transaction(self) -> AbstractContextManager[None]:
-        """Commit what is run inside, all or nothing; on disk when this returns."""
+        """Commit the statements run inside, all or none; the changes are on disk when this returns."""
         ...
 
     def run(self, statement: str, values: Values | None = None) -> list[tuple[Any, ...]]:
@@ -39,19 +39,19 @@ class Database(Protocol):
         ...
 
     def check(self) -> None:
-        """See that what is written is where other programs look for it."""
+        """Check that the database is still the one that other programs find."""
         ...
 
     def shrink(self) -> None:
-        """Give disk space back that is not needed any longer."""
+        """Give back disk space that is no longer needed."""
         ...
 
     def lock(self) -> bool:
-        """Become the only one that sends, or see that one still is; returns whether that is so."""
+        """Take the sender's lock, or check that we still hold it; returns whether we do."""
         ...
 
     def unlock(self) -> None:
-        """Let somebody else send."""
+        """Release the sender's lock, so that another process can send."""
         ...
 
     def close(self) -> None:
@@ -63,7 +63,7 @@ class SqliteDatabase:
     """An SQLite file, which may be an application's own.
 
     Args:
-        path: Path of the file; it and its directory are made if they are missing.
+        path: Path of the file; it and its directory are created if they are missing.
 
     Raises:
         DatabaseError: The file cannot be used.
@@ -86,7 +86,7 @@ class SqliteDatabase:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit what is run inside, all or nothing; on disk when this returns."""
+        """Commit the statements run inside, all or none; the changes are on disk when this returns."""
         with self._errors(), self._file.transaction():
             yield
 
@@ -101,21 +101,21 @@ class SqliteDatabase:
             self._file.run_many(statement, values)
 
     def check(self) -> None:
-        """See that the file is still at its path."""
+        """Check that the open file is still the one at its path."""
         with self._errors():
             self._file.check()
 
     def shrink(self) -> None:
-        """Empty a write-ahead log that a burst has left behind: SQLite writes over it, but never cuts it."""
+        """Empty a large write-ahead log: after a burst SQLite reuses its space, but never shortens it."""
         self._file.shrink(_WAL_MAX)
 
     def lock(self) -> bool:
-        """Become the only one that sends, or see that one still is; returns whether that is so."""
+        """Take the sender's lock, or check that we still hold it; returns whether we do."""
         with self._errors():
             return self._sender.acquire()
 
     def unlock(self) -> None:
-        """Let somebody else send."""
+        """Release the sender's lock, so that another process can send."""
         self._sender.release()
 
     def close(self) -> None:
@@ -126,6 +126,6 @@ class SqliteDatabase:
 
 def _prepare(connection: sqlite3.Connection, is_new: bool) -> None:
     if is_new:
-        # An application's own file is left as it is.
+        # Only for a new file: an application's own file keeps its settings.
         connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")

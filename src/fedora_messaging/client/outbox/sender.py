@@ -1,4 +1,4 @@
-"""Publishing what is in the outbox: in order for each topic, and again until the broker has confirmed it."""
+"""Publishing the messages of an outbox: in order within each topic, and until the broker confirms them."""
 
 import asyncio
 import time
@@ -24,33 +24,34 @@ if TYPE_CHECKING:
 
 _log = logger(__name__)
 
-#: Seconds between two looks for what other processes have recorded.
+#: Seconds between two checks for messages that other processes have recorded.
 _INTERVAL: Final = 0.5
-#: Topics that are sent at once, and messages that are read together.
+#: Most topics that are sent at the same time, and most messages that are read together.
 _TOPICS: Final = 256
 _ROWS: Final = 1000
-#: Seconds for a confirm while nothing leaves, after which the message is sent again.
+#: Seconds without a confirm, and without bytes leaving, after which a message is sent again.
 _CONFIRM_TIMEOUT: Final = 120.0
-#: Pauses before what a broker refuses is offered again.
+#: Pauses before a message that the broker refused is published again.
 _REFUSED: Final = BackoffOptions(initial=1.0, factor=2.0, maximum=60.0)
 
 
 class Outbox:
-    """An outbox of this process: takes messages, and sends those of all processes when it is its turn.
+    """This process's end of an outbox: it stores messages, and may send those of all processes.
 
-    One process at a time sends, so that each topic keeps its order; when that ends, another takes over.
+    Only one process at a time sends, so that each topic keeps its order; when it ends, another takes over.
 
     Args:
-        options: Where it is, and its limits.
-        confirm_timeout: Seconds for a confirm while nothing leaves, after which a message is sent again.
+        options: Where the outbox is, and its limits.
+        confirm_timeout: Seconds without a confirm, and without bytes leaving, after which a message is sent
+            again.
 
     Raises:
         ConfigurationException: The database cannot be used.
 
     Attributes:
-        store: What is in it.
-        sending: Whether it is this process that sends.
-        trouble: What keeps everything from being sent; empty if nothing does.
+        store: The store of the messages.
+        sending: Whether this process is the one that sends.
+        trouble: Why no message can be sent; empty if they can.
     """
 
     def __init__(self, options: OutboxOptions, confirm_timeout: float = _CONFIRM_TIMEOUT) -> None:
@@ -65,7 +66,7 @@ class Outbox:
         self.store = OutboxStore(options, self._on_put)
 
     def put(self, message: Encoded) -> "Future[None]":
-        """Add a message, from any thread; the result comes when it is on disk.
+        """Add a message, from any thread; the future is done when the message is on disk.
 
         The future fails with OutboxFull or OutboxError.
         """
@@ -76,7 +77,7 @@ class Outbox:
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(self._news.set)
 
-    # The event loop calls these
+    # Called in the event loop
 
     def start(self, supervisor: "Supervisor") -> None:
         """Begin to send."""
@@ -85,7 +86,7 @@ class Outbox:
             self._task = asyncio.create_task(self._run(supervisor))
 
     async def close(self, grace: float) -> None:
-        """Stop sending, after a chance of some seconds for what is there; nothing is lost of what stays."""
+        """Stop sending; stored messages have ``grace`` seconds to be sent first, the others stay stored."""
         if self._task is not None and self.sending:
             try:
                 async with asyncio.timeout(grace):
@@ -99,7 +100,7 @@ class Outbox:
         await asyncio.wrap_future(self.store.close())
 
     async def empty(self) -> None:
-        """Return when nothing is in the outbox, whoever sends it.
+        """Return when the outbox is empty, whichever process sends its messages.
 
         Raises:
             OutboxError: The database cannot be used.
@@ -109,7 +110,7 @@ class Outbox:
             await asyncio.sleep(0.02)
 
     async def usage(self) -> Usage:
-        """Return what is in the outbox; raises what :meth:`empty` does."""
+        """Return the fill level of the outbox; raises what :meth:`empty` does."""
         return await asyncio.wrap_future(self.store.usage())
 
     # The sender
@@ -120,22 +121,22 @@ class Outbox:
             try:
                 self.sending = await asyncio.wrap_future(self.store.lock())
                 if self.sending:
-                    # Before anything more is sent that cannot be removed.
+                    # Send nothing more as long as sent messages cannot be deleted.
                     await asyncio.wrap_future(self.store.flushed())
                     await self._look(supervisor)
-                # What is in a file that was deleted is sent nevertheless: nobody else can.
+                # Check only now: if the file was deleted, only this process can still send its messages.
                 await asyncio.wrap_future(self.store.check())
                 self._note("")
             except LibraryException as error:
                 self._note(str(error))
             except Exception as error:
-                # A mistake of ours must not leave the outbox waiting in silence.
+                # A fault in this library must not stop the outbox in silence.
                 _log.exception("The outbox %s could not be sent", self.store.name)
                 self._note(str(error))
             await self._pause()
 
     async def _look(self, supervisor: "Supervisor") -> None:
-        """Begin to send the topics of which there are messages."""
+        """Begin to send the topics that have messages."""
         topics = await asyncio.wrap_future(self.store.topics())
         if not topics:
             return
@@ -159,7 +160,7 @@ class Outbox:
             pass
 
     def _note(self, trouble: str) -> None:
-        """Log what keeps everything from being sent, once."""
+        """Log, once, why no message can be sent."""
         if trouble and trouble != self.trouble:
             _log.warning("Messages in the outbox %s wait: %s", self.store.name, printable(trouble))
         self.trouble = trouble
@@ -180,33 +181,33 @@ class Outbox:
                     break
                 self._resting.pop(topic, None)
                 self.store.delete(row.id)
-            # Not to be read, and sent, again.
+            # Wait until they are deleted, so that they are not read and sent again.
             await asyncio.wrap_future(self.store.flushed())
         except OutboxError:
-            self._rest_for_a_while(topic)  # the next look tells
+            self._rest_for_a_while(topic)  # the sender's loop meets the same error and logs it
         except Exception:
-            # A mistake of ours must not leave a topic waiting in silence.
+            # A fault in this library must not stop a topic in silence.
             _log.exception("Messages on topic %s could not be sent", printable(topic.routing_key))
             self._rest_for_a_while(topic)
 
     async def _send(self, supervisor: "Supervisor", topic: Topic, row: Row) -> Exception | None:
-        """Publish a message; returns why the broker has not confirmed it."""
+        """Publish a message; returns ``None``, or why the broker has not confirmed it."""
         method = m.BasicPublish(topic.exchange, topic.routing_key, row.mandatory).encode()
         encoded = Encoded(*topic, method, row.properties, row.body, row.mandatory)
         with AwaitedPublish(encoded) as publish:
             supervisor.submit(publish.out)
             while not publish.confirmed.done():
-                # A big message on a slow line is not sent from its beginning again while it is leaving.
+                # While bytes still leave, a big message may be on a slow line: do not begin it again.
                 before = supervisor.sending
                 await asyncio.wait([publish.confirmed], timeout=self._confirm_timeout)
                 if not publish.confirmed.done() and supervisor.sending == before:
                     publish.settle(publish.out.expire(self._confirm_timeout, supervisor.blocked))
             error = publish.confirmed.exception()
-            assert error is None or isinstance(error, Exception)  # nobody settles it otherwise
+            assert error is None or isinstance(error, Exception)  # settle() takes nothing else
             return error
 
     async def _set_aside(self, topic: Topic, row: Row, error: Exception) -> None:
-        """Let a message that cannot be sent keep no other waiting."""
+        """Skip a message that cannot be sent, so that the messages after it do not wait."""
         _log.error(
             "A message in the outbox %s on topic %s cannot be sent, and is set aside until the program "
             "starts anew: %s",
@@ -218,7 +219,7 @@ class Outbox:
         await asyncio.wrap_future(self.store.failed(row.id, f"{type(error).__name__}: {error}"))
 
     async def _rest(self, topic: Topic, row: Row, error: Exception) -> None:
-        """Let a topic wait before its message is offered again."""
+        """Let a topic wait before its message is published again."""
         pause = self._rest_for_a_while(topic)
         _log.warning(
             "A message in the outbox %s on topic %s is not taken, and offered again in %.1f s: %s",
@@ -233,7 +234,7 @@ class Outbox:
         _until, backoff = self._resting.get(topic, (0.0, Backoff(_REFUSED)))
         pause = backoff.next() or 0.0
         self._resting[topic] = (time.monotonic() + pause, backoff)
-        assert self._loop is not None  # set by `start`
+        assert self._loop is not None  # start() has set it
         self._loop.call_later(pause, self._news.set)
         return pause
 

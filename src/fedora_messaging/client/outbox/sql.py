@@ -1,4 +1,4 @@
-"""An outbox in an application's PostgreSQL, by way of SQLAlchemy."""
+"""An outbox in an application's PostgreSQL database, through SQLAlchemy."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,15 +10,15 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from ..shared_files import Values
 from .database import DatabaseError
 
-#: Key of the advisory lock of whoever sends: "fmoutbox" as a number.
+#: Key of the advisory lock that the sending process holds: "fmoutbox" as a number.
 _LOCK: Final = 0x666D6F7574626F78
 
 
 class SqlDatabase:
-    """A database that SQLAlchemy knows; PostgreSQL, for it has a lock that ends with its holder.
+    """A PostgreSQL database, which SQLAlchemy talks to. Its advisory locks end with their holder.
 
     Args:
-        url: As SQLAlchemy takes it, for example ``postgresql+psycopg://user:password@host/database``.
+        url: URL for SQLAlchemy, for example ``postgresql+psycopg://user:password@host/database``.
 
     Raises:
         DatabaseError: The URL is wrong, or its driver is not installed.
@@ -42,12 +42,12 @@ class SqlDatabase:
         try:
             yield
         except SQLAlchemyError as error:
-            # The driver's own words; SQLAlchemy's add the statement, with its values.
+            # Use the driver's text, because SQLAlchemy's also has the statement with its values.
             raise DatabaseError(str(getattr(error, "orig", None) or error)) from None
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit what is run inside, all or nothing; on disk when this returns."""
+        """Commit the statements run inside, all or none; the changes are on disk when this returns."""
         with self._errors(), self._engine.begin() as connection:
             self._connection = connection
             try:
@@ -66,20 +66,20 @@ class SqlDatabase:
 
     def run_many(self, statement: str, values: list[dict[str, Any]]) -> None:
         """Run a statement for each of several values, in a transaction."""
-        assert self._connection is not None  # callers are in a transaction
+        assert self._connection is not None  # callers have begun a transaction
         with self._errors():
             self._connection.execute(text(statement), values)
 
     def check(self) -> None:
-        """Do nothing: the server tells by itself."""
+        """Do nothing: the server itself reports a missing database."""
 
     def shrink(self) -> None:
-        """Do nothing: the server does it by itself."""
+        """Do nothing: the server frees disk space by itself."""
 
     def lock(self) -> bool:
-        """Become the only one that sends, or see that one still is; returns whether that is so.
+        """Take the sender's lock, or check that we still hold it; returns whether we do.
 
-        The lock belongs to a connection of its own, and ends with it.
+        The lock belongs to a separate connection, and ends with it.
         """
         with self._errors():
             if self._locked is not None:
@@ -102,10 +102,10 @@ class SqlDatabase:
             return True
 
     def unlock(self) -> None:
-        """Let somebody else send."""
+        """Release the sender's lock, so that another process can send."""
         connection, self._locked = self._locked, None
         if connection is not None:
-            # Not back into the pool: the lock ends with the session.
+            # Keep the connection out of the pool: the lock ends only with its session.
             connection.invalidate()
             connection.close()
 

@@ -1,4 +1,4 @@
-"""The outbox as a store: one thread, whose writes are committed in groups."""
+"""The store of an outbox: one thread uses the database, and commits changes in groups."""
 
 import threading
 import time
@@ -19,9 +19,9 @@ _log = logger(__name__)
 
 Result = TypeVar("Result")
 
-#: Writes that share a commit at most.
+#: Most requests that are handled together; their changes share a commit.
 _GROUP: Final = 1000
-#: Seconds for which what others have added and sent may be overlooked.
+#: Seconds for which the last reading of the fill level is used, although others may have changed it.
 _USAGE_AGE: Final = 1.0
 
 
@@ -48,10 +48,10 @@ class _Call(NamedTuple):
 
 
 class OutboxStore:
-    """Takes messages from any thread; whoever sends them asks from an event loop.
+    """Takes messages from any thread; the sender reads them from its event loop.
 
     Args:
-        options: Where it is, and its limits.
+        options: Where the outbox is, and its limits.
         on_put: Called, in the store's thread, when messages were added.
 
     Raises:
@@ -74,13 +74,13 @@ class OutboxStore:
 
     @property
     def name(self) -> str:
-        """What to call it in messages to people: never with a password."""
+        """Name of the outbox for logs and error texts, without a password."""
         return self._database.name
 
-    # Any thread
+    # For any thread
 
     def put(self, values: dict[str, Any]) -> "Future[None]":
-        """Add a message; the result comes when it is on disk.
+        """Add a message; the future is done when the message is on disk.
 
         The future fails with OutboxFull or OutboxError.
         """
@@ -89,11 +89,11 @@ class OutboxStore:
         return future
 
     def delete(self, row_id: int) -> None:
-        """A message was sent; it is removed soon."""
+        """Note that a message was sent; the thread deletes it soon."""
         self._jobs.put(row_id)
 
     def usage(self) -> "Future[Usage]":
-        """Ask what is in the outbox; this and what follows fails with OutboxError."""
+        """Ask for the fill level of the outbox; this and the methods below fail with OutboxError."""
         return self._call(lambda: self._read_usage(0.0))
 
     def failures(self, most: int) -> "Future[list[Failure]]":
@@ -106,7 +106,7 @@ class OutboxStore:
         return self._call(read)
 
     def topics(self) -> "Future[list[Topic]]":
-        """Ask for all topics of which there are messages that were not set aside."""
+        """Ask for all topics that have messages, apart from those that were set aside."""
 
         def read() -> list[Topic]:
             topics = [Topic(*row) for row in self._query(table.TOPICS, {})]
@@ -123,7 +123,7 @@ class OutboxStore:
         """Ask for the oldest messages of a topic."""
 
         def read() -> list[Row]:
-            # Those that were sent, and could not be removed so far, are not sent again.
+            # Messages that were sent, but could not be deleted so far, must not be sent again.
             aside = self._aside.get(topic, set())
             most_read = most + len(self._sent) + len(aside)
             rows = self._query(table.ROWS, {**topic._asdict(), "most": most_read})
@@ -145,23 +145,23 @@ class OutboxStore:
         return self._call(note)
 
     def set_aside(self, topic: Topic, row_id: int) -> "Future[None]":
-        """Leave a message out of what is read, as long as this process runs; it stays in the outbox."""
+        """Skip a message when reading, as long as this process runs; it stays in the outbox."""
         return self._call(lambda: self._aside.setdefault(topic, set()).add(row_id))
 
     def check(self) -> "Future[None]":
-        """See that what is written is where other programs look for it."""
+        """Check that the database is still the one that other programs find."""
         return self._call(self._database.check)
 
     def lock(self) -> "Future[bool]":
-        """Become the only one that sends, or see that one still is."""
+        """Take the sender's lock, or check that we still hold it."""
         return self._call(self._database.lock)
 
     def unlock(self) -> "Future[None]":
-        """Let somebody else send."""
+        """Release the sender's lock, so that another process can send."""
         return self._call(self._database.unlock)
 
     def flushed(self) -> "Future[None]":
-        """The result comes when all that was deleted is gone from the disk."""
+        """Return a future that is done when all messages given to :meth:`delete` are gone from the disk."""
 
         def check() -> None:
             if self._sent:
@@ -170,7 +170,7 @@ class OutboxStore:
         return self._call(check)
 
     def close(self) -> "Future[None]":
-        """Do what was asked for, and end; the result comes then."""
+        """Handle all requests so far and end; the future is done then."""
         self._jobs.put(None)
         return self._closed
 
@@ -179,7 +179,7 @@ class OutboxStore:
         self._jobs.put(_Call(call, future))
         return future
 
-    # The thread
+    # In the store's thread
 
     def _run(self) -> None:
         over = False
@@ -205,7 +205,7 @@ class OutboxStore:
         self._closed.set_result(None)
 
     def _write(self, puts: list[_Put]) -> None:
-        """Add and remove in one commit."""
+        """Insert and delete messages in one commit."""
         if not puts and not self._sent:
             return
         try:
@@ -219,9 +219,9 @@ class OutboxStore:
                 if self._sent:
                     self._database.run_many(table.DELETE, [{"id": number} for number in self._sent])
             if accepted:
-                # It may have gone meanwhile; those who are told so may put their messages elsewhere.
+                # The file may have been deleted meanwhile; callers that get the error can react to it.
                 self._database.check()
-        except Exception as error:  # a mistake of ours belongs to whoever asked, and must not end the thread
+        except Exception as error:  # the caller gets it, even a fault in this library; the thread must go on
             self._usage_read = 0.0
             for put in puts:
                 if not put.future.done():
@@ -281,7 +281,7 @@ class OutboxStore:
         if self._created:
             return
         try:
-            # Who may not create tables may use one that is there.
+            # A user without the right to create tables may use an existing one.
             self._database.run(table.PROBE)
         except DatabaseError:
             with self._database.transaction():

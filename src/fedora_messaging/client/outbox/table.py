@@ -1,4 +1,4 @@
-"""The outbox's table, in the SQL that SQLite and PostgreSQL have in common."""
+"""The outbox's table, in SQL that both SQLite and PostgreSQL accept."""
 
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -65,7 +65,7 @@ FAILURES: Final = (
 
 
 class Topic(NamedTuple):
-    """What messages are sent in order of: exchange and routing key."""
+    """Exchange and routing key; messages of the same topic are sent in order."""
 
     exchange: str
     routing_key: str
@@ -81,12 +81,12 @@ class Row(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """What is in the outbox.
+    """The fill level of the outbox.
 
     Attributes:
-        messages: How many messages.
+        messages: How many messages it holds.
         bytes: Bytes of their bodies, properties and topics.
-        oldest: When the oldest was recorded, in seconds since 1970; ``None`` without any.
+        oldest: When the oldest was recorded, in seconds since 1970; ``None`` if the outbox is empty.
     """
 
     messages: int
@@ -103,7 +103,7 @@ class Failure(NamedTuple):
 
 
 def values_of(message: "Encoded") -> dict[str, Any]:
-    """Return what to insert for a message."""
+    """Return the values to insert for a message."""
     topic = len(message.exchange.encode()) + len(message.routing_key.encode())
     return {
         "exchange": message.exchange,

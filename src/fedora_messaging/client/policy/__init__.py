@@ -1,1 +1,1 @@
-"""What a consumer's settings ask for: retries, time limits, dead letters, no message twice."""
+"""The policy that a consumer's settings ask for: retries, time limits, dead letters and no duplicates."""

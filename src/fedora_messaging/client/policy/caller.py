@@ -1,4 +1,4 @@
-"""Calling a callback with a time limit: in the loop, or in threads that can be left behind."""
+"""Calling a callback with a time limit: in the loop, or in a thread that can be left behind."""
 
 import asyncio
 import threading
@@ -25,7 +25,7 @@ class _Caller:
         """Call, or await, a callback.
 
         Raises:
-            CallbackTimeout: It did not end in time. A coroutine is cancelled; a thread is left to itself.
+            CallbackTimeout: It did not end in time. A coroutine is cancelled; a thread is left running.
         """
         work = callback(message) if is_coroutine else self._in_thread(callback, message)
         try:
@@ -44,18 +44,18 @@ class _Caller:
         return self._thread.call(callback, message)
 
     def close(self) -> None:
-        """End the thread, when it has nothing more to do."""
+        """Let the thread end when its call has ended."""
         if self._thread is not None:
             self._thread.close()
             self._thread = None
 
 
-#: A callback, what it is called with, and where its outcome goes.
+#: A callback, its message, and the future for its outcome.
 _Call = tuple[Callable[[Message], Any], Message, "asyncio.Future[None]"]
 
 
 class _CallThread:
-    """A thread that calls plain callbacks, and does not keep the interpreter from ending."""
+    """A daemon thread that calls plain callbacks; it does not keep the interpreter from ending."""
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.get_running_loop()
@@ -63,13 +63,13 @@ class _CallThread:
         threading.Thread(target=self._run, name=f"consumer {name}", daemon=True).start()
 
     def call(self, callback: Callable[[Message], Any], message: Message) -> Awaitable[None]:
-        """Call a callback; awaiting the result gives its outcome."""
+        """Call a callback; returns an awaitable for its outcome."""
         future: asyncio.Future[None] = self._loop.create_future()
         self._inbox.put((callback, message, future))
         return future
 
     def close(self) -> None:
-        """End, after what is under way."""
+        """End the thread after the calls that it has begun or got."""
         self._inbox.put(None)
 
     def _run(self) -> None:
@@ -80,7 +80,7 @@ class _CallThread:
                 result = callback(message)
                 if hasattr(result, "__await__"):
                     asyncio.run_coroutine_threadsafe(_await(result), self._loop).result()
-            except BaseException as raised_error:  # belongs to whoever waits for the outcome
+            except BaseException as raised_error:  # the caller that awaits the outcome gets it
                 error = raised_error
             if not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(_settle, future, error)

@@ -1,4 +1,4 @@
-"""Looking through a dead-letter queue, and emptying it."""
+"""Reading a dead-letter queue: listing, removing and replaying its messages."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -19,7 +19,7 @@ from ..consuming.verdict import Action
 from ..supervisor import Supervisor
 from .redelivery import Redelivery
 
-#: Seconds for the broker to send a message that it says is there.
+#: Seconds for the broker to send a message after it said that messages are there.
 _PATIENCE: Final = 10.0
 
 
@@ -27,9 +27,9 @@ class Letter:
     """A message in a dead-letter queue.
 
     Attributes:
-        raw: As it came.
-        properties: Decoded; empty if they cannot be.
-        history: What is known of how it came there; ``None`` if nothing is.
+        raw: The delivery as it arrived.
+        properties: Its decoded properties; empty if they cannot be decoded.
+        history: Its origin and the reason why it is there; ``None`` if nothing is known.
     """
 
     def __init__(self, raw: Raw) -> None:
@@ -42,7 +42,7 @@ class Letter:
 
 
 class DeadLetters:
-    """An open dead-letter queue: what is neither replayed nor removed is left in it.
+    """An open dead-letter queue; messages that are neither replayed nor removed stay in it.
 
     Use :meth:`open`.
     """
@@ -62,7 +62,7 @@ class DeadLetters:
 
         Raises:
             TimeoutError: No broker answered in time.
-            BadDeclaration: There is no such queue.
+            BadDeclaration: The queue does not exist.
             PermissionException: We may not read it.
             ConnectionException: The broker refuses us.
         """
@@ -77,13 +77,13 @@ class DeadLetters:
             await supervisor.close()
 
     async def letters(self) -> AsyncIterator[Letter]:
-        """Iterate over what was in the queue when it was opened."""
+        """Iterate over the messages that were in the queue when it was opened."""
         for _ in range(self._number):
             try:
                 async with asyncio.timeout(_PATIENCE):
                     raw = await self._inbox.take()
             except TimeoutError:
-                return  # somebody else took the rest
+                return  # another consumer took the rest
             if raw is None:
                 return
             if not self._consumer.is_stale(raw):
@@ -94,10 +94,10 @@ class DeadLetters:
         self._consumer.report(letter.raw, (Action.ACK, None))
 
     async def replay(self, letter: Letter, history: History) -> None:
-        """Put a message into the queue that its history names, as if nothing had been tried; then remove it.
+        """Put a message into the queue that its history names, with no attempts counted; then remove it.
 
         Raises:
-            BadDeclaration: There is no such queue.
+            BadDeclaration: The queue does not exist.
             PublishException: The broker does not take it.
             ConnectionException: The connection was lost.
         """
@@ -107,10 +107,10 @@ class DeadLetters:
 
 
 def _history(headers: Mapping[str, Any]) -> History | None:
-    """Read what tells of a message's way; anybody may have written it, so each part may be anything."""
+    """Read the history of a message; any program may have written the headers, so each part is checked."""
     table = headers.get(HEADER)
     ours = History.from_table(table) if isinstance(table, dict) else None
-    # Without ours, a broker dead-lettered it by itself.
+    # A message without our header was dead-lettered by a broker.
     return ours or _history_of_deaths(headers.get("x-death"))
 
 
@@ -140,5 +140,5 @@ def _number(value: object, otherwise: int) -> int:
 
 
 def _seconds(value: object) -> int:
-    # Brokers write a time of the table's own type.
+    # Brokers write a time as AMQP's timestamp, which is decoded to a datetime.
     return _number(int(value.timestamp()) if isinstance(value, datetime) else value, 0)

@@ -1,4 +1,4 @@
-"""What becomes of a message whose callback has failed, by the consumer's settings."""
+"""Deciding what happens to a message whose callback failed, from the consumer's settings."""
 
 from enum import Enum
 
@@ -7,7 +7,7 @@ from ...options import ConsumerOptions
 
 
 class Decision(Enum):
-    """What to do; docs/how-to/failures.md says it to users."""
+    """What to do with a message; docs/how-to/failures.md describes it for users."""
 
     AS_RAISED = "what the exception itself asks for, as without settings"
     LEAVE = "nothing: the broker delivers it again by itself"
@@ -17,14 +17,14 @@ class Decision(Enum):
 
 
 def decide(error: BaseException, attempts: int, options: ConsumerOptions, *, stale: bool) -> Decision:
-    """Decide what becomes of a message.
+    """Decide what happens to a message.
 
     Args:
-        error: What the callback raised.
-        attempts: How often it has failed before.
+        error: The exception that the callback raised.
+        attempts: How many attempts failed before this one.
         options: The consumer's settings.
-        stale: The channel on which the message came is gone, so the broker has taken it back: a copy would
-            make two of it.
+        stale: Whether the channel of the message is gone. Then the broker has taken the message back, and a
+            copy would be a second one.
     """
     if isinstance(error, HaltConsumer | Drop) or not isinstance(error, Exception):
         return Decision.AS_RAISED

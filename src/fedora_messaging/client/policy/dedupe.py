@@ -1,4 +1,4 @@
-"""Remembering which messages were processed, so that a duplicate is not processed again, or beside it."""
+"""Remembering processed messages, so that no duplicate is processed later or at the same time."""
 
 import asyncio
 import sqlite3
@@ -40,29 +40,30 @@ _OWNER: Final = "SELECT owner FROM claims WHERE queue = :queue AND message_id = 
 _CLAIM: Final = "INSERT INTO claims VALUES (:queue, :message_id, :owner)"
 _RELEASE: Final = "DELETE FROM claims WHERE queue = :queue AND message_id = :message_id AND owner = :owner"
 _RELEASE_ALL: Final = "DELETE FROM claims WHERE owner = :owner"
-#: Messages that are remembered between two times of forgetting old ones.
+#: How many messages are added before old ones are deleted again.
 _FORGET_EVERY: Final = 1000
 
 
 class Claim(Enum):
-    """What became of a claim to process a message."""
+    """The outcome of a claim to process a message."""
 
-    #: It is ours: nobody else processes the message until we release it, or end.
+    #: The claim is ours: no other worker or process handles the message until we release it, or end.
     OURS = auto()
-    #: Somebody is processing the message.
+    #: Another worker or process is handling the message.
     BUSY = auto()
     #: The message was processed within the window.
     PROCESSED = auto()
 
 
 class SeenMessages:
-    """Message ids in an SQLite file, which processes may share.
+    """Message ids in an SQLite file, which several processes may share.
 
-    A message is claimed before it is processed. A claim ends with its process, however that ends: its owner
-    holds a lock on a file ``<path>.<owner>.claims``. Locks are taken, and looked at, in transactions only.
+    A worker claims a message before it processes it. A claim ends with its process, however that ends: the
+    owner of claims holds a lock on a file ``<path>.<owner>.claims``. Locks are taken and checked only in
+    transactions.
 
     Args:
-        options: File and window.
+        options: The file and the window.
 
     Raises:
         ConfigurationException: The file cannot be used.
@@ -83,11 +84,11 @@ class SeenMessages:
             raise ConfigurationException(
                 f'"path" in [consumer.dedupe] is {options.path}, which cannot be used: {error}'
             ) from error
-        # SQLite blocks, so it has a thread.
+        # Calls of SQLite block, so they run in a thread.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="dedupe")
 
     async def claim(self, queue: str, message_id: str) -> Claim:
-        """Become the only one who processes a message, unless it was processed or somebody else does."""
+        """Claim the sole right to process a message; fails if it was processed, or is claimed already."""
         return await self._run(self._claim, queue, message_id)
 
     def _claim(self, queue: str, message_id: str) -> Claim:
@@ -103,14 +104,14 @@ class SeenMessages:
         return Claim.OURS
 
     async def release(self, queue: str, message_id: str) -> None:
-        """Let somebody process a message of ours that was not processed."""
+        """Give up our claim to a message that was not processed, so that it can be claimed again."""
         await self._run(self._release, queue, message_id)
 
     def _release(self, queue: str, message_id: str) -> None:
         self._file.run(_RELEASE, {"queue": queue, "message_id": message_id, "owner": self._owner})
 
     async def add(self, queue: str, message_id: str) -> None:
-        """Remember that a message of ours was processed; it is on disk when this returns."""
+        """Record that a message that we had claimed was processed; committed when this returns."""
         await self._run(self._add, queue, message_id)
 
     def _add(self, queue: str, message_id: str) -> None:
@@ -123,7 +124,7 @@ class SeenMessages:
                 self._file.run(_FORGET, {"since": now - self._window})
 
     async def close(self) -> None:
-        """Release what is still claimed, and close the file."""
+        """Release our claims, and close the file."""
         await self._run(self._close)
         self._thread.shutdown(wait=False)
 
@@ -132,22 +133,22 @@ class SeenMessages:
             with forks_wait(), self._file.transaction():
                 self._bury(self._owner, self._lock)
         except (sqlite3.Error, OSError):
-            # Whoever looks next does it: a lock that is released is that of a process that has ended.
+            # Another process will delete the claims: it takes the owner of a released lock for ended.
             self._lock.release()
         self._file.close()
 
     async def _run(self, call: "Callable[..., Result]", *arguments: str) -> "Result":
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
 
-    # Owners of claims; in a transaction, so that nobody takes a new lock for one of the dead
+    # Owners of claims. Used in transactions only, so that no process takes a new owner for an ended one.
 
     def _lock_path(self, owner: str) -> str:
         return f"{self._path}.{owner}.claims"
 
     def _is_alive(self, owner: str) -> bool:
-        """Whether the process that made a claim still runs; if not, its claims are gone afterwards."""
+        """Whether the process that made a claim still runs; if not, delete its claims."""
         lock = FileLock(self._lock_path(owner))
-        # Our own lock is held by another descriptor, which counts like another process.
+        # This works for our own lock, too: it is held through another descriptor, so it cannot be acquired.
         if not lock.acquire():
             return True
         self._bury(owner, lock)

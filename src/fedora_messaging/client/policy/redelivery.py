@@ -1,8 +1,8 @@
-"""Giving a message back to the broker for later, or for good.
+"""Giving a message back to the broker, for another attempt later or to be kept.
 
-A message that is to be tried again is published, with a confirm, to a delay queue whose messages expire into
-the consumed queue; only then the delivery is acknowledged. So a crash at any moment loses nothing, though it
-may duplicate.
+To try a message again, a consumer publishes a copy, with a confirm, to a delay queue whose messages expire
+into the consumed queue. It acknowledges the delivery only after that, so that a crash loses no message, but
+may duplicate one.
 """
 
 import random
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 _log = logger(__name__)
 
-#: Parts of a delay by which it is shortened at random, so that what failed together is not tried together.
-#: Few, because each has a queue: messages expire at the head of a queue only.
+#: Each delay is multiplied by one of these at random, to spread messages that failed together. They are few,
+#: because each delay needs its own queue: messages expire only at the head of a queue.
 _JITTER: Final = (1.0, 0.9, 0.8, 0.7)
 #: How long a delay queue outlives its last use, beyond its delay, in milliseconds.
 _LINGER: Final = 60_000
-#: Bytes, with room for what :func:`declare_alone` adds.
+#: Longest name of a queue in bytes, with room for the suffix that :func:`declare_alone` adds.
 _NAME_MAX: Final = 250
 
 
@@ -47,8 +47,9 @@ class Redelivery:
     """Publishes copies of deliveries of one queue.
 
     Args:
-        supervisor: Whose publisher and connection are used.
-        quorum: The consumed queue is a quorum queue; then those that belong to it are, too.
+        supervisor: Its publisher and connection are used.
+        quorum: Whether the consumed queue is a quorum queue; then the delay queues and the dead-letter queue
+            are, too.
         choose: Chooses one of several numbers at random.
     """
 
@@ -62,14 +63,14 @@ class Redelivery:
         self._quorum = quorum
         self._choose = choose
         self._made: set[str] = set()
-        # Names of delay queues that are somebody else's queues.
+        # Names of delay queues under which another queue exists.
         self._foreign: set[str] = set()
 
     async def retry(self, raw: "Raw", history: History, options: RetryOptions) -> None:
-        """Have the message come again after the delay that follows from its history.
+        """Have the message delivered again after the delay that follows from its history.
 
         Raises:
-            PublishException: The broker does not take it.
+            PublishException: The broker does not take the copy.
             BadDeclaration: The broker refuses the delay queue.
             ConnectionException: The broker refuses us.
             EncodingError: The headers have no room for the history.
@@ -83,7 +84,7 @@ class Redelivery:
             except BadDeclaration as error:
                 if not _is_there_otherwise(error):
                     raise
-                # What is published there might never come back.
+                # Messages published to the other queue might never come back.
                 _log.warning("%s; another queue is used in its place", error)
                 self._foreign.add(queue.name)
             else:
@@ -91,10 +92,10 @@ class Redelivery:
         await self._publish(raw, properties, replace(queue, name=_other_name(queue)))
 
     async def dead_letter(self, raw: "Raw", history: History, queue: str) -> None:
-        """Keep the message in a queue for people to look at, if need be without its history.
+        """Keep the message in a queue for people to look at, without its history if that does not fit.
 
-        The queue is declared only if it is missing: it may be an operator's, with any arguments. Raises what
-        :meth:`retry` does.
+        The queue is declared only if it is missing, because an operator may have made it with other
+        arguments. Raises what :meth:`retry` does.
         """
         try:
             await self._keep(raw, _with_history(raw, history), queue)
@@ -112,10 +113,10 @@ class Redelivery:
             await self._confirmed(raw, properties, queue)
 
     async def prepare(self, queue: str) -> None:
-        """Declare the queue for dead letters, unless there is one of its name.
+        """Declare the queue for dead letters, unless a queue of its name exists.
 
         Raises:
-            BadDeclaration: There is none, and the broker does not let us declare it.
+            BadDeclaration: The queue does not exist, and the broker does not let us declare it.
             ConnectionException: The broker refuses us.
         """
         arguments = {"x-queue-type": "quorum"} if self._quorum else {}
@@ -134,8 +135,8 @@ class Redelivery:
             "x-dead-letter-routing-key": queue,
         }
         if self._quorum:
-            # A node that dies while it moves a message must not lose it. Such a queue stays for ever: one
-            # that expires is ended by RabbitMQ although it is used, with the messages that are in it.
+            # A node that dies while it moves a message must not lose it. The queue gets no x-expires, because
+            # RabbitMQ would delete it, with its messages, although it is in use. So it stays for ever.
             arguments |= {
                 "x-queue-type": "quorum",
                 "x-dead-letter-strategy": "at-least-once",
@@ -149,7 +150,7 @@ class Redelivery:
         try:
             await self._declare_and_publish(raw, properties, queue)
         except PublishReturned as error:
-            # A queue that is full refuses again; one that expired, or was deleted, between the two does not.
+            # The queue expired or was deleted between declaring and publishing, so declaring it again helps.
             if not isinstance(error.reason, Unroutable):
                 raise
             _log.info("The queue %s was gone: %s", queue.name, error)
@@ -160,7 +161,7 @@ class Redelivery:
         if "x-dead-letter-strategy" in queue.arguments:
             await self._make(queue)
         else:
-            # Declared each time: that also makes an unused queue live on.
+            # Declare the queue each time: that also begins its x-expires anew.
             await self._supervisor.with_connection(lambda connection: declare(connection, queue, []))
         await self._confirmed(raw, properties, queue.name)
 
@@ -179,7 +180,7 @@ class Redelivery:
 
 
 def _with_history(raw: "Raw", history: History) -> bytes:
-    """Return the properties of a copy: persistent, and with what was tried."""
+    """Return the properties of a copy: persistent, and with the history of attempts."""
     properties = _properties(raw)
     properties.headers = {**without_traces(properties.headers), HEADER: history.as_table()}
     properties.delivery_mode = PERSISTENT
@@ -187,29 +188,29 @@ def _with_history(raw: "Raw", history: History) -> bytes:
 
 
 def _with_own_headers(raw: "Raw") -> bytes:
-    """Return the properties of a copy whose headers are those that came, byte for byte.
+    """Return the properties of a copy that has the headers of the original, byte for byte.
 
-    They came in one frame, so they fit into one again.
+    They arrived in one frame, so they fit into one again.
     """
     headers = PropertyScan(raw.properties).headers
     return encode_properties(_properties(raw), None if headers is None else raw.properties[slice(*headers)])
 
 
 def _properties(raw: "Raw") -> BasicProperties:
-    """Return the properties that came, without what would hold only for the original."""
+    """Return the properties of the original, without those that must not be copied."""
     try:
         properties = decode_properties(raw.properties)
     except WireError:
-        # Nobody can read them; the body is kept at least.
+        # No program can decode them; keep at least the body.
         return BasicProperties()
-    # The broker would compare the one with our login, and let the other make the delay shorter.
+    # The broker would compare user_id with our login, and expiration could shorten the delay.
     properties.user_id = None
     properties.expiration = None
     return properties
 
 
 def _delay_queue_name(queue: str, milliseconds: int) -> str:
-    # Names that begin with "amq." belong to the broker.
+    # Names that begin with "amq." are reserved for the broker.
     if queue.startswith("amq."):
         return f"retry.{milliseconds}.{queue}"
     name = f"{queue}.retry.{milliseconds}"
@@ -226,7 +227,7 @@ def _other_name(queue: QueueOptions) -> str:
 
 
 def _is_there_otherwise(error: BadDeclaration) -> bool:
-    """Whether a queue was refused because there is one of its name that is another one."""
+    """Whether a queue was refused because another queue has its name."""
     reason = error.reason
     return isinstance(reason, ChannelClosed) and reason.reply_code in (PRECONDITION_FAILED, RESOURCE_LOCKED)
 

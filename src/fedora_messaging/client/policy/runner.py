@@ -1,4 +1,4 @@
-"""Running callbacks by a policy: several at once, with a time limit, tried again, kept when all fails."""
+"""Running callbacks under a policy: several at once, with a time limit, retries and a dead-letter queue."""
 
 import asyncio
 from collections import deque
@@ -29,10 +29,10 @@ _log = logger(CONSUMER)
 #: Pauses between attempts to publish a copy that the broker refuses.
 _PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0, 60.0)
 
-#: Seconds between two looks whether the duplicate of a message was processed.
+#: Seconds between two checks whether the duplicate of a message was processed.
 _CLAIM_PAUSE: Final = 0.05
 
-#: What the history says of messages that are kept.
+#: The reasons in the history of messages that are kept.
 _REASONS: Final = {Decision.GIVE_UP: "exhausted", Decision.KEEP: "failed"}
 
 
@@ -48,16 +48,16 @@ class _Job:
 
 
 class PolicyRunner(CallbackRunner):
-    """Hands deliveries to as many workers as callbacks may run at once.
+    """Hands deliveries to workers; their number is that of the callbacks that may run at once.
 
     Each worker awaits coroutine callbacks, or has a thread for plain ones.
 
     Args:
-        callback: The application's.
-        consumer: Whose deliveries these are.
+        callback: The application's callback.
+        consumer: The consumer of the deliveries.
         options: The policy.
-        redelivery: Takes what is tried again or kept.
-        seen: Remembers what was processed.
+        redelivery: Publishes the copies of messages that are tried again or kept.
+        seen: Remembers which messages were processed; ``None`` if duplicates do not matter.
         pauses: Seconds between attempts to publish a copy that the broker refuses; after the last one
             consuming ends.
     """
@@ -82,7 +82,7 @@ class PolicyRunner(CallbackRunner):
         self._pauses = pauses
         self._halted = asyncio.Event()
         self._waiting: deque[_Job] = deque()
-        # With an ordering key a message has to be read before it is known when its turn comes.
+        # With an ordering key a message must be decoded before it can be put in order.
         self._unread: asyncio.Queue[Raw] = asyncio.Queue()
         self._busy: set[Hashable] = set()
         self._arrival = asyncio.Event()
@@ -92,14 +92,14 @@ class PolicyRunner(CallbackRunner):
         self._preparing: asyncio.Task[None] | None = None
 
     def replace_callback(self, callback: Callable[[Message], Any]) -> None:
-        """Give the messages that come from now on to another callback."""
+        """Give the following messages to another callback."""
         self._callback = callback
         self._is_coroutine = is_coroutine_callback(callback)
 
-    # The consumer calls these
+    # Called by the consumer
 
     def start(self) -> None:
-        """Begin."""
+        """Begin to process deliveries."""
         self._workers = [asyncio.create_task(self._work()) for _ in range(self._options.concurrency)]
         workers = [*self._workers]
         if self._options.dead_letter is not None:
@@ -111,7 +111,7 @@ class PolicyRunner(CallbackRunner):
             watch(worker, lambda: self._stopping, self._fail)
 
     async def _prepare(self, dead_letter: str) -> None:
-        """See that messages can be kept before the first one has to be."""
+        """Declare the dead-letter queue, so that a problem shows before the first message needs it."""
         try:
             await self._redelivery.prepare(dead_letter)
         except LibraryException as error:
@@ -123,7 +123,7 @@ class PolicyRunner(CallbackRunner):
             )
 
     def put(self, raw: Raw) -> None:
-        """Process a delivery when its turn comes."""
+        """Add a delivery; it is processed when its turn comes."""
         if self._options.ordering_key is not None:
             self._unread.put_nowait(raw)
         else:
@@ -134,7 +134,7 @@ class PolicyRunner(CallbackRunner):
         self._arrival.set()
 
     def halt(self) -> None:
-        """Begin nothing more."""
+        """Begin no more callbacks."""
         self._stopping = True
         self._halted.set()
         self._waiting.clear()
@@ -144,7 +144,7 @@ class PolicyRunner(CallbackRunner):
         self._arrival.set()
 
     async def finish(self) -> None:
-        """Begin nothing more, and let the running callbacks end."""
+        """Begin no more callbacks, and let the running ones end."""
         self.halt()
         others = [worker for worker in self._workers if worker is not asyncio.current_task()]
         try:
@@ -155,11 +155,11 @@ class PolicyRunner(CallbackRunner):
                 await self._seen.close()
 
     def abandon(self) -> None:
-        """Cancel running coroutines, and leave threads to themselves, which are daemons."""
+        """Cancel running coroutines, and leave threads running, which are daemons."""
         for worker in self._workers:
             worker.cancel()
 
-    # Choosing what is next
+    # Choosing the next delivery
 
     async def _read(self, ordering_key: Callable[[Message], Hashable]) -> None:
         while True:
@@ -190,7 +190,7 @@ class PolicyRunner(CallbackRunner):
                     continue
                 if not self._consumer.is_stale(job.raw):
                     await self._process(job, caller)
-                    # A key, or the end, may be what another worker waits for.
+                    # Another worker may be waiting for this key, or for the end.
                     self._arrival.set()
         finally:
             caller.close()
@@ -201,7 +201,7 @@ class PolicyRunner(CallbackRunner):
         try:
             verdict = await self._verdict(job, caller)
         except Exception as error:
-            # A full disk, or a mistake of ours: it ends consuming, visibly, instead of one worker in silence.
+            # A full disk, or a fault in this library: end consuming, which is visible, not just one worker.
             _log.exception("A message on queue %r could not be dealt with", job.raw.queue)
             verdict = (Action.REQUEUE, error)
         finally:
@@ -210,7 +210,7 @@ class PolicyRunner(CallbackRunner):
             self._stopping = True
         self._consumer.report(job.raw, verdict)
 
-    # What becomes of one
+    # Processing one delivery
 
     async def _verdict(self, job: _Job, caller: "_Caller") -> Verdict:
         message = await receive_aside(job.raw, self._stats) if job.message is None else job.message
@@ -239,9 +239,9 @@ class PolicyRunner(CallbackRunner):
         return verdict
 
     async def _claim(self, seen: SeenMessages, job: _Job, message: Message) -> Verdict | None:
-        """Wait until it is known whether to process a message; the verdict says that it is not.
+        """Wait for the right to process a message; a verdict means not to process it.
 
-        While somebody processes a duplicate, nobody knows whether that one succeeds.
+        While another worker or process handles a duplicate, it may still fail, so this call waits.
         """
         while (claim := await seen.claim(job.raw.queue, message.id or "")) is Claim.BUSY:
             if self._stopping or self._consumer.is_stale(job.raw):
@@ -268,12 +268,12 @@ class PolicyRunner(CallbackRunner):
         if decision in _REASONS:
             return await self._keep(job, _REASONS[decision], error)
         action, end = raised(message, error, self._stats)
-        # Other callbacks of this queue run on, so only this message goes back now.
+        # Other callbacks of this queue are still running, so only this message goes back now.
         return (Action.REQUEUE if action is Action.REQUEUE_ALL else action), end
 
     async def _retry(self, job: _Job, message: Message, error: BaseException) -> Verdict:
         retry = self._options.retry
-        assert retry is not None  # the caller has looked
+        assert retry is not None  # checked by the caller
         history = job.raw.history.failed("retry", error)
         _log.warning(
             "The callback failed on message id %r (attempt %s of %s), which will be tried again: %s",
@@ -289,7 +289,7 @@ class PolicyRunner(CallbackRunner):
             (EncodingError, PermissionException) if keeps else (EncodingError,),
         )
         if isinstance(verdict[1], EncodingError) or (verdict[1] is not None and keeps):
-            # No delay can be had for it.
+            # The message cannot be delayed.
             return await self._keep(job, "failed", error)
         self._stats.retried += verdict is ACKED
         return verdict
@@ -320,11 +320,11 @@ class PolicyRunner(CallbackRunner):
         publish: Callable[[], Awaitable[None]],
         final: tuple[type[LibraryException], ...] = (EncodingError,),
     ) -> Verdict:
-        """Publish a copy of a message, and say what becomes of the original.
+        """Publish a copy of a message, and return the verdict on the original.
 
-        While the broker refuses the copy, the original stays in hand, and the callback is not called again.
-        When the broker has refused it too often, or the error is a final one, the verdict holds the error:
-        by itself it ends consuming, and the original goes back to its queue.
+        While the broker refuses the copy, the original stays unsettled, and the callback is not called again.
+        When the broker has refused it too often, or the error is a final one, the verdict has the error. If
+        the caller passes that verdict on, consuming ends and the original goes back to its queue.
         """
         pauses = iter(self._pauses)
         while True:

@@ -1,1 +1,1 @@
-"""From a message to the broker's confirm."""
+"""Publishing: the way of a message to the broker, and of the confirm back."""

@@ -7,11 +7,11 @@ from .outgoing import Encoded, outgoing
 
 
 class AwaitedPublish:
-    """A publish, and a future of its outcome; whoever leaves the block has given it up.
+    """A publish and a future of its outcome; leaving the ``with`` block gives an unconfirmed publish up.
 
     Attributes:
-        out: What the publisher sends.
-        confirmed: Done when the broker has confirmed, or with the reason why it has not.
+        out: The publish to hand to the publisher.
+        confirmed: Done when the broker has confirmed, or with the error why it has not.
     """
 
     __slots__ = ("confirmed", "out")
@@ -21,14 +21,14 @@ class AwaitedPublish:
         self.confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def settle(self, error: Exception | None) -> None:
-        """Tell the outcome; nothing if it is known."""
+        """Set the outcome; do nothing if it is set already."""
         if self.confirmed.done():
             return
         if error is None:
             self.confirmed.set_result(None)
         else:
             self.confirmed.set_exception(error)
-            # Whoever waited may have been cancelled: that is no reason to complain at exit.
+            # The waiter may have been cancelled. Mark the error as retrieved, so that asyncio is silent.
             self.confirmed.exception()
 
     def __enter__(self) -> Self:
@@ -37,5 +37,5 @@ class AwaitedPublish:
     def __exit__(self, *exc_info: object) -> None:
         self.out.abandon()
         self.out.release()
-        # The two refer to each other, and would wait for the garbage collector.
+        # The two objects refer to each other; breaking the circle frees them without the garbage collector.
         del self.out

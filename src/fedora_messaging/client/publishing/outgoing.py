@@ -1,4 +1,4 @@
-"""One message on its way to the broker."""
+"""One message on its way to the broker, and its encoding."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -19,11 +19,11 @@ class Outgoing:
     """One publish on its way.
 
     Attributes:
-        exchange: Where it is published to.
-        routing_key: With what routing key.
-        settled: Called exactly once, in the event loop, with ``None`` when the broker has confirmed,
-            or else with the reason.
-        abandoned: True if the caller gave up waiting; then the message is not sent (again).
+        exchange: Exchange that it is published to.
+        routing_key: Routing key that it is published with.
+        settled: Called exactly once, in the event loop: with ``None`` when the broker has confirmed,
+            otherwise with the error.
+        abandoned: Whether the caller gave up waiting; then the message is not sent (again).
         attempts: How often it was sent.
     """
 
@@ -63,28 +63,28 @@ class Outgoing:
         self.error: Exception | None = None
 
     def abandon(self) -> None:
-        """Note that the caller gave up waiting. Callable from any thread."""
+        """Note that the caller gave up waiting. Any thread may call this."""
         self.abandoned = True
 
     def release(self) -> None:
-        """Free the body, the publish having been abandoned; to be called in the event loop.
+        """Free the body of an abandoned publish; to be called in the event loop.
 
-        The properties stay: they tell a returned message from others that are equal to it but for their id.
+        The properties stay, because their message id identifies the message if the broker returns it.
         """
         self.body = b""
 
     def expire(self, timeout: float, blocked: str | None, trouble: str = "") -> PublishTimeout:
         """Abandon it because its time is over; returns the exception for the caller.
 
-        Callable from any thread.
+        Any thread may call this.
 
         Args:
-            timeout: The seconds.
-            blocked: Why the broker takes no publishes, or ``None`` if it does.
+            timeout: The time limit that is over, in seconds.
+            blocked: Why the broker accepts no publishes, or ``None`` if it does.
             trouble: Why there is no connection; empty if there is one.
         """
         self.abandon()
-        # After the line above: see :meth:`begin`.
+        # Read `attempts` only after abandoning: see :meth:`begin`.
         error = PublishTimeout(f"Publishing timed out after waiting {timeout} seconds.")
         error.sent = self.attempts > 0
         if blocked is not None:
@@ -94,19 +94,19 @@ class Outgoing:
         return error
 
     def begin(self) -> bool:
-        """Count an attempt, unless it is abandoned; returns whether to send it."""
+        """Count an attempt, unless the publish is abandoned; returns whether to send it."""
         # The broker may have returned it on another connection.
         self.error = None
-        # In this order, and in the opposite one where it is abandoned, perhaps at this moment by another
-        # thread: so either that thread learns of the attempt, or there is none.
+        # Count first, then look at `abandoned`. Another thread may abandon the publish at this moment: it
+        # sets `abandoned` first and then looks at `attempts`. So it learns of the attempt, or there is none.
         self.attempts += 1
         return not self.abandoned
 
     def may_be(self, returned: ContentReceived, method: m.BasicReturn) -> bool:
         """Whether this publish may be the one that the broker returns.
 
-        Compares what no broker changes. The header table is not that: RabbitMQ 4 sorts it, and every RabbitMQ
-        does so when it takes the header ``BCC`` out.
+        This compares only the parts that no broker changes. The header table is not among them: RabbitMQ 4
+        sorts it, and every RabbitMQ sorts it when it removes the header ``BCC``.
 
         Args:
             returned: The returned content.
@@ -122,7 +122,7 @@ class Outgoing:
         )
 
     def _has_body(self, body: bytes | None) -> bool:
-        # The machine throws a body away that is too large; ours is gone when the publish was abandoned.
+        # The machine discards a body that is too large; ours is gone if the publish was abandoned.
         return body is None or self.body == body or (self.abandoned and not self.body)
 
 
@@ -134,13 +134,13 @@ def _message_id(properties: bytes) -> str | None:
 
 
 class Encoded(NamedTuple):
-    """A message as it is sent.
+    """A message in the form in which it is sent.
 
     Attributes:
         exchange: Exchange to publish to.
         routing_key: Topic with its prefix.
         method: ``basic.publish``, encoded.
-        properties: Encoded.
+        properties: The properties, encoded.
         body: The body.
         mandatory: Whether a queue must be bound for it.
     """
@@ -159,7 +159,7 @@ def encode(message: Message, exchange: Any, mandatory: bool) -> Encoded:
     Raises:
         EncodingError: The topic is too long, a header has a type that AMQP lacks, or the headers are larger
             than any frame.
-        TypeError: The body holds something that JSON lacks, or the exchange is no text.
+        TypeError: The body holds a value that JSON cannot express, or the exchange is not a text.
     """
     if not isinstance(exchange, str):
         raise TypeError(f"the exchange must be text, but is a {type(exchange).__name__}")
@@ -167,7 +167,7 @@ def encode(message: Message, exchange: Any, mandatory: bool) -> Encoded:
     method = m.BasicPublish(exchange, routing_key, mandatory).encode()
     properties = encode_properties(message._properties)
     if CONTENT_HEADER_SIZE + len(properties) > FRAME_MAX - OVERHEAD:
-        # No connection ever takes it; a smaller frame_max is known when there is one.
+        # No connection can send it. A connection may have a smaller limit, which is checked when sending.
         raise EncodingError(
             f"the headers and other properties of the message take {len(properties)} bytes, but AMQP has "
             f"room for {FRAME_MAX - OVERHEAD - CONTENT_HEADER_SIZE}; make them shorter, or move what is long "

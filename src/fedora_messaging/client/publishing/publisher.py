@@ -45,15 +45,16 @@ _REOPEN_DELAY: Final = 1.0
 class Publisher:
     """Sends on one channel in confirm mode and settles each publish by its own confirm.
 
-    After the channel was closed because of *some* publish, those in flight are sent one by one until
-    the guilty one is found: it fails with the broker's words, and the innocent are not lost. What was
-    in flight when the connection ended is sent again on the next one; so a message may arrive twice.
+    When the broker closes the channel because of *some* publish, those in flight become suspects: they are
+    sent again one by one until the guilty one is found. That one fails with the broker's error, and no other
+    is lost. Publishes in flight when a connection ends are sent again on the next one, so a message may
+    arrive twice.
 
     Args:
-        has_other_nodes: There are other nodes of a cluster to go to, if one answers, and confirms nothing.
+        has_other_nodes: Whether the cluster has other nodes to go to, if one answers but confirms nothing.
 
     Attributes:
-        published: How many were confirmed.
+        published: How many publishes were confirmed.
     """
 
     def __init__(self, has_other_nodes: bool = False) -> None:
@@ -72,10 +73,10 @@ class Publisher:
         self._asking: asyncio.Task[None] | None = None
         self._idle_waiter: asyncio.Future[None] | None = None
 
-    # The supervisor calls these
+    # Called by the supervisor
 
     def attach(self, connection: Connection) -> None:
-        """Use a new connection; what waits is sent on it."""
+        """Use a new connection, and send waiting publishes on it."""
         self._connection = connection
         if self._waiting or self._suspects:
             self._open_soon()
@@ -86,7 +87,7 @@ class Publisher:
         return any(not out.abandoned for out in chain(self._suspects, self._waiting))
 
     def fail_waiting(self, error: Exception) -> None:
-        """Give everything up that waits for a connection."""
+        """Fail all publishes that wait for a connection."""
         doomed = [*self._suspects, *self._waiting]
         self._suspects.clear()
         self._waiting.clear()
@@ -94,13 +95,13 @@ class Publisher:
             self._settle(out, error)
 
     async def idle(self) -> None:
-        """Return when nobody waits for a confirm any more."""
+        """Return when no caller waits for a confirm any more."""
         while any(not out.abandoned for out in chain(self._in_flight(), self._suspects, self._waiting)):
             self._idle_waiter = asyncio.get_running_loop().create_future()
             await self._idle_waiter
 
     def fail_all(self, error: Exception) -> None:
-        """Give everything up; whether what is in flight arrived nobody knows."""
+        """Fail all publishes; those in flight may have arrived nevertheless."""
         for out in self._take_all():
             self._settle(out, error)
         self.fail_waiting(error)
@@ -113,7 +114,7 @@ class Publisher:
         return older + self._unsettled.take_all()
 
     async def close_channel(self) -> None:
-        """Close the channel; what is in flight, and the next publishes, go over another one."""
+        """Close the channel; send publishes in flight again, and the next ones, over another channel."""
         channel = self._channel
         if channel is not None:
             channel.user = None
@@ -121,10 +122,10 @@ class Publisher:
             self.on_channel_closed(ChannelClosed(REPLY_SUCCESS, "closed by the client"))
             await closed
 
-    # The faces call this
+    # Called by the frontends
 
     def submit(self, out: Outgoing) -> None:
-        """Send a message, at once or as soon as it can be."""
+        """Send a message, at once or as soon as possible."""
         while self._waiting and self._waiting[0].abandoned:
             self._waiting.popleft()
         channel = self._channel
@@ -141,7 +142,7 @@ class Publisher:
             self._opening = asyncio.create_task(self._open())
 
     async def _open(self) -> None:
-        """Open a channel on the newest connection, however often that takes."""
+        """Open a channel on the newest connection, with as many attempts as needed."""
         delay = self._pause_before_opening
         self._pause_before_opening = 0.0
         try:
@@ -167,7 +168,7 @@ class Publisher:
         except (ConnectionException, ChannelClosed) as error:
             _log.info("No channel for publishing: %s", error)
         else:
-            # It may have been closed in the same breath.
+            # The broker may have closed the channel right after its answer.
             if channel.is_open:
                 channel.user = self
                 self._unsettled = Unsettled()
@@ -179,10 +180,10 @@ class Publisher:
         return None
 
     def _watch(self, channel: "Channel") -> None:
-        """Ask from time to time whether the broker still reads, as long as the same publish is the oldest.
+        """Check from time to time that the broker still reads, if the same publish stays the oldest one.
 
-        Heartbeats do not show it: they come, too, when a frame was damaged and what follows is taken for its
-        rest, and when nobody in the broker handles the channel any more.
+        Heartbeats do not show that. They also arrive when the broker takes everything for the rest of a
+        damaged frame, and when the broker's process for this channel no longer works.
         """
         asyncio.get_running_loop().call_later(
             channel.connection.options.answer_timeout, self._look, channel, self._oldest()
@@ -199,10 +200,9 @@ class Publisher:
         self._watch(channel)
 
     def _leave_node(self, channel: "Channel") -> None:
-        """Publish over another node: this one answers, but cannot confirm what it was sent.
+        """Publish over another node: this one answers, but confirms nothing.
 
-        It may be separated from most others of its cluster, and go on all the same, as those of RabbitMQ
-        4.3 do.
+        It may be cut off from most others of its cluster and go on nevertheless, as RabbitMQ 4.3 does.
         """
         _log.warning(
             "The broker at %s answers, but has not confirmed a message for long: trying another node",
@@ -214,17 +214,17 @@ class Publisher:
         return next(iter(self._unsettled), None)
 
     async def _ask(self, channel: "Channel", oldest: Outgoing) -> None:
-        """Have the broker answer something on the channel, or lose the connection."""
+        """Make the broker answer a request on the channel; without an answer, give the connection up."""
         try:
             with suppress(ConnectionException, ChannelClosed):
-                # The channel is in confirm mode already; this changes nothing.
+                # The channel is in confirm mode already, so this changes nothing.
                 await channel.call(m.ConfirmSelect(), m.ConfirmSelectOk)
                 self._answered_for = oldest
         finally:
             self._asking = None
 
     def _send(self) -> None:
-        """Send what may be sent now."""
+        """Send the waiting publishes that may be sent now."""
         channel = self._channel
         if channel is None:
             return
@@ -242,7 +242,7 @@ class Publisher:
         try:
             channel.send_content(out.method, out.properties, out.body)
         except EncodingError as error:
-            # The broker would end the connection for it, and all other publishes with it.
+            # The broker would end the connection because of this message, and with it all other publishes.
             self._settle(out, error)
             return False
         self._unsettled.sent(out)
@@ -265,7 +265,7 @@ class Publisher:
                 self._settle(out, PublishNacked(error))
 
     def _returned(self, unsettled: Unsettled[Outgoing], content: ev.ContentReceived) -> bool:
-        """Note which publish the broker returned; returns False if it may be any of those in flight."""
+        """Note which publish the broker returned; returns False if that cannot be told."""
         method = content.method
         if not isinstance(method, m.BasicReturn):
             return True
@@ -292,9 +292,9 @@ class Publisher:
         return True
 
     def _leave(self, channel: "Channel", unsettled: Unsettled[Outgoing]) -> None:
-        """Send what is in flight on a channel again, over another one, one by one.
+        """Send publishes in flight on a channel again, over another one, one by one.
 
-        The broker returned one of these messages and changed it beyond recognition. Alone, it is recognised.
+        The broker returned one of them so changed that we cannot tell which it is. Sent alone, it is known.
         """
         channel.user = None
         channel.close_soon()
@@ -302,10 +302,10 @@ class Publisher:
         self._open_soon()
 
     def _retire_channel(self) -> None:
-        """Publish on another channel from now on, at most once in a while, having been refused on this one.
+        """Publish on another channel from now on, after a refusal; at most once a second.
 
-        RabbitMQ 3.10 has a channel remember that a quorum queue had no leader when it was first published
-        to, and refuses all further messages for it on that channel, as long as the leader of old is away.
+        In RabbitMQ 3.10 a channel remembers that a quorum queue had no leader at the first publish to it. It
+        then refuses all further messages for that queue, as long as the former leader is away.
         """
         is_old = asyncio.get_running_loop().time() - self._opened_at >= _REOPEN_DELAY
         if self._channel is not None and self._retired is None and is_old:
@@ -315,10 +315,10 @@ class Publisher:
             self._unsettled = Unsettled()
             self._retired.close_if_idle()
 
-    # The channel calls these
+    # Called by the channel
 
     def on_method(self, method: Method) -> None:
-        """A confirm."""
+        """Settle publishes by a confirm."""
         self._confirm(self._unsettled, method)
         if isinstance(method, m.BasicNack):
             self._retire_channel()
@@ -326,17 +326,17 @@ class Publisher:
             self._send()
 
     def on_content(self, content: ev.ContentReceived) -> None:
-        """A returned message."""
+        """Note a returned message."""
         if not self._returned(self._unsettled, content) and self._channel is not None:
             channel, self._channel = self._channel, None
             self._leave(channel, self._unsettled)
 
     def on_writable(self) -> None:
-        """The socket has room again."""
+        """Send waiting publishes: there is room again."""
         self._send()
 
     def on_channel_closed(self, error: AMQPError) -> None:
-        """Find out whose fault it was, or send again on the next connection."""
+        """Find the publish at fault, or send again on the next connection."""
         self._channel = None
         if isinstance(error, ConnectionClosed):
             self._connection_lost()
@@ -350,7 +350,7 @@ class Publisher:
 
     def _try_again(self, in_flight: list[Outgoing], error: AMQPError) -> None:
         if not in_flight:
-            # No message is to blame, so the broker may do the same to the next channel.
+            # No message is to blame, so the broker may close the next channel, too.
             if asyncio.get_running_loop().time() - self._opened_at < _REOPEN_DELAY:
                 self._pause_before_opening = _REOPEN_DELAY
         elif len(in_flight) == 1:
@@ -374,12 +374,12 @@ class Publisher:
 
 
 class _Retired:
-    """A channel that is not published on any more; what is in flight on it is confirmed yet.
+    """A channel without new publishes, on which those in flight still await their confirms.
 
     Args:
-        publisher: Whose it was.
+        publisher: The publisher that used the channel.
         channel: The channel.
-        unsettled: What is in flight.
+        unsettled: The publishes in flight.
     """
 
     def __init__(self, publisher: Publisher, channel: "Channel", unsettled: Unsettled[Outgoing]) -> None:
@@ -389,28 +389,28 @@ class _Retired:
         channel.user = self
 
     def close_if_idle(self) -> None:
-        """Close the channel unless something is in flight."""
+        """Close the channel unless a publish is in flight."""
         if not self.unsettled:
             self._channel.user = None
             self._channel.close_soon()
             self._publisher._retired = None
 
     def on_method(self, method: Method) -> None:
-        """A confirm."""
+        """Settle publishes by a confirm."""
         self._publisher._confirm(self.unsettled, method)
         self.close_if_idle()
 
     def on_content(self, content: ev.ContentReceived) -> None:
-        """A returned message."""
+        """Note a returned message."""
         if not self._publisher._returned(self.unsettled, content):
             self._publisher._retired = None
             self._publisher._leave(self._channel, self.unsettled)
 
     def on_writable(self) -> None:
-        """Nothing is sent here any more."""
+        """Do nothing: no more publishes are sent here."""
 
     def on_channel_closed(self, error: AMQPError) -> None:
-        """Send what was in flight again."""
+        """Send the publishes in flight again, over another channel."""
         publisher = self._publisher
         if isinstance(error, ConnectionClosed):
             publisher._connection_lost()
