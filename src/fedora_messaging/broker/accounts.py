@@ -1,4 +1,4 @@
-"""Users and what they may do."""
+"""The users of the broker and their permissions."""
 
 import hashlib
 import hmac
@@ -11,13 +11,13 @@ from functools import lru_cache
 CONFIGURE = "configure"
 WRITE = "write"
 READ = "read"
-#: What the default exchange, whose name is empty, is called in permissions.
+#: Name of the default exchange in permissions; its own name is empty.
 DEFAULT_RESOURCE = "amq.default"
 
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """Three regular expressions, searched for (unanchored) in the name of a resource."""
+    """Three regular expressions, which are searched for (unanchored) in the name of a resource."""
 
     configure: str = ".*"
     write: str = ".*"
@@ -30,8 +30,8 @@ class User:
 
     Attributes:
         name: Login name.
-        tags: For example ``administrator``.
-        permissions: By virtual host; none there means no access to it.
+        tags: Tags, for example ``administrator``.
+        permissions: Permissions by virtual host; a user has no access to a virtual host without an entry.
     """
 
     name: str
@@ -42,7 +42,7 @@ class User:
 
 
 class LoginRefused(Exception):
-    """The broker does not accept this login; the text says why, for the broker's log."""
+    """The broker refuses a login; the text says why, for the broker's log."""
 
 
 @lru_cache(maxsize=4096)
@@ -54,20 +54,20 @@ class Accounts:
     """All users of a broker.
 
     Args:
-        guest: Have the user ``guest`` with password ``guest`` and all rights on ``/``, who may only log
-            in from this machine.
+        guest: Whether to add the user ``guest`` with password ``guest`` and all rights on ``/``, who may log
+            in from this machine only.
     """
 
     def __init__(self, guest: bool = True) -> None:
         self._users: dict[str, User] = {}
-        #: Users who may only log in over loopback or a Unix socket.
+        #: Users who may log in over loopback or a Unix socket only.
         self.loopback_users = {"guest"}
         if guest:
             self.add_user("guest", "guest", tags=("administrator",))
             self.set_permissions("guest", "/", Permissions())
 
     def add_user(self, name: str, password: str | None, tags: tuple[str, ...] = ()) -> None:
-        """Add or replace a user; without a password only certificates let it in."""
+        """Add or replace a user; without a password the user can log in with a certificate only."""
         salt = os.urandom(16)
         hashed = None if password is None else _hash(salt, password)
         self._users[name] = User(name, salt, hashed, frozenset(tags))
@@ -80,15 +80,15 @@ class Accounts:
         """Give a user access to a virtual host.
 
         Raises:
-            KeyError: There is no such user.
-            re.error: One of the permissions is no regular expression.
+            KeyError: The user does not exist.
+            re.error: One of the permissions is not a regular expression.
         """
         for pattern in (permissions.configure, permissions.write, permissions.read):
             re.compile(pattern)
         self._users[name].permissions[vhost] = permissions
 
     def user(self, name: str) -> User | None:
-        """Return a user."""
+        """Return a user, or ``None`` if there is none of this name."""
         return self._users.get(name)
 
     def login(self, name: str, password: str, peer: str | None) -> User:
@@ -96,15 +96,15 @@ class Accounts:
 
         Args:
             name: Login name.
-            password: Password as given.
+            password: Password that the client sent.
             peer: Address of the client; ``None`` for a Unix socket.
 
         Raises:
-            LoginRefused: The reason is for the log of the broker, not for the client.
+            LoginRefused: The login is wrong; the text is for the broker's log, not for the client.
         """
         user = self._users.get(name)
         expected = user.password_hash if user is not None else None
-        # An unknown user costs the same time as a wrong password.
+        # Hash in any case, so that an unknown user takes as long as a wrong password.
         actual = _hash(user.salt if user is not None else b"\0" * 16, password)
         if user is None:
             raise LoginRefused("there is no such user")
@@ -117,7 +117,7 @@ class Accounts:
         return user
 
     def allows(self, user: User, vhost: str, permission: str, resource: str) -> bool:
-        """Say whether a user may do something with an exchange or queue; ``""`` is ``amq.default``."""
+        """Whether a user has a permission for an exchange or queue; ``""`` means ``amq.default``."""
         permissions = user.permissions.get(vhost)
         if permissions is None:
             return False

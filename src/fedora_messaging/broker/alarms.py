@@ -1,6 +1,6 @@
-"""When the broker takes no more messages: memory and disk are running out.
+"""Alarms: while memory or disk space is running out, the broker accepts no messages.
 
-RabbitMQ's documentation, "Memory and Disk Alarms", is the model: publishers are blocked, consumers go on.
+The model is RabbitMQ's documentation, "Memory and Disk Alarms": publishers are blocked, consumers go on.
 """
 
 import os
@@ -14,15 +14,15 @@ from .core.memory import MemoryUse
 
 _log = logger(__name__)
 
-#: Part of the machine's memory that messages may take by default.
+#: Default limit of the memory for messages, as a part of the machine's memory.
 _MEMORY_PART: Final = 0.4
-#: Part of the limit below which a memory alarm ends.
+#: A memory alarm ends below this part of the limit.
 _MEMORY_LOW: Final = 0.95
-#: Part of the disk's limit that empty pages of the data file may stand for.
+#: Part of the disk's limit for which empty pages of the data file may count as free space.
 _REUSABLE_PART: Final = 0.75
-#: How often a byte is written.
+#: How often each byte is written.
 _WRITES: Final = 2
-#: Bytes that must be free where durable data is, by default.
+#: Default of the bytes that must be free on the disk of the durable data.
 _DISK_FREE: Final = 50_000_000
 
 
@@ -31,8 +31,8 @@ class ResourceLimits:
     """When to raise an alarm.
 
     Attributes:
-        memory: Bytes that messages may take; 0 is no limit, ``None`` 40 % of the machine's memory.
-        disk: Bytes that must stay free on the file system of the data directory; 0 is no limit.
+        memory: Bytes that messages may take; 0 means no limit, ``None`` 40 % of the machine's memory.
+        disk: Bytes that must stay free on the file system of the data directory; 0 means no limit.
     """
 
     memory: int | None = None
@@ -40,15 +40,15 @@ class ResourceLimits:
 
 
 class Alarms:
-    """Knows whether there is an alarm.
+    """Keeps track of whether there is an alarm.
 
     Args:
-        memory: What messages take.
+        memory: Counts the memory that messages take.
         limits: When to raise an alarm.
         data: Directory for durable data, if there is one.
 
     Attributes:
-        reason: What is running out, in RabbitMQ's words, or ``None``.
+        reason: The resource that is running out, in RabbitMQ's words, or ``None``.
     """
 
     def __init__(self, memory: MemoryUse, limits: ResourceLimits, data: Path | None) -> None:
@@ -75,19 +75,19 @@ class Alarms:
 
         Args:
             pending: Bytes that are still to be written.
-            reusable: Bytes of the data file that are empty, and are used before the file grows.
-            failing: Nothing can be written at present, whatever is free.
+            reusable: Empty bytes of the data file, which are used before the file grows.
+            failing: Whether writing fails at present, however much space is free.
         """
         if self._data is None:
             return False
         try:
             free = shutil.disk_usage(self._data).free
         except OSError as error:
-            if not failing:  # else it is known
+            if not failing:  # a failing disk has been logged already
                 _log.error("The free space of %s cannot be told: %s", self._data, error)
                 return False
             free = 0
-        # A change is written twice, into the log and into the file. The log needs room on the disk itself.
+        # A change is written twice: to the log and to the file. The log cannot use empty pages of the file.
         free += min(reusable, int(self._disk_limit * _REUSABLE_PART)) - _WRITES * pending
         is_low = bool(self._disk_limit) and free < self._disk_limit
         state = "writing fails" if failing else f"{free} bytes free, limit {self._disk_limit}"
@@ -109,8 +109,8 @@ class Alarms:
 def _default_memory() -> int:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
-        # A container may have less than its machine.
+        # A container may have less memory than its machine.
         total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
     except (OSError, ValueError):
-        pass  # there is no such limit
+        pass  # no such limit exists
     return int(total * _MEMORY_PART)

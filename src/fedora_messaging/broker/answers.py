@@ -1,4 +1,4 @@
-"""The answers of a channel, in order, some of which wait for the disk."""
+"""The answers of a channel, in order; some of them wait for the disk."""
 
 from collections.abc import Callable
 
@@ -7,10 +7,10 @@ from .core.journal import Journal
 
 
 class Answers:
-    """Sends answers at once, or behind those that wait until all before them is durable.
+    """Sends answers at once, or after earlier ones that wait until everything before them is durable.
 
     Args:
-        send: Sends one.
+        send: Sends an answer.
         journal: Tells when everything so far is safe on disk.
         caught_up: Called when no answer waits any more.
     """
@@ -27,18 +27,18 @@ class Answers:
 
     @property
     def waiting(self) -> bool:
-        """Whether answers wait for the disk, and with them all that the channel would send."""
+        """Whether answers wait for the disk; then everything else on the channel waits, too."""
         return self._commits > 0
 
     def add(self, method: Method) -> None:
-        """Send an answer, behind those that wait."""
+        """Send an answer, after those that wait."""
         if self._commits:
             self._held.append(method)
         else:
             self._send(method)
 
     def add_when_durable(self, method: Method | None) -> None:
-        """Send an answer once everything so far is safe on disk; what follows waits."""
+        """Send an answer once everything so far is safe on disk; the answers after it wait, too."""
         self._commits += 1
         if method is not None:
             self._held.append(method)
@@ -54,6 +54,6 @@ class Answers:
         self._caught_up()
 
     def close(self) -> None:
-        """Nobody listens any more."""
+        """Drop waiting answers: the channel has ended."""
         self._closed = True
         self._held.clear()

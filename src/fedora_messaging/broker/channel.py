@@ -1,4 +1,4 @@
-"""A channel of the broker: class basic, and what its consumers are sent."""
+"""A channel of the broker: AMQP's class basic, and deliveries to the channel's consumers."""
 
 import struct
 from typing import TYPE_CHECKING, Final
@@ -40,14 +40,14 @@ class BrokerChannel:
 
     Attributes:
         session: The connection.
-        number: Its number.
-        last_queue: Name of the queue declared last, which an empty name stands for.
-        consumers: By tag.
+        number: Channel number.
+        last_queue: Name of the queue declared last; an empty name in a method stands for it.
+        consumers: Consumers by tag.
         room: Most bytes of properties that fit into a frame of the connection.
         publishing: Carries out ``basic.publish``.
-        transaction: What is held back until ``tx.commit``, on a transactional channel.
-        unacked: Deliveries that are out.
-        closed: Whether it has come to its end.
+        transaction: Methods held back until ``tx.commit``, on a transactional channel.
+        unacked: Deliveries that are out, that is, not settled yet.
+        closed: Whether the channel has ended.
     """
 
     def __init__(self, session: "Session", number: int) -> None:
@@ -72,11 +72,11 @@ class BrokerChannel:
     # Answers
 
     def reply(self, method: Method) -> None:
-        """Send an answer, behind those that wait for the disk."""
+        """Send an answer, after those that wait for the disk."""
         self._answers.add(method)
 
     def reply_when_durable(self, method: Method | None) -> None:
-        """Send an answer once everything so far is safe on disk; what follows on the channel waits."""
+        """Send an answer once everything so far is safe on disk; the channel sends nothing before that."""
         self._answers.add_when_durable(method)
 
     def _send(self, answer: Method) -> None:
@@ -84,7 +84,7 @@ class BrokerChannel:
         self.session.flush_soon()
 
     def send_content(self, method: bytes, properties: bytes, body: bytes) -> None:
-        """Send a message, and what else there is at the end of this turn of the loop."""
+        """Send a message; it is written at the end of this turn of the loop."""
         self.session.machine.send_content(self.number, method, properties, body)
         self.session.flush_soon()
 
@@ -104,10 +104,10 @@ class BrokerChannel:
         self.session.resume_delivery()
 
     def resolve(self, name: str) -> str:
-        """Return a queue's name, for ``""`` that of the queue declared last.
+        """Return a queue's name; for ``""`` that of the queue declared last.
 
         Raises:
-            ChannelError: 404 when there is none.
+            ChannelError: 404 when no queue was declared.
         """
         if name:
             return name
@@ -165,7 +165,7 @@ class BrokerChannel:
             self.reply(m.BasicConsumeOk(tag))
 
     def cancel(self, method: m.BasicCancel) -> None:
-        """Carry out ``basic.cancel``; what is out stays out."""
+        """Carry out ``basic.cancel``; deliveries that are out stay out."""
         consumer = self.consumers.pop(method.consumer_tag, None)
         if consumer is not None:
             self._encoded_tags.pop(consumer.tag, None)
@@ -205,7 +205,7 @@ class BrokerChannel:
         return not self._channel_prefetch or self.unacked.at_consumers < self._channel_prefetch
 
     def check_room(self, what: str, properties: bytes) -> None:
-        """Refuse to send more properties than fit into a frame of the connection.
+        """Check that the properties of a message fit into a frame of the connection.
 
         Raises:
             ChannelError: 311.
@@ -221,7 +221,7 @@ class BrokerChannel:
         )
 
     def refuse(self, name: str, size: int) -> None:
-        """Close the channel: a message of a queue does not fit into a frame of the connection."""
+        """Close the channel, because a message of a queue does not fit into a frame of the connection."""
         self._refused = True
         self.session.fail_soon(self, self._too_large(_first_of(name), size), m.BasicDeliver)
 
@@ -248,11 +248,11 @@ class BrokerChannel:
         self.send_content(method.encode(), message.properties, message.body)
 
     def consumer_cancelled(self, consumer: BrokerConsumer) -> None:
-        """Tell the client that a queue is gone."""
+        """Tell the client that the queue of a consumer is gone."""
         self.consumers.pop(consumer.tag, None)
         self._encoded_tags.pop(consumer.tag, None)
         if self.session.client_wants_cancel:
-            # After the answer to whatever removed the queue, if that came on the same connection.
+            # If a method on this connection removed the queue, the answer to that comes first.
             self.session.call_soon(lambda: self.reply(m.BasicCancel(consumer.tag, no_wait=True)))
 
     # Acknowledgements
@@ -292,7 +292,7 @@ class BrokerChannel:
             self.finish(taken, outcome)
 
     def finish(self, taken: dict[int, Unacked], outcome: Outcome) -> None:
-        """Tell the queues what became of deliveries, and let them deliver more."""
+        """Give the outcome of deliveries to their queues, and let these deliver more."""
         queues: dict[Queue, None] = {}
         for entry, queue, consumer in taken.values():
             if consumer is not None:
@@ -306,13 +306,13 @@ class BrokerChannel:
                 queue.deliver()
 
     def requeue_all(self) -> None:
-        """Put back everything that is out."""
+        """Put back all deliveries that are out."""
         self.finish(self.unacked.take_all(), Queue.requeue)
 
     # The end
 
     def close(self) -> None:
-        """Leave no trace: consumers go, unacknowledged messages go back."""
+        """End the channel: remove its consumers, and put unacknowledged messages back."""
         self.closed = True
         self._answers.close()
         self.session.replies.unsubscribe(self)
@@ -321,7 +321,7 @@ class BrokerChannel:
                 self.unacked.give_back(taken)
         consumers, self.consumers = self.consumers, {}
         for consumer in consumers.values():
-            # Before the messages go back, or they would be sent to ourselves again.
+            # Do this before the messages go back; otherwise they would be delivered to this channel again.
             consumer.queue.consumers.remove(consumer)
         self.requeue_all()
         for consumer in consumers.values():

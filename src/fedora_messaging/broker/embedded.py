@@ -19,15 +19,15 @@ class AsyncBroker:
         host: Address to listen on.
         port: TCP port; 0 takes a free one.
         data: Directory for durable data; ``None`` keeps everything in memory.
-        accounts: Who may log in; by default ``guest`` with password ``guest`` from this machine.
-        tls: Speak TLS.
-        unix_path: Listen on this Unix socket too.
-        resources: When publishers are blocked because memory or disk are running out.
-        strict: Refuse what RabbitMQ 4.3 refuses and older ones take.
+        accounts: The users; by default ``guest`` with password ``guest``, from this machine only.
+        tls: Options for TLS; ``None`` listens without TLS.
+        unix_path: Listen on this Unix socket, too.
+        resources: Limits of memory and disk at which publishers are blocked.
+        strict: Whether to refuse what RabbitMQ 4.3 refuses and older versions accept.
 
     Raises:
-        BrokerError: On start: the port or the data directory cannot be used. On leaving: not everything could
-            be written; no publisher was told that it was.
+        BrokerError: On start: the port or the data directory cannot be used. On leaving: some changes could
+            not be written; no publisher was told that they were.
     """
 
     def __init__(
@@ -63,17 +63,17 @@ class AsyncBroker:
     async def failed(self) -> str:
         """Wait until the broker can store nothing any more, for example because its file is damaged.
 
-        It has logged that and closed all connections, and lets in nobody.
+        By then it has logged that, closed all connections and stopped accepting new ones.
 
         Returns:
-            What happened.
+            A description of the failure.
         """
         await self._server.failed.wait()
         return str(self._server.failure)
 
     @property
     def accounts(self) -> Accounts:
-        """Who may log in; may be changed while the broker runs."""
+        """The users, which may be changed while the broker runs."""
         return self._server.accounts
 
     def close_connections(self, reason: str, name: str | None = None) -> int:
@@ -81,10 +81,10 @@ class AsyncBroker:
 
         Args:
             reason: Text for the clients.
-            name: Only those whose ``connection_name`` is this; by default all.
+            name: Close only connections with this ``connection_name``; by default all.
 
         Returns:
-            How many there were.
+            How many connections were closed.
         """
         return self._server.close_connections(reason, name)
 
@@ -100,7 +100,7 @@ class AsyncBroker:
 
     @property
     def amqp_url(self) -> str:
-        """Where clients connect; the default user is in it by default."""
+        """URL for clients; it names no user, so clients log in with their default, ``guest``."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{'amqps' if self._tls else 'amqp'}://{host}:{self.port}"
 
@@ -137,7 +137,7 @@ class Broker:
         self._error: BaseException | None = None
 
     def start(self) -> Self:
-        """Start, and return when connections are accepted.
+        """Start the broker; returns when it accepts connections.
 
         Raises:
             BrokerError: The port or the data directory cannot be used.
@@ -153,10 +153,10 @@ class Broker:
         return self
 
     def stop(self) -> None:
-        """Stop in good order: clients are told, durable data is written.
+        """Stop in good order: tell the clients, and write durable data.
 
         Raises:
-            BrokerError: Not everything could be written; no publisher was told that it was.
+            BrokerError: Some changes could not be written; no publisher was told that they were.
         """
         if self._thread is None or self._loop is None or self._stop is None:
             return
@@ -181,7 +181,7 @@ class Broker:
 
     @property
     def accounts(self) -> Accounts:
-        """Who may log in; may be changed while the broker runs."""
+        """The users, which may be changed while the broker runs."""
         return self._broker.accounts
 
     def close_connections(self, reason: str, name: str | None = None) -> int:
@@ -207,7 +207,7 @@ class Broker:
 
     @property
     def alarm(self) -> str | None:
-        """What is running out; see :attr:`AsyncBroker.alarm`."""
+        """The resource that is running out; see :attr:`AsyncBroker.alarm`."""
         return self._broker.alarm
 
     @property
@@ -217,5 +217,5 @@ class Broker:
 
     @property
     def amqp_url(self) -> str:
-        """Where clients connect."""
+        """URL for clients; see :attr:`AsyncBroker.amqp_url`."""
         return self._broker.amqp_url

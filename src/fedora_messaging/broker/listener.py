@@ -1,4 +1,4 @@
-"""Accepting connections, also where the system runs short of descriptors."""
+"""Accepting connections, even when the system runs short of file descriptors."""
 
 import asyncio
 import errno
@@ -27,9 +27,9 @@ class Listener:
     at once.
 
     Args:
-        bound: A server of the event loop that has its addresses and does not serve; closed with this.
-        make_link: Makes what a connection is given to.
-        context: Speak TLS.
+        bound: A server of the event loop that is bound to the addresses but does not serve; closed with this.
+        make_link: Makes the link for a connection.
+        context: TLS context; ``None`` accepts connections without TLS.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Listener:
         self._tasks = {self._loop.create_task(self._serve(one)) for one in self._sockets}
 
     async def close(self) -> None:
-        """Accept nobody any more."""
+        """Stop accepting connections."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -61,7 +61,7 @@ class Listener:
             try:
                 accepted, _address = await self._loop.sock_accept(listening)
             except ConnectionAbortedError:
-                continue  # who had waited has gone
+                continue  # the waiting client has gone
             except OSError as error:
                 if not is_told:
                     advice = "; raise the limit (ulimit -n)" if error.errno == errno.EMFILE else ""
@@ -83,5 +83,5 @@ class Listener:
                 ssl_handshake_timeout=HANDSHAKE_TIMEOUT if self._context is not None else None,
             )
         except Exception:
-            # What strangers send where TLS is spoken is no news.
+            # Anybody may send anything to a TLS port, so this is not worth a warning.
             _log.debug("A connection ended before it had begun", exc_info=True)

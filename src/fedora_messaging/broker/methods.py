@@ -1,4 +1,4 @@
-"""What carries out each method on a channel; those of class basic are methods of the channel."""
+"""The handlers of AMQP methods on a channel; those of class basic are methods of the channel itself."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -24,7 +24,7 @@ def _answer(channel: BrokerChannel, method: Any, answer: Method, durable: bool) 
 
 
 def _without_line_ends(name: str) -> str:
-    # RabbitMQ declares names without them, so that they cannot forge lines of its log.
+    # RabbitMQ removes line ends from declared names, so that they cannot forge lines of its log.
     return name.replace("\r", "").replace("\n", "")
 
 
@@ -121,7 +121,7 @@ def _declare_ok(queue: Queue) -> m.QueueDeclareOk:
 def queue_bind(channel: BrokerChannel, method: m.QueueBind) -> None:
     """Carry out ``queue.bind``."""
     name = channel.resolve(method.queue)
-    # The empty names together mean: the last queue, under its own name.
+    # If both names are empty, the last declared queue is bound by its own name.
     routing_key = method.routing_key or ("" if method.queue else name)
     channel.session.require(WRITE, "queue", name)
     channel.session.require(READ, "exchange", method.exchange)
@@ -160,7 +160,7 @@ def queue_delete(channel: BrokerChannel, method: m.QueueDelete) -> None:
 
 
 def channel_flow(channel: BrokerChannel, method: m.ChannelFlow) -> None:
-    """Carry out ``channel.flow``, which RabbitMQ only supports for switching on."""
+    """Carry out ``channel.flow``; like RabbitMQ, the broker only supports switching the flow on."""
     if not method.active:
         raise ConnectionError(NOT_IMPLEMENTED, "active=false")
     channel.reply(m.ChannelFlowOk(True))
@@ -184,7 +184,7 @@ def select_transaction(channel: BrokerChannel, _method: m.TxSelect) -> None:
 
 
 def commit(channel: BrokerChannel, _method: m.TxCommit) -> None:
-    """Carry out ``tx.commit``; answered after the write is durable."""
+    """Carry out ``tx.commit``; the answer follows when the changes are durable."""
     transaction = _transaction_of(channel)
     for exchange, message, mandatory in transaction.take_publishes():
         channel.publishing.route(exchange, message, mandatory)
@@ -209,10 +209,10 @@ def _transaction_of(channel: BrokerChannel) -> Transaction:
 
 
 def ignore(_channel: BrokerChannel, _method: Method) -> None:
-    """A notice that needs no answer."""
+    """Do nothing: the method is a notice that needs no answer."""
 
 
-#: What a session does with a method on a channel; publishing, the hot path, has its own way.
+#: The handlers of methods on a channel. The session handles ``basic.publish``, the hot path, by itself.
 HANDLERS: Final[dict[type[Method], Callable[[BrokerChannel, Any], None]]] = {
     m.BasicAck: BrokerChannel.ack,
     m.BasicNack: BrokerChannel.nack,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Publishing:
-    """What clients publish on one channel, and what they are told of it."""
+    """Handles publishes on one channel, and their returns and confirms."""
 
     def __init__(self, channel: "BrokerChannel") -> None:
         self._channel = channel
@@ -37,11 +37,11 @@ class Publishing:
 
     @property
     def confirms(self) -> bool:
-        """Whether publishes are confirmed."""
+        """Whether the channel confirms publishes."""
         return self._unconfirmed is not None
 
     def select_confirms(self) -> None:
-        """Confirm publishes from now on."""
+        """Begin to confirm publishes."""
         if self._unconfirmed is None:
             self._unconfirmed = Unconfirmed()
 
@@ -53,7 +53,7 @@ class Publishing:
             ConnectionError: 540 for ``immediate``.
         """
         method = content.method
-        assert isinstance(method, m.BasicPublish)  # the protocol lets no other content in
+        assert isinstance(method, m.BasicPublish)  # the protocol accepts no other content
         if method.immediate:
             raise ConnectionError(NOT_IMPLEMENTED, "immediate=true")
         if content.body is None:
@@ -94,13 +94,13 @@ class Publishing:
             )
 
     def route(self, exchange: Exchange, message: BrokerMessage, mandatory: bool, tag: int = 0) -> None:
-        """Put a message into queues, and settle its confirm; ``tag`` is 0 without one.
+        """Put a message into queues, and begin its confirm; ``tag`` is 0 without one.
 
         Raises:
-            ChannelError: 406 for a CC or BCC header that is no array.
+            ChannelError: 406 for a CC or BCC header that is not an array.
         """
         if exchange.name == "" and self._session.replies.deliver(message):
-            # As with RabbitMQ, a reply counts as not routed: no queue took it.
+            # A reply goes to no queue, so it counts as not routed, as with RabbitMQ.
             routed, refused = False, False
         else:
             routed, refused = self._vhost.publish(exchange, message)
@@ -122,7 +122,7 @@ class Publishing:
         self._channel.send_content(method.encode(), message.properties, message.body)
 
     def flush_confirms(self) -> None:
-        """Send the confirms that are due; ask the journal to report the others."""
+        """Send the confirms that are due; the others follow when the journal has stored their messages."""
         if self._awaiting_disk:
             tags, self._awaiting_disk = self._awaiting_disk, []
             self._vhost.journal.when_durable(lambda: self._confirm(tags))

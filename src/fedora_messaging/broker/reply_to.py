@@ -1,4 +1,4 @@
-"""Direct reply-to (RabbitMQ extension): replies reach a channel without any queue."""
+"""Direct reply-to (RabbitMQ extension): replies reach a channel without a queue."""
 
 import os
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ REPLY_TO: Final = "amq.rabbitmq.reply-to"
 
 @dataclass(frozen=True, slots=True)
 class ReplyConsumer:
-    """The one reply consumer of a channel; ``address`` is where replies to it are sent."""
+    """The only reply consumer of a channel; replies to it are published with ``address`` as routing key."""
 
     tag: str
     address: str
@@ -34,7 +34,7 @@ class Replies:
         """Make a channel's reply consumer.
 
         Raises:
-            ChannelError: 406 with acknowledgements, or when there is one already.
+            ChannelError: 406 if it wants acknowledgements, or the channel has a reply consumer already.
         """
         if not method.no_ack:
             raise ChannelError(PRECONDITION_FAILED, "reply consumer cannot acknowledge")
@@ -51,11 +51,11 @@ class Replies:
             channel.reply_consumer = None
 
     def has(self, address: str) -> bool:
-        """Whether replies to an address reach anybody."""
+        """Whether an address belongs to a reply consumer."""
         return address in self._consumers
 
     def rewrite(self, channel: "BrokerChannel", message: BrokerMessage) -> BrokerMessage:
-        """Put the channel's real address into a request.
+        """Put the address of the channel's reply consumer into a request.
 
         Raises:
             ChannelError: 406 when the channel has no reply consumer, 311 when the address does not fit.
@@ -69,7 +69,7 @@ class Replies:
         return BrokerMessage(message.exchange, message.routing_key, properties, message.body)
 
     def deliver(self, message: BrokerMessage) -> bool:
-        """Deliver a message if its routing key is the address of a reply consumer."""
+        """Deliver a message if its routing key is the address of a reply consumer; returns whether it was."""
         consumer = self._consumers.get(message.routing_key)
         if consumer is None:
             return False

@@ -1,4 +1,4 @@
-"""The broker's listener and everything its connections share."""
+"""The broker's server: it listens, and holds everything that its connections share."""
 
 import asyncio
 import errno
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 _log = logger(__name__)
 
-#: Seconds that clients get to answer the broker's farewell.
+#: Seconds that clients have to answer the broker's close.
 _FAREWELL: Final = 2.0
-#: Seconds between two looks at memory and disk.
+#: Seconds between two checks of memory and disk.
 _WATCH_INTERVAL: Final = 1.0
 
 _CAPABILITIES: Final = dict.fromkeys(
@@ -55,28 +55,28 @@ _CAPABILITIES: Final = dict.fromkeys(
 
 
 class BrokerError(Exception):
-    """The broker cannot start, or could not write everything; the text says why and what to do."""
+    """The broker cannot start, or could not write all changes; the text says why and what to do."""
 
 
 class Server:
     """A broker in an event loop.
 
     Args:
-        accounts: Who may log in; by default ``guest`` from this machine.
+        accounts: The users; by default ``guest``, from this machine only.
         data: Directory for durable data; ``None`` keeps everything in memory.
-        limits: What is offered to clients.
-        resources: When publishers are blocked.
-        strict: Refuse what RabbitMQ 4.3 refuses.
+        limits: Limits of a connection that are offered to clients.
+        resources: Limits of memory and disk at which publishers are blocked.
+        strict: Whether to refuse what RabbitMQ 4.3 refuses.
 
     Attributes:
         port: TCP port in use, 0 before the start.
-        limits: What is offered to clients.
-        strict: Whether what RabbitMQ 4.3 refuses is refused.
+        limits: Limits of a connection that are offered to clients.
+        strict: Whether to refuse what RabbitMQ 4.3 refuses.
         sessions: Open connections.
-        alarms: Whether memory or disk are running out.
-        clock: By which messages and queues grow old.
+        alarms: Alarms of memory and disk.
+        clock: The clock that measures the age of messages and queues.
         failure: Why the broker can store nothing any more, or ``None``.
-        failed: Set with it; for the thread of the loop.
+        failed: Set together with ``failure``; only for the loop's thread.
     """
 
     def __init__(
@@ -128,8 +128,8 @@ class Server:
         Args:
             host: Address to listen on.
             port: TCP port; 0 takes a free one, see :attr:`port`.
-            tls: Speak TLS on that port.
-            unix_path: Listen on this Unix socket too.
+            tls: Options for TLS on that port; ``None`` listens without TLS.
+            unix_path: Listen on this Unix socket, too.
 
         Raises:
             BrokerError: The port is in use, or the data directory cannot be used.
@@ -145,11 +145,11 @@ class Server:
         self._watch_resources()
 
     def _watch_resources(self) -> None:
-        """Look at memory and disk, now and from time to time."""
+        """Check memory and disk, now and from time to time."""
         if self.failure is not None:
             return
         self._watch = self.loop.call_later(_WATCH_INTERVAL, self._watch_resources)
-        # The loop's own timers do not know how long the machine has slept.
+        # The loop's timers do not count time in which the machine sleeps, so overdue work is done here.
         self.catch_up()
         if self._journal is not None and not self._journal.is_in_place:
             self.storage_failed(
@@ -162,7 +162,7 @@ class Server:
             self._tell_of_alarms()
 
     def look_at_resources(self) -> None:
-        """Raise an alarm if publishing has gone too far."""
+        """Raise an alarm if published messages take too much memory or disk."""
         if self.alarms.reason is None and (self.alarms.look_at_memory() or self._look_at_disk()):
             self._tell_of_alarms()
 
@@ -173,13 +173,13 @@ class Server:
         return self.alarms.look_at_disk(journal.pending, journal.reusable, journal.trouble is not None)
 
     def storage_changed(self) -> None:
-        """Writing has begun to fail, or works again."""
+        """Check the alarms, because writing has begun to fail or works again."""
         if self._look_at_disk():
             self._tell_of_alarms()
 
     def storage_failed(self, why: str) -> None:
-        """Nothing will be stored any more: end all connections, and let in nobody."""
-        if self.failure is not None or self._journal is None:  # else whoever stops the broker learns it
+        """End all connections and accept no new ones, because nothing can be stored any more."""
+        if self.failure is not None or self._journal is None:  # while stopping, stop() raises the error
             return
         self.failure = why
         _log.critical("The broker ends. %s", why)
@@ -192,7 +192,7 @@ class Server:
             session.heed_alarms()
 
     def _open_storage(self) -> None:
-        assert self._timers is not None  # set by `start`
+        assert self._timers is not None  # start() has set it
         if self._data is None:
             self.vhosts["/"] = self._make_vhost(NoJournal(), self._timers)
             return
@@ -216,8 +216,8 @@ class Server:
         return VirtualHost("/", self.clock, journal, timers.schedule, self._memory, time.time, room)
 
     def catch_up(self) -> None:
-        """Do what is due before anything else is done."""
-        assert self._timers is not None  # set by `start`
+        """Do overdue work of the queues before anything else."""
+        assert self._timers is not None  # start() has set it
         self._timers.catch_up()
 
     async def _listen(
@@ -249,17 +249,17 @@ class Server:
         return Link(machine, Session(self, machine), self.loop)
 
     def close_connections(self, reason: str, name: str | None = None) -> int:
-        """Close the connections that bear a name, or all; returns how many."""
+        """Close all connections, or those of a name; returns how many."""
         chosen = [session for session in self.sessions if name is None or session.name == name]
         for session in chosen:
             session.force_close(reason)
         return len(chosen)
 
     async def stop(self) -> None:
-        """Say farewell to all clients, write what has gathered, and release port and directory.
+        """Close all connections in good order, write all changes, and release the port and the directory.
 
         Raises:
-            BrokerError: Something could not be written; no publisher was told that it was.
+            BrokerError: Some changes could not be written; no publisher was told that they were.
         """
         for listener in self._listeners:
             await listener.close()

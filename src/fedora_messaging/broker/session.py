@@ -43,13 +43,13 @@ if TYPE_CHECKING:
 
 _log = logger(__name__)
 
-#: Encoded but unsent bytes at which a session takes no more deliveries.
+#: A session accepts no more deliveries when it has this many encoded but unsent bytes.
 _OUT_HIGH: Final = 262144
-#: Bytes of answers to a client that does not read at which a session acts on nothing more.
+#: A session handles no more events when it has this many bytes of answers that the client has not read.
 _OWED_HIGH: Final = 1_000_000
-#: Why a session pauses then.
+#: The reason why a session pauses then.
 _UNREAD: Final = "unread answers"
-#: A client that was refused without a close method learns it by waiting this long, as with RabbitMQ.
+#: Seconds until the socket is closed after a login was refused without a close method, as in RabbitMQ.
 _REFUSAL_DELAY: Final = 3.0
 #: Seconds for a client to log in and open its virtual host.
 HANDSHAKE_TIMEOUT: Final = 10.0
@@ -60,12 +60,12 @@ class Session:
 
     Attributes:
         machine: The protocol machine.
-        user: Who is logged in.
-        vhost: Which virtual host is open.
-        client_wants_cancel: The client understands ``basic.cancel`` from the broker.
-        blocked: Why it is not read from, being a publisher, or ``None``.
-        strict: What RabbitMQ 4.3 refuses is refused.
-        max_body: Largest message body that is taken, in bytes.
+        user: The user who is logged in.
+        vhost: The open virtual host.
+        client_wants_cancel: Whether the client understands ``basic.cancel`` from the broker.
+        blocked: The alarm because of which this publisher is not read from, or ``None``.
+        strict: Whether to refuse what RabbitMQ 4.3 refuses.
+        max_body: Largest message body that is accepted, in bytes.
     """
 
     user: User
@@ -85,7 +85,7 @@ class Session:
         self._link: Link | None = None
         self._peer_host: str | None = None
         self._channels: dict[int, BrokerChannel] = {}
-        # What the client has sent, and was not acted on yet.
+        # Events that the session has not handled yet.
         self._events: deque[Event] = deque()
         self._to_flush: dict[BrokerChannel, None] = {}
         self._resume_due = False
@@ -94,17 +94,17 @@ class Session:
         self._ended = False
         self._timeout = server.loop.call_later(HANDSHAKE_TIMEOUT, self._handshake_timed_out)
 
-    # The link calls these
+    # Called by the link
 
     def on_connected(self, link: Link) -> None:
-        """A client has connected."""
+        """Begin the session: a client has connected."""
         self._link = link
         name = link.peer_info("peername")
         self._peer_host = str(name[0]) if isinstance(name, tuple) else None
         self._server.sessions.add(self)
 
     def on_events(self, events: list[Event]) -> None:
-        """Act on what the client did."""
+        """Handle what the client sent."""
         self._events.extend(events)
         self._server.catch_up()
         self._act()
@@ -141,7 +141,7 @@ class Session:
             self.heed_alarms()
 
     def on_writable(self, writable: bool) -> None:
-        """The socket is full, or has room again."""
+        """Go on if the socket has room again."""
         if not writable:
             return
         if _UNREAD in self._pauses:
@@ -151,7 +151,7 @@ class Session:
         self.resume_delivery()
 
     def _owes_too_much(self) -> bool:
-        """Whether the client does not read our answers: what it asks for meanwhile must wait."""
+        """Whether the client leaves too many answers unread; then its next requests must wait."""
         link = self._link
         if link is None or self.machine.state is not State.OPEN:
             return False
@@ -160,7 +160,7 @@ class Session:
         return not link.writable and link.owed >= _OWED_HIGH
 
     def on_lost(self, error: Exception | None) -> None:
-        """The socket is gone."""
+        """End the session: the socket is gone."""
         self._end()
         self._server.sessions.discard(self)
         self.ended.set_result(None)
@@ -255,7 +255,7 @@ class Session:
 
     @property
     def peer(self) -> str:
-        """Where the client is, for the log."""
+        """Address of the client, for the log."""
         return self._peer_host or "a Unix socket"
 
     def _open(self, event: OpenRequested) -> None:
@@ -292,7 +292,7 @@ class Session:
         self.machine.close_channel(number, error.reply_code, error.reply_text, method)
 
     def fail_soon(self, channel: BrokerChannel, error: ChannelError, method: type[Method]) -> None:
-        """Close a channel because of a method that could not be sent, once what is being acted on is done."""
+        """Close a channel soon, after the current event, because of a method that could not be sent."""
 
         def fail() -> None:
             if self._channels.get(channel.number) is channel:
@@ -321,7 +321,7 @@ class Session:
             )
 
     def needs_flush(self, channel: BrokerChannel) -> None:
-        """Send the channel's confirms when all that was received has been acted on."""
+        """Have the channel's confirms sent when all events that came together have been handled."""
         self._to_flush[channel] = None
 
     # Flow
@@ -332,7 +332,7 @@ class Session:
             return False
         if self.machine.unsent < _OUT_HIGH:
             return True
-        # The kernel may take the whole write, and then no `on_writable` follows.
+        # If the kernel takes the whole write, no `on_writable` follows.
         if not self._resume_due:
             self._resume_due = True
             self._link.flush_soon()
@@ -344,23 +344,23 @@ class Session:
         self.resume_delivery()
 
     def call_soon(self, call: Callable[[], None]) -> None:
-        """Call when what is being acted on has been answered."""
+        """Call a function when the current event has been answered."""
         self._server.loop.call_soon(call)
 
     def flush_soon(self) -> None:
-        """Write what has been sent, at the end of this turn of the loop."""
+        """Write the bytes to send at the end of this turn of the loop."""
         if self._link is not None:
             self._link.flush_soon()
 
     def resume_delivery(self) -> None:
-        """Serve the consumers that could not take anything."""
+        """Have the queues of all consumers deliver again, because there is room now."""
         for channel in list(self._channels.values()):
             for consumer in list(channel.consumers.values()):
                 if not consumer.queue.deleted:
                     consumer.queue.deliver()
 
     def heed_alarms(self) -> None:
-        """Block a publisher while there is an alarm."""
+        """Block the client while there is an alarm, if it has published, and unblock it afterwards."""
         reason = self._server.alarms.reason if self._publishes else None
         if (reason is None) == (self.blocked is None) or self.machine.state is not State.OPEN:
             return
@@ -380,7 +380,7 @@ class Session:
         self.vhost.journal.when_durable(lambda: self._resume("journal"))
 
     def _pause(self, why: str) -> None:
-        """Read nothing until :meth:`_resume` was called for each reason."""
+        """Stop reading until :meth:`_resume` has been called for each reason."""
         if not self._pauses and self._link is not None:
             self._link.pause_reading()
         self._pauses.add(why)
@@ -397,18 +397,18 @@ class Session:
         self.machine.close(code, explanation, method)
         self._end()
         if self._link is not None:
-            # For the client's answer.
+            # The client's answer must be read.
             self._link.resume_reading()
             self._link.close_within(CLOSE_GRACE)
 
     @property
     def name(self) -> str | None:
-        """What the client calls its connection."""
+        """The name that the client gave its connection."""
         name = self.machine.client_properties.get("connection_name")
         return name if isinstance(name, str) else None
 
     def force_close(self, reason: str) -> None:
-        """An operator closes the connection."""
+        """Close the connection on behalf of an operator."""
         if self.machine.state in (State.OPEN, State.OPENING, State.EXPECT_OPEN):
             self.close(CONNECTION_FORCED, reason)
         else:

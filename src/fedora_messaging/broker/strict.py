@@ -1,6 +1,6 @@
-"""What RabbitMQ 4.3 refuses and older ones take: the broker's strict profile (promises P29 and P30).
+"""The broker's strict profile, which refuses what RabbitMQ 4.3 refuses and older versions accept.
 
-A program that runs against it is ready for the next RabbitMQ.
+A program that runs against it is ready for the next RabbitMQ (promises P29 and P30).
 """
 
 from typing import Final
@@ -12,16 +12,16 @@ from ..wire import methods as m
 FRAME_MIN: Final = 8192
 #: Largest message body, in bytes (4.0 and newer).
 MAX_BODY: Final = 16 * 1024 * 1024
-#: Arguments of classic queues that are gone, with their first version's storage.
+#: Arguments of classic queues that RabbitMQ 4.3 no longer accepts.
 _GONE: Final = ("x-queue-mode", "x-queue-master-locator")
 
 
 def check_declaration(method: m.QueueDeclare) -> None:
-    """Refuse queues that are gone.
+    """Refuse queues that RabbitMQ 4.3 no longer has.
 
     Raises:
         ConnectionError: 541 for a queue that is neither durable nor exclusive.
-        ChannelError: 406 for an argument that is gone.
+        ChannelError: 406 for an argument that RabbitMQ 4.3 no longer accepts.
     """
     if not method.durable and not method.exclusive:
         raise _denied("transient_nonexcl_queues")
@@ -33,7 +33,7 @@ def check_declaration(method: m.QueueDeclare) -> None:
 
 
 def check_prefetch(method: m.BasicQos) -> None:
-    """Refuse a limit for a whole channel.
+    """Refuse a prefetch limit for a whole channel.
 
     Raises:
         ConnectionError: 541.

@@ -1,4 +1,4 @@
-"""What queues do at a time."""
+"""Calling queues at the times that they have asked for."""
 
 import asyncio
 import heapq
@@ -12,12 +12,12 @@ from .core.queue import Queue
 
 _log = logger(__name__)
 
-#: No timer is set further ahead; what is due later is looked at again then.
+#: No timer of the loop is set further ahead, in seconds; later times are checked again then.
 _TIMER_MAX: Final = 86400.0
 
 
 class Timers:
-    """Calls queues at the times they asked for, the earliest first; one loop timer for all of them.
+    """Calls queues at the times that they asked for, the earliest first, with one timer of the loop for all.
 
     Args:
         loop: Event loop.
@@ -33,7 +33,7 @@ class Timers:
         self._armed_for = 0.0
 
     def schedule(self, queue: Queue, when: float) -> None:
-        """Call ``queue.on_time`` at a time."""
+        """Call ``queue.on_time`` at the given time."""
         heapq.heappush(self._heap, (when, next(self._order), queue))
         if self._handle is None or when < self._armed_for:
             self._arm()
@@ -53,21 +53,21 @@ class Timers:
         self._arm()
 
     def catch_up(self) -> None:
-        """Do now what is due.
+        """Make the calls that are due now.
 
-        After the process was suspended this comes before what clients have sent meanwhile.
+        After the process was suspended, this happens before anything that clients sent meanwhile is handled.
         """
         now = self._clock()
-        # One at a time: what a queue asks for meanwhile may be due before what others wait for.
+        # One at a time: a call may ask for another one that is due before those of other queues.
         while self._heap and self._heap[0][0] <= now:
             when, _, queue = heapq.heappop(self._heap)
             try:
                 queue.on_time(when)
             except Exception:
-                # Neither the other queues nor whoever has sent something now are to suffer for it.
+                # The error must affect neither other queues nor the client whose request is being handled.
                 _log.exception("Internal error at a time of queue %s", printable(queue.name))
 
     def stop(self) -> None:
-        """Call nobody any more."""
+        """Make no more calls."""
         self._heap.clear()
         self._arm()

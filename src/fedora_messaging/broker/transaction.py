@@ -1,4 +1,4 @@
-"""What a transactional channel holds back until ``tx.commit`` (AMQP 0-9-1 class tx)."""
+"""The publishes and acknowledgements that a channel holds back until ``tx.commit`` (AMQP 0-9-1 class tx)."""
 
 from collections.abc import Callable
 
@@ -27,11 +27,11 @@ class Transaction:
         self._acks.append((taken, outcome))
 
     def take_publishes(self) -> list[tuple[Exchange, BrokerMessage, bool]]:
-        """Return, and forget, the publishes."""
+        """Return the publishes, and forget them."""
         taken, self._publishes = self._publishes, []
         return taken
 
     def take_acks(self) -> list[tuple[dict[int, Unacked], Outcome]]:
-        """Return, and forget, the acknowledgements."""
+        """Return the acknowledgements, and forget them."""
         taken, self._acks = self._acks, []
         return taken

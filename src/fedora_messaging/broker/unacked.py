@@ -1,4 +1,4 @@
-"""The deliveries of a channel that are not acknowledged, by delivery tag."""
+"""The deliveries of a channel that are out, that is, not acknowledged yet."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from .core.queue import Queue
 
 
 class Unacked(NamedTuple):
-    """A message that is out: whose it is, and which consumer got it (``None``: by ``basic.get``)."""
+    """A message that is out, with its queue and the consumer that got it (``None`` for ``basic.get``)."""
 
     entry: Entry
     queue: Queue
@@ -17,11 +17,11 @@ class Unacked(NamedTuple):
 
 
 class UnackedDeliveries:
-    """What is out on one channel.
+    """The deliveries that are out on one channel, by delivery tag.
 
     Attributes:
-        at_consumers: How many of them consumers got, which a prefetch for the whole channel counts; those of
-            a transaction that is not committed are among them.
+        at_consumers: How many of them went to consumers; a prefetch for the whole channel counts these. It
+            includes those acknowledged in a transaction that is not committed.
     """
 
     __slots__ = ("_lowest", "_out", "at_consumers")
@@ -33,13 +33,13 @@ class UnackedDeliveries:
         self.at_consumers = 0
 
     def add(self, tag: int, entry: Entry, queue: Queue, consumer: BrokerConsumer | None) -> None:
-        """A message goes out."""
+        """Add a delivery."""
         self._out[tag] = Unacked(entry, queue, consumer)
         if consumer is not None:
             self.at_consumers += 1
 
     def take(self, tag: int, multiple: bool) -> dict[int, Unacked]:
-        """Take out what the client answers for.
+        """Remove and return the deliveries that an answer of the client covers.
 
         Raises:
             ChannelError: 406 for a tag that is not out.
@@ -51,13 +51,13 @@ class UnackedDeliveries:
             raise ChannelError(PRECONDITION_FAILED, f"unknown delivery tag {tag}")
         if not multiple:
             return {tag: out.pop(tag)}
-        # Not by asking the dictionary for its first key, which costs as much as was removed before it.
+        # Asking the dictionary for its first key would walk over all entries that were removed before it.
         taken = {each: out.pop(each) for each in range(self._lowest, tag + 1) if each in out}
         self._lowest = tag + 1
         return taken
 
     def take_all(self) -> dict[int, Unacked]:
-        """Take out everything."""
+        """Remove and return all deliveries."""
         taken, self._out = self._out, {}
         return taken
 

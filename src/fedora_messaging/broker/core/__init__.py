@@ -1,1 +1,1 @@
-"""What a virtual host does with messages. No asyncio, socket, thread or clock: see `server` for those."""
+"""The virtual host and its messages. No asyncio, socket, thread or clock: see `server` for those."""

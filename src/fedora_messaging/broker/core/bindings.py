@@ -1,4 +1,4 @@
-"""What is bound to what in a virtual host, and what goes when a binding does."""
+"""Making and undoing the bindings of a virtual host; auto-delete exchanges end with their last binding."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,8 +15,8 @@ class Bindings:
     """Makes and undoes bindings, and tells the journal of those that are stored.
 
     Args:
-        exchanges: Those of the virtual host, by name; auto-delete ones are taken out of it.
-        journal: Is told of all durable changes.
+        exchanges: The exchanges of the virtual host, by name; auto-delete ones are removed from it.
+        journal: Gets all durable changes.
     """
 
     def __init__(self, exchanges: dict[str, Exchange], journal: Journal) -> None:
@@ -26,7 +26,7 @@ class Bindings:
     def add(
         self, source: Exchange, destination: Destination, routing_key: str, arguments: Mapping[str, Any]
     ) -> None:
-        """Bind something to an exchange; a binding that exists is no error."""
+        """Bind a queue or exchange to an exchange; do nothing if the binding exists."""
         binding = source.bind(destination, routing_key, arguments)
         if binding is not None and _is_stored(binding):
             self._journal.binding_added(binding)
@@ -40,15 +40,15 @@ class Bindings:
             self.remove_exchange(source)
 
     def remove_exchange(self, exchange: Exchange) -> None:
-        """Take an exchange out, with all bindings from and to it."""
+        """Remove an exchange, with all bindings from and to it."""
         self._take_out(exchange)
         self.remove_all_to(exchange)
 
     def remove_all_to(self, destination: Destination) -> None:
-        """Undo the bindings to something that is gone.
+        """Undo the bindings to a queue or exchange that is gone.
 
-        An auto-delete exchange goes with its last binding, and so may those that it was bound to, in a chain
-        of any length.
+        An auto-delete exchange is deleted with its last binding. Exchanges that it was bound to may follow,
+        in a chain of any length.
         """
         pending = [destination]
         while pending:

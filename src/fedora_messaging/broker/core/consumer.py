@@ -1,4 +1,4 @@
-"""A consumer of a queue, and what it needs from the channel it sits on."""
+"""A consumer of a queue, and the interface of its channel that it uses."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Outlet(Protocol):
-    """A channel as consumers see it.
+    """The part of a channel that consumers use.
 
     Attributes:
         room: Most bytes of properties that it can send.
@@ -24,16 +24,16 @@ class Outlet(Protocol):
     def deliver(self, consumer: "BrokerConsumer", entry: "Entry", properties: bytes) -> None:
         """Send a message with these properties.
 
-        Unless the consumer is ``no_ack`` it stays out until it is settled.
+        The message stays out until it is settled, unless the consumer is ``no_ack``.
         """
         ...
 
     def refuse(self, name: str, size: int) -> None:
-        """A message for it has more bytes of properties than it has room for: it takes nothing any more."""
+        """Accept nothing any more, because a message has more bytes of properties than there is room for."""
         ...
 
     def consumer_cancelled(self, consumer: "BrokerConsumer") -> None:
-        """The queue is gone."""
+        """Tell the client that the queue of a consumer is gone."""
         ...
 
 
@@ -42,13 +42,13 @@ class BrokerConsumer:
 
     Attributes:
         tag: Unique on its channel.
-        queue: Where messages come from.
-        outlet: Where they go.
-        no_ack: Messages count as settled when they are sent.
-        exclusive: No other consumer may use the queue.
-        priority: Higher ones are served first.
-        prefetch: Most messages out at once; 0 is no limit.
-        unacked: Messages out now.
+        queue: The queue that messages come from.
+        outlet: The channel that they go to.
+        no_ack: Whether messages count as settled when they are sent.
+        exclusive: Whether no other consumer may use the queue.
+        priority: Consumers with a higher priority are served first.
+        prefetch: Most messages out at once; 0 means no limit.
+        unacked: How many messages are out now.
     """
 
     __slots__ = (
@@ -93,7 +93,7 @@ class BrokerConsumer:
 
 
 class ConsumerSet:
-    """The consumers of a queue: higher priority first, taking turns inside a priority."""
+    """The consumers of a queue: higher priority first, taking turns within a priority."""
 
     __slots__ = ("_order", "single_active")
 
@@ -108,7 +108,7 @@ class ConsumerSet:
         return iter(list(self._order))
 
     def add(self, consumer: BrokerConsumer) -> None:
-        """Add behind those of the same priority."""
+        """Add a consumer behind those of the same priority."""
         place = len(self._order)
         # The active consumer of a single-active queue stays first until it leaves.
         first = 1 if self.single_active and self._order else 0
@@ -117,11 +117,11 @@ class ConsumerSet:
         self._order.insert(place, consumer)
 
     def remove(self, consumer: BrokerConsumer) -> None:
-        """Take out."""
+        """Remove a consumer."""
         self._order.remove(consumer)
 
     def next(self) -> BrokerConsumer | None:
-        """Return who gets the next message, and let it queue up behind its equals."""
+        """Return the consumer that gets the next message, and move it behind those of the same priority."""
         order = self._order
         if self.single_active:
             return order[0] if order and order[0].can_take() else None

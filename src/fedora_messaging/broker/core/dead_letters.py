@@ -1,4 +1,4 @@
-"""Dead letters: where a message goes that a queue refuses, and what it carries (RabbitMQ's ``x-death``)."""
+"""Dead letters: messages that a queue refuses are published again with their history (``x-death``)."""
 
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -19,11 +19,11 @@ _log = logger(__name__)
 
 
 class DeadLetters:
-    """What queues of a virtual host refuse.
+    """Publishes the messages that queues of a virtual host refuse.
 
     Args:
-        exchanges: Those of the virtual host, by name.
-        wall: Returns the time that messages are stamped with.
+        exchanges: The exchanges of the virtual host, by name.
+        wall: Returns the time to stamp messages with.
         room: Most bytes of properties that a dead letter may have.
     """
 
@@ -35,10 +35,10 @@ class DeadLetters:
         self._burying = False
 
     def add(self, queue: Queue, entry: Entry, reason: str) -> None:
-        """Publish what a queue refuses to its dead-letter exchange, if it has one that exists.
+        """Publish a message that a queue refuses to its dead-letter exchange, if it has one that exists.
 
-        A dead letter may push other messages out of full queues, and these others again. They wait their turn
-        in a list, so that no chain is too long for the stack.
+        A dead letter may push other messages out of full queues, and these may push out more. All of them
+        wait their turn in a list, so that a long chain cannot overflow the stack.
         """
         self._dead.append((queue, entry, reason))
         if self._burying:
@@ -54,9 +54,9 @@ class DeadLetters:
         try:
             self._publish_dead_letter(queue, entry, reason)
         except Exception:
-            # It happens in the operation of somebody who has nothing to do with this message.
+            # The running operation belongs to a client that has nothing to do with this message.
             _log.exception("A message that left the queue %s (%s) is lost", printable(queue.name), reason)
-        # The dead letter goes into the journal first: a crash in between leaves two, never none.
+        # The journal gets the dead letter first, so that a crash in between leaves two messages, never none.
         queue.forget(entry)
 
     def _publish_dead_letter(self, queue: Queue, entry: Entry, reason: str) -> None:
@@ -73,8 +73,8 @@ class DeadLetters:
 def make_dead_letter(queue: Queue, entry: Entry, reason: str, now: float, room: int) -> BrokerMessage:
     """Build the message to publish to the queue's dead-letter exchange.
 
-    When the properties would not fit into a frame, the older half of the history of deaths is left out, again
-    and again if need be, and at last all of it.
+    If the properties do not fit into a frame, the older half of the history of deaths is left out, repeatedly
+    if necessary, until none of it is left.
 
     Args:
         queue: The queue that refuses it; it has a dead-letter exchange.
@@ -92,23 +92,23 @@ def make_dead_letter(queue: Queue, entry: Entry, reason: str, now: float, room: 
         properties,
         old.body,
     )
-    # Headers that cannot be read, or have no room for all of their history, do not tell of a circle.
+    # Remembered here, because headers that cannot be read, or lack a part of their history, show no circle.
     message.passed = frozenset() if reason == REJECTED else old.passed | {queue.name}
     return message
 
 
 def _with_new_death(queue: Queue, old: BrokerMessage, reason: str, now: float, room: int) -> bytes:
-    """Return the properties with one more death in the headers, if these can be read and have room for it."""
+    """Return the properties with one more death in the headers, if these can be read and it fits."""
     properties = old.properties
     if old.scan.expiration is not None:
         properties = with_text_property(properties, "expiration", None)
     try:
         headers = decode_properties(properties).headers or {}
     except WireError:
-        # What cannot be read cannot be added to; it must get away from whoever refuses it nevertheless.
+        # Nothing can be added to headers that cannot be read; the message must leave its queue nevertheless.
         return properties
     cc = headers.get("CC")
-    # Only texts are keys; anything else would be nested deeper here than where it was.
+    # Take only texts, which are keys; another value would be nested deeper here than it was.
     routing_keys = [old.routing_key, *(key for key in _items(cc) if isinstance(key, str))]
     death: dict[str, Any] = {
         "count": Int64(1),
@@ -136,7 +136,7 @@ def _with_new_death(queue: Queue, old: BrokerMessage, reason: str, now: float, r
 
 
 def _with_death(history: Any, death: dict[str, Any]) -> list[dict[str, Any]]:
-    """Put a death in front; one entry per queue and reason, counted."""
+    """Put a death in front of the history, which counts the deaths of each queue and reason in one entry."""
     rest = []
     for entry in _deaths(history):
         if _is_of(entry, death["queue"]) and entry.get("reason") == death["reason"]:
@@ -152,7 +152,7 @@ def _count(entry: dict[str, Any]) -> int:
 
 
 def is_cycle(message: BrokerMessage, queue: Queue) -> bool:
-    """Whether a dead letter comes back to a queue without anybody having rejected it on the way."""
+    """Whether a dead letter comes back to a queue without having been rejected by a consumer on the way."""
     if queue.name in message.passed:
         return True
     for entry in _deaths(message.headers.get("x-death")):
@@ -165,7 +165,7 @@ def is_cycle(message: BrokerMessage, queue: Queue) -> bool:
 
 def _is_of(death: dict[str, Any], queue: str) -> bool:
     name = death.get("queue")
-    # A text in a table that is not UTF-8 is read as bytes.
+    # A text that is not UTF-8 is decoded to bytes.
     return (name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name) == queue
 
 

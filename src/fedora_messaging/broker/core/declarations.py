@@ -1,4 +1,4 @@
-"""What clients declare, as the core sees it."""
+"""The declarations of clients, as the core gets them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,15 +7,15 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ExchangeDeclaration:
-    """An exchange as it is to be.
+    """The declaration of an exchange.
 
     Attributes:
         name: Name, without line ends.
-        type: direct, fanout, headers or topic; anything else is refused.
-        durable: Survives a restart.
-        auto_delete: Goes with its last binding.
-        internal: Takes messages of other exchanges only.
-        arguments: ``alternate-exchange`` is known.
+        type: direct, fanout, headers or topic; any other type is refused.
+        durable: Whether it survives a restart.
+        auto_delete: Whether it is deleted with its last binding.
+        internal: Whether it accepts only messages from other exchanges.
+        arguments: Arguments; the broker uses ``alternate-exchange``.
     """
 
     name: str
@@ -28,14 +28,14 @@ class ExchangeDeclaration:
 
 @dataclass(frozen=True, slots=True)
 class QueueDeclaration:
-    """A queue as it is to be.
+    """The declaration of a queue.
 
     Attributes:
-        name: Name, without line ends; empty if the broker chose one.
-        durable: Survives a restart.
-        exclusive: Only the connection that declares it may use it.
-        auto_delete: Goes with its last consumer.
-        arguments: See :class:`~.queue_arguments.QueueArguments`.
+        name: Name, without line ends; empty if the broker chooses one.
+        durable: Whether it survives a restart.
+        exclusive: Whether only the connection that declares it may use it.
+        auto_delete: Whether it is deleted with its last consumer.
+        arguments: Arguments; see :class:`~.queue_arguments.QueueArguments`.
     """
 
     name: str

@@ -1,16 +1,16 @@
-"""Whether what is declared again is what is there, in RabbitMQ's words."""
+"""Comparing a repeated declaration with the existing object; the error texts are RabbitMQ's."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from ...protocol.errors import PRECONDITION_FAILED, RESOURCE_LOCKED, ChannelError
 
-#: What an argument that is not given counts as when declarations are compared.
+#: Values of arguments that are not given, when declarations are compared.
 _DEFAULTS: Final = {"x-queue-type": "classic"}
 
 
 def locked(queue: str, vhost: str) -> ChannelError:
-    """Make the error for an exclusive queue of another connection."""
+    """Make the error for using an exclusive queue of another connection."""
     return ChannelError(
         RESOURCE_LOCKED,
         f"cannot obtain exclusive access to locked queue '{queue}' in vhost '{vhost}'. "
@@ -20,7 +20,7 @@ def locked(queue: str, vhost: str) -> ChannelError:
 
 
 def type_name(value: Any) -> str:
-    """Name a field value's type as RabbitMQ does."""
+    """Return RabbitMQ's name for the type of a field value."""
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, int):
@@ -34,7 +34,7 @@ def check_same(what: str, pairs: Iterable[tuple[str, Any, Any]]) -> None:
 
     Args:
         what: The object as error texts name it, for example ``queue 'q' in vhost '/'``.
-        pairs: Name, current and received value of each.
+        pairs: Name, current value and received value of each property.
 
     Raises:
         ChannelError: 406 for the first difference.

@@ -1,4 +1,4 @@
-"""What a virtual host tells its storage, and when."""
+"""The journal: the interface through which a virtual host reports durable changes to its storage."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
@@ -10,85 +10,85 @@ if TYPE_CHECKING:
 
 
 class Journal(Protocol):
-    """Gets every change to durable things, in order; called only for durable things.
+    """Gets every change to durable exchanges, queues, bindings and messages, in order, and no other.
 
-    Nothing is promised to be on disk until a callback given to :meth:`when_durable` is called.
+    A change is sure to be on disk only when a callback given to :meth:`when_durable` after it is called.
     """
 
     def exchange_added(self, exchange: "Exchange") -> None:
-        """A durable exchange was declared."""
+        """Note that a durable exchange was declared."""
         ...
 
     def exchange_removed(self, exchange: "Exchange") -> None:
-        """A durable exchange was deleted, its bindings with it."""
+        """Note that a durable exchange was deleted, with its bindings."""
         ...
 
     def queue_added(self, queue: "Queue") -> None:
-        """A durable queue was declared."""
+        """Note that a durable queue was declared."""
         ...
 
     def queue_removed(self, queue: "Queue") -> None:
-        """A durable queue was deleted, its bindings and messages with it."""
+        """Note that a durable queue was deleted, with its bindings and messages."""
         ...
 
     def binding_added(self, binding: "Binding") -> None:
-        """Two durable things were bound."""
+        """Note a binding between a durable exchange and another one or a durable queue."""
         ...
 
     def binding_removed(self, binding: "Binding") -> None:
-        """They were unbound."""
+        """Note that such a binding was undone."""
         ...
 
     def message_added(self, queue: "Queue", entry: "Entry") -> None:
-        """A persistent message entered a durable queue."""
+        """Note that a persistent message entered a durable queue."""
         ...
 
     def message_removed(self, queue: "Queue", entry: "Entry") -> None:
-        """A stored message left its queue for good."""
+        """Note that a stored message left its queue for good."""
         ...
 
     def delivered(self, queue: "Queue", entry: "Entry") -> None:
-        """A stored message was sent to a consumer; after a crash it will be marked as redelivered.
+        """Note that a stored message was sent to a consumer; after a crash it will be marked as redelivered.
 
-        A queue that counts deliveries tells of each, any other queue of those beyond its highest position.
+        A queue that counts deliveries reports each; any other queue those beyond its highest position.
         """
         ...
 
     def when_durable(self, callback: Callable[[], None]) -> None:
-        """Call back once everything told before is safe on disk."""
+        """Call back once all changes so far are safe on disk."""
         ...
 
 
 class NoJournal:
-    """Keeps nothing: the broker runs in memory."""
+    """A journal that stores nothing, for a broker in memory."""
 
     def exchange_added(self, exchange: "Exchange") -> None:
-        """Forget it."""
+        """Do nothing."""
 
     def exchange_removed(self, exchange: "Exchange") -> None:
-        """Forget it."""
+        """Do nothing."""
 
     def queue_added(self, queue: "Queue") -> None:
-        """Forget it."""
+        """Do nothing."""
 
     def queue_removed(self, queue: "Queue") -> None:
-        """Forget it."""
+        """Do nothing."""
 
     def binding_added(self, binding: "Binding") -> None:
-        """Forget it."""
+        """Do nothing."""
 
     def binding_removed(self, binding: "Binding") -> None:
-        """Forget it."""
+        """Do nothing."""
 
     def message_added(self, queue: "Queue", entry: "Entry") -> None:
-        """Forget it."""
+        """Do nothing."""
 
     def message_removed(self, queue: "Queue", entry: "Entry") -> None:
-        """Forget it."""
+        """Do nothing."""
 
     def delivered(self, queue: "Queue", entry: "Entry") -> None:
-        """Forget it."""
+        """Do nothing."""
 
     def when_durable(self, callback: Callable[[], None]) -> None:
-        """Nothing has to be waited for."""
+        """Call back at once: there is nothing to wait for."""
         callback()

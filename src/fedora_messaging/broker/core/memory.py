@@ -1,18 +1,18 @@
-"""How much memory the messages of a broker take."""
+"""Counting the memory that the messages of a broker take."""
 
 from typing import Final
 
 from .message import BrokerMessage
 
-#: Bytes that a message takes beside its body and properties, measured on CPython 3.11.
+#: Bytes that a message takes in addition to its body and properties, measured on CPython 3.11.
 OVERHEAD: Final = 700
 
 
 class MemoryUse:
-    """Counts messages while any queue holds them, each once.
+    """Counts messages while any queue holds them, each of them once.
 
     Attributes:
-        bytes: What they take.
+        bytes: Bytes that they take.
     """
 
     __slots__ = ("bytes",)
@@ -21,13 +21,13 @@ class MemoryUse:
         self.bytes = 0
 
     def hold(self, message: BrokerMessage) -> None:
-        """A queue takes a message."""
+        """Count a message that a queue has added."""
         if not message.holders:
             self.bytes += _size(message)
         message.holders += 1
 
     def release(self, message: BrokerMessage) -> None:
-        """A queue has lost a message for good."""
+        """Note that a message has left a queue for good."""
         message.holders -= 1
         if not message.holders:
             self.bytes -= _size(message)

@@ -18,13 +18,13 @@ class BrokerMessage:
         routing_key: Routing key it was published with.
         properties: Property flags and values as bytes.
         body: The body.
-        scan: The properties that the broker acts on.
-        address: Exchange and routing key encoded as they follow in ``basic.deliver``.
+        scan: The properties that the broker uses.
+        address: Exchange and routing key, encoded as in ``basic.deliver``.
         holders: How many queues hold it.
         placements: In how many durable queues it is stored; 0 for a transient message.
-        stored_id: Identity in the storage, ``None`` until it is stored.
-        passed: Queues that dead-lettered it since it was last rejected: its headers may be unreadable, or
-            have no room for it.
+        stored_id: Identity in the storage; ``None`` until it is stored.
+        passed: Queues that dead-lettered it since it was last rejected. Its headers cannot be relied on for
+            this: they may be unreadable, or have no room for it.
     """
 
     __slots__ = (
@@ -56,7 +56,7 @@ class BrokerMessage:
 
     @property
     def persistent(self) -> bool:
-        """Whether the publisher asked for storage."""
+        """Whether the publisher asked for the message to be stored."""
         return self.scan.delivery_mode == PERSISTENT
 
     @property
@@ -70,7 +70,7 @@ class BrokerMessage:
         return self._headers
 
     def mentions(self, needle: bytes) -> bool:
-        """Whether the encoded headers contain some bytes: a cheap test before decoding them."""
+        """Whether the encoded headers contain the given bytes: a cheap test before decoding them."""
         if self.scan.headers is None:
             return False
         start, end = self.scan.headers
@@ -84,10 +84,10 @@ class Entry:
         message: The message.
         position: Order of arrival in the queue; kept when the message is returned.
         priority: Effective priority in the queue.
-        expires_at: When it expires, in seconds of the broker's clock; ``None`` never.
-        redelivered: It was delivered before.
+        expires_at: When it expires, in seconds of the broker's clock; ``None`` means never.
+        redelivered: Whether it was delivered before.
         returns: How often it was returned to the queue.
-        stored: It is in the storage.
+        stored: Whether it is in the storage.
     """
 
     __slots__ = ("expires_at", "message", "position", "priority", "redelivered", "returns", "stored")
@@ -109,11 +109,11 @@ def counted_properties(entry: Entry, room: int) -> bytes:
 
     Args:
         entry: The message.
-        room: Most bytes that can be sent.
+        room: Most bytes of properties that can be sent.
     """
     properties = entry.message.properties
     try:
         counted = edit_headers(properties, {"x-delivery-count": Int64(entry.returns)})
     except WireError:
-        return properties  # headers that do not decode cannot be added to
+        return properties  # nothing can be added to headers that do not decode
     return counted if len(counted) <= room else properties

@@ -20,14 +20,14 @@ DELIVERY_LIMIT = "delivery_limit"
 
 
 class Host(Protocol):
-    """What a queue needs from its virtual host."""
+    """The part of a virtual host that a queue uses."""
 
     name: str
     journal: Journal
     memory: MemoryUse
 
     def clock(self) -> float:
-        """Seconds of the clock by which messages and queues grow old."""
+        """Seconds of the clock that measures the age of messages and queues."""
         ...
 
     def schedule(self, queue: "Queue", when: float) -> None:
@@ -37,13 +37,13 @@ class Host(Protocol):
     def dead_letter(self, queue: "Queue", entry: Entry, reason: str) -> None:
         """Publish a message again that this queue refuses, if the queue has a dead-letter exchange.
 
-        Never raises. :meth:`Queue.forget` follows: here, or when the dead letter is published that this one
-        comes from.
+        Never raises. :meth:`Queue.forget` follows: in this call, or, if the call happens while another dead
+        letter is being published, after that one.
         """
         ...
 
     def remove_queue(self, queue: "Queue") -> None:
-        """The queue has no reason to exist any longer."""
+        """Remove a queue: it has lost its last consumer, or expired."""
         ...
 
 
@@ -52,14 +52,14 @@ class Queue:
 
     Attributes:
         name: Name.
-        durable: Survives a restart, with its persistent messages.
-        auto_delete: Goes with its last consumer.
-        owner: The connection that alone may use it (an exclusive queue), or ``None``.
+        durable: Whether it survives a restart, with its persistent messages.
+        auto_delete: Whether it is deleted with its last consumer.
+        owner: For an exclusive queue, the only connection that may use it; otherwise ``None``.
         declared: Arguments as declared.
         arguments: Their meaning.
-        consumers: Who gets the messages.
-        unacked: How many messages are out.
-        stored_id: Identity in the storage, ``None`` without.
+        consumers: The consumers, which get the messages.
+        unacked: How many messages are out, that is, delivered and not settled yet.
+        stored_id: Identity in the storage; ``None`` if it is not stored.
         delivered_position: Highest position that was ever sent to a consumer.
     """
 
@@ -99,16 +99,16 @@ class Queue:
 
     @property
     def keeps(self) -> bool:
-        """Whether persistent messages are stored."""
+        """Whether the queue stores persistent messages."""
         return self.durable and self.owner is None
 
     @property
     def counts_deliveries(self) -> bool:
-        """Whether consumers are told how often a message was delivered before."""
+        """Whether deliveries say how often the message was delivered before."""
         return self.arguments.queue_type == "quorum"
 
     def check_access(self, owner: object) -> None:
-        """Refuse other connections than the owner of an exclusive queue.
+        """Refuse a connection that does not own this exclusive queue.
 
         Raises:
             ChannelError: 405.
@@ -119,7 +119,7 @@ class Queue:
     # Messages in
 
     def publish(self, message: BrokerMessage) -> bool:
-        """Take a message; returns False when the queue is full and refuses it."""
+        """Add a message; returns False when the queue is full and refuses it."""
         entry = self._make_entry(message)
         arguments = self.arguments
         if arguments.refuses and arguments.is_full(len(self._ready), self._ready_bytes, len(message.body)):
@@ -137,18 +137,18 @@ class Queue:
         return True
 
     def resume(self, delivered_position: int) -> None:
-        """Go on after the position that was reached before the broker's restart."""
+        """Continue after the position that was reached before the broker's restart."""
         self.delivered_position = self._position = delivered_position
 
     def restore(self, entry: Entry) -> bool:
         """Put back a stored message when the broker starts, in order of position.
 
         Returns:
-            False when it was delivered too often: :meth:`give_up` it once all messages are back.
+            False when it was delivered too often; then call :meth:`give_up` once all messages are back.
         """
         expiry = self.arguments.expiry_of(entry.message.scan, self._host.clock())
         if expiry is not None and entry.expires_at is not None:
-            # The wall clock may have been ahead when the message came.
+            # The wall clock may have been ahead when the message arrived.
             entry.expires_at = min(entry.expires_at, expiry)
         self._position = max(self._position, entry.position)
         self._host.memory.hold(entry.message)
@@ -175,10 +175,10 @@ class Queue:
     # Messages out
 
     def deliver(self, fresh: Entry | None = None) -> None:
-        """Send what can be sent, then drop what is too much.
+        """Send the messages that can be sent, then drop those above the limits.
 
         Args:
-            fresh: Has just come: with a time to live of 0 it may be sent now, and only now.
+            fresh: A message that has just arrived; with a time to live of 0 it may be sent only now.
         """
         while (entry := self._head(fresh)) is not None:
             consumer = self.consumers.next()
@@ -205,7 +205,7 @@ class Queue:
 
         Args:
             entry: The message.
-            room: Most bytes that can be sent: a count that does not fit beside the others is left out.
+            room: Most bytes of properties that can be sent; a count that does not fit is left out.
         """
         counts = entry.returns > 0 and self.counts_deliveries
         return counted_properties(entry, room) if counts else entry.message.properties
@@ -214,8 +214,8 @@ class Queue:
         """Take the head for ``basic.get``.
 
         Args:
-            no_ack: It counts as settled.
-            check: Is called with the head before it is taken; if it raises, the head stays.
+            no_ack: Whether the message counts as settled at once.
+            check: Called with the head before it is taken; if it raises, the head stays.
         """
         self.touch()
         head = self._head()
@@ -238,7 +238,7 @@ class Queue:
             self._host.journal.delivered(self, entry)
 
     def _head(self, fresh: Entry | None = None) -> Entry | None:
-        """Return the head, after expiring what is due before it."""
+        """Return the head, after removing expired messages before it."""
         while (entry := self._ready.peek()) is not None:
             if entry is fresh or entry.expires_at is None or entry.expires_at > self._host.clock():
                 return entry
@@ -251,7 +251,7 @@ class Queue:
         return entry
 
     def forget(self, entry: Entry) -> None:
-        """A message has left the queue for good."""
+        """Note that a message has left the queue for good."""
         self._host.memory.release(entry.message)
         if entry.stored:
             entry.stored = False
@@ -260,12 +260,12 @@ class Queue:
     # Messages that were out
 
     def settle(self, entry: Entry, consumer: BrokerConsumer | None) -> None:
-        """A message was acknowledged."""
+        """Forget a message that was acknowledged."""
         self._returned(consumer)
         self.forget(entry)
 
     def refuse(self, entry: Entry, consumer: BrokerConsumer | None) -> None:
-        """A message was rejected without requeue."""
+        """Dead-letter a message that was rejected without requeue."""
         self._returned(consumer)
         if self.deleted:
             self.forget(entry)
@@ -273,7 +273,7 @@ class Queue:
             self._host.dead_letter(self, entry, REJECTED)
 
     def requeue(self, entry: Entry, consumer: BrokerConsumer | None) -> None:
-        """A message comes back, to its old position; call :meth:`deliver` after the last one."""
+        """Put a message back to its old position; call :meth:`deliver` after the last one."""
         self._returned(consumer)
         if self.deleted:
             self.forget(entry)
@@ -292,7 +292,7 @@ class Queue:
             consumer.unacked -= 1
 
     def purge(self) -> int:
-        """Throw away what is ready; returns how many."""
+        """Drop all ready messages; returns how many there were."""
         count = len(self._ready)
         for _ in range(count):
             self.forget(self._take_ready())
@@ -301,7 +301,7 @@ class Queue:
     # Consumers
 
     def add_consumer(self, consumer: BrokerConsumer) -> None:
-        """Add a consumer; call :meth:`deliver` when it has been told.
+        """Add a consumer; call :meth:`deliver` after telling the client.
 
         Raises:
             ChannelError: 403 because of an exclusive consumer.
@@ -320,7 +320,7 @@ class Queue:
         self.consumer_left()
 
     def consumer_left(self) -> None:
-        """A consumer is gone; an auto-delete queue goes with its last one."""
+        """React when a consumer has gone; an auto-delete queue is removed with its last one."""
         self.touch()
         if self.auto_delete and not self.consumers:
             self._host.remove_queue(self)
@@ -330,11 +330,11 @@ class Queue:
     # Time
 
     def touch(self) -> None:
-        """The queue was used: its ``x-expires`` begins anew."""
+        """Begin ``x-expires`` anew, because the queue was used."""
         self._timer.touch()
 
     def on_time(self, when: float) -> None:
-        """A time that was asked for has come; it may be long ago, and what was due later has its own turn."""
+        """Do the work that is due at a time; that may be long ago, and later work has its own call."""
         self._timer.came()
         if self.deleted:
             return

@@ -1,4 +1,4 @@
-"""Arguments of ``queue.declare``: what they accept and what they mean (RabbitMQ's ``x-`` arguments)."""
+"""The arguments of ``queue.declare`` (RabbitMQ's ``x-`` arguments): their checks and their meaning."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,20 +17,20 @@ REJECT_PUBLISH_DLX: Final = "reject-publish-dlx"
 
 @dataclass(frozen=True, slots=True)
 class QueueArguments:
-    """The meaning of the arguments of one queue; ``None`` is "not given".
+    """The meaning of the arguments of one queue; ``None`` means "not given".
 
     Attributes:
-        message_ttl: Milliseconds.
-        expires: Milliseconds the queue may be unused.
-        max_length: Ready messages.
-        max_length_bytes: Bytes of ready bodies.
-        overflow: What happens above a limit.
-        dead_letter_exchange: Where refused and expired messages go.
-        dead_letter_routing_key: Their new routing key.
-        max_priority: Highest priority the queue knows.
-        single_active: Only one consumer gets messages at a time.
+        message_ttl: Time to live of messages, in milliseconds.
+        expires: Milliseconds that the queue may be unused before it is deleted.
+        max_length: Most ready messages.
+        max_length_bytes: Most bytes of ready bodies.
+        overflow: What the queue does above a limit.
+        dead_letter_exchange: Exchange for refused and expired messages.
+        dead_letter_routing_key: New routing key of these messages.
+        max_priority: Highest priority of the queue.
+        single_active: Whether only one consumer gets messages at a time.
         queue_type: classic or quorum.
-        delivery_limit: Returns after which a message is dead-lettered.
+        delivery_limit: A message is dead-lettered when it has been returned more often than this.
     """
 
     message_ttl: int | None = None
@@ -47,16 +47,16 @@ class QueueArguments:
 
     @property
     def refuses(self) -> bool:
-        """Whether a full queue takes no more, in place of dropping what has waited longest."""
+        """Whether a full queue refuses new messages instead of dropping the oldest ones."""
         return self.overflow in (REJECT_PUBLISH, REJECT_PUBLISH_DLX)
 
     def is_full(self, length: int, size: int, more: int) -> bool:
         """Whether a queue has no room for another message.
 
         Args:
-            length: Messages that are ready.
+            length: Number of ready messages.
             size: Bytes of their bodies.
-            more: Bytes of the other one's body.
+            more: Bytes of the new message's body.
         """
         if self.max_length is not None and length >= self.max_length:
             return True
@@ -69,16 +69,16 @@ class QueueArguments:
         return self.max_length_bytes is not None and size > self.max_length_bytes
 
     def is_exhausted(self, returns: int) -> bool:
-        """Whether a message came back more often than it may."""
+        """Whether a message was returned more often than the limit."""
         return self.delivery_limit is not None and returns > self.delivery_limit
 
     def priority_of(self, scan: PropertyScan) -> int:
-        """Return a message's priority, as far as the queue knows priorities."""
+        """Return a message's priority, within the range of the queue."""
         top = self.max_priority
         return min(scan.priority or 0, top) if top else 0
 
     def expiry_of(self, scan: PropertyScan, now: float) -> float | None:
-        """Return when a message that comes now expires; ``None`` never. In seconds."""
+        """Return when a message that arrives now expires, in seconds; ``None`` means never."""
         ttl = self.message_ttl
         if scan.expiration is not None:
             own = int(scan.expiration)
@@ -86,7 +86,7 @@ class QueueArguments:
         return None if ttl is None else now + ttl / 1000
 
 
-#: Ten years in milliseconds; RabbitMQ takes no longer time.
+#: Ten years in milliseconds; RabbitMQ accepts no longer time.
 _LONGEST_TIME: Final = 315_360_000_000
 #: Arguments that only quorum queues have.
 _QUORUM_ONLY: Final = frozenset(
@@ -106,14 +106,14 @@ _CLASSIC_ONLY: Final = ("x-max-priority", "x-queue-mode", "x-queue-version")
 
 
 class _Refused(Exception):
-    """What is wrong with a value, in RabbitMQ's words."""
+    """A value is wrong; the text says why, in RabbitMQ's words."""
 
 
 def check_time(milliseconds: int) -> int:
     """Check a time to live.
 
     Raises:
-        ValueError: It is negative or longer than ten years; in RabbitMQ's words.
+        ValueError: It is negative or longer than ten years; the text is RabbitMQ's.
     """
     if milliseconds < 0:
         raise ValueError(f"{{value_negative,{milliseconds}}}")
@@ -188,7 +188,7 @@ def _version(value: Any) -> int:
     return version
 
 
-#: argument: (attribute of QueueArguments or None, check)
+#: The known arguments; for each, an attribute of QueueArguments or None, and a check.
 _KNOWN: Final[dict[str, tuple[str | None, Callable[[Any], Any]]]] = {
     "x-message-ttl": ("message_ttl", _time),
     "x-expires": ("expires", _lifetime),
@@ -203,13 +203,13 @@ _KNOWN: Final[dict[str, tuple[str | None, Callable[[Any], Any]]]] = {
     "x-max-priority": ("max_priority", _priority),
     "x-single-active-consumer": ("single_active", _typed(bool)),
     "x-queue-mode": (None, _choice("unsupported queue mode '{}'", "default", "lazy")),
-    # Streams are refused like a type that does not exist: this broker has none.
+    # This broker has no streams, and refuses them like an unknown type.
     "x-queue-type": ("queue_type", _choice("unsupported queue type '{}'", "classic", "quorum")),
     "x-queue-version": (None, _version),
     "x-delivery-limit": ("delivery_limit", _count),
 }
 
-#: Arguments that a repeated declaration must give again in the same way.
+#: Arguments that a repeated declaration must repeat with the same values.
 EQUIVALENT: Final = (
     "x-expires",
     "x-message-ttl",

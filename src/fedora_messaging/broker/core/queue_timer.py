@@ -1,4 +1,4 @@
-"""When a queue has something to do although nobody asks it for anything."""
+"""The timer of a queue, for work that no client causes: expiring messages, or the queue itself."""
 
 from collections.abc import Callable
 
@@ -6,12 +6,12 @@ from .message import Entry
 
 
 class QueueTimer:
-    """Asks for the next time at which a message or the queue itself is due.
+    """Asks for a call at the next time at which a message or the queue itself expires.
 
     Args:
-        expires: Milliseconds that the queue may be unused; ``None`` for ever.
+        expires: Milliseconds that the queue may be unused; ``None`` means for ever.
         clock: Returns the time in seconds.
-        schedule: Asks for a call at a time.
+        schedule: Asks for a call at a given time.
     """
 
     __slots__ = ("_clock", "_expires", "_last_used", "_schedule", "_scheduled")
@@ -26,26 +26,26 @@ class QueueTimer:
         self._scheduled: float | None = None
 
     def touch(self) -> None:
-        """The queue was used: its ``x-expires`` begins anew."""
+        """Begin ``x-expires`` anew, because the queue was used."""
         self._last_used = self._clock()
         self.ask_for_expiry()
 
     def ask_for_expiry(self) -> None:
-        """Ask for the time at which the queue has been unused for too long."""
+        """Ask for a call when the queue will have been unused for too long."""
         if self._expires is not None:
             self._ask(self._last_used + self._expires)
 
     def ask_for(self, head: Entry | None) -> None:
-        """Ask for the time at which the first message is due."""
+        """Ask for a call when the first message expires."""
         if head is not None and head.expires_at is not None:
             self._ask(head.expires_at)
 
     def came(self) -> None:
-        """The time that was asked for has come."""
+        """Note that the time of the call has come."""
         self._scheduled = None
 
     def is_unused(self, when: float) -> bool:
-        """Whether nobody has used the queue for too long at a time."""
+        """Whether the queue has been unused for too long at a given time."""
         return self._expires is not None and when >= self._last_used + self._expires
 
     def _ask(self, when: float) -> None:

@@ -19,15 +19,15 @@ class ReadyList:
         return len(self._fresh) + len(self._returned)
 
     def append(self, entry: Entry) -> None:
-        """Add a new message, whose position is the highest so far."""
+        """Add a new message; its position is the highest so far."""
         self._fresh.append(entry)
 
     def give_back(self, entry: Entry) -> None:
-        """Add a message that was taken out before."""
+        """Put back a message that was taken out before."""
         heappush(self._returned, (entry.position, entry))
 
     def peek(self) -> Entry | None:
-        """Return the head and leave it."""
+        """Return the head, without taking it out."""
         if self._returned and (not self._fresh or self._returned[0][0] < self._fresh[0].position):
             return self._returned[0][1]
         return self._fresh[0] if self._fresh else None
@@ -40,7 +40,7 @@ class ReadyList:
 
 
 class PriorityReadyList:
-    """Higher priority first, and inside a priority as :class:`ReadyList`."""
+    """Higher priority first; the order within a priority is that of :class:`ReadyList`."""
 
     __slots__ = ("_levels", "_size")
 
@@ -61,12 +61,12 @@ class PriorityReadyList:
         self._size += 1
 
     def give_back(self, entry: Entry) -> None:
-        """Add a message that was taken out before."""
+        """Put back a message that was taken out before."""
         self._level(entry.priority).give_back(entry)
         self._size += 1
 
     def peek(self) -> Entry | None:
-        """Return the head and leave it."""
+        """Return the head, without taking it out."""
         for level in self._levels:
             if level:
                 return level.peek()

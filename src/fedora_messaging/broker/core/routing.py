@@ -1,4 +1,4 @@
-"""The way of a message from an exchange to queues."""
+"""Routing: the way of a message from an exchange to queues."""
 
 from collections.abc import Iterable, Mapping
 
@@ -15,13 +15,13 @@ def route(
 ) -> Iterable[Queue]:
     """Find the queues of a message.
 
-    An exchange that has no destination for the message hands it to its alternate exchange, whichever way the
-    message came to it.
+    An exchange that has no destination for the message passes it to its alternate exchange, no matter how the
+    message got there.
 
     Args:
-        exchanges: All of the virtual host, by name.
-        exchange: Where the message was published.
-        message: Some exchanges look into its headers.
+        exchanges: All exchanges of the virtual host, by name.
+        exchange: The exchange that the message was published to.
+        message: The message; some exchanges look at its headers.
         keys: Its routing keys, see :func:`routing_keys`.
     """
     queues: dict[Queue, None] = {}
@@ -49,7 +49,7 @@ def routing_keys(message: BrokerMessage) -> list[str]:
     """Return the routing key of a message, and those in its headers ``CC`` and ``BCC``.
 
     Raises:
-        ChannelError: 406 for one of these that is no array.
+        ChannelError: 406 if one of these headers is not an array.
     """
     keys = [message.routing_key]
     if message.mentions(b"CC"):
@@ -67,6 +67,6 @@ def routing_keys(message: BrokerMessage) -> list[str]:
 
 
 def without_bcc(message: BrokerMessage) -> BrokerMessage:
-    """Build the message as consumers get it."""
+    """Return the message without its header ``BCC``, as consumers get it."""
     properties = edit_headers(message.properties, {}, ("BCC",))
     return BrokerMessage(message.exchange, message.routing_key, properties, message.body)

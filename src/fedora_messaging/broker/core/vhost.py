@@ -1,4 +1,4 @@
-"""A virtual host: exchanges, queues, bindings, and the way of a message through them."""
+"""A virtual host: its exchanges, queues and bindings, and publishing messages through them."""
 
 import base64
 import os
@@ -43,11 +43,11 @@ class VirtualHost:
 
     Args:
         name: Name, such as ``/``.
-        clock: Returns the time in seconds since 1970; durations are measured by it.
-        journal: Is told of all durable changes.
-        schedule: Calls a queue's ``on_time`` at a time.
-        memory: Counts what messages take.
-        wall: Returns the time that messages are stamped with, by default ``clock``.
+        clock: Returns the time in seconds since 1970; measures durations.
+        journal: Gets all durable changes.
+        schedule: Calls a queue's ``on_time`` at a given time.
+        memory: Counts the memory that messages take.
+        wall: Returns the time to stamp messages with; by default ``clock``.
         room: Most bytes of properties that a dead letter may have.
     """
 
@@ -87,7 +87,7 @@ class VirtualHost:
             raise ChannelError(NOT_FOUND, f"no exchange '{name}' in vhost '{self.name}'") from None
 
     def declare_exchange(self, declared: ExchangeDeclaration) -> None:
-        """Enter an exchange, or compare with the one that exists.
+        """Add an exchange, or compare the declaration with the one that exists.
 
         Raises:
             ChannelError: 403 or 406.
@@ -115,7 +115,7 @@ class VirtualHost:
         )
 
     def add_exchange(self, exchange: Exchange) -> None:
-        """Enter a new exchange."""
+        """Add a new exchange."""
         if exchange.durable:
             self.journal.exchange_added(exchange)
         self.exchanges[exchange.name] = exchange
@@ -141,7 +141,7 @@ class VirtualHost:
             raise ChannelError(ACCESS_REFUSED, "operation not permitted on the default exchange")
 
     def delete_exchange(self, name: str, *, if_unused: bool) -> None:
-        """Delete an exchange; one that does not exist is no error.
+        """Delete an exchange; do nothing if it does not exist.
 
         Raises:
             ChannelError: 403 or 406.
@@ -173,12 +173,12 @@ class VirtualHost:
             raise ChannelError(NOT_FOUND, f"no queue '{name}' in vhost '{self.name}'") from None
 
     def declare_queue(self, declared: QueueDeclaration, owner: object, chosen: str | None = None) -> Queue:
-        """Enter a queue, or compare with the one that exists.
+        """Add a queue, or compare the declaration with the one that exists.
 
         Args:
-            declared: The queue as it is to be.
-            owner: The connection it is declared on.
-            chosen: The broker's choice of a name, if the declaration leaves it to the broker.
+            declared: The declaration.
+            owner: The connection that declares the queue.
+            chosen: The name that the broker chose, if the declaration leaves it to the broker.
 
         Raises:
             ChannelError: 403, 405 or 406.
@@ -205,13 +205,13 @@ class VirtualHost:
         return queue
 
     def add_queue(self, queue: Queue) -> None:
-        """Enter a new queue and bind it to the default exchange."""
+        """Add a new queue and bind it to the default exchange."""
         if queue.keeps:
             self.journal.queue_added(queue)
         self.restore_queue(queue)
 
     def restore_queue(self, queue: Queue) -> None:
-        """Enter a queue that the storage knows already."""
+        """Add a queue that the storage has already."""
         self.queues[queue.name] = queue
         self.exchanges[DEFAULT_EXCHANGE].bind(queue, queue.name, {})
         queue.touch()
@@ -229,7 +229,7 @@ class VirtualHost:
         check_equivalent(EQUIVALENT, what, existing.declared, declared.arguments)
 
     def delete_queue(self, name: str, owner: object, *, if_unused: bool, if_empty: bool) -> int:
-        """Delete a queue; returns how many ready messages went with it. One that does not exist is no error.
+        """Delete a queue, if it exists; returns how many ready messages it had.
 
         Raises:
             ChannelError: 405 or 406.
@@ -248,12 +248,12 @@ class VirtualHost:
         return count
 
     def remove_queue(self, queue: Queue) -> None:
-        """Take a queue out with its bindings and messages, and tell its consumers."""
+        """Remove a queue with its bindings and messages, and tell its consumers."""
         if queue.deleted:
             return
         queue.deleted = True
         del self.queues[queue.name]
-        # What is out follows when it comes back.
+        # Messages that are out are forgotten when they come back.
         queue.purge()
         if queue.keeps:
             self.journal.queue_removed(queue)
@@ -291,7 +291,7 @@ class VirtualHost:
         arguments: Mapping[str, Any],
         owner: object = None,
     ) -> None:
-        """Undo a binding; one that does not exist is no error.
+        """Undo a binding; do nothing if it does not exist.
 
         Raises:
             ChannelError: 403 or 405.
@@ -313,7 +313,7 @@ class VirtualHost:
             Whether any queue was found, and whether any queue refused it.
 
         Raises:
-            ChannelError: 406 for a CC or BCC header that is no array.
+            ChannelError: 406 for a CC or BCC header that is not an array.
         """
         keys = routing_keys(message)
         if len(keys) > 1 and "BCC" in message.headers:
@@ -326,10 +326,10 @@ class VirtualHost:
         return bool(queues), refused
 
     def dead_letter(self, queue: Queue, entry: Entry, reason: str) -> None:
-        """Publish what a queue refuses to its dead-letter exchange, if it has one that exists."""
+        """Publish a message that a queue refuses to its dead-letter exchange, if it has one that exists."""
         self._dead_letters.add(queue, entry, reason)
 
 
 def generated_name(prefix: str) -> str:
-    """Make a name that nobody can guess: the prefix and 22 URL-safe characters."""
+    """Make a name that cannot be guessed: the prefix and 22 URL-safe characters."""
     return prefix + base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")

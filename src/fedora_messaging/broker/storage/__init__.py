@@ -1,1 +1,1 @@
-"""Where a broker keeps durable things."""
+"""The storage of a broker's durable data."""

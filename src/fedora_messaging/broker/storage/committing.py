@@ -8,7 +8,7 @@ from .window import Window
 
 
 def commit(connection: sqlite3.Connection, window: Window) -> None:
-    """Write all changes of a window, or none."""
+    """Write all changes of a window, or none of them."""
     connection.execute("BEGIN IMMEDIATE")
     for statement, values in window.statements:
         connection.execute(statement, values)

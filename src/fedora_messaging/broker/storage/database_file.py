@@ -1,4 +1,4 @@
-"""The SQLite file: opening and closing it, its layout, and what its errors mean to an operator."""
+"""The SQLite file: opening and closing it, its layout, and explaining its errors to operators."""
 
 import contextlib
 import sqlite3
@@ -11,11 +11,11 @@ from .positions import DeliveredPositions
 
 FILE_NAME: Final = "broker.sqlite"
 SCHEMA_VERSION: Final = 2
-#: Bytes of the log that are kept for the next changes.
+#: Bytes of the log that stay on the disk for the next changes.
 _LOG_MAX: Final = 16_000_000
-#: SQLite's name for files that give pages back when they are told to.
+#: SQLite's number for files that give empty pages back on request.
 INCREMENTAL: Final = 2
-#: What SQLite says when its surroundings are the problem: they may get better.
+#: Errors of SQLite that are due to the system or the disk, and may pass.
 _PASSING: Final = frozenset(
     {
         sqlite3.SQLITE_FULL,
@@ -37,17 +37,17 @@ class StorageError(Exception):
 
 
 def _code(error: Exception) -> int:
-    """Return the kind of an error in SQLite's numbers, 0 for errors of others."""
+    """Return SQLite's primary code of an error; 0 for an error that is not SQLite's."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def may_pass(error: Exception) -> bool:
-    """Whether writing may work when it is tried again."""
+    """Whether writing may succeed when it is tried again."""
     return isinstance(error, MemoryError) or _code(error) in _PASSING
 
 
 def explain_failure(path: Path, error: Exception) -> str:
-    """Say why nothing can be written any more, and what to do."""
+    """Describe why nothing can be written any more, and what to do."""
     if _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return _damage(path, error)
     return f"Writing to {path} failed ({error}): start the broker again; it finds there what was confirmed."
@@ -62,7 +62,7 @@ def _damage(path: Path, error: Exception) -> str:
 
 @contextlib.contextmanager
 def closed_if_damaged(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
-    """Read what is stored, which may be damaged in any way; then it is closed."""
+    """Close the file if reading it inside this block shows that it is damaged."""
     try:
         yield
     except Exception as error:
@@ -75,7 +75,7 @@ def closed_if_damaged(connection: sqlite3.Connection, path: Path) -> Iterator[No
 
 
 def close_file(connection: sqlite3.Connection) -> None:
-    """Close a file in good order: the next start needs no log."""
+    """Close a file in good order, so that the next start needs no log."""
     with contextlib.suppress(sqlite3.Error):
         connection.execute("UPDATE meta SET value = 0 WHERE key = 'running'")
     connection.close()
@@ -85,7 +85,7 @@ def open_positions(directory: Path, connection: sqlite3.Connection) -> Delivered
     """Open the positions of a data directory.
 
     Raises:
-        StorageError: They cannot be written; the connection is closed.
+        StorageError: The positions cannot be written; the connection is closed.
     """
     try:
         return DeliveredPositions(directory)
@@ -95,7 +95,7 @@ def open_positions(directory: Path, connection: sqlite3.Connection) -> Delivered
 
 
 def open_file(directory: Path) -> sqlite3.Connection:
-    """Open the file of a data directory, and make both if they are missing.
+    """Open the file of a data directory, and create both if they are missing.
 
     Raises:
         StorageError: The directory cannot be written or is in use; its file is damaged or of a newer version.
@@ -124,27 +124,27 @@ def log_of(path: Path) -> Path:
 
 
 def _take(connection: sqlite3.Connection, path: Path, has_log: bool) -> None:
-    # A file gives pages back only if that was said before its first table.
+    # A file gives pages back only if that was set before its first table was created.
     connection.execute(f"PRAGMA auto_vacuum = {INCREMENTAL}")
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA journal_size_limit = {_LOG_MAX}")
-    # Taking the lock now makes a second broker fail at its start, not at its first message.
+    # Take the lock now, so that a second broker fails at its start, not at its first message.
     connection.execute("BEGIN IMMEDIATE")
     _prepare(connection, path)
     _note_running(connection, path, has_log)
     connection.execute("COMMIT")
-    # Into the file itself: the next start shall know of this one even if the log is not there.
+    # Write that to the file itself, so that the next start sees it even if the log is missing.
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     if connection.execute("PRAGMA auto_vacuum").fetchone()[0] != INCREMENTAL:
         _make_shrinkable(connection)
-    # From now on nothing but the file and its log is opened, however few descriptors there are.
+    # Open no further files from now on, however few descriptors there are.
     connection.execute("PRAGMA temp_store = MEMORY")
 
 
 def _make_shrinkable(connection: sqlite3.Connection) -> None:
-    """Write a file anew, once, that older versions have made; without room for that it stays as it is."""
+    """Rewrite, once, a file that an older version made; without room for that the file stays as it is."""
     with contextlib.suppress(sqlite3.Error, MemoryError):
         connection.execute(f"PRAGMA auto_vacuum = {INCREMENTAL}")
         connection.execute("VACUUM")
@@ -203,9 +203,9 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _drop_strays(connection: sqlite3.Connection) -> None:
-    """Drop what no queue holds: messages that were out when their queue was deleted and the broker killed.
+    """Delete messages without a queue: they were out when their queue was deleted and the broker killed.
 
-    Queues get their numbers again after a restart, and must not get messages of others with them.
+    New queues get the numbers of deleted ones after a restart, and must not get their messages.
     """
     connection.execute("DELETE FROM queue_message WHERE queue_id NOT IN (SELECT id FROM queue)")
     connection.execute("DELETE FROM message WHERE id NOT IN (SELECT message_id FROM queue_message)")

@@ -1,4 +1,4 @@
-"""Giving room in the file back to the disk."""
+"""Giving empty pages of the file back to the disk."""
 
 import contextlib
 import sqlite3
@@ -7,18 +7,18 @@ from typing import Final
 
 from .database_file import INCREMENTAL
 
-#: Empty bytes that a file may keep, and the part of it that may be empty.
+#: Empty bytes that a file may always keep, and the part of it that may be empty.
 _EMPTY_MIN: Final = 8_000_000
 _EMPTY_PART: Final = 0.25
-#: Empty pages that go back to the disk at a time, which takes some milliseconds.
+#: Empty pages to give back at a time; that takes some milliseconds.
 _PAGES_AT_ONCE: Final = 1000
 
 
 class EmptyPages:
-    """The pages of the file that hold nothing.
+    """The pages of the file that are empty.
 
     Attributes:
-        size: Bytes of them, which are used again before the file grows.
+        size: Bytes of these pages; they are used before the file grows.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -32,20 +32,20 @@ class EmptyPages:
         return int(self._connection.execute(query).fetchone()[0] or 0)
 
     def give_back(self, is_wanted: Callable[[], bool]) -> None:
-        """Make a file smaller that is empty to a good part.
+        """Make the file smaller if a large part of it is empty.
 
         Args:
-            is_wanted: Whether somebody waits for a commit: then the rest has time.
+            is_wanted: Returns whether a commit is due; then the rest is done later.
         """
-        with contextlib.suppress(sqlite3.Error):  # if that matters, the next commit fails by it, too
+        with contextlib.suppress(sqlite3.Error):  # if the error matters, the next commit fails, too
             while self._are_many():
-                # A script runs to its end; a single statement would stop after the first page.
+                # executescript() runs the statement to its end; execute() would stop after the first page.
                 self._connection.executescript(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})")
                 self._has_shrunk = True
                 if is_wanted():
                     return
             if self._has_shrunk:
-                # Only now the file itself gets smaller.
+                # The file itself gets smaller only now.
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 self._has_shrunk = False
 

@@ -1,4 +1,4 @@
-"""Reading what is stored, when the broker starts."""
+"""Reading the stored data when the broker starts."""
 
 import sqlite3
 from typing import Any
@@ -15,7 +15,7 @@ from .positions import DeliveredPositions
 
 
 def load(connection: sqlite3.Connection, positions: DeliveredPositions, vhost: VirtualHost) -> None:
-    """Fill a virtual host with what is stored."""
+    """Fill a virtual host with the stored exchanges, queues, bindings and messages."""
     _load_exchanges(connection, vhost)
     queues = _load_queues(connection, positions, vhost)
     _load_bindings(connection, vhost)

@@ -1,8 +1,8 @@
-"""Names in the file: they need not be UTF-8, which SQLite's text must be."""
+"""Names in the file: AMQP's names need not be UTF-8, but SQLite's texts must be."""
 
 
 def stored_name(name: str) -> str | bytes:
-    """Return a name as it is stored."""
+    """Convert a name to the value to store."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:
@@ -11,5 +11,5 @@ def stored_name(name: str) -> str | bytes:
 
 
 def read_name(name: str | bytes) -> str:
-    """Return a name that was stored."""
+    """Convert a stored value back to the name."""
     return name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name

@@ -1,4 +1,4 @@
-"""How far each queue has been delivered, known also after the broker was killed."""
+"""How far each queue has been delivered, in a file that stays correct when the broker is killed."""
 
 import contextlib
 import os
@@ -9,16 +9,16 @@ from typing import Final
 FILE_NAME: Final = "delivered.positions"
 
 _POSITION = struct.Struct(">Q")
-#: No queue gets that far: a higher number is damage.
+#: No queue gets that far, so a higher number means that the file is damaged.
 _HIGHEST: Final = 1 << 53
 
 
 class DeliveredPositions:
     """A file of one number for each queue, written before the message is sent.
 
-    The kernel keeps what was written when the process is killed, and no write waits for the disk. After a
-    loss of power the positions of the last commit count. A position that is missing costs no message, only
-    the mark of a redelivery: therefore errors of the disk are left to those who write messages.
+    When the process is killed, the kernel still has the written number; no write waits for the disk. After a
+    loss of power, the positions of the last commit count. A missing position loses no message, only the mark
+    of a redelivery. Therefore this class ignores errors of the disk; storing messages reports them.
 
     Args:
         directory: The data directory.

@@ -1,9 +1,9 @@
 """Durable data in one SQLite file.
 
 One writer thread owns the connection that writes. It commits in groups without a timer: while one commit
-runs, new work gathers, and the next commit takes all of it. The file is in WAL mode with
+runs, new changes gather, and the next commit takes all of them. The file is in WAL mode with
 ``synchronous=FULL``, so that a commit that has returned survives the loss of power, as far as the disk
-tells the truth. SQLite is the log and the recovery; what is ready is found in memory.
+tells the truth. The broker reads the file only when it starts; after that it finds messages in memory.
 """
 
 import asyncio
@@ -39,38 +39,38 @@ from .window import Window, entry_key
 
 _log = logger(__name__)
 
-#: Work that may gather before publishers are made to wait; about what a commit handles in 0.1 s.
+#: Changes that may gather before publishers have to wait; a commit handles about as many in 0.1 s.
 _BACKLOG_HIGH: Final = 8192
-#: The same for the bytes of messages.
+#: Bytes of messages that may gather before publishers have to wait.
 _PENDING_HIGH: Final = 16_000_000
 #: Seconds between two attempts to write while writing fails.
 _RETRY: Final = 1.0
 
 
 class Watcher(Protocol):
-    """Who has to know how the storage does; called in the event loop."""
+    """Called in the event loop when the state of the storage changes."""
 
     def storage_changed(self) -> None:
-        """Writing has begun to fail, or works again: see :attr:`SqliteJournal.trouble`."""
+        """React when writing has begun to fail, or works again; see :attr:`SqliteJournal.trouble`."""
         ...
 
     def storage_failed(self, why: str) -> None:
-        """Nothing will be stored any more."""
+        """React when the storage cannot store anything any more."""
         ...
 
 
 class SqliteJournal:
     """A :class:`~fedora_messaging.broker.core.journal.Journal` in a data directory.
 
-    All methods but :meth:`close` belong to the event loop's thread; callbacks are called there.
+    Only the event loop's thread may call the methods other than :meth:`close`; it gets the callbacks, too.
 
-    What cannot be written for now (the disk is full, there are no file descriptors) is tried again until it
-    can, and nothing is reported as durable meanwhile.
+    If writing fails for a reason that may pass (the disk is full, or no file descriptors are left), the
+    writer tries again until it succeeds, and reports nothing as durable meanwhile.
 
     Args:
-        directory: Created if missing. One broker at a time can use it.
-        loop: Where callbacks are called.
-        watcher: Is told of trouble.
+        directory: The data directory; created if missing. One broker at a time can use it.
+        loop: The event loop, in which callbacks are called.
+        watcher: Called when there is trouble, or no longer any.
 
     Attributes:
         trouble: Why nothing can be written at present, or ``None``.
@@ -104,7 +104,8 @@ class SqliteJournal:
     @property
     def backlog(self) -> int:
         """Changes that are not on disk yet."""
-        # Locked: a window that the writer is just taking must not be overlooked, it would be confirmed.
+        # With the lock, so as not to overlook a window that the writer is just taking: its messages would be
+        # confirmed too early.
         with self._wake:
             return len(self._window) + (len(self._in_flight) if self._in_flight is not None else 0)
 
@@ -116,7 +117,7 @@ class SqliteJournal:
 
     @property
     def reusable(self) -> int:
-        """Bytes in the file that hold nothing, and are used again before it grows."""
+        """Empty bytes in the file, which are used before it grows."""
         return self._empty_pages.size
 
     @property
@@ -126,26 +127,26 @@ class SqliteJournal:
 
     @property
     def is_in_place(self) -> bool:
-        """Whether the next start will find what is written: the file and its log."""
+        """Whether the file and its log are still at their paths, so that the next start finds them."""
         try:
             return self._look() == self._identity
         except FileNotFoundError:
             return False
         except OSError:
-            return True  # that cannot be told at present
+            return True  # this cannot be found out at present
 
     def _look(self) -> list[tuple[int, int]]:
         found = [path.stat() for path in (self._path, log_of(self._path))]
         return [(status.st_dev, status.st_ino) for status in found]
 
     def start(self) -> None:
-        """Begin to write; after :meth:`load`."""
+        """Begin to write; to be called after :meth:`load`."""
         self._thread.start()
 
-    # Journal
+    # Methods of Journal
 
     def exchange_added(self, exchange: Exchange) -> None:
-        """Keep a durable exchange."""
+        """Store a durable exchange."""
         self._do(
             "INSERT OR REPLACE INTO exchange VALUES (?, ?, ?, ?, ?, ?)",
             self._vhost,
@@ -157,14 +158,14 @@ class SqliteJournal:
         )
 
     def exchange_removed(self, exchange: Exchange) -> None:
-        """Forget a durable exchange and the bindings from it."""
+        """Delete a durable exchange and the bindings from it."""
         name = stored_name(exchange.name)
         self._do("DELETE FROM exchange WHERE vhost = ? AND name = ?", self._vhost, name)
         self._do("DELETE FROM binding WHERE vhost = ? AND source = ?", self._vhost, name)
 
     def queue_added(self, queue: Queue) -> None:
-        """Keep a durable queue."""
-        arguments = encode_table(queue.declared)  # may fail, and nothing must have changed then
+        """Store a durable queue."""
+        arguments = encode_table(queue.declared)  # first, because it may fail and must not leave changes
         self._queue_id += 1
         queue.stored_id = self._queue_id
         self._positions.write(queue.stored_id, 0)
@@ -178,20 +179,20 @@ class SqliteJournal:
         )
 
     def queue_removed(self, queue: Queue) -> None:
-        """Forget a durable queue and its messages."""
+        """Delete a durable queue and its messages."""
         queue_id = queue.stored_id
-        assert queue_id is not None  # it was added
+        assert queue_id is not None  # queue_added() was called before
         with self._wake:
             self._window.remove_queue(queue_id)
         self._do("DELETE FROM queue_message WHERE queue_id = ?", queue_id)
         self._do("DELETE FROM queue WHERE id = ?", queue_id)
 
     def binding_added(self, binding: Binding) -> None:
-        """Keep a binding."""
+        """Store a binding."""
         self._do("INSERT OR REPLACE INTO binding VALUES (?, ?, ?, ?, ?, ?)", *self._binding_row(binding))
 
     def binding_removed(self, binding: Binding) -> None:
-        """Forget a binding."""
+        """Delete a binding."""
         self._do(
             "DELETE FROM binding WHERE vhost = ? AND source = ? AND kind = ? AND destination = ? "
             "AND routing_key = ? AND arguments = ?",
@@ -209,7 +210,7 @@ class SqliteJournal:
         )
 
     def message_added(self, queue: Queue, entry: Entry) -> None:
-        """Keep a message; its body is written once, however many queues hold it."""
+        """Store a message; its body is written once, however many queues hold it."""
         message = entry.message
         with self._wake:
             if message.stored_id is None:
@@ -220,22 +221,22 @@ class SqliteJournal:
             self._wake.notify()
 
     def message_removed(self, queue: Queue, entry: Entry) -> None:
-        """Forget a message; one that has not reached the disk is never written."""
+        """Delete a message; one that has not reached the disk is never written."""
         message = entry.message
-        assert message.stored_id is not None  # it was added
+        assert message.stored_id is not None  # message_added() was called before
         message.placements -= 1
         key = entry_key(queue, entry)
         last = message.stored_id if message.placements == 0 else None
         with self._wake:
-            # A message in several queues may have reached the disk in one of them.
+            # A message of several queues may be on the disk because of another queue.
             if not self._window.cancel(key) or (last is not None and last < self._window.first_message):
                 self._window.removes.append((*key, last))
                 self._wake.notify()
 
     def delivered(self, queue: Queue, entry: Entry) -> None:
-        """Remember how far a queue has been delivered; committed with the next commit."""
+        """Store how far a queue has been delivered; the next commit includes it."""
         key = entry_key(queue, entry)
-        # A broker that is killed has no time for a commit.
+        # Write it at once, because a broker that is killed cannot commit first.
         self._positions.write(key[0], queue.delivered_position)
         with self._wake:
             self._window.delivered[key[0]] = queue.delivered_position
@@ -244,7 +245,7 @@ class SqliteJournal:
                 self._wake.notify()
 
     def when_durable(self, callback: Callable[[], None]) -> None:
-        """Call back when everything told before is committed."""
+        """Call back when all changes so far are committed."""
         if not self.backlog:
             callback()
             return
@@ -257,7 +258,7 @@ class SqliteJournal:
             self._window.statements.append((statement, values))
             self._wake.notify()
 
-    # The writer thread
+    # In the writer thread
 
     def _run(self) -> None:
         try:
@@ -265,7 +266,7 @@ class SqliteJournal:
             while self._write_once():
                 self._empty_pages.give_back(self._is_wanted)
         except Exception as error:
-            # Publishers must not be told that anything is safe from here on: their confirms never come.
+            # From here on nothing is stored, so publishers get no more confirms for persistent messages.
             if not isinstance(error, sqlite3.Error):
                 _log.exception("Internal error while writing to %s", self._path)
             why = self.trouble = explain_failure(self._path, error)
@@ -275,7 +276,7 @@ class SqliteJournal:
         return self._closing or self._window.is_due
 
     def _write_once(self) -> bool:
-        """Commit what has gathered; returns whether there will be more."""
+        """Commit the changes that have gathered; returns whether to go on."""
         with self._wake:
             while not self._is_wanted():
                 self._wake.wait()
@@ -297,7 +298,7 @@ class SqliteJournal:
         return True
 
     def _wait_for_better(self, window: Window, error: Exception) -> bool:
-        """Keep what could not be written; returns whether to try again."""
+        """Keep the changes that could not be written; returns whether to try again."""
         with contextlib.suppress(sqlite3.Error):
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
@@ -334,14 +335,14 @@ class SqliteJournal:
             for callback in callbacks:
                 callback()
 
-        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any longer
+        with contextlib.suppress(RuntimeError):  # the loop is closed, so no caller waits any longer
             self._loop.call_soon_threadsafe(call)
 
     def close(self) -> None:
-        """Commit what has gathered and release the directory.
+        """Commit the changes that have gathered, and release the directory.
 
         Raises:
-            StorageError: Something could not be written; none of it was reported as durable.
+            StorageError: Some changes could not be written; none of them was reported as durable.
         """
         with self._wake:
             self._closing = True
@@ -360,7 +361,7 @@ class SqliteJournal:
             )
 
     def load(self, vhost: VirtualHost) -> None:
-        """Fill a virtual host with what is stored, before :meth:`start`.
+        """Fill a virtual host with the stored data; to be called before :meth:`start`.
 
         Raises:
             StorageError: The file is damaged.

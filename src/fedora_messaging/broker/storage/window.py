@@ -1,4 +1,4 @@
-"""The changes that gather between two commits."""
+"""A window: the changes that gather between two commits."""
 
 from typing import TYPE_CHECKING, Any, Final
 
@@ -8,15 +8,15 @@ from ..core.queue import Queue
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Bytes that a message takes in the file beside its body and properties, at most if its names are short.
+#: Most bytes that a message with short names takes in the file in addition to its body and properties.
 _ROW: Final = 200
 
 
 class Window:
-    """Work between two commits.
+    """The changes between two commits.
 
     Args:
-        first_message: Messages with a smaller number were told of before, and may be on the disk.
+        first_message: Messages with smaller numbers belong to earlier windows, and may be on the disk.
     """
 
     __slots__ = (
@@ -33,17 +33,17 @@ class Window:
 
     def __init__(self, first_message: int) -> None:
         self.first_message = first_message
-        # Statements about exchanges, queues and bindings; each remembers nothing but itself.
+        # Statements about exchanges, queues and bindings, with their values.
         self.statements: list[tuple[str, tuple[Any, ...]]] = []
         self.adds: dict[tuple[int, int], Entry] = {}
         self.removes: list[tuple[int, int, int | None]] = []
         self.delivered: dict[int, int] = {}
-        # How often messages were delivered, of queues that count it.
+        # How often messages were delivered, for queues that count it.
         self.deliveries: dict[tuple[int, int], int] = {}
         self.callbacks: list[Callable[[], None]] = []
-        # Queues that are deleted by the statements.
+        # Queues that the statements delete.
         self.gone: set[int] = set()
-        # Of the messages in `adds`.
+        # Bytes of the messages in `adds`.
         self.bytes = 0
 
     def __len__(self) -> int:
@@ -51,16 +51,16 @@ class Window:
 
     @property
     def is_due(self) -> bool:
-        """Whether a commit is due; how far queues were delivered can wait for the next one."""
+        """Whether a commit is due; new positions of deliveries alone do not need one."""
         return bool(len(self) or self.deliveries or self.callbacks)
 
     def add(self, key: tuple[int, int], entry: Entry) -> None:
-        """Take a message."""
+        """Add a message."""
         self.adds[key] = entry
         self.bytes += _size(entry)
 
     def cancel(self, key: tuple[int, int]) -> bool:
-        """Drop a message; returns whether it was here."""
+        """Drop a message; returns whether the window had it."""
         entry = self.adds.pop(key, None)
         if entry is None:
             return False
@@ -68,15 +68,15 @@ class Window:
         return True
 
     def remove_queue(self, queue_id: int) -> None:
-        """Drop the messages of a queue, which would otherwise be written after it is gone."""
+        """Drop the messages of a deleted queue; otherwise they would be written after its deletion."""
         self.gone.add(queue_id)
         for key in [key for key in self.adds if key[0] == queue_id]:
             self.cancel(key)
 
     def merge(self, newer: "Window") -> None:
-        """Take up what came while the commit of this window failed.
+        """Add the changes that came while the commit of this window failed.
 
-        Messages that have left their queues meanwhile need no room any more.
+        Messages that have left their queues meanwhile are dropped.
         """
         for queue_id in newer.gone:
             self.remove_queue(queue_id)

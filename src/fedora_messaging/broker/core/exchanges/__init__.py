@@ -1,4 +1,4 @@
-"""Exchange types, one file each."""
+"""The exchange types, one file each."""
 
 from .base import Binding, Destination, Exchange
 from .direct import DirectExchange
@@ -6,7 +6,7 @@ from .fanout import FanoutExchange
 from .headers import HeadersExchange
 from .topic import TopicExchange
 
-#: By the name used in ``exchange.declare``.
+#: The types by their name in ``exchange.declare``.
 TYPES: dict[str, type[Exchange]] = {
     cls.type: cls for cls in (DirectExchange, FanoutExchange, TopicExchange, HeadersExchange)
 }

@@ -1,4 +1,4 @@
-"""What all exchanges have in common."""
+"""Bindings, and the base class of all exchanges."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Union
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 Destination = Union["Queue", "Exchange"]
 
-#: Routing keys whose result is remembered. Applications use few topics again and again; the bound is
-#: for those that put identities into them.
+#: How many routing keys have their result remembered. Most applications use few topics again and again; the
+#: bound is for those that put ids into their topics.
 _CACHE_SIZE: Final = 4096
 
 
@@ -20,10 +20,10 @@ class Binding:
     """A binding of a queue or exchange to an exchange.
 
     Attributes:
-        source: The exchange messages come from.
-        destination: The queue or exchange they go to.
+        source: The exchange that messages come from.
+        destination: The queue or exchange that they go to.
         routing_key: Key or pattern.
-        arguments: Arguments of the bind.
+        arguments: Arguments of the binding.
     """
 
     __slots__ = ("arguments", "destination", "routing_key", "source")
@@ -38,28 +38,28 @@ class Binding:
 
 
 def binding_key(destination: Destination, routing_key: str, arguments: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What makes a binding of one exchange the same as another."""
+    """Return the identity of a binding: two bindings of an exchange with equal keys are the same."""
     canonical = encode_table(dict(sorted(arguments.items()))) if arguments else b""
     return (destination.kind, destination.name, routing_key, canonical)
 
 
 class Exchange:
-    """An exchange: keeps its bindings and says where a message goes.
+    """An exchange: it keeps its bindings and finds the destinations of a message.
 
-    Subclasses are told of each binding by :meth:`_added` and :meth:`_removed` and answer
+    A subclass gets each binding through :meth:`_added` and :meth:`_removed`, and finds the destinations in
     :meth:`_find`.
 
     Args:
         name: Name.
-        durable: Survives a restart.
-        auto_delete: Deleted with its last binding.
-        internal: Clients cannot publish to it.
+        durable: Whether it survives a restart.
+        auto_delete: Whether it is deleted with its last binding.
+        internal: Whether clients cannot publish to it.
         arguments: Arguments of the declaration.
     """
 
     kind: ClassVar = "exchange"
     type: ClassVar[str]
-    #: The routing key alone decides, so that results can be remembered by it.
+    #: Whether the routing key alone decides, so that results can be remembered by it.
     by_key: ClassVar[bool] = True
 
     def __init__(
@@ -80,7 +80,7 @@ class Exchange:
 
     @property
     def alternate(self) -> str | None:
-        """Name of the exchange for messages that have nowhere to go."""
+        """Name of the exchange for messages without a destination."""
         return self.arguments.get("alternate-exchange")
 
     def bind(
@@ -108,7 +108,7 @@ class Exchange:
         return binding
 
     def destinations(self, routing_key: str, message: "BrokerMessage") -> Iterable[Destination]:
-        """Where a message with this key goes; a destination may come more than once."""
+        """Return the destinations of a message with this key; one may occur more than once."""
         if not self.by_key:
             return self._find(routing_key, message)
         found = self._cache.get(routing_key)

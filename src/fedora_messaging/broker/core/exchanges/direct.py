@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class DirectExchange(Exchange):
-    """Routes by equality."""
+    """Routes to the bindings whose key equals the routing key."""
 
     type = "direct"
 

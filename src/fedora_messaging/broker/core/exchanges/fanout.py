@@ -10,15 +10,15 @@ if TYPE_CHECKING:
 
 
 class FanoutExchange(Exchange):
-    """Routes without looking."""
+    """Routes each message to all bound destinations."""
 
     type = "fanout"
 
     def _added(self, binding: Binding) -> None:
-        """The common store of bindings is all it needs."""
+        """Do nothing: the base class keeps the bindings."""
 
     def _removed(self, binding: Binding) -> None:
-        """The common store of bindings is all it needs."""
+        """Do nothing: the base class keeps the bindings."""
 
     def _find(self, routing_key: str, message: "BrokerMessage") -> Iterable[Destination]:
         return [binding.destination for binding in self.bindings.values()]

@@ -28,7 +28,7 @@ class HeadersExchange(Exchange):
             )
 
     def _removed(self, binding: Binding) -> None:
-        """The common store of bindings is all it needs."""
+        """Do nothing: the base class keeps the bindings."""
 
     def _find(self, routing_key: str, message: "BrokerMessage") -> Iterable[Destination]:
         headers = message.headers
@@ -51,9 +51,9 @@ def _agrees(wanted: Any, found: Any) -> bool:
 
 
 def _comparable(value: Any) -> Any:
-    """Make values equal that RabbitMQ takes as equal, and only those."""
+    """Convert a value so that two values are equal exactly if RabbitMQ treats them as equal."""
     if isinstance(value, bool):
-        return ("bool", value)  # equals 1 in Python, but is no number in AMQP
+        return ("bool", value)  # True equals 1 in Python, but is not a number in AMQP
     if isinstance(value, str):
         return value.encode("utf-8", "surrogateescape")
     if isinstance(value, datetime):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class TopicExchange(Exchange):
-    """Routes by patterns."""
+    """Routes to the bindings whose pattern matches the routing key."""
 
     type = "topic"
 

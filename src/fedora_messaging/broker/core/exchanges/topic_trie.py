@@ -15,15 +15,15 @@ class _Node(Generic[Value]):
 
 
 def _words(key: str) -> list[str]:
-    # An empty key has no words at all, while an empty word between dots is a word.
+    # An empty key has no words at all, but an empty text between two dots is a word.
     return key.split(".") if key else []
 
 
 class TopicTrie(Generic[Value]):
-    """Patterns of words with ``*`` (one word) and ``#`` (any number of words, none included).
+    """Patterns of words with ``*`` (one word) and ``#`` (any number of words, also none).
 
-    Matching walks all branches at once, word by word: its cost grows with the number of nodes that
-    are alive, not with the number of patterns, and never exponentially, however many ``#`` there are.
+    Matching walks all branches at once, word by word. Its cost grows with the number of nodes that still
+    match, not with the number of patterns, and never exponentially, however many ``#`` there are.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class TopicTrie(Generic[Value]):
         node.values[value] = None
 
     def remove(self, pattern: str, value: Value) -> None:
-        """Take a value away; branches that have become empty go too."""
+        """Remove a value, and branches that have become empty."""
         path = [self._root]
         words = _words(pattern)
         for word in words:
@@ -50,9 +50,9 @@ class TopicTrie(Generic[Value]):
             del parent.children[word]
 
     def match(self, key: str) -> Iterator[Value]:
-        """Return the values of all patterns that match, each pattern's once."""
-        # Keys are nodes, in order of discovery; the flag says that the node was reached by `#`, which
-        # may swallow further words.
+        """Return the values of all patterns that match, once for each pattern."""
+        # The nodes that match so far, in order of discovery; the flag says that a node was reached by `#`,
+        # which may match further words.
         alive: dict[_Node[Value], bool] = {}
         self._enter(alive, self._root, False)
         for word in _words(key):
