@@ -155,7 +155,7 @@ class Consumer:
             BadDeclaration: The broker refuses queue or binding.
             PermissionException: The broker refuses to let us read the queue.
             ConnectionException: The connection was lost meanwhile, or the broker reported another error.
-            NoFreeChannels: There is no channel left.
+            NoFreeChannels: No channel is left.
         """
         self._connection = connection
         await self._attach(connection)
@@ -193,7 +193,7 @@ class Consumer:
         Raises:
             BadDeclaration: The broker refuses queue or binding.
             ConnectionException: The connection was lost meanwhile.
-            NoFreeChannels: There is no channel left.
+            NoFreeChannels: No channel is left.
         """
         await declare(connection, queue, bindings)
         self.bindings += [binding for binding in bindings if binding not in self.bindings]
