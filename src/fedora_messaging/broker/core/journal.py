@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 class Journal(Protocol):
     """Gets every change to durable exchanges, queues, bindings and messages, in order, and no other.
 
-    A change is sure to be on disk only when a callback given to :meth:`when_durable` after it is called.
+    A change is sure to be on disk only once a callback has run that :meth:`when_durable` got after it.
     """
 
     def exchange_added(self, exchange: "Exchange") -> None:

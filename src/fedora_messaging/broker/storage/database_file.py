@@ -62,7 +62,7 @@ def _damage(path: Path, error: Exception) -> str:
 
 @contextlib.contextmanager
 def closed_if_damaged(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
-    """Close the file if reading it inside this block shows that it is damaged."""
+    """Close the file and raise StorageError if reading it in this block fails: it may be damaged."""
     try:
         yield
     except Exception as error:
