@@ -125,7 +125,7 @@ def schema(processes: Processes) -> dict[str, Any]:
 def test_schema_takes_what_the_library_takes(schema: dict[str, Any]) -> None:
     settings = {key.lower(): value for key, value in tomllib.loads(FILE).items()}
     jsonschema.validate(settings, schema, cls=jsonschema.Draft202012Validator)
-    assert schema["properties"]["topic_prefix"]["description"].startswith("Put before every")
+    assert schema["properties"]["topic_prefix"]["description"].startswith("Prefix that is put before every")
     assert schema["$defs"]["Retry"]["properties"]["attempts"]["maximum"] == 1_000_000
 
 
