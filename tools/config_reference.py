@@ -41,14 +41,13 @@ def _headings(kind: type[msgspec.Struct], where: str) -> Iterator[tuple[str, typ
         inside = table_type(field)
         if inside is None:
             continue
-        inner, several = inside
         name = f"{where}{field.encode_name}"
-        if several:
+        if inside.has_several:
             name = f"[[{name}]]" if field.encode_name == "bindings" else f"[{name}.NAME]"
         else:
             name = f"[{name}]"
-        yield name, inner
-        yield from _headings(inner, f"{name.strip('[]')}.")
+        yield name, inside.kind
+        yield from _headings(inside.kind, f"{name.strip('[]')}.")
 
 
 def _default(field: FieldInfo) -> str:

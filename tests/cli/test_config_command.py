@@ -135,3 +135,26 @@ def test_schema_takes_what_the_library_takes(schema: dict[str, Any]) -> None:
 def test_schema_refuses_what_the_library_refuses(schema: dict[str, Any], text: str) -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(tomllib.loads(text), schema, cls=jsonschema.Draft202012Validator)
+
+
+def test_url_of_the_outbox_in_the_environment(processes: Processes) -> None:
+    origins, settings, output = show(
+        processes, "[outbox]\nmax_age = 60", FEDORA_MESSAGING_OUTBOX_URL="postgresql://me:canary@db/bus"
+    )
+    assert settings["outbox"]["url"] == "postgresql://me:***@db/bus"
+    assert origins["url"] == "FEDORA_MESSAGING_OUTBOX_URL"
+    assert origins["max_age"] == "config.toml"
+    assert "canary" not in output
+
+
+def test_option_of_the_command_line(processes: Processes) -> None:
+    ended = processes.run("--log-timestamps", "config", "show")
+    assert "log_timestamps = true  # --log-timestamps" in ended.stdout
+
+
+def test_empty_tables_and_lists_are_shown_as_such(processes: Processes) -> None:
+    """Left out they would mean their defaults."""
+    origins, settings, _output = show(processes, "queues = {}\nbindings = []\nexchanges = {}\n[qos]\n")
+    assert (settings["queues"], settings["bindings"], settings["exchanges"]) == ({}, [], {})
+    assert origins["queues"] == origins["bindings"] == "config.toml"
+    assert settings["qos"] == {"prefetch_count": 10, "prefetch_size": 0}

@@ -68,6 +68,7 @@ def _configure(context: click.Context, conf: str | None) -> None:
     try:
         if options.log_timestamps:
             config.conf["log_timestamps"] = True
+            config.conf.origins = {**config.conf.origins, "log_timestamps": "--log-timestamps"}
         config.conf.setup_logging()
     except ConfigurationException as error:
         where = "" if config.DEFAULT_PATH in str(error) else f" (in {config.DEFAULT_PATH})"

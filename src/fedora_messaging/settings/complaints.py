@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 import msgspec
 from msgspec import inspect
@@ -32,15 +33,27 @@ def example(field: FieldInfo) -> str | None:
     return f"{field.encode_name} = {in_toml(value)}"
 
 
-def table_type(field: FieldInfo) -> tuple[type[msgspec.Struct], bool] | None:
-    """Return the type of the table that a setting is, and whether it holds several; ``None`` for others."""
+class TableType(NamedTuple):
+    """The type of a setting that is a table, or holds tables.
+
+    Attributes:
+        kind: The type of one table.
+        has_several: Whether the setting holds any number of them, in a list or by names.
+    """
+
+    kind: type[msgspec.Struct]
+    has_several: bool
+
+
+def table_type(field: FieldInfo) -> TableType | None:
+    """Return the type of the table that a setting is, or of those that it holds; ``None`` for others."""
     for kind in _alternatives(inspect.type_info(field.type)):
         if isinstance(kind, inspect.StructType):
-            return kind.cls, False
+            return TableType(kind.cls, False)
         items = getattr(kind, "value_type", getattr(kind, "item_type", None))
         for one in _alternatives(items) if items is not None else ():
             if isinstance(one, inspect.StructType):
-                return one.cls, True
+                return TableType(one.cls, True)
     return None
 
 

@@ -36,28 +36,30 @@ def _table(
         value = table.get(field.encode_name, _default(field))
         if value == {} and field.default is None:
             value = None  # an empty table means the same as no table
-        if isinstance(value, Mapping) or _is_tables(value):
+        inside = table_type(field)
+        has_defaults = inside is not None and not inside.has_several
+        if _is_tables(value) or (isinstance(value, Mapping) and (value or has_defaults)):
             inner.append((field, value))
         else:
             yield _line(named(where, field.encode_name), field.encode_name, _without_password(value), origins)
     for field, value in inner:
         name = named(where, field.encode_name)
-        kind_inside = table_type(field)
+        inside = table_type(field)
         if _is_tables(value):
             for item in value:
                 yield from ("", f"[[{name}]]")
                 origin = origins.get(name, "default")
                 yield from _entries(item, name, {named(name, key): origin for key in item})
-        elif kind_inside is None:
+        elif inside is None:
             yield from ("", f"[{name}]")
             yield from _entries(value, name, origins)
-        elif kind_inside[1]:
+        elif inside.has_several:
             for key, item in value.items():
                 yield from ("", f"[{named(name, key)}]")
                 yield from _entries(item, named(name, key), origins)
         else:
             yield from ("", f"[{name}]")
-            yield from _table(value, kind_inside[0], name, origins)
+            yield from _table(value, inside.kind, name, origins)
 
 
 def _entries(table: Mapping[str, Any], where: str, origins: Mapping[str, str]) -> Iterator[str]:

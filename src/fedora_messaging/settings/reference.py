@@ -30,7 +30,7 @@ def json_schema() -> dict[str, Any]:
     """Return a JSON Schema (2020-12) of ``config.toml``."""
     schema = msgspec.json.schema(Configuration)
     definitions: dict[str, Any] = schema.pop("$defs")
-    for kind in _types():
+    for kind in TYPES:
         definition = definitions[kind.__name__]
         definition["description"], attributes = described(kind)
         for name, text in attributes.items():

@@ -58,6 +58,7 @@ def test_settings_come_before_tables() -> None:
         "topic_prefix",
         "passive_declares",
         "bindings",
+        "consumer_config",
         "log_timestamps",
     ]
 

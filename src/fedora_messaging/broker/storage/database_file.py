@@ -60,6 +60,11 @@ def _damage(path: Path, error: Exception) -> str:
     )
 
 
+def number(connection: sqlite3.Connection, query: str) -> int:
+    """Return the number that a query has as its only result; 0 for NULL."""
+    return int(connection.execute(query).fetchone()[0] or 0)
+
+
 @contextlib.contextmanager
 def closed_if_damaged(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
     """Close the file and raise StorageError if reading it in this block fails: it may be damaged."""

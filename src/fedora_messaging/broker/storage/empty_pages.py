@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Final
 
-from .database_file import INCREMENTAL
+from .database_file import INCREMENTAL, number
 
 #: Empty bytes that a file may always keep, and the part of it that may be empty.
 _EMPTY_MIN: Final = 8_000_000
@@ -24,12 +24,9 @@ class EmptyPages:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.size = 0
         self._connection = connection
-        self._page_size = self._scalar("PRAGMA page_size")
-        self._can_shrink = self._scalar("PRAGMA auto_vacuum") == INCREMENTAL
+        self._page_size = number(connection, "PRAGMA page_size")
+        self._can_shrink = number(connection, "PRAGMA auto_vacuum") == INCREMENTAL
         self._has_shrunk = False
-
-    def _scalar(self, query: str) -> int:
-        return int(self._connection.execute(query).fetchone()[0] or 0)
 
     def give_back(self, is_wanted: Callable[[], bool]) -> None:
         """Make the file smaller if a large part of it is empty.
@@ -50,6 +47,7 @@ class EmptyPages:
                 self._has_shrunk = False
 
     def _are_many(self) -> bool:
-        pages, empty = self._scalar("PRAGMA page_count"), self._scalar("PRAGMA freelist_count")
+        pages = number(self._connection, "PRAGMA page_count")
+        empty = number(self._connection, "PRAGMA freelist_count")
         self.size = empty * self._page_size
         return self._can_shrink and self.size > _EMPTY_MIN and empty > pages * _EMPTY_PART

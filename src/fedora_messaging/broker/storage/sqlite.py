@@ -29,6 +29,7 @@ from .database_file import (
     explain_failure,
     log_of,
     may_pass,
+    number,
     open_file,
     open_positions,
 )
@@ -91,15 +92,12 @@ class SqliteJournal:
         self._positions = open_positions(directory, self._connection)
         with closed_if_damaged(self._connection, self._path):
             self._identity = self._look()
-            self._message_id = self._scalar("SELECT max(id) FROM message")
-            self._queue_id = self._scalar("SELECT max(id) FROM queue")
+            self._message_id = number(self._connection, "SELECT max(id) FROM message")
+            self._queue_id = number(self._connection, "SELECT max(id) FROM queue")
             self._empty_pages = EmptyPages(self._connection)
         self._window = Window(self._message_id + 1)
         self._in_flight: Window | None = None
         self._thread = threading.Thread(target=self._run, name="broker-storage", daemon=True)
-
-    def _scalar(self, query: str) -> int:
-        return int(self._connection.execute(query).fetchone()[0] or 0)
 
     @property
     def backlog(self) -> int:

@@ -73,11 +73,6 @@ class InFlight:
         self.progress = now
         self._arrivals.pop(tag, None)
 
-    def clear(self) -> None:
-        """Forget all deliveries, because the broker takes them back."""
-        self._arrivals.clear()
-        self._limit = self._prefetch
-
     @property
     def oldest(self) -> float | None:
         """When the oldest one arrived; ``None`` if there is none. Any thread may ask."""

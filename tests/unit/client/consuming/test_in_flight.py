@@ -49,18 +49,6 @@ def test_p18_stream_sends_a_whole_chunk() -> None:
         arrive(here, 70_001, OF_A_STREAM)
 
 
-def test_p18_limit_is_the_prefetch_again_on_a_new_channel() -> None:
-    here = InFlight(2)
-    for tag in range(1, 21):
-        arrive(here, tag, redelivered=True)
-    here.clear()
-    assert (len(here), here.oldest) == (0, None)
-    arrive(here, 1)
-    arrive(here, 2)
-    with pytest.raises(PeerConnectionError, match="prefetch of 2"):
-        arrive(here, 3)
-
-
 def test_prefetch_of_zero_is_no_limit() -> None:
     here = InFlight(0)
     for tag in range(1, 1000):
