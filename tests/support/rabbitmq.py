@@ -418,10 +418,10 @@ class RabbitNode:
     def write_definitions(self) -> None:
         """Have what was declared survive `kill`.
 
-        The Mnesia of RabbitMQ before 4.0 writes a new binding to its log only some time after it was made.
+        Mnesia writes a new binding to its log only some time after it was made. A newer node keeps its
+        definitions in Khepri, which waits for the disk; it answers that no Mnesia runs.
         """
-        if self.version < (4, 0):
-            self.ctl("eval", "mnesia:sync_log().")
+        self.ctl("eval", "mnesia:sync_log().")
 
     def log_files(self) -> list[Path]:
         """Files that say why the node does not start."""
