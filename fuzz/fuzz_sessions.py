@@ -30,7 +30,7 @@ if __package__ in (None, ""):
 from fuzz.typed_values import INTEGERS, TEXTS, Vocabulary, any_table, properties
 
 from fedora_messaging.broker import AsyncBroker, ResourceLimits
-from fedora_messaging.protocol.confirms import Unsettled
+from fedora_messaging.protocol.confirms import AwaitedConfirms
 from fedora_messaging.protocol.errors import INTERNAL_ERROR
 from fedora_messaging.wire import methods as m
 from fedora_messaging.wire.errors import WireError
@@ -243,7 +243,7 @@ class Witness(Wire):
     def __init__(self) -> None:
         super().__init__()
         self.kept: set[bytes] = set()
-        self._unsettled: Unsettled[bytes] = Unsettled()
+        self._awaited: AwaitedConfirms[bytes] = AwaitedConfirms()
         self.confirmed: set[bytes] = set()
         self._changed = asyncio.Event()
 
@@ -264,13 +264,13 @@ class Witness(Wire):
 
     def publish(self, body: bytes) -> None:
         """Publish to the pit, as good clients do."""
-        self._unsettled.sent(body)
+        self._awaited.sent(body)
         plain = b"\x10\x00\x02"
         self.write(encode_content(1, m.BasicPublish("", PIT).encode(), plain, body, FRAME_MAX))
 
     def on_method(self, channel: int, method: Method) -> None:
         if isinstance(method, m.BasicAck):
-            self.confirmed.update(self._unsettled.settle(method.delivery_tag, method.multiple))
+            self.confirmed.update(self._awaited.take(method.delivery_tag, method.multiple))
             self._changed.set()
         elif isinstance(method, m.ConnectionClose | m.ChannelClose | m.BasicNack | m.BasicCancel):
             raise Finding(f"the witness was told {method!r}")
@@ -283,7 +283,7 @@ class Witness(Wire):
 
     async def confirms(self) -> None:
         """Wait until all of its own publishes are confirmed."""
-        await self._until(WAIT, lambda: not len(self._unsettled), lambda: "good messages are not confirmed")
+        await self._until(WAIT, lambda: not len(self._awaited), lambda: "good messages are not confirmed")
 
     async def everything(self, confirmed: set[bytes]) -> None:
         """Wait until all that was confirmed has come.
@@ -384,7 +384,7 @@ class Hostile(Wire):
         self._chance = chance
         self._confirmed = confirmed
         self._open: set[int] = set()
-        self._unsettled: dict[int, Unsettled[bytes | None]] = {}
+        self._awaited: dict[int, AwaitedConfirms[bytes | None]] = {}
         self._transactional: set[int] = set()
         self._last_tag: dict[int, int] = {}
         self._messages = 0
@@ -432,11 +432,11 @@ class Hostile(Wire):
     def on_method(self, channel: int, method: Method) -> None:
         if isinstance(method, m.ChannelClose | m.ChannelCloseOk):
             self._open.discard(channel)
-            self._unsettled.pop(channel, None)
+            self._awaited.pop(channel, None)
             self._last_tag.pop(channel, None)
             self._transactional.discard(channel)
-        elif isinstance(method, m.BasicAck | m.BasicNack) and channel in self._unsettled:
-            bodies = self._unsettled[channel].settle(method.delivery_tag, method.multiple)
+        elif isinstance(method, m.BasicAck | m.BasicNack) and channel in self._awaited:
+            bodies = self._awaited[channel].take(method.delivery_tag, method.multiple)
             if isinstance(method, m.BasicAck):
                 self._confirmed.update(body for body in bodies if body is not None)
 
@@ -529,8 +529,8 @@ class Hostile(Wire):
         immediate = self._flag(0.01)
         method = m.BasicPublish(self._exchange(), self._key(), self._flag(0.2), immediate)
         self._content(channel, method, raw, body)
-        if channel in self._unsettled:
-            self._unsettled[channel].sent(None)
+        if channel in self._awaited:
+            self._awaited[channel].sent(None)
 
     def _publish_to_pit(self, channel: int) -> None:
         expiration = ("0", "1", "5")
@@ -538,12 +538,12 @@ class Hostile(Wire):
         self._messages += 1
         body = f"{self._number}.{self._messages}".encode()
         self._content(channel, m.BasicPublish("", PIT, self._flag(0.2)), raw, body)
-        if channel in self._unsettled:
-            self._unsettled[channel].sent(body)
+        if channel in self._awaited:
+            self._awaited[channel].sent(body)
 
     def _confirm_select(self, channel: int) -> None:
         self._send(channel, m.ConfirmSelect(self._flag(0.3)))
-        self._unsettled.setdefault(channel, Unsettled())
+        self._awaited.setdefault(channel, AwaitedConfirms())
 
     def _transaction(self, channel: int) -> None:
         if channel not in self._transactional:

@@ -170,7 +170,8 @@ class Bus:
             if timeout <= 0:
                 raise out.expire(timeout, None)
             timer = asyncio.get_running_loop().call_later(
-                timeout, lambda: publish.settle(out.expire(timeout, supervisor.blocked, supervisor.trouble))
+                timeout,
+                lambda: publish.set_outcome(out.expire(timeout, supervisor.blocked, supervisor.trouble)),
             )
             try:
                 supervisor.submit(out)

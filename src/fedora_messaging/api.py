@@ -29,7 +29,7 @@ from .signals import pre_publish_signal, publish_failed_signal, publish_signal
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
-    from .sync.consumers import Consumers
+    from .sync.consumers import BlockingConsumers
     from .sync.pending import PendingPublish, PendingRecord
     from .sync.service import Service
     from .twisted.consumer import Consumer as Consumer
@@ -126,7 +126,7 @@ def _make_service() -> "Service":
 
     service = Service(
         connection_options(config.conf),
-        make_twisted_face=_twisted_face,
+        make_twisted_facade=_twisted_facade,
         outbox=outbox_options(config.conf),
     )
     monitoring = config.conf["monitoring"]
@@ -145,7 +145,7 @@ def _make_service() -> "Service":
     return service
 
 
-def _twisted_face(service: "Service") -> Any:
+def _twisted_facade(service: "Service") -> Any:
     from .twisted.service import FedoraMessagingServiceV2
 
     return FedoraMessagingServiceV2._around(service)
@@ -162,7 +162,7 @@ def _forget_inherited_service() -> None:
 os.register_at_fork(after_in_child=_forget_inherited_service)
 
 
-class _Attempt:
+class _PublishResult:
     """A publish that has begun; it sends a signal when it ends."""
 
     def __init__(self, message: Message, pending: "PendingPublish | PendingRecord") -> None:
@@ -175,22 +175,22 @@ class _Attempt:
             self._pending.wait(timeout)
 
 
-class _Recorded:
+class _RecordedResult:
     """A publish that a test has recorded."""
 
     def wait(self, timeout: float | None) -> None:
         """Return at once: there is no confirm to wait for."""
 
 
-def _twisted_publish_wrapper(message: Message, exchange: str | None) -> _Attempt | _Recorded:
+def _twisted_publish_wrapper(message: Message, exchange: str | None) -> _PublishResult | _RecordedResult:
     """Begin to publish. Tests of applications replace this function, so `publish` does nothing else."""
     if recorded(message):
-        return _Recorded()
+        return _RecordedResult()
     publish_started(message)
     with telling_failure(message):
         encoded = prepare(message, exchange)
         guard_event_loop("publish()", "`await bus.publish()` of fedora_messaging.aio")
-        return _Attempt(message, _blocking_service().publish(encoded))
+        return _PublishResult(message, _blocking_service().publish(encoded))
 
 
 # Code that records messages for a test restores this function where an application's test replaced it.
@@ -277,15 +277,15 @@ def consume(
     _twisted_consume_wrapper(callback, bindings, queues).wait()
 
 
-def _twisted_consume_wrapper(callback: Any, bindings: Any, queues: Any) -> "_Consumption":
+def _twisted_consume_wrapper(callback: Any, bindings: Any, queues: Any) -> "_ConsumeResult":
     """Prepare to consume. Tests of applications replace this function, so `consume` does nothing else."""
-    return _Consumption(prepare_consumers(callback, bindings, queues))
+    return _ConsumeResult(prepare_consumers(callback, bindings, queues))
 
 
-class _Consumption:
-    """Consumers that are about to run."""
+class _ConsumeResult:
+    """The end of consuming; the consumers run while the caller waits for it."""
 
-    def __init__(self, consumers: "Consumers") -> None:
+    def __init__(self, consumers: "BlockingConsumers") -> None:
         self._consumers = consumers
 
     def wait(self) -> None:
@@ -318,7 +318,7 @@ def _run_idle_reactor() -> None:
         run_in_background()
 
 
-def prepare_consumers(callback: Any, bindings: Any, queues: Any) -> "Consumers":
+def prepare_consumers(callback: Any, bindings: Any, queues: Any) -> "BlockingConsumers":
     """Make the consumers that :func:`consume` and the command line start and wait for.
 
     Raises:
@@ -333,7 +333,7 @@ def prepare_consumers(callback: Any, bindings: Any, queues: Any) -> "Consumers":
     return _blocking_service().consumers(checked, plan, qos, options, hooks_of(callback, checked))
 
 
-def _run(consumers: "Consumers") -> BaseException | None:
+def _run(consumers: "BlockingConsumers") -> BaseException | None:
     try:
         consumers.start()
         return consumers.wait()

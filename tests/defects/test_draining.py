@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from tests.support.proxy import Proxy
 
     from fedora_messaging.message import Message
-    from fedora_messaging.sync.consumers import Consumers
+    from fedora_messaging.sync.consumers import BlockingConsumers
 
 # What happens without a connection does not depend on the broker.
 pytestmark = pytest.mark.parametrize("broker", ["embedded"], indirect=True)
 
 
-def consumers(callback: Callable[[Message], None], queue: str) -> tuple[Consumers, threading.Thread]:
+def consumers(callback: Callable[[Message], None], queue: str) -> tuple[BlockingConsumers, threading.Thread]:
     """Consumers that a program may stop, and a thread that waits for their end."""
     made = api.prepare_consumers(callback, **plan(queue))
     made.start()

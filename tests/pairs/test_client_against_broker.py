@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fedora_messaging.protocol.client_handshake import ClientMachine
-from fedora_messaging.protocol.confirms import Unconfirmed, Unsettled
+from fedora_messaging.protocol.confirms import AwaitedConfirms, OwedConfirms
 from fedora_messaging.protocol.connection import Limits, Machine
 from fedora_messaging.protocol.events import (
     ConnectionEnded,
@@ -215,8 +215,8 @@ def test_contents_of_many_channels_do_not_mix(pair: Pair) -> None:
 
 def test_confirms_settle_what_was_published(pair: Pair) -> None:
     """The two halves of publisher confirms agree, whatever the order of the broker's decisions."""
-    unsettled: Unsettled[int] = Unsettled()
-    unconfirmed = Unconfirmed()
+    awaited: AwaitedConfirms[int] = AwaitedConfirms()
+    owed = OwedConfirms()
     pair.client.send_method(1, m.ConfirmSelect())
     pair.carry()
     pair.take_server()
@@ -224,30 +224,30 @@ def test_confirms_settle_what_was_published(pair: Pair) -> None:
     pair.carry()
     pair.take_client()
     for number in range(100):
-        unsettled.sent(number)
+        awaited.sent(number)
         pair.client.send_content(1, m.BasicPublish("", "q").encode(), b"\0\0", b"x")
     pair.carry()
-    tags = [unconfirmed.received() for _ in pair.take_server()]
+    tags = [owed.received() for _ in pair.take_server()]
     settled: list[int] = []
     refused: list[int] = []
     for start in (50, 0, 75, 25):
         for tag in tags[start : start + 25]:
             if tag % 10 == 0:
-                unconfirmed.reject(tag)
+                owed.reject(tag)
                 pair.server.send_method(1, m.BasicNack(tag))
             else:
-                unconfirmed.confirm(tag)
-        for tag, multiple in unconfirmed.flush():
+                owed.confirm(tag)
+        for tag, multiple in owed.flush():
             pair.server.send_method(1, m.BasicAck(tag, multiple))
         pair.carry()
         for event in pair.take_client():
             assert isinstance(event, MethodReceived)
             assert isinstance(event.method, m.BasicAck | m.BasicNack)
             into = settled if isinstance(event.method, m.BasicAck) else refused
-            into += unsettled.settle(event.method.delivery_tag, event.method.multiple)
+            into += awaited.take(event.method.delivery_tag, event.method.multiple)
     assert sorted(refused) == list(range(9, 100, 10))
     assert sorted(settled + refused) == list(range(100))
-    assert not unsettled
+    assert not awaited
 
 
 @pytest.mark.parametrize("by", ["client", "server", "both"])

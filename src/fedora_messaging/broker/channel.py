@@ -287,7 +287,7 @@ class BrokerChannel:
     ) -> None:
         taken = self.unacked.take(tag, multiple)
         if self.transaction is not None:
-            self.transaction.answer(taken, outcome)
+            self.transaction.hold_acks(taken, outcome)
         else:
             self.finish(taken, outcome)
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ..protocol.confirms import Unconfirmed
+from ..protocol.confirms import OwedConfirms
 from ..protocol.errors import (
     ACCESS_REFUSED,
     NO_ROUTE,
@@ -32,18 +32,18 @@ class Publishing:
         self._channel = channel
         self._session = channel.session
         self._vhost = channel.vhost
-        self._unconfirmed: Unconfirmed | None = None
+        self._owed_confirms: OwedConfirms | None = None
         self._awaiting_disk: list[int] = []
 
     @property
     def confirms(self) -> bool:
         """Whether the channel confirms publishes."""
-        return self._unconfirmed is not None
+        return self._owed_confirms is not None
 
     def select_confirms(self) -> None:
         """Begin to confirm publishes."""
-        if self._unconfirmed is None:
-            self._unconfirmed = Unconfirmed()
+        if self._owed_confirms is None:
+            self._owed_confirms = OwedConfirms()
 
     def publish(self, content: ContentReceived) -> None:
         """Carry out ``basic.publish``.
@@ -72,9 +72,9 @@ class Publishing:
         message = self._session.replies.rewrite(self._channel, message)
         transaction = self._channel.transaction
         if transaction is not None:
-            transaction.publish(exchange, message, method.mandatory)
+            transaction.hold(exchange, message, method.mandatory)
             return
-        tag = self._unconfirmed.received() if self._unconfirmed is not None else 0
+        tag = self._owed_confirms.received() if self._owed_confirms is not None else 0
         self.route(exchange, message, method.mandatory, tag)
 
     def _check_properties(self, message: BrokerMessage) -> None:
@@ -103,18 +103,18 @@ class Publishing:
             # A reply goes to no queue, so it counts as not routed, as with RabbitMQ.
             routed, refused = False, False
         else:
-            routed, refused = self._vhost.publish(exchange, message)
+            routed, refused = self._vhost.enqueue(exchange, message)
         if mandatory and not routed:
             self._return(message)
-        if self._unconfirmed is None or not tag:
+        if self._owed_confirms is None or not tag:
             return
         if refused:
-            self._unconfirmed.reject(tag)
+            self._owed_confirms.reject(tag)
             self._channel.reply(m.BasicNack(tag))
         elif message.placements:
             self._awaiting_disk.append(tag)
         else:
-            self._unconfirmed.confirm(tag)
+            self._owed_confirms.confirm(tag)
         self._session.needs_flush(self._channel)
 
     def _return(self, message: BrokerMessage) -> None:
@@ -129,15 +129,15 @@ class Publishing:
         self._send_confirms()
 
     def _confirm(self, tags: Iterable[int]) -> None:
-        if self._channel.closed or self._unconfirmed is None:
+        if self._channel.closed or self._owed_confirms is None:
             return
         for tag in tags:
-            self._unconfirmed.confirm(tag)
+            self._owed_confirms.confirm(tag)
         self._send_confirms()
 
     def _send_confirms(self) -> None:
-        if self._unconfirmed is not None:
-            for tag, multiple in self._unconfirmed.flush():
+        if self._owed_confirms is not None:
+            for tag, multiple in self._owed_confirms.flush():
                 self._channel.reply(m.BasicAck(tag, multiple))
 
 

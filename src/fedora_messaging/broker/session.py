@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final, cast
 
 from ..logs import REPEATABLE, logger
 from ..printable import printable
-from ..protocol import sasl
 from ..protocol.errors import (
     ACCESS_REFUSED,
     CONNECTION_FORCED,
@@ -34,6 +33,7 @@ from ..wire.methods import Method
 from .accounts import DEFAULT_RESOURCE, LoginRefused, User
 from .channel import BrokerChannel
 from .core.vhost import VirtualHost
+from .login import authenticate
 from .methods import HANDLERS
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ class Session:
             self.client_wants_cancel = capabilities.get("consumer_cancel_notify") is True
             self._client_wants_blocked = capabilities.get("connection.blocked") is True
         try:
-            self.user = self._authenticate(event)
+            self.user = authenticate(self._server.accounts, event, self._peer_host, self._peer_certificate)
         except LoginRefused as error:
             _log.warning(
                 "Login from %s by %s refused: %s",
@@ -217,41 +217,8 @@ class Session:
             self._timeout.cancel()
             self._timeout = self._server.loop.call_later(_REFUSAL_DELAY, self.abort)
 
-    def _authenticate(self, event: LoginRequested) -> User:
-        accounts = self._server.accounts
-        if event.mechanism == sasl.EXTERNAL:
-            return self._user_of_certificate()
-        if event.mechanism == sasl.ANONYMOUS:
-            return accounts.login("guest", "guest", self._peer_host)
-        login = sasl.parse_response(event.mechanism, event.response)
-        if login is None:
-            raise LoginRefused("the client sent no name and password")
-        name, password = login
-        try:
-            return accounts.login(name, password, self._peer_host)
-        except LoginRefused as error:
-            raise LoginRefused(f"user {printable(name)}: {error}") from None
-
-    def _user_of_certificate(self) -> User:
-        name = self._certificate_name()
-        if name is None:
-            raise LoginRefused("the client has no certificate, or one without a common name")
-        user = self._server.accounts.user(name)
-        if user is None:
-            raise LoginRefused(
-                f"user {printable(name)}, the common name of the certificate: there is no such user"
-            )
-        return user
-
-    def _certificate_name(self) -> str | None:
-        certificate = self._link.peer_info("peercert") if self._link is not None else None
-        if not isinstance(certificate, dict):
-            return None
-        for part in certificate.get("subject", ()):
-            for name, value in part:
-                if name == "commonName":
-                    return str(value)
-        return None
+    def _peer_certificate(self) -> object:
+        return self._link.peer_info("peercert") if self._link is not None else None
 
     @property
     def peer(self) -> str:

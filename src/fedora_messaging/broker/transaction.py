@@ -18,11 +18,11 @@ class Transaction:
         self._publishes: list[tuple[Exchange, BrokerMessage, bool]] = []
         self._acks: list[tuple[dict[int, Unacked], Outcome]] = []
 
-    def publish(self, exchange: Exchange, message: BrokerMessage, mandatory: bool) -> None:
+    def hold(self, exchange: Exchange, message: BrokerMessage, mandatory: bool) -> None:
         """Hold back a publish."""
         self._publishes.append((exchange, message, mandatory))
 
-    def answer(self, taken: dict[int, Unacked], outcome: Outcome) -> None:
+    def hold_acks(self, taken: dict[int, Unacked], outcome: Outcome) -> None:
         """Hold back an acknowledgement."""
         self._acks.append((taken, outcome))
 

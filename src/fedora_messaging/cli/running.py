@@ -24,7 +24,7 @@ from ..monitoring.systemd import Systemd
 from ..printable import explained, notes_of, printable
 
 if TYPE_CHECKING:
-    from ..sync.consumers import Consumers
+    from ..sync.consumers import BlockingConsumers
 
 _log = logger(CLI)
 
@@ -64,7 +64,7 @@ def consume_until_stopped(callback: Any, bindings: Any, queues: Any) -> NoReturn
 
 
 @contextmanager
-def _stopped_by_signals(consumers: "Consumers", systemd: Systemd) -> Iterator[None]:
+def _stopped_by_signals(consumers: "BlockingConsumers", systemd: Systemd) -> Iterator[None]:
     def stop(number: int, _frame: FrameType | None) -> None:
         consumers.request_stop()
         for each in (signal.SIGTERM, signal.SIGINT):
@@ -83,7 +83,7 @@ def _exit_at_once(number: int, _frame: FrameType | None) -> None:
     os._exit(128 + number)
 
 
-def _start(consumers: "Consumers") -> int | None:
+def _start(consumers: "BlockingConsumers") -> int | None:
     """Register the consumers; return an exit status if that fails."""
     try:
         consumers.start()

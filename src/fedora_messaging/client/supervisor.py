@@ -145,7 +145,7 @@ class Supervisor:
         try:
             self._refuse_if_over()
         except ConnectionException as error:
-            out.settled(error)
+            out.on_outcome(error)
             return
         self.start()
         self.publisher.submit(out)

@@ -13,12 +13,12 @@ from ..settings.to_options import is_mandatory
 _log = logger(API)
 
 
-def _nobody() -> None:
+def _no_sender() -> None:
     return None
 
 
 #: Returns the object that all signals name as their sender.
-_sender: Callable[[], Any] = _nobody
+_sender: Callable[[], Any] = _no_sender
 
 
 def send_signals_as(sender: Callable[[], Any]) -> None:

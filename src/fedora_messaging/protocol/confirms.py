@@ -8,10 +8,10 @@ from .errors import COMMAND_INVALID, ConnectionError
 Item = TypeVar("Item")
 
 
-class Unsettled(Generic[Item]):
+class AwaitedConfirms(Generic[Item]):
     """The publisher's end: publishes that the broker has not answered yet, in order of sending.
 
-    The cost of a ``multiple`` answer grows with the publishes that it settles, not with all outstanding ones.
+    A ``multiple`` answer costs as much as the publishes that it confirms, not as all outstanding ones.
     """
 
     __slots__ = ("_found", "_items", "_last", "_low")
@@ -36,11 +36,11 @@ class Unsettled(Generic[Item]):
         self._items[self._last] = item
         return self._last
 
-    def settle(self, delivery_tag: int, multiple: bool) -> list[Item]:
+    def take(self, delivery_tag: int, multiple: bool) -> list[Item]:
         """Take out the publishes that a ``basic.ack`` or ``basic.nack`` answers.
 
         Raises:
-            ConnectionError: The tag was never sent. (A tag settled before is ignored: RabbitMQ may
+            ConnectionError: The tag was never sent. (A tag confirmed before is ignored: RabbitMQ may
                 merge acknowledgements that it has sent already.)
         """
         if multiple and delivery_tag == 0:
@@ -53,9 +53,9 @@ class Unsettled(Generic[Item]):
         items = self._items
         if not multiple:
             return [items.pop(delivery_tag)] if delivery_tag in items else []
-        settled = [items.pop(tag) for tag in range(self._low, delivery_tag + 1) if tag in items]
+        taken = [items.pop(tag) for tag in range(self._low, delivery_tag + 1) if tag in items]
         self._low = max(self._low, delivery_tag + 1)
-        return settled
+        return taken
 
     def find(self, matches: Callable[[Item], bool]) -> Item | None:
         """Find the next item that matches, searching from the one found last and then from the beginning.
@@ -80,7 +80,7 @@ class Unsettled(Generic[Item]):
         return items
 
 
-class Unconfirmed:
+class OwedConfirms:
     """The broker's end: it counts publishes, and gathers and merges their confirms.
 
     A ``multiple`` answer from :meth:`flush` never covers a publish that is still undecided.

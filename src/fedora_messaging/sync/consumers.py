@@ -18,7 +18,7 @@ from .loop_thread import LoopThread
 _log = logger(__name__)
 
 
-class Consumers:
+class BlockingConsumers:
     """Consumers that an ordinary thread starts, waits for and stops."""
 
     def __init__(

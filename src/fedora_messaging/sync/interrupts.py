@@ -8,11 +8,11 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .consumers import Consumers
+    from .consumers import BlockingConsumers
 
 
 @contextmanager
-def stop_on_sigterm(consumers: "Consumers") -> Iterator[list[int]]:
+def stop_on_sigterm(consumers: "BlockingConsumers") -> Iterator[list[int]]:
     """Stop consumers on SIGTERM, unless the program handles that signal itself.
 
     This works only in the main thread; elsewhere it does nothing. A second signal ends the process, as if

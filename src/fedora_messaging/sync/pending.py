@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class PendingPublish:
-    """A publish on its way; the caller's thread makes it, the loop's thread settles it.
+    """A publish on its way; the caller's thread makes it, the loop's thread tells its outcome.
 
     Args:
         encoded: The message.
@@ -22,19 +22,19 @@ class PendingPublish:
     __slots__ = ("_error", "_expire", "_lock", "_out")
 
     def __init__(self, encoded: Encoded, expire: Callable[[Outgoing, float], PublishTimeout]) -> None:
-        # A lock is the cheapest thing to wait for. We release it when the publish is settled.
+        # A lock is the cheapest thing to wait for. We release it when the outcome is known.
         self._lock = threading.Lock()
         self._lock.acquire()
         self._error: Exception | None = None
         self._expire = expire
-        self._out = outgoing(encoded, self._settled)
+        self._out = outgoing(encoded, self._on_outcome)
 
     @property
     def outgoing(self) -> Outgoing:
         """The message in the form that the publisher takes."""
         return self._out
 
-    def _settled(self, error: Exception | None) -> None:
+    def _on_outcome(self, error: Exception | None) -> None:
         self._error = error
         self._lock.release()
 

@@ -29,7 +29,7 @@ from ..options import (
 )
 from ..transport.tls import client_context
 from .callback_loop import CallbackLoop
-from .consumers import Consumers
+from .consumers import BlockingConsumers
 from .loop_thread import LoopThread
 from .pending import PendingPublish, PendingRecord
 
@@ -82,7 +82,7 @@ class Service:
     Args:
         options: Where to connect.
         backoff: Delays between attempts to connect.
-        make_twisted_face: Makes the object that supplies the attributes of a Twisted service.
+        make_twisted_facade: Makes the object that supplies the attributes of a Twisted service.
         outbox: Where to store messages before sending them; ``None`` stores none.
 
     Raises:
@@ -94,7 +94,7 @@ class Service:
         options: ConnectionOptions,
         *,
         backoff: Backoff | None = None,
-        make_twisted_face: Callable[["Service"], Any] | None = None,
+        make_twisted_facade: Callable[["Service"], Any] | None = None,
         outbox: OutboxOptions | None = None,
     ) -> None:
         if options.tls is not None:
@@ -109,26 +109,26 @@ class Service:
         self._closed = False
         self._monitor: Monitor | None = None
         self._stuck_after = math.inf
-        self._make_twisted_face = make_twisted_face
+        self._make_twisted_facade = make_twisted_facade
         if self.outbox is not None:
             self._loop_thread.post(self._supervisor.attach_sender, self.outbox)
 
     def __getattr__(self, name: str) -> Any:
         # In version 3.9 the process's service was a Twisted service, and programs still use its attributes.
-        if name not in _TWISTED_NAMES or self._make_twisted_face is None:
+        if name not in _TWISTED_NAMES or self._make_twisted_facade is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         try:
-            face = self.twisted_face
+            facade = self.twisted_facade
         except ImportError as error:
             # For hasattr() and getattr() only this error means that the attribute is missing.
             raise AttributeError(str(error), name=name, obj=self) from error
-        return getattr(face, name)
+        return getattr(facade, name)
 
     @cached_property
-    def twisted_face(self) -> Any:
+    def twisted_facade(self) -> Any:
         """This client as a Twisted service."""
-        assert self._make_twisted_face is not None  # callers have checked
-        return self._make_twisted_face(self)
+        assert self._make_twisted_facade is not None  # callers have checked
+        return self._make_twisted_facade(self)
 
     @property
     def closing(self) -> bool:
@@ -263,7 +263,7 @@ class Service:
         qos: QosOptions,
         options: ConsumerOptions,
         hooks: Hooks,
-    ) -> "Consumers":
+    ) -> "BlockingConsumers":
         """Prepare consumers of several queues with one callback."""
         make_runner = None
         if is_coroutine_callback(callback):
@@ -283,7 +283,7 @@ class Service:
                 make_runner=make_runner,
             )
 
-        return Consumers(self._loop_thread, self._callback_loop, self._supervisor, make_group, hooks)
+        return BlockingConsumers(self._loop_thread, self._callback_loop, self._supervisor, make_group, hooks)
 
     def close(self, timeout: float | None = _EXIT_GRACE) -> None:
         """Let running callbacks end, close the connection and end the thread."""

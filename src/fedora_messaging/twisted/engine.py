@@ -138,7 +138,7 @@ class Engine:
                 deferred.errback(Failure())
                 return
             begun.append(future)
-            future.add_done_callback(lambda future: in_reactor(_settle, deferred, future))
+            future.add_done_callback(lambda future: in_reactor(_fire, deferred, future))
 
         self._when_started(begin)
         return deferred
@@ -147,17 +147,17 @@ class Engine:
         """Publish a message; fires when the broker has confirmed it, or when it is in the outbox."""
         deferred: Deferred[None] = Deferred(lambda _deferred: out.abandon())
 
-        def settled(error: Exception | None) -> None:
-            in_reactor(_publish_settled, deferred, error)
+        def on_outcome(error: Exception | None) -> None:
+            in_reactor(_fire_published, deferred, error)
 
-        out = outgoing(encoded, settled)
+        out = outgoing(encoded, on_outcome)
 
         def begin(service: Service | None) -> None:
             if service is None:
                 deferred.errback(Failure(_stopped()))
             elif service.outbox is not None:
                 stored = service.outbox.put(encoded)
-                stored.add_done_callback(lambda stored: in_reactor(_settle, deferred, stored))
+                stored.add_done_callback(lambda stored: in_reactor(_fire, deferred, stored))
             else:
                 service.submit(out)
 
@@ -177,7 +177,7 @@ def _stopped() -> ConnectionException:
     return ConnectionException("the service is stopped", reason="the service is stopped")
 
 
-def _publish_settled(deferred: "Deferred[None]", error: Exception | None) -> None:
+def _fire_published(deferred: "Deferred[None]", error: Exception | None) -> None:
     if deferred.called:
         return
     if error is None:
@@ -186,7 +186,7 @@ def _publish_settled(deferred: "Deferred[None]", error: Exception | None) -> Non
         deferred.errback(Failure(error))
 
 
-def _settle(deferred: "Deferred[Any]", future: "Future[Any]") -> None:
+def _fire(deferred: "Deferred[Any]", future: "Future[Any]") -> None:
     if deferred.called:
         return
     try:

@@ -58,7 +58,7 @@ class World:
         """Publish; the time to live is in milliseconds."""
         properties = BasicProperties(expiration=None if ttl is None else str(ttl))
         message = BrokerMessage("", queue, encode_properties(properties), body.encode())
-        self.vhost.publish(self.vhost.exchanges[""], message)
+        self.vhost.enqueue(self.vhost.exchanges[""], message)
 
     def suspend(self, seconds: float) -> None:
         """Let time pass in which nothing can be done, then act on it."""

@@ -16,10 +16,10 @@ def test_publishes_keep_their_order_and_are_given_once() -> None:
     transaction = Transaction()
     given = [(exchange, message("a"), False), (vhost.exchanges[""], message("b"), True)]
     for publish in given:
-        transaction.publish(*publish)
+        transaction.hold(*publish)
     assert transaction.take_publishes() == given
     assert transaction.take_publishes() == []
-    transaction.publish(*given[0])
+    transaction.hold(*given[0])
     assert transaction.take_publishes() == given[:1]
 
 
@@ -28,9 +28,9 @@ def test_acknowledgements_are_apart_from_publishes() -> None:
     queue = declare(vhost, "q")
     first, second = ({tag: Unacked(Entry(message(), tag), queue, None)} for tag in (1, 2))
     transaction = Transaction()
-    transaction.answer(second, Queue.settle)
-    transaction.publish(vhost.exchanges[""], message(), False)
-    transaction.answer(first, Queue.refuse)
+    transaction.hold_acks(second, Queue.settle)
+    transaction.hold(vhost.exchanges[""], message(), False)
+    transaction.hold_acks(first, Queue.refuse)
     assert transaction.take_acks() == [(second, Queue.settle), (first, Queue.refuse)]
     assert transaction.take_acks() == []
     assert len(transaction.take_publishes()) == 1

@@ -13,7 +13,7 @@ from ...wire.properties import decode_properties, edit_headers, with_text_proper
 from .exchanges import Exchange
 from .message import BrokerMessage, Entry
 from .queue import REJECTED, Queue
-from .routing import route, routing_keys
+from .routing import find_queues, routing_keys
 
 _log = logger(__name__)
 
@@ -65,9 +65,9 @@ class DeadLetters:
         if exchange is None:
             return
         message = make_dead_letter(queue, entry, reason, self._wall(), self._room)
-        for target in route(self._exchanges, exchange, message, routing_keys(message)):
+        for target in find_queues(self._exchanges, exchange, message, routing_keys(message)):
             if not is_cycle(message, target):
-                target.publish(message)
+                target.enqueue(message)
 
 
 def make_dead_letter(queue: Queue, entry: Entry, reason: str, now: float, room: int) -> BrokerMessage:

@@ -118,7 +118,7 @@ class Queue:
 
     # Messages in
 
-    def publish(self, message: BrokerMessage) -> bool:
+    def enqueue(self, message: BrokerMessage) -> bool:
         """Add a message; returns False when the queue is full and refuses it."""
         entry = self._make_entry(message)
         arguments = self.arguments

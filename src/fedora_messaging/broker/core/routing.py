@@ -10,7 +10,7 @@ from .message import BrokerMessage
 from .queue import Queue
 
 
-def route(
+def find_queues(
     exchanges: Mapping[str, Exchange], exchange: Exchange, message: BrokerMessage, keys: list[str]
 ) -> Iterable[Queue]:
     """Find the queues of a message.

@@ -23,7 +23,7 @@ from .memory import MemoryUse
 from .message import BrokerMessage, Entry
 from .queue import Queue
 from .queue_arguments import EQUIVALENT, read_arguments
-from .routing import route, routing_keys, without_bcc
+from .routing import find_queues, routing_keys, without_bcc
 
 _log = logger(__name__)
 
@@ -306,7 +306,7 @@ class VirtualHost:
 
     # Messages
 
-    def publish(self, exchange: Exchange, message: BrokerMessage) -> tuple[bool, bool]:
+    def enqueue(self, exchange: Exchange, message: BrokerMessage) -> tuple[bool, bool]:
         """Route a message into queues.
 
         Returns:
@@ -318,10 +318,10 @@ class VirtualHost:
         keys = routing_keys(message)
         if len(keys) > 1 and "BCC" in message.headers:
             message = without_bcc(message)
-        queues = route(self.exchanges, exchange, message, keys)
+        queues = find_queues(self.exchanges, exchange, message, keys)
         refused = False
         for queue in queues:
-            if not queue.publish(message):
+            if not queue.enqueue(message):
                 refused = True
         return bool(queues), refused
 

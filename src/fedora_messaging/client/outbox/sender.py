@@ -201,9 +201,9 @@ class Outbox:
                 before = supervisor.sending
                 await asyncio.wait([publish.confirmed], timeout=self._confirm_timeout)
                 if not publish.confirmed.done() and supervisor.sending == before:
-                    publish.settle(publish.out.expire(self._confirm_timeout, supervisor.blocked))
+                    publish.set_outcome(publish.out.expire(self._confirm_timeout, supervisor.blocked))
             error = publish.confirmed.exception()
-            assert error is None or isinstance(error, Exception)  # settle() takes nothing else
+            assert error is None or isinstance(error, Exception)  # set_outcome() takes nothing else
             return error
 
     async def _set_aside(self, topic: Topic, row: Row, error: Exception) -> None:

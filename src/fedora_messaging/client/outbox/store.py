@@ -34,7 +34,7 @@ class _Call(NamedTuple):
     call: Callable[[], Any]
     future: "Future[Any]"
 
-    def settle(self) -> None:
+    def run(self) -> None:
         if not self.future.set_running_or_notify_cancel():
             return
         try:
@@ -200,7 +200,7 @@ class OutboxStore:
                     puts.append(job)
             self._write(puts)
             for call in calls:
-                call.settle()
+                call.run()
         self._database.close()
         self._closed.set_result(None)
 

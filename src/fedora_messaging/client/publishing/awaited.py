@@ -17,10 +17,10 @@ class AwaitedPublish:
     __slots__ = ("confirmed", "out")
 
     def __init__(self, encoded: Encoded) -> None:
-        self.out = outgoing(encoded, self.settle)
+        self.out = outgoing(encoded, self.set_outcome)
         self.confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def settle(self, error: Exception | None) -> None:
+    def set_outcome(self, error: Exception | None) -> None:
         """Set the outcome; do nothing if it is set already."""
         if self.confirmed.done():
             return

@@ -12,7 +12,7 @@ from ...wire.errors import WireError
 from ...wire.frames import CONTENT_HEADER_SIZE, OVERHEAD
 from ...wire.properties import decode_properties, encode_properties
 
-Settled = Callable[[Exception | None], None]
+OnOutcome = Callable[[Exception | None], None]
 
 
 class Outgoing:
@@ -21,7 +21,7 @@ class Outgoing:
     Attributes:
         exchange: Exchange that it is published to.
         routing_key: Routing key that it is published with.
-        settled: Called exactly once, in the event loop: with ``None`` when the broker has confirmed,
+        on_outcome: Called exactly once, in the event loop: with ``None`` when the broker has confirmed,
             otherwise with the error.
         abandoned: Whether the caller gave up waiting; then the message is not sent (again).
         attempts: How often it was sent.
@@ -35,9 +35,9 @@ class Outgoing:
         "exchange",
         "mandatory",
         "method",
+        "on_outcome",
         "properties",
         "routing_key",
-        "settled",
     )
 
     def __init__(
@@ -47,7 +47,7 @@ class Outgoing:
         method: bytes,
         properties: bytes,
         body: bytes,
-        settled: Settled,
+        on_outcome: OnOutcome,
         mandatory: bool = False,
     ) -> None:
         self.exchange = exchange
@@ -56,7 +56,7 @@ class Outgoing:
         self.method = method
         self.properties = properties
         self.body = body
-        self.settled = settled
+        self.on_outcome = on_outcome
         self.abandoned = False
         self.attempts = 0
         # Set by basic.return, which comes before the confirm.
@@ -176,7 +176,7 @@ def encode(message: Message, exchange: Any, mandatory: bool) -> Encoded:
     return Encoded(exchange, routing_key, method, properties, message._encoded_body, mandatory)
 
 
-def outgoing(encoded: Encoded, settled: Settled) -> Outgoing:
+def outgoing(encoded: Encoded, on_outcome: OnOutcome) -> Outgoing:
     """Make a publish of a message."""
     exchange, routing_key, method, properties, body, mandatory = encoded
-    return Outgoing(exchange, routing_key, method, properties, body, settled, mandatory)
+    return Outgoing(exchange, routing_key, method, properties, body, on_outcome, mandatory)

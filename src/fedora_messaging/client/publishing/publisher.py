@@ -3,7 +3,6 @@
 import asyncio
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
@@ -25,12 +24,13 @@ from ...exceptions import (
 from ...logs import REPEATABLE, logger
 from ...printable import printable
 from ...protocol import events as ev
-from ...protocol.confirms import Unsettled
+from ...protocol.confirms import AwaitedConfirms
 from ...protocol.errors import ACCESS_REFUSED, NOT_FOUND, REPLY_SUCCESS
 from ...wire import methods as m
 from ...wire.methods import Method
 from ..amqp.connection import Connection
 from ..amqp.permission_hints import PUBLISH, name_permission
+from .confirm_watch import ConfirmWatch
 from .outgoing import Outgoing
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _REOPEN_DELAY: Final = 1.0
 
 
 class Publisher:
-    """Sends on one channel in confirm mode and settles each publish by its own confirm.
+    """Sends on one channel in confirm mode and tells the outcome of each publish by its own confirm.
 
     When the broker closes the channel because of *some* publish, those in flight become suspects: they are
     sent again one by one until the guilty one is found. That one fails with the broker's error, and no other
@@ -60,17 +60,15 @@ class Publisher:
     def __init__(self, has_other_nodes: bool = False) -> None:
         self.published = 0
         self._has_other_nodes = has_other_nodes
-        self._answered_for: Outgoing | None = None
         self._channel: Channel | None = None
         self._connection: Connection | None = None
         self._waiting: deque[Outgoing] = deque()
         self._suspects: deque[Outgoing] = deque()
-        self._unsettled: Unsettled[Outgoing] = Unsettled()
+        self._awaited: AwaitedConfirms[Outgoing] = AwaitedConfirms()
         self._opened_at = 0.0
         self._pause_before_opening = 0.0
         self._retired: _Retired | None = None
         self._opening: asyncio.Task[None] | None = None
-        self._asking: asyncio.Task[None] | None = None
         self._idle_waiter: asyncio.Future[None] | None = None
 
     # Called by the supervisor
@@ -92,7 +90,7 @@ class Publisher:
         self._suspects.clear()
         self._waiting.clear()
         for out in doomed:
-            self._settle(out, error)
+            self._tell_outcome(out, error)
 
     async def idle(self) -> None:
         """Return when no caller waits for a confirm any more."""
@@ -103,15 +101,15 @@ class Publisher:
     def fail_all(self, error: Exception) -> None:
         """Fail all publishes; those in flight may have arrived nevertheless."""
         for out in self._take_all():
-            self._settle(out, error)
+            self._tell_outcome(out, error)
         self.fail_waiting(error)
 
     def _in_flight(self) -> Iterator[Outgoing]:
-        return chain(() if self._retired is None else self._retired.unsettled, self._unsettled)
+        return chain(() if self._retired is None else self._retired.awaited, self._awaited)
 
     def _take_all(self) -> list[Outgoing]:
-        older = [] if self._retired is None else self._retired.unsettled.take_all()
-        return older + self._unsettled.take_all()
+        older = [] if self._retired is None else self._retired.awaited.take_all()
+        return older + self._awaited.take_all()
 
     async def close_channel(self) -> None:
         """Close the channel; send publishes in flight again, and the next ones, over another channel."""
@@ -171,57 +169,13 @@ class Publisher:
             # The broker may have closed the channel right after its answer.
             if channel.is_open:
                 channel.user = self
-                self._unsettled = Unsettled()
+                self._awaited = AwaitedConfirms()
                 self._opened_at = asyncio.get_running_loop().time()
-                self._watch(channel)
+                ConfirmWatch(channel, self._awaited, has_other_nodes=self._has_other_nodes).look_later()
                 return channel
         if connection.closed.done() and connection is self._connection:
             self._connection = None
         return None
-
-    def _watch(self, channel: "Channel") -> None:
-        """Check from time to time that the broker still reads, if the same publish stays the oldest one.
-
-        Heartbeats do not show that. They also arrive when the broker takes everything for the rest of a
-        damaged frame, and when the broker's process for this channel no longer works.
-        """
-        asyncio.get_running_loop().call_later(
-            channel.connection.options.answer_timeout, self._look, channel, self._oldest()
-        )
-
-    def _look(self, channel: "Channel", before: Outgoing | None) -> None:
-        if channel is not self._channel:
-            return
-        if before is not None and before is self._oldest() and channel.connection.blocked is None:
-            if before is self._answered_for and self._has_other_nodes:
-                self._leave_node(channel)
-            elif self._asking is None:
-                self._asking = asyncio.create_task(self._ask(channel, before))
-        self._watch(channel)
-
-    def _leave_node(self, channel: "Channel") -> None:
-        """Publish over another node: this one answers, but confirms nothing.
-
-        It may be cut off from most others of its cluster and go on nevertheless, as RabbitMQ 4.3 does.
-        """
-        _log.warning(
-            "The broker at %s answers, but has not confirmed a message for long: trying another node",
-            channel.connection.options.address,
-        )
-        channel.connection.abort()
-
-    def _oldest(self) -> Outgoing | None:
-        return next(iter(self._unsettled), None)
-
-    async def _ask(self, channel: "Channel", oldest: Outgoing) -> None:
-        """Make the broker answer a request on the channel; without an answer, give the connection up."""
-        try:
-            with suppress(ConnectionException, ChannelClosed):
-                # The channel is in confirm mode already, so this changes nothing.
-                await channel.call(m.ConfirmSelect(), m.ConfirmSelectOk)
-                self._answered_for = oldest
-        finally:
-            self._asking = None
 
     def _send(self) -> None:
         """Send the waiting publishes that may be sent now."""
@@ -229,7 +183,7 @@ class Publisher:
         if channel is None:
             return
         while self._suspects and channel.connection.can_send:
-            if self._unsettled:
+            if self._awaited:
                 return
             if self._transmit(channel, self._suspects.popleft()):
                 return
@@ -243,33 +197,33 @@ class Publisher:
             channel.send_content(out.method, out.properties, out.body)
         except EncodingError as error:
             # The broker would end the connection because of this message, and with it all other publishes.
-            self._settle(out, error)
+            self._tell_outcome(out, error)
             return False
-        self._unsettled.sent(out)
+        self._awaited.sent(out)
         return True
 
-    def _settle(self, out: Outgoing, error: Exception | None) -> None:
+    def _tell_outcome(self, out: Outgoing, error: Exception | None) -> None:
         if error is None:
             self.published += 1
-        out.settled(error)
+        out.on_outcome(error)
         if self._idle_waiter is not None and not self._idle_waiter.done():
             self._idle_waiter.set_result(None)
 
-    def _confirm(self, unsettled: Unsettled[Outgoing], method: Method) -> None:
+    def _confirm(self, awaited: AwaitedConfirms[Outgoing], method: Method) -> None:
         if isinstance(method, m.BasicAck):
-            for out in unsettled.settle(method.delivery_tag, method.multiple):
-                self._settle(out, out.error)
+            for out in awaited.take(method.delivery_tag, method.multiple):
+                self._tell_outcome(out, out.error)
         elif isinstance(method, m.BasicNack):
             error = DeliveryRefused(0, "the broker refused the message (basic.nack)")
-            for out in unsettled.settle(method.delivery_tag, method.multiple):
-                self._settle(out, PublishNacked(error))
+            for out in awaited.take(method.delivery_tag, method.multiple):
+                self._tell_outcome(out, PublishNacked(error))
 
-    def _returned(self, unsettled: Unsettled[Outgoing], content: ev.ContentReceived) -> bool:
+    def _returned(self, awaited: AwaitedConfirms[Outgoing], content: ev.ContentReceived) -> bool:
         """Note which publish the broker returned; returns False if that cannot be told."""
         method = content.method
         if not isinstance(method, m.BasicReturn):
             return True
-        out = unsettled.find(lambda one: one.may_be(content, method))
+        out = awaited.find(lambda one: one.may_be(content, method))
         if out is None:
             _log.error(
                 "The broker returned a message (%s) that equals none in flight: exchange %r, routing key %r",
@@ -278,7 +232,7 @@ class Publisher:
                 printable(method.routing_key),
                 extra=REPEATABLE,
             )
-            suspects = [one for one in unsettled if one.mandatory and one.error is None]
+            suspects = [one for one in awaited if one.mandatory and one.error is None]
             if not suspects:
                 return True
             if len(suspects) > 1:
@@ -291,14 +245,14 @@ class Publisher:
         )
         return True
 
-    def _leave(self, channel: "Channel", unsettled: Unsettled[Outgoing]) -> None:
+    def _leave(self, channel: "Channel", awaited: AwaitedConfirms[Outgoing]) -> None:
         """Send publishes in flight on a channel again, over another one, one by one.
 
         The broker returned one of them so changed that we cannot tell which it is. Sent alone, it is known.
         """
         channel.user = None
         channel.close_soon()
-        self._suspects.extendleft(reversed(unsettled.take_all()))
+        self._suspects.extendleft(reversed(awaited.take_all()))
         self._open_soon()
 
     def _retire_channel(self) -> None:
@@ -310,16 +264,16 @@ class Publisher:
         is_old = asyncio.get_running_loop().time() - self._opened_at >= _REOPEN_DELAY
         if self._channel is not None and self._retired is None and is_old:
             _log.info("Publishing goes on over another channel, because the broker refused a message")
-            self._retired = _Retired(self, self._channel, self._unsettled)
+            self._retired = _Retired(self, self._channel, self._awaited)
             self._channel = None
-            self._unsettled = Unsettled()
+            self._awaited = AwaitedConfirms()
             self._retired.close_if_idle()
 
     # Called by the channel
 
     def on_method(self, method: Method) -> None:
-        """Settle publishes by a confirm."""
-        self._confirm(self._unsettled, method)
+        """Tell the outcome of the publishes that the broker confirms or refuses."""
+        self._confirm(self._awaited, method)
         if isinstance(method, m.BasicNack):
             self._retire_channel()
         if self._suspects or self._waiting:
@@ -327,9 +281,9 @@ class Publisher:
 
     def on_content(self, content: ev.ContentReceived) -> None:
         """Note a returned message."""
-        if not self._returned(self._unsettled, content) and self._channel is not None:
+        if not self._returned(self._awaited, content) and self._channel is not None:
             channel, self._channel = self._channel, None
-            self._leave(channel, self._unsettled)
+            self._leave(channel, self._awaited)
 
     def on_writable(self) -> None:
         """Send waiting publishes: there is room again."""
@@ -341,7 +295,7 @@ class Publisher:
         if isinstance(error, ConnectionClosed):
             self._connection_lost()
         else:
-            self._try_again(self._unsettled.take_all(), error)
+            self._try_again(self._awaited.take_all(), error)
 
     def _connection_lost(self) -> None:
         self._connection = None
@@ -364,11 +318,11 @@ class Publisher:
         reason = ChannelClosed(error.reply_code, error.reply_text)
         if error.reply_code == ACCESS_REFUSED:
             _log.error("The broker does not let us publish to %r: %s", out.exchange, error)
-            self._settle(out, name_permission(PublishForbidden(reason), error, PUBLISH))
+            self._tell_outcome(out, name_permission(PublishForbidden(reason), error, PUBLISH))
         elif error.reply_code == NOT_FOUND:
-            self._settle(out, ExchangeNotFound(reason))
+            self._tell_outcome(out, ExchangeNotFound(reason))
         elif out.attempts > 1:
-            self._settle(out, PublishException(reason))
+            self._tell_outcome(out, PublishException(reason))
         else:
             self._suspects.appendleft(out)
 
@@ -379,32 +333,32 @@ class _Retired:
     Args:
         publisher: The publisher that used the channel.
         channel: The channel.
-        unsettled: The publishes in flight.
+        awaited: The publishes in flight.
     """
 
-    def __init__(self, publisher: Publisher, channel: "Channel", unsettled: Unsettled[Outgoing]) -> None:
-        self.unsettled = unsettled
+    def __init__(self, publisher: Publisher, channel: "Channel", awaited: AwaitedConfirms[Outgoing]) -> None:
+        self.awaited = awaited
         self._publisher = publisher
         self._channel = channel
         channel.user = self
 
     def close_if_idle(self) -> None:
         """Close the channel unless a publish is in flight."""
-        if not self.unsettled:
+        if not self.awaited:
             self._channel.user = None
             self._channel.close_soon()
             self._publisher._retired = None
 
     def on_method(self, method: Method) -> None:
-        """Settle publishes by a confirm."""
-        self._publisher._confirm(self.unsettled, method)
+        """Tell the outcome of the publishes that the broker confirms or refuses."""
+        self._publisher._confirm(self.awaited, method)
         self.close_if_idle()
 
     def on_content(self, content: ev.ContentReceived) -> None:
         """Note a returned message."""
-        if not self._publisher._returned(self.unsettled, content):
+        if not self._publisher._returned(self.awaited, content):
             self._publisher._retired = None
-            self._publisher._leave(self._channel, self.unsettled)
+            self._publisher._leave(self._channel, self.awaited)
 
     def on_writable(self) -> None:
         """Do nothing: no more publishes are sent here."""
@@ -415,5 +369,5 @@ class _Retired:
         if isinstance(error, ConnectionClosed):
             publisher._connection_lost()
         else:
-            publisher._try_again(self.unsettled.take_all(), error)
+            publisher._try_again(self.awaited.take_all(), error)
         publisher._retired = None

@@ -30,7 +30,7 @@ def test_p01_message_whose_headers_do_not_decode_is_dead_lettered_as_it_is(vhost
     arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"}
     queue = vhost.declare_queue(QueueDeclaration("q", arguments=arguments), owner=None)
     broken = b"\x20\x00\x00\x00\x00\x03\x01aZ"
-    queue.publish(BrokerMessage("", "q", broken, b"body"))
+    queue.enqueue(BrokerMessage("", "q", broken, b"body"))
     entry = queue.get(no_ack=False)
     assert entry is not None
     queue.refuse(entry, None)
@@ -114,9 +114,9 @@ def test_full_queues_that_overflow_into_each_other(vhost: VirtualHost, headers: 
     length = 2000 if len(headers) < 100 else 5
     first, second = full(vhost, "first", "second", length), full(vhost, "second", "first", length)
     for _ in range(length):
-        first.publish(with_headers(headers))
-        second.publish(with_headers(headers))
-    first.publish(with_headers(headers))
+        first.enqueue(with_headers(headers))
+        second.enqueue(with_headers(headers))
+    first.enqueue(with_headers(headers))
     assert (len(first), len(second)) == (length, length)
     assert (first.purge(), second.purge(), vhost.memory.bytes) == (length, length, 0)
 
@@ -126,7 +126,7 @@ def test_expired_message_whose_headers_do_not_decode_stays_where_it_goes(vhost: 
     dead = declare(vhost, "dead")
     arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"}
     queue = vhost.declare_queue(QueueDeclaration("q", arguments=arguments), owner=None)
-    queue.publish(with_headers(UNREADABLE, expiration=b"0"))
+    queue.enqueue(with_headers(UNREADABLE, expiration=b"0"))
     queue.on_time(1000.0)
     assert (len(queue), len(dead)) == (0, 1)
     dead.on_time(2000.0)
@@ -140,7 +140,7 @@ def test_unreadable_message_in_a_circle_of_queues_ends(vhost: VirtualHost) -> No
     for name, target in (("a", "b"), ("b", "c"), ("c", "a")):
         declared = {**arguments, "x-dead-letter-routing-key": target}
         vhost.declare_queue(QueueDeclaration(name, arguments=declared), owner=None)
-    vhost.queues["a"].publish(with_headers(UNREADABLE))
+    vhost.queues["a"].enqueue(with_headers(UNREADABLE))
     for name in ("a", "b", "c", "a"):
         vhost.queues[name].on_time(1000.0)
     assert [len(vhost.queues[name]) for name in "abc"] == [0, 0, 0]
@@ -149,7 +149,7 @@ def test_unreadable_message_in_a_circle_of_queues_ends(vhost: VirtualHost) -> No
 
 def test_unreadable_message_that_was_rejected_may_go_round_again(vhost: VirtualHost) -> None:
     first, second = full(vhost, "first", "second"), full(vhost, "second", "first")
-    first.publish(with_headers(UNREADABLE))
+    first.enqueue(with_headers(UNREADABLE))
     for queue in (first, second, first):
         refuse_one(queue)
     assert len(second) == 1
@@ -160,7 +160,7 @@ def test_reject_publish_dlx_of_two_full_queues(vhost: VirtualHost) -> None:
     for name, target in (("a", "b"), ("b", "a")):
         declared = {**arguments, "x-dead-letter-routing-key": target}
         vhost.declare_queue(QueueDeclaration(name, arguments=declared), owner=None)
-    assert not vhost.queues["a"].publish(message())
+    assert not vhost.queues["a"].enqueue(message())
     assert vhost.memory.bytes == 0
 
 
@@ -170,7 +170,7 @@ def test_circle_through_a_queue_whose_name_is_not_utf_8(vhost: VirtualHost) -> N
     vhost.declare_exchange(ExchangeDeclaration("d", "fanout"))
     queue = vhost.declare_queue(QueueDeclaration(name, arguments=arguments), owner=None)
     vhost.bind("d", queue, "", {})
-    queue.publish(message())
+    queue.enqueue(message())
     queue.on_time(1000.0)
     assert len(queue) == 0
 
@@ -180,6 +180,6 @@ def test_what_a_dead_letter_fails_by_is_logged_and_nobody_elses_matter(
 ) -> None:
     arguments = QueueArguments(max_length=0, dead_letter_exchange="", dead_letter_routing_key="k" * 256)
     queue = Queue(vhost, "q", arguments=arguments)
-    assert queue.publish(message())
+    assert queue.enqueue(message())
     assert (len(queue), vhost.memory.bytes) == (0, 0)
     assert "message that left the queue q (maxlen) is lost" in caplog.text

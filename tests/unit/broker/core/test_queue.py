@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def test_message_refused_after_its_queue_is_gone_is_forgotten(vhost: VirtualHost) -> None:
     queue = declare(vhost, "q")
-    queue.publish(message())
+    queue.enqueue(message())
     entry = queue.get(no_ack=False)
     assert entry is not None
     vhost.remove_queue(queue)
@@ -29,7 +29,7 @@ def test_p01_quorum_queue_returns_a_message_whose_headers_do_not_decode(vhost: V
     declaration = QueueDeclaration("q", durable=True, arguments={"x-queue-type": "quorum"})
     queue = vhost.declare_queue(declaration, owner=None)
     broken = BrokerMessage("", "q", b"\x20\x00" + sized(b"\x01aZ"), b"x")
-    queue.publish(broken)
+    queue.enqueue(broken)
     entry = queue.get(no_ack=False)
     assert entry is not None
     queue.requeue(entry, None)

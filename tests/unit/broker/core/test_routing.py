@@ -10,7 +10,7 @@ from tests.unit.wire.test_fields import sized
 
 from fedora_messaging.broker.core.declarations import ExchangeDeclaration
 from fedora_messaging.broker.core.message import BrokerMessage
-from fedora_messaging.broker.core.routing import route, routing_keys, without_bcc
+from fedora_messaging.broker.core.routing import find_queues, routing_keys, without_bcc
 from fedora_messaging.protocol.errors import ChannelError
 from fedora_messaging.wire.properties import BasicProperties, decode_properties, encode_properties
 
@@ -24,7 +24,7 @@ def with_headers(**headers: Any) -> BrokerMessage:
 
 def routed(vhost: VirtualHost, exchange: str, *keys: str) -> list[str]:
     """Return the names of the queues that a message reaches."""
-    found = route(vhost.exchanges, vhost.exchanges[exchange], message(), list(keys) or ["k"])
+    found = find_queues(vhost.exchanges, vhost.exchanges[exchange], message(), list(keys) or ["k"])
     return [queue.name for queue in found]
 
 

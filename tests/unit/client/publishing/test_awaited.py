@@ -20,7 +20,7 @@ def test_confirmed() -> None:
     async def main() -> None:
         with AwaitedPublish(ENCODED) as publish:
             assert not publish.confirmed.done()
-            publish.out.settled(None)
+            publish.out.on_outcome(None)
             assert publish.confirmed.done()
             await publish.confirmed
 
@@ -32,7 +32,7 @@ def test_refused() -> None:
 
     async def main() -> None:
         with AwaitedPublish(ENCODED) as publish:
-            publish.out.settled(error)
+            publish.out.on_outcome(error)
             with pytest.raises(PublishNacked) as caught:
                 await publish.confirmed
             assert caught.value is error
@@ -43,14 +43,14 @@ def test_refused() -> None:
 def test_only_the_first_outcome_counts() -> None:
     async def main() -> None:
         with AwaitedPublish(ENCODED) as publish:
-            publish.settle(None)
-            publish.settle(PublishNacked("too late"))
+            publish.set_outcome(None)
+            publish.set_outcome(PublishNacked("too late"))
             await publish.confirmed
         with AwaitedPublish(ENCODED) as publish:
             # Whoever waits is cancelled, and then the broker answers.
             publish.confirmed.cancel()
-            publish.settle(None)
-            publish.settle(PublishNacked("too late"))
+            publish.set_outcome(None)
+            publish.set_outcome(PublishNacked("too late"))
             assert publish.confirmed.cancelled()
 
     asyncio.run(main())
@@ -76,7 +76,7 @@ def test_refusal_that_nobody_asks_for_is_no_complaint() -> None:
     async def main() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
         with AwaitedPublish(ENCODED) as publish:
-            publish.settle(PublishNacked("the queue is full"))
+            publish.set_outcome(PublishNacked("the queue is full"))
         del publish
         gc.collect()
 

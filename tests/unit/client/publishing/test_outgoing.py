@@ -51,7 +51,7 @@ def test_message_is_encoded_once(settings: config.LazyConfig) -> None:
     assert decode_properties(encoded.properties) == properties
     out = outgoing(encoded, print)
     assert (out.exchange, out.routing_key, out.method, out.properties, out.body, out.mandatory) == encoded
-    assert (out.settled, out.attempts, out.abandoned) == (print, 0, False)
+    assert (out.on_outcome, out.attempts, out.abandoned) == (print, 0, False)
 
 
 @pytest.mark.parametrize("exchange", [None, 5, b"amq.topic"])
