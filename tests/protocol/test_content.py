@@ -1,4 +1,4 @@
-"""Contents put together from their frames."""
+"""Contents put together from their frames, and what a machine holds of them."""
 
 from __future__ import annotations
 
@@ -266,3 +266,18 @@ def test_p18_unfinished_contents_of_all_channels_are_bounded() -> None:
     assert server.buffered == 3 * (9_999 + 2)
     server.receive_data(unfinished(6, 10_000), 0)
     assert closing(server.events()).reply_code == 506
+
+
+def test_buffered_counts_what_has_come_and_what_is_to_go() -> None:
+    server = Pair().opened(1, 2).server
+    assert server.buffered == 0
+    server.receive_data(frame(1, m.BasicPublish("", "q")), 0.0)
+    assert server.buffered == 0
+    properties = b"\x00\x00"
+    server.receive_data(header(1, 1000, properties), 0.0)
+    server.receive_data(body(1, b"x" * 300), 0.0)
+    assert server.buffered == len(properties) + 300
+    server.send_content(2, m.BasicDeliver("c", 1).encode(), properties, b"y" * 50)
+    assert server.buffered >= len(properties) + 350
+    server.data_to_send(0.0)
+    assert server.buffered == len(properties) + 300

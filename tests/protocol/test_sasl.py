@@ -54,6 +54,12 @@ def test_plain_keeps_bytes_that_are_not_utf_8() -> None:
     assert [text.encode("utf-8", "surrogateescape") for text in parsed] == [b"us\xffer", b"p\xfe"]
 
 
+def test_a_user_name_from_the_environment_that_is_not_utf_8_is_sent_as_it_is() -> None:
+    username = b"\xff\xfe".decode("utf-8", "surrogateescape")
+    response = initial_response(PLAIN, username, "p")
+    assert parse_response(PLAIN, response) == (username, "p")
+
+
 @pytest.mark.parametrize("response", [b"", b"user", b"user\0pass", b"\0user", b"\0user\0pass\0", b"\0\0\0\0"])
 def test_plain_that_is_none(response: bytes) -> None:
     assert parse_response(PLAIN, response) is None
