@@ -1,4 +1,4 @@
-"""Fixtures of tests that look at queues from outside the programs they start."""
+"""The configuration of a test, and fixtures of those that look at queues from outside their programs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.behaviour.support import Names
+from tests.client.conftest import settings
 from tests.client.support import Admin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.support.brokers import Broker
+
+__all__ = ["admin", "names", "queue", "settings"]
 
 
 @pytest.fixture
