@@ -128,6 +128,7 @@ def test_each_connection_has_an_object_of_the_factorys_class(factory: FedoraMess
     assert type(first) is FedoraMessagingProtocolV2
     assert first is not second
     assert first.factory is second.factory is factory
+    assert first.is_closed
     factory.protocol = Protocol
     assert type(factory.buildProtocol(None)) is Protocol
 

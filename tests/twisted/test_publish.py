@@ -109,22 +109,6 @@ asyncio.run(main())
     )
 
 
-def test_without_a_service_the_failure_comes_to_any_thread(processes: Processes) -> None:
-    run(
-        processes,
-        """
-def publish():
-    return publish_with_signals(None, Message(topic="x"), None)
-try:
-    blockingCallFromThread(reactor, publish)
-except RuntimeError as error:
-    assert str(error) == "You must first initialize the Twisted service"
-else:
-    raise AssertionError("no error")
-""",
-    )
-
-
 def test_the_factory_is_called_in_the_reactors_thread(processes: Processes) -> None:
     """Whatever thread publishes; the configuration names the exchange unless the program does."""
     run(

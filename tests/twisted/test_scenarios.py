@@ -50,9 +50,7 @@ WARNINGS = [
     "-Werror",
     # The oldest supported Twisted imports it.
     "-Wignore:'cgi' is deprecated:DeprecationWarning",
-    # Twisted's web server warns of itself when it answers 404 or 405, and its ports of a file they keep.
-    "-Wignore::DeprecationWarning:twisted.web.resource",
-    "-Wignore::DeprecationWarning:twisted.web.server",
+    # Twisted's ports warn of a file they keep.
     "-Wignore:unclosed file <_io.TextIOWrapper name='/dev/null':ResourceWarning",
 ]
 

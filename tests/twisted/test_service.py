@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.twisted.fired import result_of
-from twisted.application.service import IService
+from tests.twisted.fired import error_of, result_of
+from twisted.application.service import MultiService
 
-from fedora_messaging.exceptions import ConfigurationException
+from fedora_messaging import api
+from fedora_messaging.exceptions import ConfigurationException, ConnectionException
+from fedora_messaging.message import Message
+from fedora_messaging.twisted.factory import FedoraMessagingFactoryV2
 from fedora_messaging.twisted.service import FedoraMessagingServiceV2
+from fedora_messaging.twisted.stats import FactoryStatistics
 
 if TYPE_CHECKING:
     from fedora_messaging import config
@@ -41,23 +45,47 @@ def test_wrong_url(url: str) -> None:
         FedoraMessagingServiceV2(url)
 
 
-def test_the_configuration_names_the_broker(settings: config.LazyConfig) -> None:
+@pytest.mark.parametrize("url", ["", None])
+def test_the_configuration_names_the_broker(settings: config.LazyConfig, url: str | None) -> None:
     settings["amqp_url"] = "amqp://configured.example:8"
-    assert FedoraMessagingServiceV2()._service.name == "configured.example:8"
+    [child] = FedoraMessagingServiceV2(url).services
+    assert child.name == "configured.example:8"
 
 
-def test_a_service_that_does_not_run() -> None:
-    service = FedoraMessagingServiceV2(NOBODY)
-    assert IService.providedBy(service)  # type: ignore[no-untyped-call, unused-ignore]
+def test_wrong_tls_settings(settings: config.LazyConfig) -> None:
+    """Raised when the service is made, also when `api` makes it."""
+    settings["tls"] = {"ca_cert": "/no/such/file", "certfile": None, "keyfile": None}
+    with pytest.raises(ConfigurationException, match="/no/such/file"):
+        FedoraMessagingServiceV2("amqps://localhost")
+    settings["amqp_url"] = "amqps://localhost"
+    with pytest.raises(ConfigurationException, match="/no/such/file"):
+        api.twisted_consume(print, queues={})
+
+
+def test_facts() -> None:
+    """Names and attributes that programs know."""
+    service: Any = FedoraMessagingServiceV2("amqp://me:canary-password@127.0.0.1:1/%2F")
+    assert issubclass(FedoraMessagingServiceV2, MultiService)
+    assert service.name == "fedora-messaging-servicev2"
+    assert type(service.factory) is FedoraMessagingFactoryV2
+    assert list(service) == [service._service]
+    assert service._service.factory is service.factory
+    assert service.getServiceNamed("127.0.0.1:1") is service._service
+    assert service._confirms is True
+    assert FedoraMessagingServiceV2(NOBODY, publish_confirms=False)._confirms is False
+    assert service.stats == FactoryStatistics()
     assert not service.running
-    assert not service.consuming
-    assert service.stats is service.factory.stats
+    assert service.consuming is False
+    assert "canary-password" not in f"{service.factory!r} {service._parameters!r} {service!r}"
 
 
 def test_stopping_what_does_not_run() -> None:
+    """Fails what waits, and does no harm."""
     service = FedoraMessagingServiceV2(NOBODY)
+    publishing = service.factory.publish(Message(topic="x"), "amq.topic")
     for _ in range(2):
         result_of(service.stopService())
+    error_of(publishing, ConnectionException)
     assert not service.running
     assert service.survives_fork
 

@@ -167,9 +167,6 @@ async def when_connected(stage: Stage) -> None:
     assert another is not protocol
     assert not another.is_closed
     assert proxy.accepted == 2
-    built = factory.buildProtocol(None)
-    assert isinstance(built, Protocol)
-    assert (built.factory, built.is_closed) == (factory, True)
 
 
 async def login_refused(stage: Stage) -> None:

@@ -17,57 +17,22 @@ from tests.twisted.programs.stage import (
     from_thread,
     in_thread,
     is_pending,
-    raised_by,
     start,
     stop,
     the_reactor,
 )
-from twisted.application.service import Application, IService, MultiService
+from twisted.application.service import Application, IService
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.task import deferLater
 
 from fedora_messaging import api, config
-from fedora_messaging.exceptions import ConfigurationException, ConnectionException
+from fedora_messaging.exceptions import ConnectionException
 from fedora_messaging.twisted.factory import FedoraMessagingFactoryV2
 from fedora_messaging.twisted.monitor import monitor_service
 from fedora_messaging.twisted.service import FedoraMessagingServiceV2
-from fedora_messaging.twisted.stats import FactoryStatistics
 
 if TYPE_CHECKING:
     from fedora_messaging.message import Message
-
-
-async def facts(stage: Stage) -> None:
-    """Names and attributes that programs know."""
-    service: Any = FedoraMessagingServiceV2("amqp://me:canary-password@127.0.0.1:1/%2F")
-    assert issubclass(FedoraMessagingServiceV2, MultiService)
-    assert service.name == "fedora-messaging-servicev2"
-    assert type(service.factory) is FedoraMessagingFactoryV2
-    assert list(service) == [service._service]
-    assert service._service.factory is service.factory
-    assert service.getServiceNamed("127.0.0.1:1") is service._service
-    assert service._confirms is True
-    assert FedoraMessagingServiceV2(NOBODY, publish_confirms=False)._confirms is False
-    assert service.stats == FactoryStatistics()
-    assert service.consuming is False
-    assert repr(service.factory).startswith("FedoraMessagingFactoryV2(parameters=")
-    assert repr(service.factory).endswith(", confirms=True)")
-    assert "canary-password" not in f"{service.factory!r} {service._parameters!r} {service!r}"
-    for closed in ("", None):
-        stage.use(NOBODY)
-        [child] = FedoraMessagingServiceV2(closed).services
-        assert child.name == "127.0.0.1:1"
-    with_tls = FedoraMessagingServiceV2("amqps://localhost")
-    assert with_tls._service.name == "ssl:localhost:5671"
-
-
-async def wrong_settings(stage: Stage) -> None:
-    """Raised when the service is made."""
-    config.conf["tls"] = {"ca_cert": "/no/such/file", "certfile": None, "keyfile": None}
-    raised_by(lambda: FedoraMessagingServiceV2("amqps://localhost"), ConfigurationException)
-    # As in `api`.
-    stage.use("amqps://localhost")
-    raised_by(lambda: api.twisted_consume(print, queues={}), ConfigurationException)
 
 
 async def not_started(stage: Stage) -> None:
@@ -86,14 +51,6 @@ async def not_started(stage: Stage) -> None:
     await stage.eventually(lambda: consumer.stats.processed)
     assert recorder.numbers == [1]
     assert proxy.accepted == 1
-
-
-async def stop_before_start(stage: Stage) -> None:
-    """Fails what waits, and does no harm."""
-    service = FedoraMessagingServiceV2(NOBODY)
-    publishing = service.factory.publish(message("x"), "amq.topic")
-    await stop(service)
-    await failure_of(publishing, ConnectionException)
 
 
 async def restart(stage: Stage) -> None:
@@ -286,10 +243,10 @@ async def subclass(stage: Stage) -> None:
     assert service.events == ["started", "consuming 1", "stopped"]
 
 
-def _get(port: int, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
+def _get(port: int, path: str) -> tuple[int, dict[str, str], bytes]:
     connection = HTTPConnection("127.0.0.1", port, timeout=10)
     try:
-        connection.request(method, path)
+        connection.request("GET", path)
         response = connection.getresponse()
         return response.status, dict(response.getheaders()), response.read()
     finally:
@@ -322,15 +279,6 @@ async def monitoring(stage: Stage) -> None:
             b'"dropped": 0, "rejected": 0, "failed": 0}}\n',
         )
         assert headers["Content-Type"].strip() == "application/json"
-    for path in ("/live", "/ready"):
-        status, _headers, body = await in_thread(_get, port, path, "HEAD")
-        assert (status, body) == (200, b"")
-        status, headers, _body = await in_thread(_get, port, path, "POST")
-        assert status == 405
-        assert headers["Allow"].replace(" ", "").split(",") == ["HEAD", "GET"]
-    for path in ("/", "/nothing"):
-        status, _headers, _body = await in_thread(_get, port, path)
-        assert status == 404
 
     [consumer] = await service.factory.consume(Recorder(), **plan(queue))
     await service.factory.publish(message(queue), "amq.topic")
