@@ -28,7 +28,7 @@ from ..amqp.topology import count, declare, missing
 from .consumer_state import ENDING, RUNNING, TRANSITIONS, ConsumerState, Input
 from .delivery import Raw
 from .resubscriber import Resubscriber
-from .runner import Runner, finished
+from .runner import Runner, let_callbacks_end
 from .stats import ConsumerStats
 from .stream_position import StreamPosition, is_stream
 from .subscription import Subscription
@@ -97,14 +97,15 @@ class Consumer:
         if is_stream(queue.arguments, self._options.arguments):
             self._stream = StreamPosition(self._options.arguments)
         self._watch = ProgressWatch(self, self._options.watchdog)
-        self._watching: asyncio.Task[None] | None = None
         # The current subscription, or the last one.
         self._subscription: Subscription | None = None
         self._connection: Connection | None = None
         self._epoch = 0
+        self._background: list[asyncio.Task[None]] = []
         self._shutting_down: asyncio.Task[None] | None = None
-        self._asking: asyncio.Task[None] | None = None
-        self._resubscriber = Resubscriber(self, self._attach, self._is_resuming, self._end)
+        self._resubscriber = Resubscriber(
+            self, self._attach, lambda: self.state is ConsumerState.RESUMING, self._end
+        )
         self._deliveries_before = 0
         self.runner = make_runner(self)
         self._error: BaseException | None = None
@@ -183,7 +184,7 @@ class Consumer:
         # watch would raise false alarms.
         silent = self._stream is not None or self.queue.arguments.get(_SINGLE_ACTIVE)
         if self._options.watchdog and not silent:
-            self._watching = self._begin(self._watch.run())
+            self._begin(self._watch.run())
 
     async def extend(
         self, connection: Connection, queue: QueueOptions, bindings: Sequence[BindingOptions]
@@ -211,7 +212,7 @@ class Consumer:
             if self._is_ending and error.reply_code == REPLY_SUCCESS:
                 return  # we closed it ourselves, because the consumer was stopped meanwhile
             if error.reply_code == ACCESS_REFUSED:
-                raise self._forbidden(error) from error
+                raise _forbidden(self.queue_name, error) from error
             if error.reply_code == NOT_FOUND and self.queue.passive:
                 raise missing(self.queue, error) from error
             raise ConnectionException(str(error), reason=error) from error
@@ -229,10 +230,6 @@ class Consumer:
             self._replace_channel()
         elif subscription.canceled:
             self._canceled()
-
-    def _forbidden(self, error: AMQPError) -> PermissionException:
-        refusal = PermissionException("queue", self.queue_name, error.reply_text)
-        return name_permission(refusal, error, CONSUME)
 
     def _consume_method(self) -> m.BasicConsume:
         arguments = dict(self._options.arguments) if self._stream is None else self._stream.arguments()
@@ -261,7 +258,7 @@ class Consumer:
             self.resubscribe("it was canceled by the broker")
         elif self.unsettled:
             self._advance(Input.CANCELED)
-            self._asking = self._begin(self._find_out_why_canceled())
+            self._begin(self._find_out_why_canceled())
         else:
             self._end_canceled()
 
@@ -301,7 +298,7 @@ class Consumer:
         if isinstance(error, ConnectionClosed):
             _log.warning("The connection of %r was lost: %s", self, error.reply_text)
         elif error.reply_code == ACCESS_REFUSED:
-            self._end(self._forbidden(error))
+            self._end(_forbidden(self.queue_name, error))
             return
         else:
             _log.warning("The channel was closed by the server, %s. Consuming will resume.", error)
@@ -321,9 +318,6 @@ class Consumer:
         task, tried = self._resubscriber.begin(connection, pause)
         self._mind(task)
         return tried
-
-    def _is_resuming(self) -> bool:
-        return self.state is ConsumerState.RESUMING
 
     # Called by the watch
 
@@ -375,10 +369,13 @@ class Consumer:
             _log.error("%r cannot go on", self, exc_info=error)
             self._end(error)
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        return self._mind(self._loop.create_task(work))
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._background.append(task)
+        task.add_done_callback(self._background.remove)
+        self._mind(task)
 
-    def _mind(self, task: "asyncio.Task[None]") -> "asyncio.Task[None]":
+    def _mind(self, task: "asyncio.Task[None]") -> None:
         """Have the consumer end if a task fails unexpectedly; otherwise it might go on without messages."""
 
         def ended(task: "asyncio.Task[None]") -> None:
@@ -387,16 +384,10 @@ class Consumer:
                 self.fail(error)
 
         task.add_done_callback(ended)
-        return task
 
     def _end(self, error: BaseException) -> None:
         """Stop because of an error."""
-        if isinstance(error, StopIteration | asyncio.CancelledError | GeneratorExit):
-            # As the result of a future these have a special meaning, or cannot be set at all.
-            wrapped = RuntimeError(f"the callback raised {type(error).__name__}")
-            wrapped.__cause__ = error
-            error = wrapped
-        self._error = self._error or error
+        self._error = self._error or _fit_for_future(error)
         self._begin_shutting_down()
 
     def halt(self) -> None:
@@ -416,11 +407,12 @@ class Consumer:
 
     async def _shut_down(self) -> None:
         self._resubscriber.cancel()
-        for task in (self._watching, self._asking):
-            if task is not None:
-                task.cancel()
+        for task in self._background:
+            task.cancel()
         try:
-            await self._let_callbacks_end()
+            await let_callbacks_end(
+                self.runner, self.queue_name, self._options.stop_timeout, self._give_back_unfinished
+            )
         except Exception as error:
             # The caller that waits for the end must get this error, too.
             _log.exception("The callbacks of %r have not ended well", self)
@@ -436,22 +428,27 @@ class Consumer:
             # Mark the error as retrieved, so that asyncio does not log it: it was logged where it arose.
             self.result.exception()
 
-    async def _let_callbacks_end(self) -> None:
-        patience = self._options.stop_timeout
-        finishing = await finished(self.runner, self.queue_name, patience)
-        if not finishing.done():
-            _log.error(
-                "A callback of %r has not ended within %g s; its message goes back to the queue",
-                self,
-                patience,
-            )
-            if self._subscription is not None:
-                self._subscription.settle_no_more()
-            self.runner.abandon()
-            finishing.cancel()
-            await asyncio.wait([finishing])
-        elif not finishing.cancelled():
-            finishing.result()
+    def _give_back_unfinished(self) -> None:
+        _log.error(
+            "A callback of %r has not ended within %g s; its message goes back to the queue",
+            self,
+            self._options.stop_timeout,
+        )
+        if self._subscription is not None:
+            self._subscription.settle_no_more()
 
     def __repr__(self) -> str:
         return f"Consumer(queue={self.queue_name}, tag={self.tag})"
+
+
+def _forbidden(queue_name: str, error: AMQPError) -> PermissionException:
+    return name_permission(PermissionException("queue", queue_name, error.reply_text), error, CONSUME)
+
+
+def _fit_for_future(error: BaseException) -> BaseException:
+    """Wrap an error that has a special meaning as the result of a future, or cannot be set at all."""
+    if not isinstance(error, StopIteration | asyncio.CancelledError | GeneratorExit):
+        return error
+    wrapped = RuntimeError(f"the callback raised {type(error).__name__}")
+    wrapped.__cause__ = error
+    return wrapped

@@ -83,13 +83,19 @@ class CallbackRunner:
         self._callback = callback
 
 
-async def finished(runner: Runner, queue_name: str, patience: float | None) -> "asyncio.Future[None]":
-    """Begin no more callbacks, and wait for running ones; returns a future that is done when they have ended.
+async def let_callbacks_end(
+    runner: Runner, queue_name: str, patience: float | None, before_abandoning: Callable[[], None]
+) -> None:
+    """Begin no more callbacks, and wait for running ones; when patience is over, abandon them.
 
     Args:
         runner: The runner of the callbacks.
         queue_name: Queue of their messages, for the log.
         patience: Seconds to wait; ``None`` waits for ever.
+        before_abandoning: Called if patience is over, before the callbacks are abandoned.
+
+    Raises:
+        Exception: The runner has not ended well.
     """
     finishing = asyncio.ensure_future(runner.finish())
     silence = _SILENCE if patience is None else min(_SILENCE, patience)
@@ -100,4 +106,10 @@ async def finished(runner: Runner, queue_name: str, patience: float | None) -> "
         )
         rest = None if patience is None else patience - silence
         await asyncio.wait([finishing], timeout=rest)
-    return finishing
+    if not finishing.done():
+        before_abandoning()
+        runner.abandon()
+        finishing.cancel()
+        await asyncio.wait([finishing])
+    elif not finishing.cancelled():
+        finishing.result()
