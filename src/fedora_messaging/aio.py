@@ -60,7 +60,7 @@ def connect(url: str | None = None, *, timeout: float | None = _TIMEOUT) -> "Bus
         timeout: Seconds to wait for the first connection; ``None`` waits for ever.
 
     Raises:
-        ConfigurationException: The URL or the TLS settings are wrong.
+        ConfigurationException: The URL or a setting is wrong; TLS files are read when the bus is entered.
     """
     return Bus(connection_options(config.conf, url), timeout, outbox_options(config.conf))
 

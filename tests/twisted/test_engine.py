@@ -16,7 +16,7 @@ from fedora_messaging.sync.service import Service
 from fedora_messaging.twisted.engine import Engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from fedora_messaging.client.supervisor import Supervisor
 
@@ -66,9 +66,10 @@ def test_after_the_stop_nothing_waits() -> None:
     assert result_of(engine.stop()) is None
 
 
-def test_a_request_that_was_cancelled_is_forgotten() -> None:
+@pytest.mark.parametrize("request_", [lambda engine: engine.run(never), published], ids=["run", "publish"])
+def test_a_request_that_was_cancelled_is_forgotten(request_: Callable[[Engine], Deferred[Any]]) -> None:
     engine = Engine(OPTIONS)
-    cancelled, other = engine.run(never), engine.run(never)
+    cancelled, other = request_(engine), engine.run(never)
     cancelled.cancel()
     error_of(cancelled, CancelledError)
     assert not other.called

@@ -128,7 +128,7 @@ class Engine:
 
         def begin(service: Service | None) -> None:
             if deferred.called:
-                return
+                return  # cancelled before the start
             if service is None:
                 deferred.errback(Failure(_stopped()))
                 return
@@ -153,6 +153,8 @@ class Engine:
         out = outgoing(encoded, on_outcome)
 
         def begin(service: Service | None) -> None:
+            if deferred.called:
+                return  # cancelled before the start
             if service is None:
                 deferred.errback(Failure(_stopped()))
             elif service.outbox is not None:

@@ -31,6 +31,11 @@ class FMServiceResource(Resource):
         request.setHeader("Content-Type", answer.content_type)
         return answer.body
 
+    def render_HEAD(self, request: "Request") -> bytes:
+        """Answer as to GET, without the body; Twisted would log a warning about it."""
+        request.setHeader("Content-Length", str(len(self.render_GET(request))))
+        return b""
+
     def _answer(self) -> Answer:
         raise NotImplementedError
 

@@ -1,6 +1,6 @@
 """The Twisted service of the library, which an application can add to its own services or run alone."""
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import succeed
@@ -88,13 +88,13 @@ class FedoraMessagingServiceV2(MultiService):
         """Whether messages can arrive now."""
         return self.factory.consuming
 
-    def stopService(self) -> "Deferred[None]":
+    def stopService(self) -> "Deferred[Any]":
         """Let running callbacks end and close the connection; the service may be started again."""
 
-        def stop_children(_none: None) -> "Deferred[None]":
+        def stop_children(_none: None) -> "Deferred[Any]":
             if self.factory.engine.service is not None:
                 return succeed(None)  # the service was started again meanwhile
-            stopped: Deferred[None] = MultiService.stopService(self)
+            stopped: Deferred[Any] = MultiService.stopService(self)
             return stopped
 
         return self.factory.stopFactory().addCallback(stop_children)
