@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import selectors
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tests.unit.client.support import now, run
 
 from fedora_messaging.client.consuming.watchdog import ProgressWatch
 from fedora_messaging.exceptions import (
@@ -24,26 +24,6 @@ GONE = BadDeclaration("queue", "q", ChannelClosed(404, "NOT_FOUND - no"))
 WAITING = "messages wait in the queue, and none arrives"
 NO_HELP = "messages wait in the queue, and to subscribe again has not helped"
 SEPARATED = "another node says that messages wait in the queue, and none arrives"
-
-
-class TimeSkips(selectors.DefaultSelector):
-    """Lets the time pass that an event loop would wait for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0.0
-
-    def select(self, timeout: float | None = None) -> Any:
-        assert timeout is not None, "the loop waits for nothing"
-        self.now += timeout
-        return super().select(0)
-
-
-def event_loop() -> asyncio.AbstractEventLoop:
-    skips = TimeSkips()
-    loop = asyncio.SelectorEventLoop(skips)
-    loop.time = lambda: skips.now  # type: ignore[method-assign]
-    return loop
 
 
 class Deaf:
@@ -77,7 +57,7 @@ class Deaf:
 
     async def count_waiting(self) -> int:
         assert self.watch is not None
-        self.asked.append(self._now())
+        self.asked.append(now())
         self.stalled.append(self.watch.stalled)
         if self.arriving:
             self.deliveries += 1
@@ -90,20 +70,16 @@ class Deaf:
         return self.elsewhere
 
     def resubscribe(self, why: str) -> None:
-        self.done.append((self._now(), "resubscribe", why))
+        self.done.append((now(), "resubscribe", why))
 
     def reconnect(self, why: str) -> None:
-        self.done.append((self._now(), "reconnect", why))
-
-    def _now(self) -> float:
-        return round(asyncio.get_running_loop().time(), 3)
+        self.done.append((now(), "reconnect", why))
 
 
 def watched(consumer: Deaf, interval: float = 60.0) -> ProgressWatch:
     """Watch until nobody may ask any more."""
     consumer.watch = ProgressWatch(consumer, interval)
-    with asyncio.Runner(loop_factory=event_loop) as runner:
-        runner.run(consumer.watch.run())
+    run(consumer.watch.run())
     return consumer.watch
 
 

@@ -7,20 +7,26 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.client.scripted import ScriptedBroker, ScriptedLink
-from tests.client.support import run
 from tests.support.waiting import soon
+from tests.unit.client.support import connected, run
 
-from fedora_messaging.client.amqp.connection import Connection
 from fedora_messaging.client.consuming.consumer import Consumer
-from fedora_messaging.client.consuming.consumer_state import TRANSITIONS, ConsumerState, Input
+from fedora_messaging.client.consuming.consumer_state import (
+    ENDING,
+    RUNNING,
+    TRANSITIONS,
+    ConsumerState,
+    Input,
+)
 from fedora_messaging.client.consuming.verdict import Action
-from fedora_messaging.options import ConnectionOptions, ConsumerOptions, QosOptions, QueueOptions
+from fedora_messaging.options import ConsumerOptions, QosOptions, QueueOptions
 from fedora_messaging.wire import methods as m
 from fedora_messaging.wire.properties import BasicProperties
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from fedora_messaging.client.amqp.connection import Connection
     from fedora_messaging.client.consuming.delivery import Raw
     from fedora_messaging.wire.methods import Method
 
@@ -172,28 +178,26 @@ def test_state_and_what_happens(
     state: ConsumerState, happens: Callable[[Stage], Awaitable[None]], after: ConsumerState
 ) -> None:
     async def main() -> None:
-        async with ScriptedBroker() as broker:
-            connection = await Connection.open(
-                ConnectionOptions("127.0.0.1", int(broker.url.rpartition(":")[2]))
-            )
-            stage = Stage(broker, connection)
-            await stage.enter(state)
-            before = len(stage.runner.got)
-            await happens(stage)
-            await stage.settled()
-            # A channel that the broker closed is soon replaced.
-            await soon(lambda: stage.consumer.state is after)
-            takes = happens is Stage.delivery and state in (CONSUMING, ASKING)
-            assert len(stage.runner.got) == before + takes
-            # Wherever it is, it can be stopped, and whoever waits for its end is told.
-            stage.answers = True
-            stage.runner.may_end.set()
-            await stage.consumer.stop()
-            assert stage.consumer.state is ENDED
-            assert stage.consumer.result.done()
-            failed = happens is Stage.failed and state is not ENDED and state is not STOPPING
-            assert isinstance(stage.consumer.result.exception(), OSError if failed else type(None))
-            await connection.close()
+        broker = ScriptedBroker()
+        connection = await connected(broker)
+        stage = Stage(broker, connection)
+        await stage.enter(state)
+        before = len(stage.runner.got)
+        await happens(stage)
+        await stage.settled()
+        # A channel that the broker closed is soon replaced.
+        await soon(lambda: stage.consumer.state is after)
+        takes = happens is Stage.delivery and state in (CONSUMING, ASKING)
+        assert len(stage.runner.got) == before + takes
+        # Wherever it is, it can be stopped, and whoever waits for its end is told.
+        stage.answers = True
+        stage.runner.may_end.set()
+        await stage.consumer.stop()
+        assert stage.consumer.state is ENDED
+        assert stage.consumer.result.done()
+        failed = happens is Stage.failed and state is not ENDED and state is not STOPPING
+        assert isinstance(stage.consumer.result.exception(), OSError if failed else type(None))
+        await connection.close()
 
     run(main())
 
@@ -206,3 +210,12 @@ def test_table_has_a_row_for_each_state_and_a_way_to_the_end() -> None:
             at = TRANSITIONS[at].get(step, at)
         assert at is ENDED
         assert Input.HALT in row
+
+
+def test_consumer_that_ends_never_runs_again() -> None:
+    assert set(ENDING) == {HALTED, STOPPING, ENDED}
+    for state in ENDING:
+        assert set(TRANSITIONS[state].values()) <= ENDING
+        assert Input.SUBSCRIBED not in TRANSITIONS[state]
+    # A halted one still gets deliveries, and begins no callbacks for them.
+    assert set(ConsumerState) - RUNNING == {NEW, STOPPING, ENDED}

@@ -121,8 +121,7 @@ def test_state_and_what_happens(
             await happens(stage)
             await soon(lambda: stage.supervisor.state is after)
             # Wherever it is, it can be closed, and whoever wants something of it is told.
-            for link in broker.links:
-                link.abort()
+            await stage.lost()
             await stage.supervisor.close()
             assert stage.supervisor.state is CLOSED
             with pytest.raises(ConnectionException, match="the client is closed"):
