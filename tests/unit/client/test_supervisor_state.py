@@ -122,6 +122,7 @@ def test_state_and_what_happens(
             await soon(lambda: stage.supervisor.state is after)
             # Wherever it is, it can be closed, and whoever wants something of it is told.
             await stage.lost()
+            await soon(lambda: not stage.supervisor.connected)
             await stage.supervisor.close()
             assert stage.supervisor.state is CLOSED
             with pytest.raises(ConnectionException, match="the client is closed"):
