@@ -11,8 +11,6 @@ from tests.client.support import Admin, Consuming, plan
 from tests.support.waiting import eventually
 
 from fedora_messaging import api, message
-from fedora_messaging.client.consuming.delivery import Invalid, Raw, receive
-from fedora_messaging.client.consuming.stats import ConsumerStats
 from fedora_messaging.monitoring import endpoints
 
 if TYPE_CHECKING:
@@ -67,13 +65,3 @@ def test_p08_kinds(admin: Admin, queue: str, kind: str, body: bytes, given: pika
     families = text_string_to_metric_families(endpoints.metrics(snapshot).body.decode())
     (family,) = [family for family in families if family.name == "fedora_messaging_invalid"]
     assert [(sample.labels, sample.value) for sample in family.samples] == [({"kind": kind}, 1)]
-
-
-@pytest.mark.parametrize(
-    ("kind", "encoded", "body"),
-    [("properties", b"\x20\x00\xff\xff\xff\xff", b"{}"), ("size", b"\x00\x00", None)],
-)
-def test_p08_kinds_that_clients_do_not_publish(kind: str, encoded: bytes, body: bytes | None) -> None:
-    stats = ConsumerStats()
-    assert isinstance(receive(Raw(0, 1, "q", "", "q", False, encoded, body), stats), Invalid)
-    assert stats.invalid_kinds == {kind: 1}
