@@ -8,6 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.client.scripted import ScriptedBroker, ScriptedLink
+from tests.support.waiting import soon
+from tests.unit.client import support
 
 from fedora_messaging.broker import AsyncBroker, Permissions
 from fedora_messaging.client.amqp.connection import Connection
@@ -28,6 +31,8 @@ from fedora_messaging.wire.properties import BasicProperties, encode_properties
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
+
+    from fedora_messaging.wire.methods import Method
 
 PLAIN = encode_properties(BasicProperties())
 
@@ -353,3 +358,97 @@ def test_nothing_is_declared_without_a_channel_or_a_connection() -> None:
                 await count(connection, "q")
 
     asyncio.run(main())
+
+
+# What the embedded broker does not do
+
+
+def stuck_at(queue: str) -> ScriptedBroker:
+    """A broker that never answers a declaration of this queue."""
+    broker = ScriptedBroker()
+    broker.on_method = lambda _link, _channel, method: (
+        isinstance(method, m.QueueDeclare) and method.queue == queue
+    )
+    return broker
+
+
+def asked_of(broker: ScriptedBroker) -> list[str]:
+    """The queues that were declared or deleted."""
+    return [
+        f"{method.name} {method.queue}"
+        for _channel, method in broker.link.methods
+        if isinstance(method, m.QueueDeclare | m.QueueDelete)
+    ]
+
+
+def test_caller_that_gives_up_leaves_no_channel_and_no_lock() -> None:
+    """It does not wait for the broker, which may be stuck."""
+
+    async def main() -> None:
+        for stuck, asked in (
+            ("q.lock", ["queue.declare q.lock"]),
+            ("q", ["queue.declare q.lock", "queue.declare q", "queue.delete q.lock"]),
+        ):
+            broker = stuck_at(stuck)
+            connection = await support.connected(broker)
+            declaring = asyncio.create_task(declare_alone(connection, QueueOptions("q")))
+            await soon(lambda: f"queue.declare {stuck}" in asked_of(broker))  # noqa: B023
+            declaring.cancel()
+            await asyncio.wait([declaring])
+            assert declaring.cancelled()
+            await soon(lambda: connection.machine.free_channel() == 1)  # noqa: B023
+            assert asked_of(broker) == asked
+            await connection.close()
+
+    support.run(main())
+
+
+def test_lock_ends_with_the_connection() -> None:
+    async def main() -> None:
+        broker = stuck_at("q")
+        connection = await support.connected(broker)
+        declaring = asyncio.create_task(declare_alone(connection, QueueOptions("q")))
+        await soon(lambda: "queue.declare q" in asked_of(broker))
+        broker.link.abort()
+        with pytest.raises(ConnectionException, match="^the connection was lost"):
+            await declaring
+        assert asked_of(broker) == ["queue.declare q.lock", "queue.declare q"]
+
+    support.run(main())
+
+
+@pytest.mark.parametrize("code", [403, 406, 541])
+def test_refusals_to_look_at_a_queue(code: int) -> None:
+    """Only if there is none is it declared."""
+
+    async def main() -> None:
+        def refuse(link: ScriptedLink, channel: int, method: Method) -> bool:
+            if isinstance(method, m.QueueDeclare):
+                link.close_channel(channel, code, "no")
+                return True
+            return False
+
+        broker = ScriptedBroker()
+        broker.on_method = refuse
+        connection = await support.connected(broker)
+        if code != 403:
+            _error, answer = await refused(ensure(connection, QueueOptions("q")))
+            assert answer.reply_code == code
+        else:
+            # Some brokers tell nobody without the permission to configure; it is taken to be there.
+            await ensure(connection, QueueOptions("q"))
+        assert asked_of(broker) == ["queue.declare q"]
+        assert await may_configure(connection, "q") == (code != 403)
+        await connection.close()
+
+    support.run(main())
+
+
+def test_broker_that_takes_impossible_arguments_lets_us_declare() -> None:
+    async def main() -> None:
+        broker = ScriptedBroker()
+        connection = await support.connected(broker)
+        assert await may_configure(connection, "q") is True
+        await connection.close()
+
+    support.run(main())
