@@ -417,6 +417,25 @@ def test_lock_ends_with_the_connection() -> None:
     support.run(main())
 
 
+def test_lock_that_the_broker_takes_away_needs_no_release() -> None:
+    async def main() -> None:
+        broker = ScriptedBroker()
+
+        def take_away(link: ScriptedLink, channel: int, method: Method) -> bool:
+            if isinstance(method, m.QueueDeclare) and method.queue == "q":
+                link.close_channel(1, 406, "PRECONDITION_FAILED - test")
+            return False
+
+        broker.on_method = take_away
+        connection = await support.connected(broker)
+        await declare_alone(connection, QueueOptions("q"))
+        assert asked_of(broker) == ["queue.declare q.lock", "queue.declare q"]
+        assert connection.machine.free_channel() == 1
+        await connection.close()
+
+    support.run(main())
+
+
 @pytest.mark.parametrize("code", [403, 406, 541])
 def test_refusals_to_look_at_a_queue(code: int) -> None:
     """Only if there is none is it declared."""
