@@ -69,7 +69,7 @@ class Publisher:
         self._pause_before_opening = 0.0
         self._retired: _Retired | None = None
         self._opening: asyncio.Task[None] | None = None
-        self._idle_waiter: asyncio.Future[None] | None = None
+        self._next_outcome: asyncio.Future[None] | None = None
 
     # Called by the supervisor
 
@@ -95,8 +95,10 @@ class Publisher:
     async def idle(self) -> None:
         """Return when no caller waits for a confirm any more."""
         while any(not out.abandoned for out in chain(self._in_flight(), self._suspects, self._waiting)):
-            self._idle_waiter = asyncio.get_running_loop().create_future()
-            await self._idle_waiter
+            if self._next_outcome is None or self._next_outcome.done():
+                self._next_outcome = asyncio.get_running_loop().create_future()
+            # More than one caller may wait, and each may be cancelled alone.
+            await asyncio.wait([self._next_outcome])
 
     def fail_all(self, error: Exception) -> None:
         """Fail all publishes; those in flight may have arrived nevertheless."""
@@ -206,8 +208,8 @@ class Publisher:
         if error is None:
             self.published += 1
         out.on_outcome(error)
-        if self._idle_waiter is not None and not self._idle_waiter.done():
-            self._idle_waiter.set_result(None)
+        if self._next_outcome is not None and not self._next_outcome.done():
+            self._next_outcome.set_result(None)
 
     def _confirm(self, awaited: AwaitedConfirms[Outgoing], method: Method) -> None:
         if isinstance(method, m.BasicAck):
