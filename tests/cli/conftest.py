@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pika
 import pytest
+from tests.cli.archives import Archive
+from tests.client.conftest import settings
 from tests.support.processes import DEADLINE, Processes
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from tests.support.processes import Process
 
     from fedora_messaging.broker import Broker
+    from fedora_messaging.config import LazyConfig
+
+__all__ = ["settings"]
 
 PUBLISH_TIMEOUT = 30.0
 """Seconds after which `fedora-messaging publish` gives up."""
@@ -140,3 +145,11 @@ def hopeless(silent_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iter
         process.say(MESSAGE_LINE)
         process.end_input()
         yield process
+
+
+@pytest.fixture
+def archive(settings: LazyConfig) -> Iterator[Archive]:
+    """An archive with one message."""
+    made = Archive()
+    yield made
+    made.close()

@@ -1,6 +1,6 @@
 """The settings that hold as TOML, with their origins and without secrets.
 
-That the command prints them is tested in ``tests/cli/test_config_command.py``.
+That the command prints them is tested in ``tests/cli/test_configuration.py``.
 """
 
 from __future__ import annotations
