@@ -169,3 +169,15 @@ def test_callback_file_is_no_good(processes: Processes, source: str | None, says
     ended = run_callback(processes, "--callback-file=app.py:callback")
     assert ended.status == 1
     assert says in ended.one_error()
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("callbacks.py:show", 'write "callbacks:show", or --callback-file "callbacks.py:show"'),
+        ("calbacks:show", "it was looked for among installed packages and in "),
+    ],
+)
+def test_callback_module_that_is_missing(processes: Processes, name: str, hint: str) -> None:
+    (processes.directory / "callbacks.py").write_text("def show(message): pass\n")
+    assert hint in run_callback(processes, f"--callback={name}").one_error()

@@ -218,15 +218,3 @@ def test_refused_login_is_told_once(processes: Processes, embedded_queues: Queue
     assert ended.status == 14
     assert ended.output.count("ACCESS_REFUSED") == 1
     assert "canary-wrong" not in ended.output
-
-
-@pytest.mark.parametrize(
-    ("name", "hint"),
-    [
-        ("callbacks.py:show", 'write "callbacks:show", or --callback-file "callbacks.py:show"'),
-        ("calbacks:show", "it was looked for among installed packages and in "),
-    ],
-)
-def test_callback_module_that_is_missing(processes: Processes, name: str, hint: str) -> None:
-    write(processes, "callbacks.py", CALLBACKS)
-    assert hint in processes.run("consume", "--callback", name).one_error()

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import threading
 import time
-from contextlib import closing
-from http.server import ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.client.support import Consuming, message, plan
-from tests.support.descriptors import none_left
 from tests.support.rabbitmq import free_ports
-from tests.support.waiting import POLL, WAIT, eventually
+from tests.support.waiting import eventually
 
 from fedora_messaging import api, exceptions
-from fedora_messaging.monitoring import endpoints
-from fedora_messaging.monitoring import http_server as monitor_module
 
 if TYPE_CHECKING:
     from tests.client.support import Admin
@@ -210,44 +204,3 @@ def test_p44_ready_after_a_step_of_the_wall_clock(
             assert 0 <= monitoring.json("/status")[1]["oldest_in_flight"] < 3600
         monkeypatch.setattr(time, "time", real)
         go_on.set()
-
-
-def asking(port: int, used: socket.socket) -> None:
-    """Send a request over a socket that is there already, without waiting for the answer."""
-    used.settimeout(WAIT)
-    used.connect(("127.0.0.1", port))
-    used.sendall(b"GET /live HTTP/1.0\r\n\r\n")
-
-
-def test_p39_monitoring_without_descriptors(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """It pauses, says so once, and answers when it can."""
-    monkeypatch.setattr(monitor_module, "_PAUSE", POLL)
-    attempts: list[object] = []
-    accept = ThreadingHTTPServer.get_request
-
-    def counted(server: ThreadingHTTPServer) -> object:
-        attempts.append(server)
-        return accept(server)
-
-    monkeypatch.setattr(ThreadingHTTPServer, "get_request", counted)
-    monitor = monitor_module.Monitor("127.0.0.1", 0, {"live": lambda: endpoints.live(alive=True)})
-    with closing(monitor), socket.socket() as used:
-        with none_left():
-            asking(monitor.port, used)
-            eventually(lambda: len(attempts) > 3)
-        assert used.recv(4096).startswith(b"HTTP/1.0 200 ")
-    told = [text for text in caplog.messages if "Too many open files" in text]
-    assert told == ["Monitoring answers nobody at the moment: Too many open files"]
-
-
-def test_p39_monitoring_that_pauses_does_not_spin(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """One attempt, one pause; and the pause does not keep the program from ending."""
-    monkeypatch.setattr(monitor_module, "_PAUSE", 3600)
-    monitor = monitor_module.Monitor("127.0.0.1", 0, {})
-    with closing(monitor), socket.socket() as used, none_left():
-        asking(monitor.port, used)
-        eventually(lambda: "Monitoring answers nobody" in caplog.text)

@@ -666,18 +666,6 @@ def test_binding_with_an_unknown_setting() -> None:
         binding_options([{"exchange": "e", "routing_keys": [], "routing_key": "a"}], "")
 
 
-@pytest.mark.parametrize(
-    ("connection", "address"),
-    [
-        (options.ConnectionOptions(), "amqp://localhost:5672"),
-        (options.ConnectionOptions(host="::1", tls=options.TLSOptions(), port=5671), "amqps://[::1]:5671"),
-        (options.ConnectionOptions(unix_path="/run/b"), "unix:/run/b"),
-    ],
-)
-def test_addresses_for_people(connection: options.ConnectionOptions, address: str) -> None:
-    assert connection.address == address
-
-
 def test_the_path_variable_is_read_at_load_time(lazy: LazyConfig, toml: Callable[[str], str]) -> None:
     toml('publish_exchange = "later"')
     assert lazy["publish_exchange"] == "later"
