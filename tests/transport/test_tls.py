@@ -1,4 +1,4 @@
-"""TLS and Unix sockets between our client and the embedded broker (promise P24)."""
+"""TLS between our client and the embedded broker (promise P24)."""
 
 import asyncio
 import ssl
@@ -170,18 +170,3 @@ def test_p24_bad_files_are_named(pki: Pki, tmp_path: Path, setting: str, content
 def test_plain_client_at_a_tls_port(pki: Pki) -> None:
     with tls_broker(pki, "localhost") as port:
         assert "handshake" in refusal(f"amqp://localhost:{port}")
-
-
-def test_unix_socket(tmp_path: Path) -> None:
-    path = tmp_path / "amqp.sock"
-    with Broker(unix_path=str(path)):
-        publish(f"amqp+unix://{path}")
-
-
-def test_unix_socket_without_broker(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with aio.connect(f"amqp+unix://{tmp_path}/amqp.sock", timeout=0.2):
-            raise AssertionError
-
-    with pytest.raises(exceptions.ConnectionException, match=r"unix:.*amqp\.sock"):
-        asyncio.run(main())
