@@ -13,19 +13,31 @@ class Archive:
 
     Attributes:
         paths: What was asked for.
-        answer: What it answers.
+        logins: The header `Authorization` of each request.
+        answer: What it answers, as JSON unless it is bytes.
+        status: The status of its answers.
+        moved: Path that it answers instead, if it is asked for another one.
     """
 
     def __init__(self) -> None:
         self.paths: list[str] = []
-        self.answer: dict[str, Any] = {"topic": "archived.topic", "body": {"number": 1}, "id": "canary"}
+        self.logins: list[str | None] = []
+        self.status = 200
+        self.moved: str | None = None
+        self.answer: Any = {"topic": "archived.topic", "body": {"number": 1}, "id": "canary"}
         archive = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 archive.paths.append(self.path)
-                body = json.dumps(archive.answer).encode()
-                self.send_response(200)
+                archive.logins.append(self.headers["Authorization"])
+                answer = archive.answer
+                body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+                if archive.moved is None or self.path == archive.moved:
+                    self.send_response(archive.status)
+                else:
+                    self.send_response(302)
+                    self.send_header("Location", archive.moved)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -38,8 +50,12 @@ class Archive:
         self._thread.start()
 
     @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    @property
     def option(self) -> str:
-        return f"--datagrepper-url=http://127.0.0.1:{self._server.server_port}"
+        return f"--datagrepper-url={self.url}"
 
     def close(self) -> None:
         self._server.shutdown()

@@ -61,6 +61,13 @@ def error(message):
 
 async def error_in_coroutine(message):
     raise ValueError("canary")
+
+
+CONSTANT = 1
+
+
+def takes_nothing():
+    pass
 """
 
 
@@ -87,3 +94,44 @@ def test_reconsume_with_a_callback_that_raises(archive: Archive, tmp_path: Path,
     assert len(result.output.splitlines()) == 1
     expected = {"nack": "Nack", "drop": "Drop"}.get(callback, "canary")
     assert expected in result.output
+
+
+def test_reconsume_with_a_callback_that_halts_with_0(archive: Archive, tmp_path: Path) -> None:
+    """The message was not processed, whatever the callback says."""
+    result = reconsume(archive, tmp_path, "halt_with_0")
+    assert result.exit_code == 1
+    assert result.output.startswith("The callback asked to halt: ")
+
+
+def test_reconsume_what_the_archive_does_not_have(archive: Archive, tmp_path: Path) -> None:
+    archive.answer = {}
+    result = reconsume(archive, tmp_path, "error")
+    assert (result.exit_code, result.output) == (0, "")
+    assert len(archive.paths) == 1
+
+
+@pytest.mark.parametrize(
+    ("callback", "says"),
+    [
+        ("CONSTANT", "Callback must be a class that implements __call__ or a function."),
+        ("takes_nothing", "cannot be called with one argument, the message"),
+    ],
+)
+def test_reconsume_with_what_is_no_callback(
+    archive: Archive, tmp_path: Path, callback: str, says: str
+) -> None:
+    """It is told before the archive is asked."""
+    result = reconsume(archive, tmp_path, callback)
+    assert result.exit_code == 2
+    assert says in result.output
+    assert archive.paths == []
+
+
+@pytest.mark.parametrize("identity", ["", "one", "../admin"])
+def test_reconsume_wants_an_id_that_can_be_one(archive: Archive, identity: str) -> None:
+    result = CliRunner().invoke(
+        cli.reconsume, ["--callback=fedora_messaging.example:printer", archive.option, identity]
+    )
+    assert result.exit_code == 2
+    assert "is not a valid UUID" in result.output
+    assert archive.paths == []

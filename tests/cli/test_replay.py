@@ -12,6 +12,7 @@ from fedora_messaging import api, cli, config
 
 if TYPE_CHECKING:
     from tests.cli.archives import Archive
+    from tests.cli.conftest import Queues
 
 
 @pytest.mark.parametrize(
@@ -60,3 +61,26 @@ def test_replay_of_what_cannot_be_published(archive: Archive, answer: Any, says:
     assert result.exit_code == 1
     assert "Error: " in result.output
     assert says in result.output
+
+
+def test_replay_publishes_what_the_archive_has(
+    embedded_queues: Queues, settings: config.LazyConfig, archive: Archive
+) -> None:
+    """With its own topic and id: the archive has the whole topic, so no prefix is put before it."""
+    settings["amqp_url"] = embedded_queues.url
+    settings["topic_prefix"] = "org.example"
+    queue = embedded_queues.make("archived.topic")
+    try:
+        result = CliRunner().invoke(cli.replay, [archive.option, "ca\x07nary"])
+    finally:
+        api.close()
+    assert result.exit_code == 0, result.output
+    assert result.output == "Message with ID ca\\x07nary has been successfully replayed.\n"
+    _method, properties, body = embedded_queues.channel.basic_get(queue, auto_ack=True)
+    assert (properties.message_id, body) == ("canary", b'{"number": 1}')
+
+
+def test_replay_of_what_the_archive_does_not_have(archive: Archive) -> None:
+    archive.answer = {}
+    result = CliRunner().invoke(cli.replay, [archive.option, "canary"])
+    assert (result.exit_code, result.output) == (0, "")
