@@ -1,0 +1,132 @@
+"""What becomes of the users, permissions and files that an operator gives a broker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fedora_messaging.broker import Accounts, Permissions
+from fedora_messaging.broker.accounts import LoginRefused
+from fedora_messaging.cli.broker_settings import accounts_of, refuse_open_door, tls_options
+from fedora_messaging.exceptions import ConfigurationException
+from fedora_messaging.transport.tls import ServerTLSOptions
+
+EVERYTHING = Permissions()
+FILES = {"certfile": "file.crt", "keyfile": "file.key", "ca_cert": "file.ca"}
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "expected"),
+    [
+        ({}, (None, None, None), None),
+        (FILES, (None, None, None), ServerTLSOptions("file.crt", "file.key", "file.ca")),
+        ({}, ("a.crt", "a.key", None), ServerTLSOptions("a.crt", "a.key", None)),
+        (FILES, ("a.crt", "a.key", "a.ca"), ServerTLSOptions("a.crt", "a.key", "a.ca")),
+        # Each option wins on its own.
+        (FILES, (None, "a.key", None), ServerTLSOptions("file.crt", "a.key", "file.ca")),
+        ({"keyfile": "file.key"}, ("a.crt", None, None), ServerTLSOptions("a.crt", "file.key", None)),
+    ],
+)
+def test_tls(
+    table: dict[str, str],
+    options: tuple[str | None, str | None, str | None],
+    expected: ServerTLSOptions | None,
+) -> None:
+    assert tls_options(table, *options) == expected
+
+
+@pytest.mark.parametrize(
+    "options", [("a.crt", None, None), (None, "a.key", None), (None, None, "a.ca"), ("a.crt", None, "a.ca")]
+)
+def test_tls_that_lacks_certificate_or_key(options: tuple[str | None, str | None, str | None]) -> None:
+    with pytest.raises(ConfigurationException, match="TLS needs a certificate and its key"):
+        tls_options({}, *options)
+
+
+def accounts(
+    table: Any = None,
+    users: tuple[str, ...] = (),
+    permissions: tuple[tuple[str, str, str, str], ...] = (),
+    takes_certificates: bool = False,
+) -> Accounts:
+    made = accounts_of(table or {}, users, permissions, takes_certificates)
+    assert made is not None
+    return made
+
+
+def permissions_of(made: Accounts, name: str) -> dict[str, Permissions]:
+    user = made.user(name)
+    assert user is not None
+    return user.permissions
+
+
+def refused(made: Accounts, name: str, password: str) -> str:
+    with pytest.raises(LoginRefused) as caught:
+        made.login(name, password, "127.0.0.1")
+    return str(caught.value)
+
+
+def test_without_users_guest_remains() -> None:
+    assert accounts_of({}, (), (), takes_certificates=True) is None
+
+
+def test_users_replace_guest() -> None:
+    made = accounts(users=("alice:with:colons",))
+    assert made.login("alice", "with:colons", "192.0.2.1").name == "alice"
+    assert refused(made, "guest", "guest") == "there is no such user"
+    assert permissions_of(made, "alice") == {"/": EVERYTHING}
+
+
+def test_guest_of_the_operator_may_come_from_everywhere() -> None:
+    made = accounts(users=("guest:another",))
+    assert made.login("guest", "another", "192.0.2.1").tags == frozenset()
+    assert refused(made, "guest", "guest") == "the password is wrong"
+
+
+def test_option_wins_over_the_table() -> None:
+    made = accounts(
+        {"alice": {"password": "old", "configure": "^a", "write": "", "read": ""}}, ("alice:new",)
+    )
+    assert made.login("alice", "new", "127.0.0.1").tags == frozenset()
+    assert refused(made, "alice", "old") == "the password is wrong"
+    assert permissions_of(made, "alice") == {"/": EVERYTHING}
+
+
+def test_tags() -> None:
+    made = accounts({"alice": {"password": "a", "tags": ["administrator", "x"]}})
+    assert made.login("alice", "a", None).tags == {"administrator", "x"}
+
+
+def test_permission_that_is_empty_and_one_that_is_missing() -> None:
+    made = accounts({"bob": {"password": "b", "configure": "", "read": "^bob"}})
+    assert permissions_of(made, "bob") == {"/": Permissions(configure="", write=".*", read="^bob")}
+
+
+def test_permissions_of_options() -> None:
+    made = accounts({"bob": {"password": "b", "read": "^x"}}, ("al:a",), (("bob", "c", "w", "r"),))
+    assert permissions_of(made, "bob") == {"/": Permissions("c", "w", "r")}
+    assert permissions_of(made, "al") == {"/": EVERYTHING}
+
+
+def test_user_without_a_password_who_has_a_certificate() -> None:
+    made = accounts({"bob": {}}, takes_certificates=True)
+    assert permissions_of(made, "bob") == {"/": EVERYTHING}
+    assert "may only log in with a certificate" in refused(made, "bob", "")
+
+
+def test_name_that_needs_quotes_is_told_as_it_is_written() -> None:
+    with pytest.raises(ConfigurationException, match=r'"password" in \[users\."a b"\] must be text'):
+        accounts({"a b": {"password": 5}})
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "localhost"])
+def test_guest_alone_is_fine_on_this_machine(host: str) -> None:
+    refuse_open_door(host, None)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "localhost.example", "::ffff:192.0.2.1"])
+def test_guest_alone_is_refused_elsewhere(host: str) -> None:
+    with pytest.raises(ConfigurationException, match=f"--host {host} lets other machines connect"):
+        refuse_open_door(host, None)
+    refuse_open_door(host, Accounts(guest=False))
