@@ -179,7 +179,11 @@ def test_status_that_is_no_success(archive: Archive, status: int) -> None:
     assert str(status) in error
 
 
-@pytest.mark.parametrize("answer", [b"", b"<html>", b'{"topic":', b"\xff"])
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"<html>", b'{"topic":', b"\xff", b"[" * 200_000],
+    ids=lambda answer: answer[:9].decode("latin-1"),
+)
 def test_answer_that_is_not_json(archive: Archive, answer: bytes) -> None:
     archive.answer = answer
     assert failure("one", archive.url).startswith("Failed to retrieve message from Datagrepper: ")

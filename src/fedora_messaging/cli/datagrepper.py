@@ -50,7 +50,7 @@ def fetch_message(message_id: str, url: str) -> Message | None:
         )
         response.raise_for_status()
         data = response.json()
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
         raise click.ClickException(
             f"Failed to retrieve message from Datagrepper: {printable(error)}"
         ) from error
