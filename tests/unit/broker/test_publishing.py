@@ -1,0 +1,224 @@
+"""Publishing on a channel: what is checked first, and when returns and confirms come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.unit.broker.support import Client, MemoryServer, SlowJournal, Told, publish
+
+from fedora_messaging.broker.core.declarations import ExchangeDeclaration, QueueDeclaration
+from fedora_messaging.protocol.connection import Limits
+from fedora_messaging.protocol.errors import ChannelError, ConnectionError
+from fedora_messaging.protocol.events import ContentReceived
+from fedora_messaging.wire import methods as m
+from fedora_messaging.wire.properties import BasicProperties, encode_properties
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from fedora_messaging.broker.core.queue import Queue
+
+
+def content(
+    exchange: str = "", body: bytes | None = b"x", immediate: bool = False, **properties: Any
+) -> ContentReceived:
+    method = m.BasicPublish(exchange, "q", immediate=immediate)
+    return ContentReceived(1, method, encode_properties(BasicProperties(**properties)), body)
+
+
+def declare(client: Client, name: str = "q", durable: bool = False, **arguments: Any) -> Queue:
+    spelled = {f"x-{argument.replace('_', '-')}": value for argument, value in arguments.items()}
+    return client.session.vhost.declare_queue(
+        QueueDeclaration(name, durable=durable, arguments=spelled), owner=None
+    )
+
+
+def select(client: Client) -> None:
+    assert isinstance(client.ask(m.ConfirmSelect()), m.ConfirmSelectOk)
+
+
+def confirms(told: list[Told]) -> list[tuple[str, int, bool]]:
+    return [
+        (one.method.name, one.method.delivery_tag, one.method.multiple)
+        for one in told
+        if isinstance(one.method, m.BasicAck | m.BasicNack)
+    ]
+
+
+# Checks
+
+
+@pytest.mark.parametrize(
+    ("expiration", "why"),
+    [
+        ("", "no_integer"),
+        ("soon", "no_integer"),
+        (" 1", "no_integer"),
+        ("-", "no_integer"),
+        ("10s", '{leftover_string,"s"}'),
+        ("1.5", '{leftover_string,".5"}'),
+        ("1 ", '{leftover_string," "}'),
+        ("1\n", '{leftover_string,"\n"}'),
+    ],
+)
+def test_expiration_that_is_no_number(client: Client, expiration: str, why: str) -> None:
+    with pytest.raises(ChannelError) as caught:
+        client.channel.publishing.publish(content(expiration=expiration))
+    assert caught.value.reply_text == f"PRECONDITION_FAILED - invalid expiration '{expiration}': {why}"
+
+
+@pytest.mark.parametrize("expiration", ["-1", "-1000000"])
+def test_expiration_before_now(client: Client, expiration: str) -> None:
+    queue = declare(client)
+    with pytest.raises(ChannelError, match=f"invalid expiration '{expiration}': ") as caught:
+        client.channel.publishing.publish(content(expiration=expiration))
+    assert caught.value.reply_code == 406
+    assert len(queue) == 0
+
+
+@pytest.mark.parametrize("expiration", ["1000", "+1000", "0001000"])
+def test_expiration_that_is_a_number(client: Client, expiration: str) -> None:
+    queue = declare(client)
+    client.channel.publishing.publish(content(expiration=expiration))
+    assert len(queue) == 1
+
+
+@pytest.mark.parametrize("mode", [0, 3, 255])
+def test_unknown_delivery_mode(client: Client, mode: int) -> None:
+    with pytest.raises(ChannelError) as caught:
+        client.channel.publishing.publish(content(delivery_mode=mode))
+    assert (
+        caught.value.reply_text == f"PRECONDITION_FAILED - invalid message: {{delivery_mode_unknown,{mode}}}"
+    )
+
+
+def test_body_that_was_discarded_says_the_limit(loop: asyncio.AbstractEventLoop) -> None:
+    client = Client(MemoryServer(loop, limits=Limits(max_body=1234))).login()
+    with pytest.raises(ChannelError, match="message is larger than configured max size 1234") as caught:
+        client.channel.publishing.publish(content(body=None))
+    assert caught.value.reply_code == 406
+
+
+def test_first_mistake_counts(client: Client) -> None:
+    """A client with several mistakes hears of the one that costs it most."""
+    publishing = client.channel.publishing
+    with pytest.raises(ConnectionError) as worst:
+        publishing.publish(content("none", body=None, immediate=True, expiration="soon"))
+    assert worst.value.reply_text == "NOT_IMPLEMENTED - immediate=true"
+    with pytest.raises(ChannelError, match="message is larger"):
+        publishing.publish(content("none", body=None, expiration="soon"))
+    with pytest.raises(ChannelError, match="no exchange 'none' in vhost '/'"):
+        publishing.publish(content("none", expiration="soon"))
+    client.session.vhost.declare_exchange(ExchangeDeclaration("inner", internal=True))
+    with pytest.raises(ChannelError, match="cannot publish to internal exchange 'inner' in vhost '/'"):
+        publishing.publish(content("inner", expiration="soon"))
+
+
+def test_refused_publish_takes_no_tag(client: Client) -> None:
+    declare(client)
+    select(client)
+    for _ in range(2):
+        with pytest.raises(ChannelError):
+            client.channel.publishing.publish(content(expiration="soon"))
+    assert confirms(client.feed(publish("", "q"))) == [("basic.ack", 1, False)]
+
+
+# Confirms
+
+
+def test_without_confirms_nothing_is_answered(client: Client) -> None:
+    declare(client)
+    assert not client.channel.publishing.confirms
+    assert client.feed(publish("", "q") + publish("", "nowhere")) == []
+
+
+def test_second_select_does_not_count_anew(client: Client) -> None:
+    declare(client)
+    select(client)
+    client.feed(publish("", "q"))
+    select(client)
+    assert client.channel.publishing.confirms
+    assert confirms(client.feed(publish("", "q"))) == [("basic.ack", 2, False)]
+
+
+def test_publishes_that_come_together_are_confirmed_together(client: Client) -> None:
+    declare(client)
+    select(client)
+    assert confirms(client.feed(publish("", "q") * 5)) == [("basic.ack", 5, True)]
+    assert confirms(client.feed(publish("", "q"))) == [("basic.ack", 6, False)]
+
+
+def test_confirm_comes_after_the_return(client: Client) -> None:
+    select(client)
+    told = client.feed(publish("", "nowhere", b"body", mandatory=True, message_id="7"))
+    returned, _ = told
+    method = returned.method
+    assert isinstance(method, m.BasicReturn)
+    assert (method.reply_code, method.reply_text, method.exchange, method.routing_key) == (
+        312,
+        "NO_ROUTE",
+        "",
+        "nowhere",
+    )
+    assert returned.body == b"body"
+    assert returned.properties == encode_properties(BasicProperties(message_id="7"))
+    assert confirms(told) == [("basic.ack", 1, False)]
+
+
+def test_refusal_of_one_queue_is_no_confirm_of_its_neighbours(client: Client) -> None:
+    """The nack stands alone, and the acknowledgement around it covers the rest."""
+    declare(client, "full", max_length=1, overflow="reject-publish")
+    declare(client)
+    select(client)
+    sent = [publish("", key) for key in ("full", "q", "full", "q", "q")]
+    assert confirms(client.feed(b"".join(sent))) == [("basic.nack", 3, False), ("basic.ack", 5, True)]
+
+
+def test_stored_message_is_confirmed_when_it_is_safe(slow_client: Client, journal: SlowJournal) -> None:
+    declare(slow_client, durable=True)
+    declare(slow_client, "transient")
+    select(slow_client)
+    stored = publish("", "q", delivery_mode=2)
+    told = slow_client.feed(stored * 2 + publish("", "transient") + stored)
+    # The third need not wait, but says nothing of the two before it.
+    assert confirms(told) == [("basic.ack", 3, False)]
+    assert len(journal.waiting) == 1
+    journal.catch_up()
+    assert confirms(slow_client.told()) == [("basic.ack", 4, True)]
+
+
+@pytest.mark.parametrize(
+    ("durable", "delivery_mode"),
+    [(False, 2), (True, 1), (True, None)],
+)
+def test_message_that_is_not_stored_waits_for_nothing(
+    slow_client: Client, journal: SlowJournal, durable: bool, delivery_mode: int | None
+) -> None:
+    declare(slow_client, durable=durable)
+    select(slow_client)
+    assert confirms(slow_client.feed(publish("", "q", delivery_mode=delivery_mode))) == [
+        ("basic.ack", 1, False)
+    ]
+    assert journal.waiting == []
+
+
+def test_channel_that_has_ended_is_told_nothing(slow_client: Client, journal: SlowJournal) -> None:
+    declare(slow_client, durable=True)
+    select(slow_client)
+    assert slow_client.feed(publish("", "q", delivery_mode=2)) == []
+    assert isinstance(slow_client.ask(m.ChannelClose(200, "", 0, 0)), m.ChannelCloseOk)
+    assert isinstance(slow_client.ask(m.ChannelOpen()), m.ChannelOpenOk)
+    select(slow_client)
+    journal.catch_up()
+    assert slow_client.told() == []
+
+
+def test_publish_in_a_transaction_waits_for_the_commit(client: Client) -> None:
+    queue = declare(client)
+    client.ask(m.TxSelect())
+    assert client.feed(publish("", "q") + publish("", "nowhere", mandatory=True)) == []
+    assert len(queue) == 0
+    told = client.send(m.TxCommit())
+    assert [type(one.method) for one in told] == [m.BasicReturn, m.TxCommitOk]
+    assert len(queue) == 1
