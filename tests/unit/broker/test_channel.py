@@ -1,0 +1,336 @@
+"""A channel of the broker: consumers, prefetch, acknowledgements, and the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.unit.broker.support import Client, MemoryServer, SlowJournal, Told, publish
+
+from fedora_messaging.broker.core.declarations import QueueDeclaration
+from fedora_messaging.broker.reply_to import REPLY_TO
+from fedora_messaging.protocol.errors import ChannelError, ConnectionError
+from fedora_messaging.wire import methods as m
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from fedora_messaging.broker.core.queue import Queue
+
+CANCELLING = {"capabilities": {"consumer_cancel_notify": True}}
+
+
+def declare(client: Client, name: str = "q", count: int = 0, **options: Any) -> Queue:
+    """Declare a queue and publish bodies 1, 2, ... to it."""
+    queue = client.session.vhost.declare_queue(QueueDeclaration(name, **options), owner=None)
+    for number in range(1, count + 1):
+        client.feed(publish("", name, str(number).encode()))
+    return queue
+
+
+def deliveries(told: list[Told]) -> list[tuple[str, int, bool, bytes]]:
+    """Return consumer tag, delivery tag, redelivered and body."""
+    return [
+        (one.method.consumer_tag, one.method.delivery_tag, bool(one.method.redelivered), one.body)
+        for one in told
+        if isinstance(one.method, m.BasicDeliver)
+    ]
+
+
+def kinds(told: list[Told]) -> list[str]:
+    return [one.method.name for one in told]
+
+
+# Names of queues
+
+
+def test_empty_name_is_the_queue_declared_last(client: Client) -> None:
+    channel = client.channel
+    with pytest.raises(ChannelError) as caught:
+        channel.resolve("")
+    assert caught.value.reply_text == "NOT_FOUND - no previously declared queue"
+    for name in ("first", "last"):
+        client.ask(m.QueueDeclare(name))
+    assert channel.resolve("") == "last"
+    assert channel.resolve("first") == "first"
+    assert channel.resolve("not even there") == "not even there"
+    assert channel.usable_queue("") is client.session.vhost.queues["last"]
+
+
+def test_queue_of_another_connection_is_not_usable(client: Client, server: MemoryServer) -> None:
+    Client(server).login().ask(m.QueueDeclare("q", exclusive=True))
+    with pytest.raises(ChannelError, match="exclusive access to locked queue 'q' in vhost '/'") as caught:
+        client.channel.usable_queue("q")
+    assert caught.value.reply_code == 405
+
+
+# Consuming
+
+
+def test_answer_comes_before_the_deliveries(client: Client) -> None:
+    declare(client, count=2)
+    told = client.send(m.BasicConsume("q", "t"))
+    assert kinds(told) == ["basic.consume-ok", "basic.deliver", "basic.deliver"]
+    assert deliveries(told) == [("t", 1, False, b"1"), ("t", 2, False, b"2")]
+
+
+def test_no_wait_leaves_out_the_answer_only(client: Client) -> None:
+    declare(client, count=1)
+    assert kinds(client.send(m.BasicConsume("q", "t", no_wait=True))) == ["basic.deliver"]
+    assert client.send(m.BasicCancel("t", no_wait=True)) == []
+    assert client.channel.consumers == {}
+
+
+def test_refused_consumer_leaves_nothing_behind(client: Client) -> None:
+    queue = declare(client)
+    channel = client.channel
+    client.ask(m.BasicConsume("q", "t"))
+    for refused, text in (
+        (m.BasicConsume("q", "t"), "NOT_ALLOWED - attempt to reuse consumer tag 't'"),
+        (
+            m.BasicConsume("q", "other", arguments={"x-priority": True}),
+            "PRECONDITION_FAILED - invalid arg 'x-priority' for consumer 'other'",
+        ),
+        (
+            m.BasicConsume("q", "other", exclusive=True),
+            "ACCESS_REFUSED - queue 'q' in vhost '/' in exclusive use",
+        ),
+        (m.BasicConsume("none", "other"), "NOT_FOUND - no queue 'none' in vhost '/'"),
+    ):
+        with pytest.raises((ChannelError, ConnectionError)) as caught:
+            channel.consume(refused)
+        assert caught.value.reply_text == text
+    assert list(channel.consumers) == ["t"]
+    assert len(queue.consumers) == 1
+
+
+def test_reply_consumer_is_cancelled_by_its_tag_only(client: Client) -> None:
+    client.ask(m.BasicConsume(REPLY_TO, "mine", no_ack=True))
+    assert isinstance(client.ask(m.BasicCancel("other")), m.BasicCancelOk)
+    assert client.channel.reply_consumer is not None
+    assert client.channel.reply_consumer.tag == "mine"
+    client.ask(m.BasicCancel("mine"))
+    assert client.channel.reply_consumer is None
+
+
+@pytest.mark.parametrize(("properties", "told"), [({}, []), (CANCELLING, ["basic.cancel"])])
+def test_consumer_of_a_queue_that_is_gone(
+    server: MemoryServer, properties: dict[str, Any], told: list[str]
+) -> None:
+    """Only a client that understands it is told; the answer to its own deletion comes first."""
+    client = Client(server, **properties).login()
+    declare(client)
+    client.ask(m.BasicConsume("q", "t"))
+    assert kinds(client.send(m.QueueDelete("q"))) == ["queue.delete-ok", *told]
+    assert client.channel.consumers == {}
+
+
+# Prefetch
+
+
+def test_new_prefetch_is_for_new_consumers(client: Client) -> None:
+    declare(client, count=6)
+    client.ask(m.BasicQos(0, 1))
+    assert deliveries(client.send(m.BasicConsume("q", "one"))) == [("one", 1, False, b"1")]
+    client.ask(m.BasicQos(0, 3))
+    assert [body for *_, body in deliveries(client.send(m.BasicConsume("q", "three")))] == [b"2", b"3", b"4"]
+    assert client.send(m.BasicQos(0, 0))[1:] == []
+
+
+def test_raised_limit_of_the_channel_is_used_at_once(client: Client) -> None:
+    declare(client, count=4)
+    client.ask(m.BasicQos(0, 1, True))
+    assert len(deliveries(client.send(m.BasicConsume("q", "t")))) == 1
+    assert not client.channel.can_take()
+    told = client.send(m.BasicQos(0, 3, True))
+    assert deliveries(told) == [("t", 2, False, b"2"), ("t", 3, False, b"3")]
+    assert deliveries(client.send(m.BasicQos(0, 0, True))) == [("t", 4, False, b"4")]
+    assert client.channel.can_take()
+
+
+def test_room_in_the_channel_is_for_every_queue_of_it(client: Client) -> None:
+    """An acknowledgement for one queue lets another one deliver."""
+    declare(client, "a", 1)
+    declare(client, "b", 1)
+    client.ask(m.BasicQos(0, 1, True))
+    assert deliveries(client.send(m.BasicConsume("a", "ta"), m.BasicConsume("b", "tb"))) == [
+        ("ta", 1, False, b"1")
+    ]
+    assert deliveries(client.send(m.BasicAck(1))) == [("tb", 2, False, b"1")]
+
+
+@pytest.mark.parametrize("global_", [False, True])
+def test_prefetch_in_bytes(client: Client, global_: bool) -> None:
+    with pytest.raises(ConnectionError) as caught:
+        client.channel.set_prefetch(m.BasicQos(7, 1, global_))
+    assert caught.value.reply_text == "NOT_IMPLEMENTED - prefetch_size!=0 (7)"
+
+
+def test_strict_broker_has_no_prefetch_of_channels(loop: asyncio.AbstractEventLoop) -> None:
+    channel = Client(MemoryServer(loop, strict=True)).login().channel
+    channel.set_prefetch(m.BasicQos(0, 1))
+    with pytest.raises(ConnectionError, match="Feature `global_qos` is deprecated"):
+        channel.set_prefetch(m.BasicQos(0, 1, True))
+
+
+# Getting
+
+
+def test_get_and_deliveries_share_their_tags(client: Client) -> None:
+    declare(client, count=3)
+    (told,) = client.send(m.BasicGet("q"))
+    assert repr(told.method) == repr(m.BasicGetOk(1, False, "", "q", 2))
+    (told,) = client.send(m.BasicGet("q", no_ack=True))
+    assert repr(told.method) == repr(m.BasicGetOk(2, False, "", "q", 1))
+    assert told.body == b"2"
+    assert deliveries(client.send(m.BasicConsume("q", "t"))) == [("t", 3, False, b"3")]
+    assert isinstance(client.ask(m.BasicGet("q")), m.BasicGetEmpty)
+
+
+def test_message_that_does_not_fit_stays_in_the_queue(client: Client, server: MemoryServer) -> None:
+    queue = declare(client)
+    client.feed(publish("", "q", headers={"big": "x" * 5000}))
+    small = Client(server, frame_max=4096).login()
+    with pytest.raises(ChannelError) as caught:
+        small.channel.get(m.BasicGet("q"))
+    size = 5000 + 15  # two bytes of flags, four of the table's length, four of the name, five of the value
+    assert caught.value.reply_text == (
+        "CONTENT_TOO_LARGE - frame_max 4096 of this connection is too small for the "
+        f"{size} bytes of properties of the first message of queue 'q'"
+    )
+    assert len(queue) == 1
+    client.feed(publish("", "q", b"fits"))
+    (told,) = client.send(m.BasicGet("q", no_ack=True))
+    assert told.body == b"x"
+    (told,) = small.send(m.BasicGet("q", no_ack=True))
+    # The refused get took no tag.
+    assert repr(told.method) == repr(m.BasicGetOk(1, False, "", "q", 0))
+
+
+def test_channel_that_refuses_a_message_gets_nothing_more(client: Client, server: MemoryServer) -> None:
+    """The next consumer gets what did not fit, and what comes behind it."""
+    small = Client(server, frame_max=4096).login()
+    queue = declare(client)
+    small.ask(m.BasicConsume("q", "small"))
+    client.ask(m.BasicConsume("q", "large"))
+    big = publish("", "q", b"big", headers={"big": "x" * 5000})
+    told = client.feed(big + publish("", "q", b"next"))
+    assert [body for *_, body in deliveries(told)] == [b"big", b"next"]
+    (closed,) = small.told()
+    assert isinstance(closed.method, m.ChannelClose)
+    assert (closed.method.reply_code, closed.method.class_id, closed.method.method_id) == (311, 60, 60)
+    assert len(queue.consumers) == 1
+
+
+# Acknowledgements
+
+
+def test_rejection_of_several_with_requeue_keeps_their_order(client: Client) -> None:
+    declare(client, count=3)
+    client.send(m.BasicGet("q"), m.BasicGet("q"), m.BasicGet("q"))
+    assert client.send(m.BasicNack(2, True, True)) == []
+    told = client.send(m.BasicConsume("q", "t"))
+    assert deliveries(told) == [("t", 4, True, b"1"), ("t", 5, True, b"2")]
+
+
+@pytest.mark.parametrize(
+    "method", [m.BasicAck(9), m.BasicNack(9), m.BasicReject(9), m.BasicAck(0), m.BasicReject(0)]
+)
+def test_answer_to_what_is_not_out(client: Client, method: m.BasicAck | m.BasicNack | m.BasicReject) -> None:
+    declare(client, count=1)
+    client.send(m.BasicGet("q"))
+    with pytest.raises(ChannelError) as caught:
+        if isinstance(method, m.BasicAck):
+            client.channel.ack(method)
+        elif isinstance(method, m.BasicNack):
+            client.channel.nack(method)
+        else:
+            client.channel.reject(method)
+    assert caught.value.reply_text == f"PRECONDITION_FAILED - unknown delivery tag {method.delivery_tag}"
+
+
+@pytest.mark.parametrize(("requeue", "left"), [(True, 1), (False, 0)])
+def test_rejection(client: Client, requeue: bool, left: int) -> None:
+    queue = declare(client, count=1)
+    client.send(m.BasicGet("q"), m.BasicReject(1, requeue))
+    assert (len(queue), queue.unacked) == (left, 0)
+
+
+def test_recovery_answers_after_the_messages_are_back(client: Client) -> None:
+    queue = declare(client, count=2)
+    client.send(m.BasicGet("q"), m.BasicGet("q"))
+    assert kinds(client.send(m.BasicRecover(True))) == ["basic.recover-ok"]
+    assert (len(queue), queue.unacked) == (2, 0)
+    client.send(m.BasicGet("q"))
+    assert client.send(m.BasicRecoverAsync(True)) == []
+    assert (len(queue), queue.unacked) == (2, 0)
+    with pytest.raises(ConnectionError) as caught:
+        client.channel.recover(m.BasicRecover(False))
+    assert caught.value.reply_text == "NOT_IMPLEMENTED - requeue=false"
+
+
+def test_message_of_a_queue_that_is_gone_can_be_acknowledged(client: Client) -> None:
+    declare(client, count=2)
+    client.send(m.BasicGet("q"), m.BasicGet("q"))
+    client.session.vhost.remove_queue(client.session.vhost.queues["q"])
+    assert client.send(m.BasicAck(1), m.BasicNack(2)) == []
+    assert "q" not in client.session.vhost.queues
+
+
+def test_acknowledgements_of_a_transaction_wait_for_its_commit(client: Client) -> None:
+    queue = declare(client, count=2)
+    client.ask(m.BasicQos(0, 1, True))
+    client.send(m.TxSelect(), m.BasicConsume("q", "t"))
+    assert client.send(m.BasicAck(1)) == []
+    assert queue.unacked == 1
+    told = client.send(m.TxCommit())
+    assert kinds(told) == ["basic.deliver", "tx.commit-ok"]
+    assert deliveries(told) == [("t", 2, False, b"2")]
+
+
+# Waiting for the disk
+
+
+def test_channel_delivers_nothing_while_an_answer_waits(slow_client: Client, journal: SlowJournal) -> None:
+    queue = declare(slow_client)
+    slow_client.ask(m.BasicConsume("q", "t"))
+    assert slow_client.send(m.QueueDeclare("durable", durable=True), m.BasicQos(0, 5)) == []
+    assert not slow_client.channel.can_take()
+    assert slow_client.feed(publish("", "q")) == []
+    assert len(queue) == 1
+    journal.catch_up()
+    assert kinds(slow_client.told()) == ["queue.declare-ok", "basic.qos-ok", "basic.deliver"]
+    assert slow_client.channel.can_take()
+
+
+# The end
+
+
+def test_end_puts_back_what_is_out(client: Client, server: MemoryServer) -> None:
+    """In a transaction, too, and none of it to the channel that ends."""
+    queue = declare(client, count=3)
+    client.send(m.TxSelect(), m.BasicConsume("q", "t"), m.BasicAck(2))
+    assert queue.unacked == 3
+    channel = client.channel
+    assert kinds(client.send(m.ChannelClose(200, "", 0, 0))) == ["channel.close-ok"]
+    assert channel.closed
+    assert (len(queue), queue.unacked, len(queue.consumers)) == (3, 0, 0)
+    other = Client(server).login()
+    told = other.send(m.BasicConsume("q", "t"))
+    assert deliveries(told) == [("t", number, True, str(number).encode()) for number in (1, 2, 3)]
+
+
+def test_end_of_one_channel_lets_the_next_have_its_messages(client: Client) -> None:
+    declare(client, count=2)
+    client.send(m.BasicConsume("q", "first"))
+    client.send(m.ChannelOpen(), m.BasicConsume("q", "second"), channel=2)
+    told = client.send(m.ChannelClose(200, "", 0, 0))
+    assert deliveries(told) == [("second", 1, True, b"1"), ("second", 2, True, b"2")]
+    assert {one.channel for one in told if isinstance(one.method, m.BasicDeliver)} == {2}
+
+
+def test_end_removes_an_auto_delete_queue_once(client: Client) -> None:
+    declare(client, count=1, auto_delete=True)
+    client.send(m.BasicConsume("q", "a"), m.BasicConsume("q", "b"))
+    assert kinds(client.send(m.ChannelClose(200, "", 0, 0))) == ["channel.close-ok"]
+    assert client.session.vhost.queues == {}
