@@ -1,7 +1,6 @@
 """What a broker with a data directory remembers over a restart."""
 
 import asyncio
-import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from tests.behaviour.peer import WAIT
 from tests.support.processes import Processes, start_broker
 
-from fedora_messaging.broker import AsyncBroker, Broker, BrokerError
+from fedora_messaging.broker import Broker, BrokerError
 from fedora_messaging.broker.core.exchanges import TYPES
 from fedora_messaging.broker.storage.sqlite import SqliteJournal
 
@@ -320,24 +319,6 @@ def test_file_of_an_older_version_learns_to_shrink(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "broker.sqlite")
     assert connection.execute("PRAGMA auto_vacuum").fetchone() == (2,)
     connection.close()
-
-
-def test_program_learns_that_its_broker_can_store_nothing_any_more(tmp_path: Path) -> None:
-    async def use() -> str:
-        async with AsyncBroker(data=tmp_path) as broker:
-            (tmp_path / "broker.sqlite").unlink()
-            return await broker.failed()
-
-    with pytest.raises(BrokerError, match="was deleted or replaced"):
-        asyncio.run(use())
-
-
-def test_leaving_a_broker_tells_that_it_had_failed(tmp_path: Path) -> None:
-    with pytest.raises(BrokerError, match="was deleted or replaced"), Broker(data=tmp_path) as broker:
-        connection = pika.BlockingConnection(pika.URLParameters(broker.amqp_url))
-        shutil.rmtree(tmp_path)
-        with pytest.raises(pika.exceptions.ConnectionClosedByBroker, match="can store nothing any more"):
-            connection.process_data_events(WAIT)
 
 
 def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
