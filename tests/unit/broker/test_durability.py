@@ -15,7 +15,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from tests.behaviour.peer import WAIT
 from tests.support.processes import Processes, start_broker
 
-from fedora_messaging.broker import Broker, BrokerError
+from fedora_messaging.broker import Broker
 from fedora_messaging.broker.core.exchanges import TYPES
 from fedora_messaging.broker.storage.sqlite import SqliteJournal
 
@@ -169,23 +169,6 @@ def test_a_new_queue_knows_nothing_of_one_that_is_gone(tmp_path: Path) -> None:
         assert take(opened, "new", 1) == [(b"x", False)]
 
 
-def test_damaged_positions_cost_no_message(tmp_path: Path) -> None:
-    with channel(tmp_path) as opened:
-        opened.queue_declare("q", durable=True)
-        opened.basic_publish("", "q", b"x", persistent())
-    (tmp_path / "delivered.positions").write_bytes(b"\xff" * 80)
-    with channel(tmp_path) as opened:
-        opened.basic_publish("", "q", b"y", persistent())
-    with channel(tmp_path) as opened:
-        assert drain(opened, "q") == [b"x", b"y"]
-
-
-def test_positions_that_cannot_be_written_are_told(tmp_path: Path) -> None:
-    (tmp_path / "delivered.positions").mkdir()
-    with pytest.raises(BrokerError, match=r"delivered\.positions cannot be written"), Broker(data=tmp_path):
-        pass
-
-
 QUORUM = {
     "x-queue-type": "quorum",
     "x-delivery-limit": 2,
@@ -215,21 +198,6 @@ def test_delivery_limit_holds_over_a_restart(tmp_path: Path) -> None:
         assert drain(opened, "dead") == [b"x"]
 
 
-def test_message_at_its_limit_is_given_up_at_the_start(tmp_path: Path) -> None:
-    """As if the broker had been killed during the last delivery."""
-    with channel(tmp_path) as opened:
-        declare_quorum(opened)
-    connection = sqlite3.connect(tmp_path / "broker.sqlite")
-    connection.execute("UPDATE queue_message SET deliveries = 3")
-    connection.commit()
-    connection.close()
-    with channel(tmp_path) as opened:
-        assert drain(opened, "q") == []
-        assert drain(opened, "dead") == [b"x"]
-    with channel(tmp_path) as opened:
-        assert drain(opened, "dead") == []
-
-
 def test_message_that_is_out_whenever_the_broker_is_killed_reaches_its_limit(processes: Processes) -> None:
     """Its count is on disk before the answer to what is declared after the delivery."""
     with killed(processes) as opened:
@@ -243,20 +211,6 @@ def test_message_that_is_out_whenever_the_broker_is_killed_reaches_its_limit(pro
         assert (method.redelivered, body) == (False, b"x")
         assert properties.headers["x-death"][0]["reason"] == "delivery_limit"
         assert opened.queue_declare("q", passive=True).method.message_count == 0
-
-
-def test_older_layout_is_brought_up_to_date(tmp_path: Path) -> None:
-    with channel(tmp_path) as opened:
-        declare_quorum(opened)
-    connection = sqlite3.connect(tmp_path / "broker.sqlite")
-    connection.execute("ALTER TABLE queue_message DROP COLUMN deliveries")
-    connection.execute("UPDATE meta SET value = 1 WHERE key = 'version'")
-    connection.commit()
-    connection.close()
-    (tmp_path / "delivered.positions").unlink()
-    for count in (None, {"x-delivery-count": 1}):
-        with channel(tmp_path) as opened:
-            assert opened.basic_get("q")[1].headers == count
 
 
 def bodies_in_the_file(directory: Path) -> int:
@@ -303,47 +257,6 @@ def test_message_that_was_out_when_its_queue_was_deleted_and_the_broker_killed(p
     with channel(data) as opened:
         assert drain(opened, "other") == []
     assert bodies_in_the_file(data) == 0
-
-
-def test_file_of_an_older_version_learns_to_shrink(tmp_path: Path) -> None:
-    with channel(tmp_path) as opened:
-        opened.queue_declare("q", durable=True)
-        opened.basic_publish("", "q", b"kept", persistent())
-    connection = sqlite3.connect(tmp_path / "broker.sqlite")
-    for statement in ("PRAGMA journal_mode = DELETE", "PRAGMA auto_vacuum = NONE", "VACUUM"):
-        connection.execute(statement)
-    assert connection.execute("PRAGMA auto_vacuum").fetchone() == (0,)
-    connection.close()
-    with channel(tmp_path) as opened:
-        assert drain(opened, "q") == [b"kept"]
-    connection = sqlite3.connect(tmp_path / "broker.sqlite")
-    assert connection.execute("PRAGMA auto_vacuum").fetchone() == (2,)
-    connection.close()
-
-
-def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
-    with channel(tmp_path) as opened:
-        opened.queue_declare("ä €", durable=True)
-        opened.basic_publish("", "ä €", b"x", persistent())
-    with channel(tmp_path) as opened:
-        assert drain(opened, "ä €") == [b"x"]
-
-
-def test_newer_layout_is_refused(tmp_path: Path) -> None:
-    with channel(tmp_path):
-        pass
-    connection = sqlite3.connect(tmp_path / "broker.sqlite")
-    connection.execute("UPDATE meta SET value = 99 WHERE key = 'version'")
-    connection.commit()
-    connection.close()
-    with pytest.raises(BrokerError, match="newer version"), Broker(data=tmp_path):
-        pass
-
-
-def test_file_that_is_no_data_file(tmp_path: Path) -> None:
-    (tmp_path / "broker.sqlite").write_bytes(b"something else entirely, and long enough to be looked at" * 50)
-    with pytest.raises(BrokerError, match="no data file of a broker"), Broker(data=tmp_path):
-        pass
 
 
 class Untroubled:
