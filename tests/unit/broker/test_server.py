@@ -74,6 +74,7 @@ def test_server_says_what_it_is() -> None:
         head = await reader.readexactly(7)
         payload = await reader.readexactly(int.from_bytes(head[3:], "big"))
         writer.close()
+        await writer.wait_closed()
         await server.stop()
         return decode_method(payload)
 
