@@ -30,6 +30,7 @@ _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 #: Class and method ids of what tests look for.
 START_OK: Final = (10, 11)
+OPEN_OK: Final = (10, 41)
 CHANNEL_OPEN: Final = (20, 10)
 QUEUE_DECLARE: Final = (50, 10)
 BASIC_CONSUME: Final = (60, 20)
@@ -59,6 +60,11 @@ class _Tap:
     def __init__(self, skip: int) -> None:
         self._buffer = bytearray()
         self._skip = skip
+
+    @property
+    def is_between_frames(self) -> bool:
+        """Whether all that came so far are whole frames."""
+        return not self._buffer and not self._skip
 
     def feed(self, data: bytes) -> list[tuple[int, Method]]:
         """Take bytes; return the channel and ids of each method that is complete."""
@@ -152,6 +158,8 @@ class _Pair:
         self.is_over = False
         self.gone = asyncio.Event()
         self._taps = {UP: _Tap(_PROTOCOL_HEADER_SIZE), DOWN: _Tap(0)}
+        self._is_open = False
+        self._to_inject = {UP: b"", DOWN: b""}
         self._swallower = _Swallower()
 
     def forward(self, direction: Direction, data: bytes) -> None:
@@ -164,11 +172,27 @@ class _Pair:
         if budget is not None:
             data = data[:budget]
             self.budget[direction] = budget - len(data)
-        self._proxy.note(direction, self._taps[direction].feed(data))
+        methods = self._taps[direction].feed(data)
+        self._is_open = self._is_open or any(method == OPEN_OK for _, method in methods)
+        self._proxy.note(direction, methods)
         if data:
             transport.write(data)
+        self._inject(direction)
         if self.budget.get(direction) == 0:
             self.close()
+
+    def inject(self, direction: Direction, data: bytes) -> None:
+        """Add bytes as soon as a frame ends, unless the connection is still being opened."""
+        if self._is_open:
+            self._to_inject[direction] += data
+            self._inject(direction)
+
+    def _inject(self, direction: Direction) -> None:
+        transport = self.ends[DOWN if direction is UP else UP].transport
+        data = self._to_inject[direction]
+        if data and transport is not None and self._taps[direction].is_between_frames:
+            self._to_inject[direction] = b""
+            transport.write(data)
 
     def update_reading(self) -> None:
         """Read from both ends once both are there, unless a direction is stalled."""
@@ -339,15 +363,13 @@ class Proxy:
         self._call(close)
 
     def inject(self, data: bytes, direction: Direction) -> None:
-        """Add bytes of our own to every open connection, as if the one end had sent them."""
+        """Add frames of our own to every open connection, as if the one end had sent them."""
 
-        def write() -> None:
+        def inject() -> None:
             for pair in list(self._pairs):
-                transport = pair.ends[DOWN if direction is UP else UP].transport
-                if transport is not None:
-                    transport.write(data)
+                pair.inject(direction, data)
 
-        self._call(write)
+        self._call(inject)
 
     def note(self, direction: Direction, methods: list[tuple[int, Method]]) -> None:
         """Keep what passed; called by the connections."""

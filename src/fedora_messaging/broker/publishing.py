@@ -20,6 +20,7 @@ from .accounts import WRITE
 from .core.exchanges import Exchange
 from .core.message import BrokerMessage
 from .core.queue_arguments import check_time
+from .core.vhost import Enqueued
 
 if TYPE_CHECKING:
     from .channel import BrokerChannel
@@ -101,17 +102,17 @@ class Publishing:
         """
         if exchange.name == "" and self._session.replies.deliver(message):
             # A reply goes to no queue, so it counts as not routed, as with RabbitMQ.
-            routed, refused = False, False
+            outcome = Enqueued(routed=False, refused=False, stored=False)
         else:
-            routed, refused = self._vhost.enqueue(exchange, message)
-        if mandatory and not routed:
+            outcome = self._vhost.enqueue(exchange, message)
+        if mandatory and not outcome.routed:
             self._return(message)
         if self._owed_confirms is None or not tag:
             return
-        if refused:
+        if outcome.refused:
             self._owed_confirms.reject(tag)
             self._channel.reply(m.BasicNack(tag))
-        elif message.placements:
+        elif outcome.stored:
             self._awaiting_disk.append(tag)
         else:
             self._owed_confirms.confirm(tag)

@@ -188,6 +188,19 @@ def test_stored_message_is_confirmed_when_it_is_safe(slow_client: Client, journa
     assert confirms(slow_client.told()) == [("basic.ack", 4, True)]
 
 
+@pytest.mark.parametrize("header", ["CC", "BCC"])
+def test_stored_message_with_more_routing_keys_is_confirmed_when_it_is_safe(
+    slow_client: Client, journal: SlowJournal, header: str
+) -> None:
+    """The broker removes BCC, so the message that it stores is not quite the one that came."""
+    declare(slow_client, durable=True)
+    declare(slow_client, "other", durable=True)
+    select(slow_client)
+    assert slow_client.feed(publish("", "q", delivery_mode=2, headers={header: ["other"]})) == []
+    journal.catch_up()
+    assert confirms(slow_client.told()) == [("basic.ack", 1, False)]
+
+
 @pytest.mark.parametrize(
     ("durable", "delivery_mode"),
     [(False, 2), (True, 1), (True, None)],

@@ -3,7 +3,7 @@
 import base64
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...logs import logger
 from ...protocol.errors import (
@@ -36,6 +36,20 @@ _PREDECLARED = (
     ("amq.match", "headers", False),
     ("amq.rabbitmq.trace", "topic", True),
 )
+
+
+class Enqueued(NamedTuple):
+    """What became of a message.
+
+    Attributes:
+        routed: Whether any queue was found.
+        refused: Whether any queue refused it.
+        stored: Whether the journal has a part in it, so that its confirm waits for the disk.
+    """
+
+    routed: bool
+    refused: bool
+    stored: bool
 
 
 class VirtualHost:
@@ -306,11 +320,8 @@ class VirtualHost:
 
     # Messages
 
-    def enqueue(self, exchange: Exchange, message: BrokerMessage) -> tuple[bool, bool]:
+    def enqueue(self, exchange: Exchange, message: BrokerMessage) -> Enqueued:
         """Route a message into queues.
-
-        Returns:
-            Whether any queue was found, and whether any queue refused it.
 
         Raises:
             ChannelError: 406 for a CC or BCC header that is not an array.
@@ -323,7 +334,7 @@ class VirtualHost:
         for queue in queues:
             if not queue.enqueue(message):
                 refused = True
-        return bool(queues), refused
+        return Enqueued(bool(queues), refused, message.placements > 0)
 
     def dead_letter(self, queue: Queue, entry: Entry, reason: str) -> None:
         """Publish a message that a queue refuses to its dead-letter exchange, if it has one that exists."""

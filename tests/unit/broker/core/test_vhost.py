@@ -42,8 +42,8 @@ def test_declaration_that_cannot_be_stored_leaves_nothing_behind() -> None:
     with pytest.raises(EncodingError):
         vhost.declare_exchange(ExchangeDeclaration("e", "fanout", durable=True))
     assert (vhost.queues, vhost.exchanges, scheduled) == ({}, exchanges, [])
-    assert vhost.enqueue(vhost.exchanges[""], message("q")) == (False, False)
+    assert vhost.enqueue(vhost.exchanges[""], message("q")) == (False, False, False)
     # A queue of this name, declared later, has nothing to do with the first.
     queue = declare(vhost, "q")
-    assert vhost.enqueue(vhost.exchanges[""], message("q")) == (True, False)
+    assert vhost.enqueue(vhost.exchanges[""], message("q")) == (True, False, False)
     assert len(queue) == 1

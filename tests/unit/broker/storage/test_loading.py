@@ -120,7 +120,7 @@ def test_queue_takes_messages_again(
     declared = QueueDeclaration("q", durable=True, arguments={"x-max-length": 5})
     assert vhost.declare_queue(declared, owner=None) is queue
     message = BrokerMessage("", "q", b"\0\0", b"new")
-    assert vhost.publish(vhost.exchanges[""], message) == (True, False)
+    assert vhost.enqueue(vhost.exchanges[""], message) == (True, False, False)
 
 
 def test_messages_keep_their_order_and_new_ones_come_behind(
@@ -131,7 +131,7 @@ def test_messages_keep_their_order_and_new_ones_come_behind(
         add_message(connection, stored_id)
         place(connection, 1, position, stored_id)
     load(connection, positions, vhost)
-    vhost.publish(vhost.exchanges[""], BrokerMessage("", "q", b"\0\0", b"new"))
+    vhost.enqueue(vhost.exchanges[""], BrokerMessage("", "q", b"\0\0", b"new"))
     queue = vhost.queues["q"]
     entries = taken(queue)
     assert [entry.message.body for entry in entries] == [b"2", b"3", b"1", b"new"]
@@ -210,7 +210,7 @@ def test_damaged_positions_cost_no_message(
         place(connection, 1, stored_id, stored_id)
     (tmp_path / FILE_NAME).write_bytes(b"\xff" * 80)
     load(connection, positions, vhost)
-    vhost.publish(vhost.exchanges[""], BrokerMessage("", "q", b"\0\0", b"new"))
+    vhost.enqueue(vhost.exchanges[""], BrokerMessage("", "q", b"\0\0", b"new"))
     entries = taken(vhost.queues["q"])
     assert [(entry.message.body, entry.redelivered) for entry in entries] == [
         (b"1", True),
@@ -319,7 +319,7 @@ def test_message_that_was_given_up_at_the_start_stays_given_up(tmp_path: Path) -
         vhost.declare_queue(QueueDeclaration("q", durable=True, arguments=arguments), owner=None)
         vhost.declare_queue(QueueDeclaration("dead", durable=True), owner=None)
         properties = encode_properties(BasicProperties(delivery_mode=2))
-        vhost.publish(vhost.exchanges[""], BrokerMessage("", "q", properties, b"x"))
+        vhost.enqueue(vhost.exchanges[""], BrokerMessage("", "q", properties, b"x"))
     file = sqlite3.connect(tmp_path / "broker.sqlite")
     file.execute("UPDATE queue_message SET deliveries = 3")
     file.commit()
@@ -342,9 +342,9 @@ def test_names_of_any_bytes_are_found_again(tmp_path: Path, name: str) -> None:
         made = vhost.declare_queue(QueueDeclaration(queue, durable=True), owner=None)
         vhost.bind(exchange, made, key, arguments)
         properties = encode_properties(BasicProperties(delivery_mode=2))
-        vhost.publish(vhost.exchanges[exchange], BrokerMessage(exchange, key, properties, b"first"))
+        vhost.enqueue(vhost.exchanges[exchange], BrokerMessage(exchange, key, properties, b"first"))
     with stored(tmp_path) as vhost:
-        vhost.publish(vhost.exchanges[exchange], BrokerMessage(exchange, key, b"\0\0", b"second"))
+        vhost.enqueue(vhost.exchanges[exchange], BrokerMessage(exchange, key, b"\0\0", b"second"))
         entries = taken(vhost.queues[queue])
         assert [entry.message.body for entry in entries] == [b"first", b"second"]
         assert [(each.message.exchange, each.message.routing_key) for each in entries] == [
