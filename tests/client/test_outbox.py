@@ -221,28 +221,6 @@ def test_full_outbox(
 
 
 @pytest.mark.usefixtures("outbox")
-def test_outbox_whose_messages_are_too_old(
-    broker: Broker, proxy: Proxy, queue: str, path: str, settings: LazyConfig
-) -> None:
-    settings["outbox"] = {**settings["outbox"], "max_age": 3600}
-    proxy.refuse()
-    api.publish(message(queue, 0))
-    api.publish(message(queue, 1))
-    with sqlite3.connect(path) as database:
-        database.execute(f"UPDATE {table.NAME} SET created = created - 4000")
-    database.close()
-    # What others do to it may be overlooked for a second.
-    deadline = time.monotonic() + WAIT
-    while True:
-        try:
-            api.publish(message(queue, 2))
-        except OutboxFull as error:
-            assert "its oldest message has waited for 40" in str(error)  # noqa: PT017
-            break
-        assert time.monotonic() < deadline
-
-
-@pytest.mark.usefixtures("outbox")
 def test_many_threads_share_commits(broker: Broker, admin: Admin, queue: str, path: str) -> None:
     errors: list[BaseException] = []
 
@@ -383,24 +361,6 @@ def test_mandatory_messages_wait_for_a_queue(
 
 
 # Trouble with the file
-
-
-@pytest.mark.parametrize("kind", ["directory", "nowhere"])
-def test_path_that_cannot_be_used(tmp_path: Path, settings: LazyConfig, kind: str) -> None:
-    wrong = {"directory": str(tmp_path), "nowhere": "/proc/nowhere/outbox.db"}[kind]
-    settings["outbox"] = {"path": wrong}
-    with pytest.raises(ConfigurationException, match=rf'"path" in \[outbox\] is {wrong}'):
-        api.publish(message("nowhere"))
-
-
-@pytest.mark.usefixtures("outbox")
-def test_file_that_is_no_database(tmp_path: Path, broker: Broker, settings: LazyConfig) -> None:
-    file = tmp_path / "text"
-    file.write_text("This is no database. " * 1000)
-    settings["outbox"] = {"path": str(file)}
-    with pytest.raises((OutboxError, ConfigurationException), match="not a database") as caught:
-        api.publish(message("nowhere"))
-    assert str(file) in str(caught.value)
 
 
 @pytest.mark.usefixtures("outbox")

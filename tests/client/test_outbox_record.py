@@ -214,17 +214,9 @@ def test_user_who_may_not_create_tables(
     assert numbers(admin, queue) == [1]
 
 
-@pytest.mark.parametrize(
-    ("url", "complaint"),
-    [
-        ("no url", "cannot be used"),
-        ("mysql+nosuch://user:canary-password@host/db", "cannot be used"),
-        ("sqlite:///file.db", "sqlite is not supported; give an SQLite file as path"),
-    ],
-)
-def test_url_that_cannot_be_used(settings: LazyConfig, url: str, complaint: str) -> None:
-    settings["outbox"] = {"url": url}
-    with pytest.raises(ConfigurationException, match=complaint) as caught:
+def test_url_that_cannot_be_used(settings: LazyConfig) -> None:
+    settings["outbox"] = {"url": "mysql+nosuch://user:canary-password@host/db"}
+    with pytest.raises(ConfigurationException, match="cannot be used") as caught:
         api.publish(message("nowhere"))
     assert "canary-password" not in f"{caught.value}{settings!r}"
 
