@@ -20,7 +20,6 @@ from fedora_messaging import api, cli, config, message
 from fedora_messaging.config import LazyConfig
 from fedora_messaging.exceptions import HaltConsumer
 from fedora_messaging.message import Message
-from fedora_messaging.testing import mock_sends
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -342,51 +341,6 @@ def test_publish_wrapper_that_fails() -> None:
     with mock.patch("fedora_messaging.api._twisted_publish_wrapper", side_effect=error):
         with pytest.raises(RuntimeError):
             api.publish(SENT)
-
-
-WRAPPER = "fedora_messaging.api._twisted_publish_wrapper"
-
-
-def test_mock_sends_inside_a_replaced_publish_wrapper() -> None:
-    """A test suite makes every publish fail that no test expects; the innermost wins, and is undone."""
-    unexpected = AssertionError("unexpected publish")
-    with mock.patch(WRAPPER, side_effect=unexpected) as outer:
-        with mock_sends(SENT):
-            api.publish(SENT)
-        with pytest.raises(AssertionError, match="unexpected publish"):
-            api.publish(SENT)
-        with pytest.raises(ValueError, match="canary"), mock_sends(SENT):
-            raise ValueError("canary")
-        with pytest.raises(AssertionError, match="Expected 1 messages"), mock_sends(SENT):
-            pass
-        assert api._twisted_publish_wrapper is outer
-    assert api._twisted_publish_wrapper is api._own_publish_wrapper
-
-
-def test_replaced_publish_wrappers_and_mock_sends_in_each_other() -> None:
-    first, second, third = (Message(topic=topic) for topic in "abc")
-    with mock_sends(first, first):
-        api.publish(first)
-        with mock.patch(WRAPPER) as wrapper:
-            api.publish(second, "e")
-            with mock_sends(third):
-                api.publish(third)
-                with mock_sends(second):
-                    api.publish(second)
-            assert wrapper.call_args_list == [mock.call(second, "e")]
-        api.publish(first)
-
-
-def test_replaced_publish_wrapper_that_outlives_mock_sends() -> None:
-    patch = mock.patch(WRAPPER)
-    with mock_sends():
-        wrapper = patch.start()
-    try:
-        api.publish(SENT)
-        wrapper.assert_called_once_with(SENT, None)
-    finally:
-        patch.stop()
-    assert api._twisted_publish_wrapper is api._own_publish_wrapper
 
 
 @pytest.mark.parametrize("name", ["crochet", "crochet.setup"])
