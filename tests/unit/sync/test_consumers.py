@@ -18,7 +18,7 @@ from fedora_messaging.options import ConsumerOptions, QosOptions, QueueOptions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fedora_messaging.sync.consumers import Consumers
+    from fedora_messaging.sync.consumers import BlockingConsumers
     from fedora_messaging.sync.service import Service
 
 
@@ -28,7 +28,7 @@ def ignore(_message: Message) -> None:
 
 def prepared(
     service: Service, *queues: QueueOptions, callback: Callable[[Message], Any] = ignore, hooks: object = None
-) -> Consumers:
+) -> BlockingConsumers:
     plan = [(queue, ()) for queue in queues]
     return service.consumers(callback, plan, QosOptions(), ConsumerOptions(), Hooks(hooks))
 

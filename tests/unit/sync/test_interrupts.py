@@ -16,11 +16,11 @@ from fedora_messaging.sync.service import Service
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fedora_messaging.sync.consumers import Consumers
+    from fedora_messaging.sync.consumers import BlockingConsumers
 
 
 @pytest.fixture
-def consumers() -> Iterator[Consumers]:
+def consumers() -> Iterator[BlockingConsumers]:
     """Consumers that wait for a broker for ever, unless they are stopped."""
     service = Service(ConnectionOptions("127.0.0.1", 1))
     plan = [(QueueOptions("q"), ())]
@@ -38,7 +38,7 @@ def default_handler() -> Iterator[None]:
     signal.signal(signal.SIGTERM, previous)
 
 
-def test_signal_stops_the_consumers(consumers: Consumers) -> None:
+def test_signal_stops_the_consumers(consumers: BlockingConsumers) -> None:
     with stop_on_sigterm(consumers) as received:
         assert received == []
         signal.raise_signal(signal.SIGTERM)
@@ -50,7 +50,7 @@ def test_signal_stops_the_consumers(consumers: Consumers) -> None:
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-def test_signal_while_consumers_wait_for_a_broker(consumers: Consumers) -> None:
+def test_signal_while_consumers_wait_for_a_broker(consumers: BlockingConsumers) -> None:
     waiting = threading.Timer(0.05, signal.raise_signal, [signal.SIGTERM])
     with stop_on_sigterm(consumers) as received:
         waiting.start()
@@ -60,7 +60,7 @@ def test_signal_while_consumers_wait_for_a_broker(consumers: Consumers) -> None:
     assert received == [signal.SIGTERM]
 
 
-def test_default_comes_back_after_an_error(consumers: Consumers) -> None:
+def test_default_comes_back_after_an_error(consumers: BlockingConsumers) -> None:
     with pytest.raises(ValueError, match="canary"), stop_on_sigterm(consumers):
         assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
         raise ValueError("canary")
@@ -68,7 +68,7 @@ def test_default_comes_back_after_an_error(consumers: Consumers) -> None:
 
 
 @pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda _number, _frame: None])
-def test_handler_of_the_program_is_left_alone(consumers: Consumers, handler: signal.Handlers) -> None:
+def test_handler_of_the_program_is_left_alone(consumers: BlockingConsumers, handler: signal.Handlers) -> None:
     signal.signal(signal.SIGTERM, handler)
     with stop_on_sigterm(consumers) as received:
         assert signal.getsignal(signal.SIGTERM) is handler
@@ -77,7 +77,7 @@ def test_handler_of_the_program_is_left_alone(consumers: Consumers, handler: sig
     assert received == []
 
 
-def test_other_threads_do_not_handle_signals(consumers: Consumers) -> None:
+def test_other_threads_do_not_handle_signals(consumers: BlockingConsumers) -> None:
     found: list[object] = []
 
     def work() -> None:

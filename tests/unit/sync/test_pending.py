@@ -44,7 +44,7 @@ def test_message_is_handed_over_as_it_was_encoded(pending: PendingPublish) -> No
 def test_publish_that_was_settled_before(
     pending: PendingPublish, given_up: list[object], timeout: float | None
 ) -> None:
-    pending.outgoing.settled(None)
+    pending.outgoing.on_outcome(None)
     pending.wait(timeout)
     assert given_up == []
 
@@ -62,7 +62,7 @@ def test_publish_that_another_thread_settles(pending: PendingPublish, timeout: f
         future = pool.submit(wait)
         assert waiting.wait(WAIT)
         assert not future.done()
-        pending.outgoing.settled(error)
+        pending.outgoing.on_outcome(error)
         assert future.exception(WAIT) is error
 
 
@@ -75,13 +75,13 @@ def test_publish_that_takes_too_long(
     assert caught.value is EXPIRED
     assert given_up == [(pending.outgoing, timeout)]
     # The outcome comes too late, and harms nobody.
-    pending.outgoing.settled(None)
+    pending.outgoing.on_outcome(None)
 
 
 def test_timeout_of_zero_is_over_even_if_the_confirm_is_there(
     pending: PendingPublish, given_up: list[tuple[Outgoing, float]]
 ) -> None:
-    pending.outgoing.settled(None)
+    pending.outgoing.on_outcome(None)
     with pytest.raises(PublishTimeout):
         pending.wait(0)
     assert given_up == [(pending.outgoing, 0)]

@@ -289,7 +289,7 @@ def test_attributes_of_a_twisted_service() -> None:
         made.append(service)
         return Face(service)
 
-    service: Any = Service(NOBODY, make_twisted_face=make)
+    service: Any = Service(NOBODY, make_twisted_facade=make)
     assert made == []
     assert service.factory == service.factory == "the factory"
     assert made == [service]
@@ -304,7 +304,7 @@ def test_without_twisted() -> None:
     def missing(_service: Service) -> Face:
         raise ImportError("Twisted is not installed")
 
-    service: Any = Service(NOBODY, make_twisted_face=missing)
+    service: Any = Service(NOBODY, make_twisted_facade=missing)
     with pytest.raises(AttributeError, match="^Twisted is not installed$"):
         service.factory  # noqa: B018
     assert getattr(service, "factory", None) is None
