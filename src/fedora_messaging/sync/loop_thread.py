@@ -77,7 +77,12 @@ class LoopThread:
         self._wake_pending = False
         while self._inbox:
             call, argument = self._inbox.popleft()
-            call(argument)
+            try:
+                call(argument)
+            except Exception as error:
+                # The calls behind it belong to others.
+                context = {"message": f"A call in the event loop failed: {call!r}", "exception": error}
+                self.loop.call_exception_handler(context)
 
     def run(self, work: Callable[[], Awaitable[Result]], timeout: float | None = None) -> Result:
         """Call a function in the loop and await its awaitable; return the result or raise the error.

@@ -102,6 +102,27 @@ def test_call_posted_by_a_call_is_made_too() -> None:
     assert called == ["first", "second"]
 
 
+def test_call_that_fails_holds_up_none_behind_it() -> None:
+    told: list[object] = []
+    called: list[int] = []
+    error = ValueError("bad")
+
+    def fail(_argument: None) -> None:
+        raise error
+
+    with running() as loop_thread:
+        loop_thread.loop.set_exception_handler(lambda _loop, context: told.append(context["exception"]))
+        gate = threading.Event()
+        # While the loop is held up, the next calls come together.
+        loop_thread.post(lambda gate: gate.wait(WAIT), gate)
+        loop_thread.post(fail, None)
+        loop_thread.post(called.append, 1)
+        gate.set()
+        loop_thread.run(lambda: asyncio.sleep(0))
+        assert called == [1]
+    assert told == [error]
+
+
 def test_thread_knows_itself() -> None:
     async def ask() -> tuple[bool, bool, bool]:
         return loop_thread.is_current_thread, other.is_current_thread, in_own_thread()

@@ -89,8 +89,9 @@ class Outbox:
         """Stop sending; stored messages have ``grace`` seconds to be sent first, the others stay stored."""
         if self._task is not None and self.sending:
             try:
-                async with asyncio.timeout(grace):
-                    await self.empty()
+                if (await self.usage()).messages:
+                    async with asyncio.timeout(grace):
+                        await self.empty()
             except (TimeoutError, LibraryException):
                 _log.info("Messages stay in the outbox %s, to be sent later", self.store.name)
         for task in (self._task, *self._lanes.values()):

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import reduce
 from queue import SimpleQueue
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -63,7 +64,9 @@ class OutboxStore:
         self._on_put = on_put
         self._database = _open(options)
         self._created = False
+        # The fill level with the accepted messages that the next commit is going to write.
         self._usage = Usage(0, 0, None)
+        self._accepted: list[_Put] = []
         self._usage_read = 0.0
         self._jobs: SimpleQueue[_Put | int | _Call | None] = SimpleQueue()
         self._sent: list[int] = []
@@ -212,23 +215,27 @@ class OutboxStore:
             if puts:
                 self._database.check()
             self._prepare()
-            accepted = [put for put in puts if not self._is_refused(put)]
+            begun = time.monotonic()
+            for put in puts:
+                self._accept_or_refuse(put, begun)
             with self._database.transaction():
-                if accepted:
-                    self._database.run_many(table.INSERT, [put.values for put in accepted])
+                if self._accepted:
+                    self._database.run_many(table.INSERT, [put.values for put in self._accepted])
                 if self._sent:
                     self._database.run_many(table.DELETE, [{"id": number} for number in self._sent])
-            if accepted:
+            if self._accepted:
                 # The file may have been deleted meanwhile; callers that get the error can react to it.
                 self._database.check()
         except Exception as error:  # the caller gets it, even a fault in this library; the thread must go on
             self._usage_read = 0.0
+            self._accepted.clear()
             for put in puts:
                 if not put.future.done():
                     put.future.set_exception(self._explain(error))
             return
         self._sent.clear()
         self._database.shrink()
+        accepted, self._accepted = self._accepted, []
         for put in accepted:
             put.future.set_result(None)
         if accepted:
@@ -239,20 +246,19 @@ class OutboxStore:
             return OutboxError(f"the outbox {self.name} cannot be used: {error}")
         return error
 
-    def _is_refused(self, put: _Put) -> bool:
-        why = self._why_full(put, _USAGE_AGE) and self._why_full(put, 0.0)
+    def _accept_or_refuse(self, put: _Put, begun: float) -> None:
+        # If it seems full, look once more in each commit: another process may have sent messages meanwhile.
+        why = self._why_full(put, _USAGE_AGE) and self._why_full(put, time.monotonic() - begun)
         if why is None:
-            usage, size = self._usage, put.values["size"]
-            oldest = put.values["created"] if usage.oldest is None else usage.oldest
-            self._usage = Usage(usage.messages + 1, usage.bytes + size, oldest)
-            return False
+            self._accepted.append(put)
+            self._usage = _with(self._usage, put)
+            return
         put.future.set_exception(
             OutboxFull(
                 f"the outbox {self.name} is full: {why}; nothing more is taken until the broker has taken "
                 "some of it (see `fedora-messaging outbox status`)"
             )
         )
-        return True
 
     def _why_full(self, put: _Put, usage_age: float) -> str | None:
         usage, options = self._read_usage(usage_age), self._options
@@ -270,7 +276,8 @@ class OutboxStore:
         now = time.monotonic()
         if not self._usage_read or now - self._usage_read >= age:
             ((messages, size, oldest),) = self._query(table.USAGE, {})
-            self._usage, self._usage_read = Usage(messages, int(size), oldest), now
+            on_disk = Usage(messages, int(size), oldest)
+            self._usage, self._usage_read = reduce(_with, self._accepted, on_disk), now
         return self._usage
 
     def _query(self, statement: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -288,6 +295,12 @@ class OutboxStore:
                 for statement in table.CREATE[self._database.dialect]:
                     self._database.run(statement)
         self._created = True
+
+
+def _with(usage: Usage, put: _Put) -> Usage:
+    """Return the fill level with one message more."""
+    oldest = put.values["created"] if usage.oldest is None else usage.oldest
+    return Usage(usage.messages + 1, usage.bytes + put.values["size"], oldest)
 
 
 def _open(options: OutboxOptions) -> Database:

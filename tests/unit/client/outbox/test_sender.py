@@ -158,6 +158,18 @@ def test_closing_leaves_what_it_cannot_send(
     assert caplog.messages.count(f"Messages stay in the outbox {options.path}, to be sent later") == 1
 
 
+def test_closing_an_empty_outbox_says_nothing_of_messages(
+    options: OutboxOptions, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with sending(options, NOBODY) as (outbox, _supervisor):
+            await soon(lambda: outbox.sending)
+
+    with caplog.at_level("INFO"):
+        run(main())
+    assert not [line for line in caplog.messages if "stay in the outbox" in line]
+
+
 def test_trouble_with_the_database_is_told_once(
     options: OutboxOptions, somebody: ConnectionOptions, caplog: pytest.LogCaptureFixture
 ) -> None:

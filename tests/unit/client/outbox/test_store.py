@@ -15,7 +15,7 @@ from fedora_messaging.client.outbox import table
 from fedora_messaging.client.outbox.store import OutboxStore
 from fedora_messaging.client.outbox.table import Failure, Row, Topic, Usage
 from fedora_messaging.client.publishing.outgoing import Encoded
-from fedora_messaging.exceptions import ConfigurationException, OutboxError
+from fedora_messaging.exceptions import ConfigurationException, OutboxError, OutboxFull
 from fedora_messaging.options import OutboxOptions
 
 if TYPE_CHECKING:
@@ -314,3 +314,20 @@ def test_url_that_cannot_be_used() -> None:
         'Configuration error: "url" in [outbox], which cannot be used: '
         "sqlite is not supported; give an SQLite file as path"
     )
+
+
+def test_limit_within_a_group(opened: Callable[..., OutboxStore]) -> None:
+    """Messages that share a commit are counted one by one."""
+    store = opened(max_messages=3)
+    futures = [store.put(values(str(number).encode())) for number in range(50)]
+    outcomes = [future.exception(WAIT) for future in futures]
+    assert [outcome is None for outcome in outcomes] == [True] * 3 + [False] * 47
+    assert all(isinstance(outcome, OutboxFull) for outcome in outcomes[3:])
+    assert [body for _number, body in rows(store)] == [b"0", b"1", b"2"]
+
+
+def test_size_limit_within_a_group(opened: Callable[..., OutboxStore]) -> None:
+    size = values(b"0")["size"]
+    store = opened(max_bytes=3 * size)
+    outcomes = [future.exception(WAIT) for future in [store.put(values(b"0")) for _ in range(50)]]
+    assert [outcome is None for outcome in outcomes] == [True] * 3 + [False] * 47
