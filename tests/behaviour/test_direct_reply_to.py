@@ -104,6 +104,20 @@ def test_second_reply_consumer(channel: BlockingChannel) -> None:
         Inbox.on(channel, ADDRESS, auto_ack=True)
 
 
+def test_reply_consumer_with_a_tag_in_use(peer: Peer, queue: str) -> None:
+    peer.call(commands.Basic.Consume(queue=queue, consumer_tag="t"), commands.Basic.ConsumeOk)
+    with closes(530, "NOT_ALLOWED - attempt to reuse consumer tag 't'"):
+        peer.call(
+            commands.Basic.Consume(queue=ADDRESS, consumer_tag="t", no_ack=True), commands.Basic.ConsumeOk
+        )
+
+
+def test_consumer_with_the_tag_of_the_reply_consumer(peer: Peer, queue: str) -> None:
+    """The broker allows this, although the client cannot tell their deliveries apart by the tag."""
+    peer.call(commands.Basic.Consume(queue=ADDRESS, consumer_tag="t", no_ack=True), commands.Basic.ConsumeOk)
+    peer.call(commands.Basic.Consume(queue=queue, consumer_tag="t", no_ack=True), commands.Basic.ConsumeOk)
+
+
 def test_reply_consumer_after_cancel(channel: BlockingChannel) -> None:
     """After the cancel of a reply consumer another may follow."""
     for _ in range(2):

@@ -82,6 +82,15 @@ TABLE: list[tuple[dict[str, Any], dict[str, Any] | None, bool]] = [
     ({**ALL, "a": ["1", 2]}, {"a": [2, "1"]}, False),
     ({**ALL, "a": {"b": "1"}}, {"a": {"b": "1"}}, True),
     ({**ALL, "a": {"b": "1"}}, {"a": {"b": "2"}}, False),
+    # so must be what is inside of lists and tables
+    ({**ALL, "a": [True]}, {"a": [True]}, True),
+    ({**ALL, "a": [True]}, {"a": [1]}, False),
+    ({**ALL, "a": [0]}, {"a": [False]}, False),
+    ({**ALL, "a": {"b": True}}, {"a": {"b": 1}}, False),
+    ({**ALL, "a": [{"b": [1]}]}, {"a": [{"b": [True]}]}, False),
+    ({**ALL, "a": ["1"]}, {"a": [b"1"]}, False),
+    ({**ALL, "a": [Decimal("1.5")]}, {"a": [Decimal("1.5")]}, True),
+    ({**ALL, "a": {"b": 1, "c": 2}}, {"a": {"c": 2, "b": 1}}, False),
     # names and values are compared exactly
     ({**ALL, "a": "x"}, {"A": "x"}, False),
     ({**ALL, "a": "x"}, {"a": "X"}, False),

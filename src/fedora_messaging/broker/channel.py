@@ -134,13 +134,13 @@ class BrokerChannel:
             ConnectionError: 530 for a tag in use.
         """
         tag = method.consumer_tag or generated_name("amq.ctag-")
+        if tag in self.consumers:
+            raise ConnectionError(NOT_ALLOWED, f"attempt to reuse consumer tag '{tag}'")
         if method.queue == REPLY_TO:
             self.reply_consumer = self.session.replies.subscribe(self, tag, method)
             self._answer_consume(method, tag)
             return
         queue = self.usable_queue(method.queue)
-        if tag in self.consumers:
-            raise ConnectionError(NOT_ALLOWED, f"attempt to reuse consumer tag '{tag}'")
         priority = method.arguments.get("x-priority", 0)
         if isinstance(priority, bool) or not isinstance(priority, int):
             raise ChannelError(PRECONDITION_FAILED, f"invalid arg 'x-priority' for consumer '{tag}'")

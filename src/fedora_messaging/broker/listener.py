@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from ..logs import logger
@@ -39,42 +40,61 @@ class Listener:
         self._make_link = make_link
         self._context = context
         self._loop = asyncio.get_running_loop()
+        self._is_told = False
+        # Connections that no transport owns yet.
+        self._accepted: set[socket.socket] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pauses: dict[socket.socket, asyncio.TimerHandle] = {}
         self._sockets = [socket.socket(fileno=os.dup(one.fileno())) for one in bound.sockets]
         for one in self._sockets:
             one.setblocking(False)
             one.listen(_BACKLOG)
-        self._tasks = {self._loop.create_task(self._serve(one)) for one in self._sockets}
+            self._loop.add_reader(one, self._accept, one)
 
     async def close(self) -> None:
-        """Stop accepting connections."""
+        """Stop accepting connections; those that are still being set up end. May be called again."""
+        while self._sockets:
+            listening = self._sockets.pop()
+            self._loop.remove_reader(listening)
+            listening.close()
+        for pause in self._pauses.values():
+            pause.cancel()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for one in self._sockets:
+        # A task that is cancelled before its first step does nothing.
+        for one in self._accepted:
             one.close()
         self._bound.close()
 
-    async def _serve(self, listening: socket.socket) -> None:
-        is_told = False
-        while True:
-            try:
-                accepted, _address = await self._loop.sock_accept(listening)
-            except ConnectionAbortedError:
-                continue  # the waiting client has gone
-            except OSError as error:
-                if not is_told:
-                    advice = "; raise the limit (ulimit -n)" if error.errno == errno.EMFILE else ""
-                    _log.warning("No connection can be accepted at the moment: %s%s", error.strerror, advice)
-                is_told = True
-                await asyncio.sleep(_PAUSE)
-                continue
-            is_told = False
-            task = self._loop.create_task(self._take(accepted))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+    def _accept(self, listening: socket.socket) -> None:
+        try:
+            accepted, _address = listening.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return  # the waiting client has gone
+        except OSError as error:
+            if not self._is_told:
+                advice = "; raise the limit (ulimit -n)" if error.errno == errno.EMFILE else ""
+                _log.warning("No connection can be accepted at the moment: %s%s", error.strerror, advice)
+            self._is_told = True
+            self._loop.remove_reader(listening)
+            self._pauses[listening] = self._loop.call_later(_PAUSE, self._resume, listening)
+            return
+        self._is_told = False
+        accepted.setblocking(False)
+        self._accepted.add(accepted)
+        task = self._loop.create_task(self._take(accepted))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _resume(self, listening: socket.socket) -> None:
+        del self._pauses[listening]
+        self._loop.add_reader(listening, self._accept, listening)
 
     async def _take(self, accepted: socket.socket) -> None:
+        # From now on the loop closes it.
+        self._accepted.discard(accepted)
         try:
             await self._loop.connect_accepted_socket(
                 self._make_link,
@@ -85,3 +105,20 @@ class Listener:
         except Exception:
             # Anybody may send anything to a TLS port, so this is not worth a warning.
             _log.debug("A connection ended before it had begun", exc_info=True)
+
+
+def check_unused(path: Path) -> None:
+    """Check that a Unix socket can be made; the event loop would replace one on which somebody listens, too.
+
+    Raises:
+        OSError: Somebody listens there, or there is a file that is no socket.
+    """
+    if not path.exists():
+        return
+    if not path.is_socket():
+        raise FileExistsError(errno.EEXIST, "there is something else than a socket")
+    with socket.socket(socket.AF_UNIX) as client:
+        client.setblocking(False)
+        # If many clients wait to be accepted, the answer is EAGAIN.
+        if client.connect_ex(str(path)) in (0, errno.EAGAIN):
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))

@@ -22,7 +22,7 @@ from .clock import Clock
 from .core.journal import Journal, NoJournal
 from .core.memory import MemoryUse
 from .core.vhost import VirtualHost
-from .listener import Listener
+from .listener import Listener, check_unused
 from .reply_to import Replies
 from .session import Session
 from .strict import FRAME_MIN, MAX_BODY
@@ -228,13 +228,18 @@ class Server:
             bound = await self.loop.create_server(
                 asyncio.Protocol, host, port, reuse_address=True, start_serving=False
             )
-            self.port = bound.sockets[0].getsockname()[1]
-            self._listeners.append(Listener(bound, lambda: self._accept(context), context))
-            if unix_path is not None:
-                bound = await self.loop.create_unix_server(asyncio.Protocol, unix_path, start_serving=False)
-                self._listeners.append(Listener(bound, lambda: self._accept(None), None))
         except OSError as error:
-            raise BrokerError(_explain(host, port, unix_path, error)) from error
+            raise BrokerError(_explain(f"{host}:{port}", error, "another port (0: any free one)")) from error
+        self.port = bound.sockets[0].getsockname()[1]
+        self._listeners.append(Listener(bound, lambda: self._accept(context), context))
+        if unix_path is None:
+            return
+        try:
+            check_unused(Path(unix_path))
+            bound = await self.loop.create_unix_server(asyncio.Protocol, unix_path, start_serving=False)
+        except OSError as error:
+            raise BrokerError(_explain(unix_path, error, "another path")) from error
+        self._listeners.append(Listener(bound, lambda: self._accept(None), None))
 
     def _accept(self, context: ssl.SSLContext | None) -> Link:
         mechanisms: tuple[str, ...] = (sasl.PLAIN, sasl.AMQPLAIN)
@@ -288,12 +293,9 @@ class Server:
             raise BrokerError(self.failure)
 
 
-def _explain(host: str, port: int, unix_path: str | None, error: OSError) -> str:
-    where = f"{host}:{port}" if unix_path is None or error.filename is None else unix_path
+def _explain(where: str, error: OSError, alternative: str) -> str:
     if error.errno == errno.EADDRINUSE:
-        return (
-            f"{where} is in use already: stop what listens there, or choose another port (0: any free one)."
-        )
+        return f"{where} is in use already: stop what listens there, or choose {alternative}."
     return f"Cannot listen on {where}: {error.strerror or error}"
 
 

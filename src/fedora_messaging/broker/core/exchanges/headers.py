@@ -58,6 +58,21 @@ def _comparable(value: Any) -> Any:
         return value.encode("utf-8", "surrogateescape")
     if isinstance(value, datetime):
         return int(value.timestamp())
+    if isinstance(value, list | dict):
+        return _strictly_comparable(value)
+    if isinstance(value, Decimal):
+        return ("decimal", value.as_tuple())
+    return value
+
+
+def _strictly_comparable(value: Any) -> Any:
+    """Convert a value inside a list or table: text is not bytes there, and the order of fields counts."""
+    if isinstance(value, bool):
+        return ("bool", value)
+    if isinstance(value, list):
+        return ("array", [_strictly_comparable(element) for element in value])
+    if isinstance(value, dict):
+        return ("table", [(name, _strictly_comparable(element)) for name, element in value.items()])
     if isinstance(value, Decimal):
         return ("decimal", value.as_tuple())
     return value
