@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from tests.support.admin import Admin, Names
+from tests.support.alarms import Alarm
 from tests.support.postgresql import PostgresServer, find_postgresql
+from tests.support.proxy import Proxy
 from tests.support.rabbitmq import RabbitNode, find_rabbitmq
 from tests.support.servers import require
 
-from fedora_messaging import logs
+from fedora_messaging import api, config, logs
 
 if TYPE_CHECKING:
     import logging
@@ -166,3 +169,73 @@ def broker(request: pytest.FixtureRequest) -> BrokerUnderTest:
         return BrokerUnderTest("embedded", _IMITATED, embedded.amqp_url, None, embedded)
     node: RabbitNode = request.getfixturevalue("rabbitmq")
     return BrokerUnderTest("rabbitmq", node.version, node.url, node.management_url)
+
+
+@pytest.fixture
+def names(broker: BrokerUnderTest) -> Iterator[Names]:
+    """Makes as many unique names as a test needs; what bears them is deleted after it."""
+    made = Names(broker.url)
+    yield made
+    made.delete_all()
+
+
+@pytest.fixture
+def name(names: Names) -> str:
+    """A unique name, good for one queue and for one exchange."""
+    return names()
+
+
+@pytest.fixture
+def admin(broker: BrokerUnderTest, names: Names) -> Iterator[Admin]:
+    """An independent client."""
+    made = Admin(broker.url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def proxy(broker: BrokerUnderTest, names: Names) -> Iterator[Proxy]:
+    """A proxy in front of the broker."""
+    with Proxy(broker.url) as made:
+        yield made
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> config.LazyConfig:
+    """The defaults, in a configuration that the test may change."""
+    for variable in (config.PATH_VARIABLE, config.URL_VARIABLE):
+        monkeypatch.delenv(variable, raising=False)
+    fresh = config.LazyConfig()
+    monkeypatch.setattr(config, "conf", fresh)
+    return fresh
+
+
+@pytest.fixture
+def queue(admin: Admin, name: str) -> str:
+    """A queue that is bound for its messages."""
+    return admin.declare(name)
+
+
+@pytest.fixture
+def service(broker: BrokerUnderTest, names: Names, settings: config.LazyConfig) -> Iterator[None]:
+    """`api` is set up for the broker, and closed afterwards."""
+    settings["amqp_url"] = broker.url
+    yield
+    api.close()
+
+
+@pytest.fixture
+def proxied_service(proxy: Proxy, settings: config.LazyConfig) -> Iterator[None]:
+    """`api` is set up to go by way of the proxy, and closed afterwards."""
+    settings["amqp_url"] = proxy.url()
+    yield
+    api.close()
+
+
+@pytest.fixture
+def alarm(broker: BrokerUnderTest, request: pytest.FixtureRequest) -> Iterator[Alarm]:
+    """An alarm that a test raises; over at the latest at the end. The embedded broker needs little memory."""
+    node = request.getfixturevalue("rabbitmq") if broker.kind == "rabbitmq" else None
+    made = Alarm(broker, node)
+    yield made
+    made.end()

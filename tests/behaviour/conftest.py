@@ -7,27 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.behaviour.peer import Peer
-from tests.behaviour.support import Names, close_quietly, connect
+from tests.support.admin import Names, close_quietly, connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
     from tests.support.brokers import Broker
-
-
-@pytest.fixture
-def names(broker: Broker) -> Iterator[Names]:
-    """Makes as many unique names as a test needs."""
-    made = Names(broker.url)
-    yield made
-    made.delete_all()
-
-
-@pytest.fixture
-def name(names: Names) -> str:
-    """A unique name, good for one queue and for one exchange."""
-    return names()
 
 
 @pytest.fixture

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-import uuid
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pika
 import pytest
-from pika.exceptions import AMQPChannelError, AMQPConnectionError, ChannelClosed, ConnectionClosed
+from pika.exceptions import ChannelClosed, ConnectionClosed
 from tests.behaviour.peer import WAIT, ClosedByBrokerError
 from tests.support.waiting import eventually
 
@@ -74,43 +73,6 @@ def closes(code: int, text: str = "", *, on_channel: bool | None = None) -> Iter
     level = error.on_channel if isinstance(error, ClosedByBrokerError) else isinstance(error, ChannelClosed)
     assert (error.reply_code, text in error.reply_text) == (code, True), f"{error!r} is not {code} {text!r}"
     assert level == (code in CHANNEL_CODES if on_channel is None else on_channel)
-
-
-def connect(url: str, **settings: Any) -> BlockingConnection:
-    """Open a pika connection; settings are attributes of `pika.ConnectionParameters`."""
-    parameters = pika.URLParameters(url)
-    parameters.heartbeat = 0
-    parameters.blocked_connection_timeout = WAIT
-    for setting, value in settings.items():
-        setattr(parameters, setting, value)
-    return pika.BlockingConnection(parameters)
-
-
-class Names:
-    """Makes names no other test uses, and at the end deletes the queues and exchanges that bear them."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._made: list[str] = []
-
-    def __call__(self, label: str = "") -> str:
-        made = f"behaviour.{uuid.uuid4().hex}{label and '.'}{label}"
-        self._made.append(made)
-        return made
-
-    def keep(self, queue: str) -> str:
-        """Have a queue with a name made by the broker deleted too."""
-        self._made.append(queue)
-        return queue
-
-    def delete_all(self) -> None:
-        if not self._made:
-            return
-        with connect(self._url) as connection:
-            channel = connection.channel()
-            for made in self._made:
-                channel.queue_delete(made)
-                channel.exchange_delete(made)
 
 
 def roundtrip(channel: BlockingChannel) -> None:
@@ -283,9 +245,3 @@ class Inbox:
     @property
     def bodies(self) -> list[bytes]:
         return [delivery.body for delivery in self.into]
-
-
-def close_quietly(connection: BlockingConnection) -> None:
-    """Close a connection that the test may have closed or lost already."""
-    with suppress(AMQPConnectionError, AMQPChannelError):
-        connection.close()

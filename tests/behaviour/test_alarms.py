@@ -10,7 +10,7 @@ import pika
 import pytest
 from pamqp import commands, constants
 from tests.behaviour.peer import Peer, content_header, raw_frame
-from tests.behaviour.support import connect
+from tests.support.admin import connect
 from tests.support.alarms import MEMORY_LIMIT, Alarm
 from tests.support.waiting import eventually
 
@@ -29,15 +29,6 @@ def embedded_broker() -> Iterator[Broker]:
     """One with little memory."""
     with Broker(resources=ResourceLimits(memory=MEMORY_LIMIT)) as broker:
         yield broker
-
-
-@pytest.fixture
-def alarm(broker: BrokerUnderTest, request: pytest.FixtureRequest) -> Iterator[Alarm]:
-    """An alarm, over at the latest at the end."""
-    node = request.getfixturevalue("rabbitmq") if broker.kind == "rabbitmq" else None
-    made = Alarm(broker, node)
-    yield made
-    made.end()
 
 
 def told(connection: BlockingConnection) -> list[str]:

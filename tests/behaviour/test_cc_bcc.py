@@ -13,7 +13,7 @@ from tests.behaviour.support import bodies, closes, roundtrip, send, take
 if TYPE_CHECKING:
     from pika.adapters.blocking_connection import BlockingChannel
     from tests.behaviour.peer import Peer
-    from tests.behaviour.support import Names
+    from tests.support.admin import Names
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tests.behaviour.support import bodies, closes, take
 
 if TYPE_CHECKING:
     from pika.adapters.blocking_connection import BlockingChannel
-    from tests.behaviour.support import Names
+    from tests.support.admin import Names
 
 PERSISTENT = b"\x10\x00\x02"
 TRANSIENT = b"\x10\x00\x01"

@@ -20,7 +20,6 @@ from tests.behaviour.peer import (
     raw_frame,
 )
 from tests.behaviour.support import (
-    Names,
     closes,
     let_exclusive_queues_go,
     send,
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 
     from pamqp.common import FieldTable
     from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
+    from tests.support.admin import Names
     from tests.support.brokers import Broker
 
 CAPABLE: FieldTable = {"authentication_failure_close": True}

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pamqp import base
     from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
     from tests.behaviour.peer import Peer
-    from tests.behaviour.support import Names
+    from tests.support.admin import Names
     from tests.support.brokers import Broker
 
 PREDECLARED = {

@@ -8,7 +8,6 @@ import pika
 import pytest
 from tests.behaviour.support import (
     Inbox,
-    Names,
     bodies,
     closes,
     exists,
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
+    from tests.support.admin import Names
     from tests.support.brokers import Broker
 
 LOCKED = (

@@ -12,19 +12,7 @@ import pytest
 from pamqp import commands
 from pika.exceptions import NackError, UnroutableError
 from tests.behaviour.peer import shortstr, table
-from tests.behaviour.support import (
-    Delivery,
-    Inbox,
-    Names,
-    bodies,
-    closes,
-    get,
-    ready,
-    roundtrip,
-    send,
-    since,
-    take,
-)
+from tests.behaviour.support import Delivery, Inbox, bodies, closes, get, ready, roundtrip, send, since, take
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -32,6 +20,7 @@ if TYPE_CHECKING:
 
     from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
     from tests.behaviour.peer import Peer
+    from tests.support.admin import Names
     from tests.support.brokers import Broker
 
 TEN_YEARS = 315_360_000_000

@@ -7,24 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pamqp import commands
-from tests.behaviour.support import (
-    Inbox,
-    Names,
-    bodies,
-    closes,
-    consumers,
-    exists,
-    get,
-    ready,
-    roundtrip,
-    send,
-)
+from tests.behaviour.support import Inbox, bodies, closes, consumers, exists, get, ready, roundtrip, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
     from tests.behaviour.peer import Peer
+    from tests.support.admin import Names
 
 
 def test_server_named_queue(channel: BlockingChannel) -> None:

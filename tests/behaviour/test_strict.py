@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.behaviour.peer import Peer
-from tests.behaviour.support import closes, connect
+from tests.behaviour.support import closes
+from tests.support.admin import connect
 
 from fedora_messaging import api, config
 from fedora_messaging.broker import Broker

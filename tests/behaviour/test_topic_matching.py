@@ -11,7 +11,7 @@ from tests.behaviour.support import bodies, closes
 
 if TYPE_CHECKING:
     from pika.adapters.blocking_connection import BlockingChannel
-    from tests.behaviour.support import Names
+    from tests.support.admin import Names
     from tests.support.brokers import Broker
 
 TABLE: dict[str, dict[str, bool]] = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pika
 import pytest
 from tests.cli.archives import Archive
-from tests.client.conftest import settings
+from tests.support.fixtures import fresh_settings
 from tests.support.processes import DEADLINE, Processes
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fedora_messaging.broker import Broker
     from fedora_messaging.config import LazyConfig
 
-__all__ = ["settings"]
+__all__ = ["fresh_settings"]
 
 PUBLISH_TIMEOUT = 30.0
 """Seconds after which `fedora-messaging publish` gives up."""

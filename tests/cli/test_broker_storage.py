@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pika
 import pytest
 from pika.exceptions import ConnectionClosedByBroker, StreamLostError
-from tests.behaviour.support import close_quietly
+from tests.support.admin import close_quietly
 from tests.support.processes import Process, start_broker
 from tests.support.waiting import eventually
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from tests.behaviour.support import connect
 from tests.support.waiting import WAIT
 
 from fedora_messaging import aio, api
@@ -21,9 +20,6 @@ from fedora_messaging.message import Message
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
-
-    import pika
-    from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
 
     from fedora_messaging.config import BindingConfig, QueueConfig
 
@@ -64,62 +60,6 @@ def plan(*names: str, **arguments: Any) -> dict[str, Any]:
         {"exchange": "amq.topic", "queue": name, "routing_keys": [f"{name}.#"]} for name in names
     ]
     return {"queues": {name: queue_settings(**arguments) for name in names}, "bindings": bindings}
-
-
-class Admin:
-    """Looks at, and changes, queues by an independent client, connected when first used."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._connection: BlockingConnection | None = None
-        self._channel: BlockingChannel | None = None
-
-    @property
-    def channel(self) -> BlockingChannel:
-        """A channel in confirm mode: a publish on it returns when the broker has it."""
-        if self._connection is None or self._connection.is_closed:
-            self._connection = connect(self._url)
-        if self._channel is None or self._channel.is_closed:
-            self._channel = self._connection.channel()
-            self._channel.confirm_delivery()
-        return self._channel
-
-    def declare(self, name: str, **arguments: Any) -> str:
-        """Declare a queue as :func:`plan` does and bind it for its messages."""
-        self.channel.queue_declare(name, durable=True, arguments=arguments)
-        self.channel.queue_bind(name, "amq.topic", f"{name}.#")
-        return name
-
-    def ready(self, queue: str) -> int:
-        """How many messages wait in the queue."""
-        count: int = self.channel.queue_declare(queue, passive=True).method.message_count
-        return count
-
-    def consumers(self, queue: str) -> int:
-        """How many consumers the queue has."""
-        count: int = self.channel.queue_declare(queue, passive=True).method.consumer_count
-        return count
-
-    def publish(self, queue: str, body: bytes, properties: pika.BasicProperties | None = None) -> None:
-        """Put a message into a queue, right or wrong."""
-        self.channel.basic_publish("", queue, body, properties)
-
-    def take(self, queue: str) -> list[bytes]:
-        """Empty the queue of its ready messages."""
-        found: list[bytes] = []
-        while True:
-            method, _, body = self.channel.basic_get(queue, auto_ack=True)
-            if method is None:
-                return found
-            found.append(body)
-
-    def delete(self, queue: str) -> None:
-        """Delete a queue."""
-        self.channel.queue_delete(queue)
-
-    def close(self) -> None:
-        if self._connection is not None and self._connection.is_open:
-            self._connection.close()
 
 
 class Consuming:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.client.support import Admin, message, numbers, plan, queue_settings, run
+from tests.client.support import message, numbers, plan, queue_settings, run
 from tests.support.proxy import DOWN, Proxy
 from tests.support.waiting import WAIT, soon
 
@@ -14,7 +14,7 @@ from fedora_messaging import aio
 from fedora_messaging.exceptions import BadDeclaration, ConnectionException, ConsumerCanceled, HaltConsumer
 
 if TYPE_CHECKING:
-    from tests.behaviour.support import Names
+    from tests.support.admin import Admin, Names
     from tests.support.brokers import Broker
 
     from fedora_messaging import config

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
-from tests.client.support import Admin, message, plan, run
+from tests.client.support import message, plan, run
 from tests.support.proxy import CHANNEL_OPEN, DOWN, START_OK, UP, Proxy
 from tests.support.waiting import WAIT, soon
 
@@ -32,6 +32,7 @@ from fedora_messaging.message import Message
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
 
+    from tests.support.admin import Admin
     from tests.support.brokers import Broker
 
 # Nobody listens there: the port is reserved and below those that the system hands out.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.client.scripted import ScriptedBroker
-from tests.client.support import Admin, message, numbers, run
+from tests.client.support import message, numbers, run
 from tests.support.proxy import BASIC_CONSUME, DOWN, QUEUE_DECLARE, Proxy
 from tests.support.waiting import WAIT, soon
 
@@ -16,7 +16,7 @@ from fedora_messaging.exceptions import BadDeclaration, ConnectionException, Con
 from fedora_messaging.wire import methods as m
 
 if TYPE_CHECKING:
-    from tests.behaviour.support import Names
+    from tests.support.admin import Admin, Names
     from tests.support.brokers import Broker
 
 

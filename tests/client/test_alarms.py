@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 import json
 import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.client.support import Admin, Consuming, message, numbers, plan, run
+from tests.client.support import Consuming, message, numbers, plan, run
 from tests.support.alarms import MEMORY_LIMIT, Alarm
+from tests.support.http import ask
 from tests.support.rabbitmq import free_ports
 from tests.support.waiting import WAIT, eventually
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.conftest import BrokerUnderTest
+    from tests.support.admin import Admin
 
     from fedora_messaging.config import LazyConfig
     from fedora_messaging.message import Message
@@ -35,22 +36,9 @@ def embedded_broker() -> Iterator[Broker]:
         yield broker
 
 
-@pytest.fixture
-def alarm(broker: BrokerUnderTest, request: pytest.FixtureRequest) -> Iterator[Alarm]:
-    node = request.getfixturevalue("rabbitmq") if broker.kind == "rabbitmq" else None
-    made = Alarm(broker, node)
-    yield made
-    made.end()
-
-
 def status(port: int) -> dict[str, object]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT)
-    try:
-        connection.request("GET", "/status")
-        found: dict[str, object] = json.load(connection.getresponse())
-        return found
-    finally:
-        connection.close()
+    found: dict[str, object] = ask(port, "/status").json()
+    return found
 
 
 @pytest.mark.usefixtures("service")

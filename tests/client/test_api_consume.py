@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.client.support import Admin, Consuming, Program, message, numbers, plan, queue_settings
+from tests.client.support import Consuming, Program, message, numbers, plan, queue_settings
 from tests.support.descriptors import many_open
 from tests.support.proxy import BASIC_PUBLISH, START_OK, Proxy
 from tests.support.waiting import WAIT, eventually
@@ -30,7 +30,7 @@ from fedora_messaging.message import Message
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.behaviour.support import Names
+    from tests.support.admin import Admin, Names
     from tests.support.brokers import Broker
 
 NOBODY = "amqp://127.0.0.1:1"

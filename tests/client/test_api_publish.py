@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
-from tests.client.support import Admin, message, plan
+from tests.client.support import message, plan
 from tests.support.proxy import CHANNEL_OPEN, CONFIRM_SELECT, DOWN, START_OK, UP, Proxy
 from tests.support.waiting import WAIT, eventually
 
@@ -32,7 +32,7 @@ from fedora_messaging.message import Message
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.behaviour.support import Names
+    from tests.support.admin import Admin, Names
     from tests.support.brokers import Broker
 
     from fedora_messaging import config

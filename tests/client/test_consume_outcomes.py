@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.client.support import Admin, AioConsuming, Consuming, message, numbers, plan
+from tests.client.support import AioConsuming, Consuming, message, numbers, plan
 from tests.support.waiting import WAIT, eventually
 
 from fedora_messaging.exceptions import ConsumerCanceled, Drop, HaltConsumer, Nack
@@ -17,7 +17,7 @@ from fedora_messaging.exceptions import ConsumerCanceled, Drop, HaltConsumer, Na
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.behaviour.support import Names
+    from tests.support.admin import Admin, Names
     from tests.support.brokers import Broker
 
     from fedora_messaging.config import LazyConfig

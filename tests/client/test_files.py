@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.client.support import Admin, Program
+from tests.client.support import Program
 from tests.support.waiting import eventually
 
 from fedora_messaging.client.outbox import table
@@ -16,6 +16,7 @@ from fedora_messaging.client.outbox import table
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.support.admin import Admin
     from tests.support.brokers import Broker
 
 #: Nobody listens at the discard port.

@@ -6,14 +6,14 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.client.support import Admin, Program, message
+from tests.client.support import Program, message
 from tests.support.proxy import BASIC_PUBLISH, DOWN, Proxy
 from tests.support.waiting import WAIT, eventually
 
 from fedora_messaging import api
 
 if TYPE_CHECKING:
-    from tests.behaviour.support import Names
+    from tests.support.admin import Admin, Names
     from tests.support.brokers import Broker
 
 

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pytest
-from tests.client.support import Admin, AioConsuming, Consuming, message, plan
+from tests.client.support import AioConsuming, Consuming, message, plan
 from tests.support.waiting import eventually
 
 from fedora_messaging import api
@@ -17,6 +17,7 @@ from fedora_messaging.exceptions import BadDeclaration, HaltConsumer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.support.admin import Admin
     from tests.support.brokers import Broker
 
     from fedora_messaging.message import Message

@@ -12,7 +12,7 @@ import pika
 import pytest
 from tests.behaviour.peer import Peer, table
 from tests.client import broken_schemas
-from tests.client.support import Admin, AioConsuming, Consuming, message, numbers, plan, run
+from tests.client.support import AioConsuming, Consuming, message, numbers, plan, run
 from tests.support.waiting import WAIT, eventually, soon
 
 from fedora_messaging import aio
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.behaviour.support import Names
+    from tests.support.admin import Admin, Names
     from tests.support.brokers import Broker
 
     Make = Callable[..., Consuming]

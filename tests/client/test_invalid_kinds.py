@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pika
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.client.support import Admin, Consuming, plan
+from tests.client.support import Consuming, plan
 from tests.support.waiting import eventually
 
 from fedora_messaging import api, message
@@ -15,6 +15,8 @@ from fedora_messaging.monitoring import endpoints
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.support.admin import Admin
 
 pytestmark = pytest.mark.usefixtures("service")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -11,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.client.support import Consuming, message, plan
+from tests.support.http import Answer, ask
 from tests.support.rabbitmq import free_ports
 from tests.support.waiting import eventually
 
 from fedora_messaging import api, exceptions
 
 if TYPE_CHECKING:
-    from tests.client.support import Admin
+    from tests.support.admin import Admin
     from tests.support.proxy import Proxy
 
     from fedora_messaging.config import LazyConfig
@@ -30,18 +29,12 @@ class Monitoring:
         self.host = host
         (self.port,) = free_ports(1)
 
-    def ask(self, path: str, method: str = "GET") -> tuple[int, http.client.HTTPMessage, bytes]:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=15)
-        try:
-            connection.request(method, path)
-            answer = connection.getresponse()
-            return answer.status, answer.headers, answer.read()
-        finally:
-            connection.close()
+    def ask(self, path: str, method: str = "GET") -> Answer:
+        return ask(self.port, path, method, self.host)
 
     def json(self, path: str) -> tuple[int, Any]:
-        status, _headers, body = self.ask(path)
-        return status, json.loads(body)
+        answer = self.ask(path)
+        return answer.status, answer.json()
 
 
 @pytest.fixture

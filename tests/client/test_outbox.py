@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
-from tests.client.support import Admin, message, run
+from tests.client.support import message, run
 from tests.support.proxy import BASIC_PUBLISH, DOWN, START_OK, Proxy
 from tests.support.waiting import WAIT, eventually, soon
 
@@ -35,7 +35,7 @@ from fedora_messaging.options import OutboxOptions
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.behaviour.support import Names
+    from tests.support.admin import Admin, Names
     from tests.support.brokers import Broker
 
     from fedora_messaging.config import LazyConfig

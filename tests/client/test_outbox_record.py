@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
-from tests.client.support import Admin, message
+from tests.client.support import message
 from tests.support.waiting import WAIT, eventually
 
 from fedora_messaging import api, outbox
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.support.admin import Admin
     from tests.support.brokers import Broker
     from tests.support.postgresql import PostgresServer
 

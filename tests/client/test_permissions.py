@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 from tests.behaviour.test_access_control import SECRET, EmbeddedAdmin, ManagementAdmin
 from tests.client.scripted import ScriptedBroker, ScriptedLink
-from tests.client.support import Admin, Consuming, message, plan, queue_settings, run
+from tests.client.support import Consuming, message, plan, queue_settings, run
 from tests.support.waiting import eventually, soon
 
 from fedora_messaging import aio, api
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.conftest import BrokerUnderTest
+    from tests.support.admin import Admin
 
     from fedora_messaging.config import LazyConfig
     from fedora_messaging.message import Message

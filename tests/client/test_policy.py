@@ -45,8 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.behaviour.support import Names
-    from tests.client.support import Admin
+    from tests.support.admin import Admin, Names
     from tests.support.brokers import Broker
 
     from fedora_messaging.message import Message

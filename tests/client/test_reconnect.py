@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.client.scripted import ScriptedBroker
-from tests.client.support import Admin, AioConsuming, Consuming, message, numbers, plan, queue_settings, run
+from tests.client.support import AioConsuming, Consuming, message, numbers, plan, queue_settings, run
+from tests.support.admin import Admin
 from tests.support.proxy import (
     BASIC_CONSUME,
     BASIC_PUBLISH,
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.behaviour.support import Names
     from tests.client.scripted import ScriptedLink
+    from tests.support.admin import Names
     from tests.support.brokers import Broker
 
     from fedora_messaging import config

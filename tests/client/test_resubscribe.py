@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.client.scripted import ScriptedBroker, ScriptedLink
-from tests.client.support import Admin, Consuming, message, plan, queue_settings, run
+from tests.client.support import Consuming, message, plan, queue_settings, run
 from tests.support.proxy import BASIC_CONSUME, Proxy
 from tests.support.waiting import WAIT, eventually, soon
 
@@ -18,6 +18,7 @@ from fedora_messaging.wire import methods as m
 from fedora_messaging.wire.properties import BasicProperties
 
 if TYPE_CHECKING:
+    from tests.support.admin import Admin
     from tests.support.brokers import Broker
 
     from fedora_messaging.config import LazyConfig

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pika.exceptions
 import pytest
 from tests.client.scripted import ScriptedBroker, ScriptedLink
-from tests.client.support import Admin, Consuming, message, plan, run
+from tests.client.support import Consuming, message, plan, run
+from tests.support.admin import Admin
 from tests.support.waiting import WAIT, eventually, soon
 
 from fedora_messaging import aio, api
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
     from pathlib import Path
 
-    from tests.behaviour.support import Names
+    from tests.support.admin import Names
     from tests.support.brokers import Broker
 
     from fedora_messaging.config import LazyConfig

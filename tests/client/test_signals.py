@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
-from tests.client.support import Admin, message, run
+from tests.client.support import message, run
 from tests.support.waiting import WAIT
 
 from fedora_messaging import aio, api, config, signals
@@ -20,6 +20,7 @@ from fedora_messaging.message import Message
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.support.admin import Admin
     from tests.support.brokers import Broker
 
 NOBODY = "amqp://127.0.0.1:1"

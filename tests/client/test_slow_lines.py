@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.client.support import Admin, message, numbers, run
+from tests.client.support import message, numbers, run
 from tests.support.slow_line import SlowLine
 from tests.support.waiting import soon
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from tests.support.admin import Admin
     from tests.support.brokers import Broker
 
     from fedora_messaging.client.publishing.outgoing import Encoded

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.client.support import Admin, AioConsuming, Consuming, message, plan
+from tests.client.support import AioConsuming, Consuming, message, plan
 from tests.support.waiting import WAIT, eventually
 
 from fedora_messaging import api
@@ -15,6 +15,7 @@ from fedora_messaging import api
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.support.admin import Admin
     from tests.support.brokers import Broker
 
     from fedora_messaging.config import LazyConfig

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.client.support import Admin, Consuming, message, numbers, queue_settings, run
+from tests.client.support import Consuming, message, numbers, queue_settings, run
 from tests.support.proxy import BASIC_CONSUME, Proxy
 from tests.support.waiting import eventually, soon
 
@@ -14,6 +14,7 @@ from fedora_messaging import aio
 
 if TYPE_CHECKING:
     from tests.conftest import BrokerUnderTest
+    from tests.support.admin import Admin
 
     from fedora_messaging.config import LazyConfig
     from fedora_messaging.message import Message

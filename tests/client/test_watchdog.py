@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.client.scripted import ScriptedBroker, ScriptedLink
-from tests.client.support import Admin, Consuming, message, plan, run
+from tests.client.support import Consuming, message, plan, run
 from tests.support.proxy import BASIC_CONSUME, QUEUE_DECLARE, Proxy
 from tests.support.waiting import eventually, soon
 
@@ -15,6 +15,7 @@ from fedora_messaging import aio, api
 from fedora_messaging.wire import methods as m
 
 if TYPE_CHECKING:
+    from tests.support.admin import Admin
     from tests.support.brokers import Broker
 
     from fedora_messaging.config import LazyConfig

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pika
 import pytest
-from tests.client.support import Admin, AioConsuming, Consuming, message, numbers, plan
+from tests.client.support import AioConsuming, Consuming, message, numbers, plan
 from tests.support.waiting import WAIT, eventually
 
 from fedora_messaging import api
@@ -17,6 +17,7 @@ from fedora_messaging.message import Message
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.support.admin import Admin
     from tests.support.brokers import Broker
     from tests.support.proxy import Proxy
 

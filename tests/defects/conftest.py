@@ -1,29 +1,6 @@
 """Fixtures of the client's and the commands' tests, used here for both."""
 
 from tests.cli.conftest import processes
-from tests.client.conftest import (
-    admin,
-    light_heap,
-    name,
-    names,
-    nothing_left,
-    proxied_service,
-    proxy,
-    queue,
-    service,
-    settings,
-)
+from tests.support.fixtures import fresh_settings, light_heap, nothing_left
 
-__all__ = [
-    "admin",
-    "light_heap",
-    "name",
-    "names",
-    "nothing_left",
-    "processes",
-    "proxied_service",
-    "proxy",
-    "queue",
-    "service",
-    "settings",
-]
+__all__ = ["fresh_settings", "light_heap", "nothing_left", "processes"]

@@ -10,7 +10,7 @@ from unittest import mock
 import pika
 import pytest
 from click.testing import CliRunner
-from tests.client.support import Admin, message, queue_settings
+from tests.client.support import message, queue_settings
 from tests.support.waiting import eventually
 
 from fedora_messaging import api, cli, config
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.support.admin import Admin
     from tests.support.brokers import Broker
     from tests.support.processes import Processes
 

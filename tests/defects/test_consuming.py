@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.client.support import Admin, Consuming, message, numbers, plan, queue_settings
+from tests.client.support import Consuming, message, numbers, plan, queue_settings
+from tests.support.admin import Admin
 from tests.support.proxy import BASIC_CONSUME, CHANNEL_OPEN, CONFIRM_SELECT, Proxy
 from tests.support.waiting import WAIT, eventually
 
@@ -19,7 +20,7 @@ from fedora_messaging.exceptions import ConnectionException, HaltConsumer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.behaviour.support import Names
+    from tests.support.admin import Names
     from tests.support.brokers import Broker
     from tests.support.processes import Processes
     from tests.support.rabbitmq import RabbitNode
@@ -261,7 +262,8 @@ def wake_ups() -> dict[str, int]:
     """How often each of the library's threads has gone to sleep so far."""
     found = {}
     for thread in threading.enumerate():
-        if thread.name == "fedora-messaging" or thread.name.startswith("consumer idle."):
+        is_ours = thread.name == "fedora-messaging" or thread.name.startswith("consumer idle.")
+        if is_ours and thread.native_id is not None:  # it is None until the thread runs
             status = Path(f"/proc/self/task/{thread.native_id}/status").read_text()
             found[thread.name] = int(re.findall(r"\nvoluntary_ctxt_switches:\s+(\d+)", status)[0])
     return found
@@ -291,7 +293,9 @@ def test_idle_consumers_sleep(
     try:
         with Consuming(coroutine if kind == "coroutine function" else print, **plan(*queues)):
             eventually(lambda: [admin.consumers(queue) for queue in queues] == [1, 1, 1])
-            assert len(wake_ups()) == (1 if kind == "coroutine function" else 4)
+            threads = 1 if kind == "coroutine function" else 4
+            # The threads start after the broker has confirmed the subscriptions.
+            eventually(lambda: len(wake_ups()) == threads)
             # They may still be about to fall asleep; who polls does so every time.
             assert any(not busy_threads() for _ in range(3))
             api.close()

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.client.support import Admin, message, plan
+from tests.client.support import message, plan
 from tests.support.waiting import WAIT, eventually
 
 from fedora_messaging import api
@@ -15,7 +15,7 @@ from fedora_messaging.exceptions import ConnectionException
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.behaviour.support import Names
+    from tests.support.admin import Admin, Names
     from tests.support.brokers import Broker
     from tests.support.proxy import Proxy
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import time
 from typing import TYPE_CHECKING, Any
 
 import pika
 import pytest
-from tests.client.support import Admin, Consuming, message, numbers, plan
+from tests.client.support import Consuming, message, numbers, plan
+from tests.support.http import ask
 from tests.support.proxy import BASIC_CONSUME, Proxy
 from tests.support.rabbitmq import free_ports
 from tests.support.waiting import eventually
@@ -21,7 +20,7 @@ from fedora_messaging.message import dumps, loads
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.behaviour.support import Names
+    from tests.support.admin import Admin, Names
     from tests.support.brokers import Broker
     from tests.support.processes import Processes
     from tests.support.rabbitmq import RabbitNode
@@ -41,12 +40,7 @@ def monitoring(settings: config.LazyConfig) -> int:
 
 def ready(port: int) -> dict[str, Any]:
     """What the endpoint says."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
-    try:
-        connection.request("GET", "/ready")
-        body: dict[str, Any] = json.loads(connection.getresponse().read())
-    finally:
-        connection.close()
+    body: dict[str, Any] = ask(port, "/ready").json()
     return body
 
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pika
 import pytest
-from tests.client.support import Admin, Consuming, message, plan
+from tests.client.support import Consuming, message, plan
 from tests.support.waiting import eventually
 
 from fedora_messaging import api
 from fedora_messaging.exceptions import Nack
 
 if TYPE_CHECKING:
-    from tests.behaviour.support import Names
+    from tests.support.admin import Admin, Names
     from tests.support.brokers import Broker
 
     from fedora_messaging import config

@@ -9,7 +9,7 @@ from tests.support.proxy import BASIC_CONSUME, QUEUE_DECLARE, Proxy
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
-    from tests.client.support import Admin
+    from tests.support.admin import Admin
     from tests.support.brokers import Broker
     from tests.support.processes import Process, Processes
 

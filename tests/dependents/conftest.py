@@ -10,22 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.dependents.packages import BACKENDS, PINNED, REQUIREMENTS, normalised
+from tests.support.fixtures import fresh_settings
 from tests.support.servers import require
-
-from fedora_messaging import config
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-
-@pytest.fixture(autouse=True)
-def settings(monkeypatch: pytest.MonkeyPatch) -> config.LazyConfig:
-    """The defaults, in a configuration that the test may change."""
-    for variable in (config.PATH_VARIABLE, config.URL_VARIABLE):
-        monkeypatch.delenv(variable, raising=False)
-    fresh = config.LazyConfig()
-    monkeypatch.setattr(config, "conf", fresh)
-    return fresh
+__all__ = ["fresh_settings"]
 
 
 def pip(*arguments: str | Path, **variables: str) -> None:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from jsonschema.exceptions import ValidationError
-from tests.behaviour.support import Names, connect
 from tests.client.support import Consuming, queue_settings
 from tests.dependents.bodies import Style, body_for
 from tests.dependents.packages import PINNED, SCHEMAS, distribution_of
+from tests.support.admin import Names, connect
 
 import fedora_messaging
 from fedora_messaging import api

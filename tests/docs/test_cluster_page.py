@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import pytest
-from tests.behaviour.support import Names, closes, connect
-from tests.client.conftest import name, settings
-from tests.client.support import Admin, AioConsuming, message, plan
+from tests.behaviour.support import closes
+from tests.client.support import AioConsuming, message, plan
+from tests.support.admin import Admin, Names, connect
 from tests.support.rabbitmq import RabbitNode, find_rabbitmq
 from tests.support.servers import require
 from tests.support.waiting import eventually
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from fedora_messaging.message import Message
 
-__all__ = ["name", "settings"]
+pytestmark = pytest.mark.usefixtures("settings")
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "cluster.md").read_text(encoding="utf-8")
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+    from types import FrameType
 
 _POLL: Final = 0.05
 _TAIL: Final = 15
@@ -133,3 +135,16 @@ class Child:
         with self._output.open("rb") as file:
             file.seek(self._begin)
             return file.read()
+
+
+def run_program(main: Callable[[], int]) -> NoReturn:
+    """Run a program, and exit with its status; a signal ends it so that what it has begun is undone."""
+
+    def terminated(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, terminated)
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.client.conftest import admin, light_heap, name, names, nothing_left, queue, settings
+from tests.support.fixtures import fresh_settings, light_heap, nothing_left
 from tests.support.rabbitmq import RabbitCluster, find_rabbitmq
 from tests.support.servers import require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["admin", "light_heap", "name", "names", "nothing_left", "queue", "settings"]
+__all__ = ["fresh_settings", "light_heap", "nothing_left"]
 
 
 def _require_rabbitmq() -> None:

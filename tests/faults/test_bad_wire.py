@@ -19,7 +19,7 @@ from fedora_messaging.exceptions import PublishReturned
 from fedora_messaging.settings.to_options import connection_options
 
 if TYPE_CHECKING:
-    from tests.behaviour.support import Names
+    from tests.support.admin import Names
     from tests.support.brokers import Broker
     from tests.support.proxy import Direction
 

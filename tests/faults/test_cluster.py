@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from pika.exceptions import AMQPConnectionError, NackError
-from tests.behaviour.support import Names
-from tests.client.support import Admin, AioConsuming, Consuming, message, plan
+from tests.client.support import AioConsuming, Consuming, message, plan
+from tests.support.admin import Admin, Names
 from tests.support.waiting import WAIT, eventually
 
 from fedora_messaging import aio, api

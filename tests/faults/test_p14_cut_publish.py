@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from tests.client.support import Admin, message, run
+from tests.client.support import message, run
 from tests.faults.wire import Wire
 from tests.support.proxy import DOWN, UP, Direction
 from tests.support.waiting import WAIT
@@ -20,6 +20,7 @@ from fedora_messaging.exceptions import ConnectionException
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
+    from tests.support.admin import Admin
     from tests.support.brokers import Broker
 
     from fedora_messaging.message import Message

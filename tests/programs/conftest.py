@@ -5,39 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.behaviour.support import Names
-from tests.client.support import Admin
 from tests.programs.support import Programs
-from tests.support.proxy import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.support.brokers import Broker
-
-
-@pytest.fixture
-def names(broker: Broker) -> Iterator[Names]:
-    """Makes unique names, whose queues are deleted after the test."""
-    made = Names(broker.url)
-    yield made
-    made.delete_all()
-
-
-@pytest.fixture
-def admin(broker: Broker, names: Names) -> Iterator[Admin]:
-    """An independent client."""
-    made = Admin(broker.url)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def proxy(broker: Broker, names: Names) -> Iterator[Proxy]:
-    """Between the programs and the broker; counts connections."""
-    with Proxy(broker.url) as made:
-        yield made
+    from tests.support.admin import Admin, Names
+    from tests.support.proxy import Proxy
 
 
 @pytest.fixture

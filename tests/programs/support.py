@@ -15,7 +15,7 @@ import pika
 from tests.support.processes import Processes
 
 if TYPE_CHECKING:
-    from tests.client.support import Admin
+    from tests.support.admin import Admin
     from tests.support.processes import Ended, Process
 
 APPS = Path(__file__).parent / "apps"

@@ -11,7 +11,7 @@ from tests.programs.support import Programs, assert_quiet, put, take, values
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
-    from tests.client.support import Admin
+    from tests.support.admin import Admin
     from tests.support.brokers import Broker
     from tests.support.proxy import Proxy
 

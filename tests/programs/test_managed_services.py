@@ -19,7 +19,7 @@ from tests.programs.support import (
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
-    from tests.client.support import Admin
+    from tests.support.admin import Admin
     from tests.support.brokers import Broker
     from tests.support.processes import Ended, Process
     from tests.support.proxy import Proxy

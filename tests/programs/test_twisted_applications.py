@@ -12,7 +12,7 @@ from tests.programs.support import APPS, Programs, assert_quiet, finish_callback
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
-    from tests.client.support import Admin
+    from tests.support.admin import Admin
     from tests.support.brokers import Broker
     from tests.support.proxy import Proxy
 

@@ -17,7 +17,7 @@ from tests.support.waiting import WAIT, eventually
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.client.support import Admin
+    from tests.support.admin import Admin
     from tests.support.brokers import Broker
     from tests.support.processes import Ended, Process
     from tests.support.proxy import Proxy

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.cli.conftest import processes
-from tests.client.conftest import light_heap, nothing_left, settings
 from tests.secrets.canary import PASSWORD, Log, Outputs
+from tests.support.fixtures import fresh_settings, light_heap, nothing_left
 from tests.tls.conftest import pki
 
 from fedora_messaging.broker import Accounts, Broker, Permissions
@@ -17,7 +17,7 @@ from fedora_messaging.broker import Accounts, Broker, Permissions
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["light_heap", "nothing_left", "pki", "processes", "settings"]
+__all__ = ["fresh_settings", "light_heap", "nothing_left", "pki", "processes"]
 
 
 @pytest.fixture(scope="session")

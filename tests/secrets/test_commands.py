@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import threading
 import uuid
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.secrets.canary import ESCAPED, PIECES, QUOTED, leaks
+from tests.support.http import ask
 from tests.support.processes import start_broker
 from tests.support.rabbitmq import free_ports
 from tests.support.waiting import eventually
@@ -220,17 +220,6 @@ def test_p23_password_of_the_archive(processes: Processes, archive: str, path: s
 # With success
 
 
-def ask(port: int, path: str) -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        headers = "\n".join(f"{name}: {value}" for name, value in response.getheaders())
-        return response.status, f"{headers}\n{response.read().decode()}"
-    finally:
-        connection.close()
-
-
 def test_p23_nothing_fails(processes: Processes, bird_broker: Broker, archive: str) -> None:
     (monitoring,) = free_ports(1)
     url = f"amqp://bird:{QUOTED}@127.0.0.1:{bird_broker.port}/%2F?{CLIENT_PROPERTIES}"
@@ -259,11 +248,11 @@ def test_p23_nothing_fails(processes: Processes, bird_broker: Broker, archive: s
     for process in (consuming, started["consume"], started["record"]):
         assert_clean_in_the_list_of_processes(process)
     assert bird_broker.close_connections("for a test") >= 3
-    eventually(lambda: ask(monitoring, "/ready")[0] == 200)
+    eventually(lambda: ask(monitoring, "/ready").status == 200)
     others = [process.terminate() for process in (consuming, started["consume"], started["record"])]
-    for status, text in answers:
-        assert status in (200, 404)
-        assert not leaks(text)
+    for answer in answers:
+        assert answer.status in (200, 404)
+        assert not leaks(answer.text)
     for one in (reconsumed, published, replayed, *others):
         assert one.status == 0, one.output
     assert_clean(reconsumed, published, replayed, *others)
@@ -277,9 +266,9 @@ def test_p23_not_connected(processes: Processes) -> None:
     consuming = processes.fedora_messaging("--conf", "config.toml", "consume", "--callback=app:callback")
     consuming.wait_for("trying again")
     for path, expected in (("/live", 200), ("/ready", 503), ("/status", 200)):
-        status, text = ask(monitoring, path)
-        assert status == expected
-        assert not leaks(text)
+        answer = ask(monitoring, path)
+        assert answer.status == expected
+        assert not leaks(answer.text)
     assert_clean_in_the_list_of_processes(consuming)
     ended = consuming.terminate()
     assert ended.status == 0

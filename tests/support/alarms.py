@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from tests.behaviour.support import close_quietly, connect
 from tests.support import rabbitmq
+from tests.support.admin import close_quietly, connect
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:

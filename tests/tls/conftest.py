@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.cli.conftest import processes
-from tests.client.conftest import light_heap, nothing_left, settings
+from tests.support.fixtures import fresh_settings, light_heap, nothing_left
 from tests.support.rabbitmq import find_rabbitmq
 from tests.support.servers import require
 from tests.tls import servers
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.tls.servers import TlsBroker
 
-__all__ = ["light_heap", "nothing_left", "processes", "settings"]
+__all__ = ["fresh_settings", "light_heap", "nothing_left", "processes"]
 
 
 @pytest.fixture(scope="session")

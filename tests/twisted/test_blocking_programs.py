@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import pika
 import pytest
-from tests.client.support import Admin, message
+from tests.client.support import message
 from tests.support.processes import Processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.behaviour.support import Names
+    from tests.support.admin import Admin, Names
     from tests.support.brokers import Broker
 
 CALLBACKS = """

@@ -11,7 +11,7 @@ from tests.support.processes import Processes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.client.support import Admin
+    from tests.support.admin import Admin
     from tests.support.brokers import Broker
 
 # Imported here, the library would set it up in the process of all tests.

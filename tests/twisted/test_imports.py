@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.client.support import Admin
+    from tests.support.admin import Admin
     from tests.support.brokers import Broker
 
 # Ends a program in which a reactor has been installed.

@@ -19,14 +19,7 @@ from fedora_messaging.testing import mock_sends
 NOBODY = "amqp://127.0.0.1:1"
 
 
-@pytest.fixture(autouse=True)
-def settings(monkeypatch: pytest.MonkeyPatch) -> config.LazyConfig:
-    """The defaults, in a configuration that the test may change."""
-    for variable in (config.PATH_VARIABLE, config.URL_VARIABLE):
-        monkeypatch.delenv(variable, raising=False)
-    fresh = config.LazyConfig()
-    monkeypatch.setattr(config, "conf", fresh)
-    return fresh
+pytestmark = pytest.mark.usefixtures("settings")
 
 
 def test_names() -> None:

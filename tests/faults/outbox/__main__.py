@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import signal
 import sys
 import tempfile
 from pathlib import Path
 from random import SystemRandom
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import Final
 
 from tests.faults.brokers import EmbeddedBroker, SingleRabbit
-from tests.faults.children import HarnessError
+from tests.faults.children import HarnessError, run_program
 from tests.faults.outbox.run import DELETE, WAL, Settings, kill
 from tests.support.rabbitmq import RabbitNodeError
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 _BROKERS: Final = {kind.kind: kind for kind in (EmbeddedBroker, SingleRabbit)}
 
@@ -63,13 +59,5 @@ def _main() -> int:
     return 0 if report.good else 1
 
 
-def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + signal.SIGTERM)
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _terminated)
-    try:
-        sys.exit(_main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_program(_main)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Final, cast
 
-from tests.behaviour.support import connect
 from tests.faults.outbox.load import EXCHANGE, QUEUE, key_of
+from tests.support.admin import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,21 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import signal
-import sys
 import tempfile
 from pathlib import Path
 from random import SystemRandom
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from tests.faults.brokers import BROKERS
-from tests.faults.children import HarnessError
+from tests.faults.children import HarnessError, run_program
 from tests.faults.soak.run import Settings, soak
 from tests.support.rabbitmq import RabbitNodeError, find_rabbitmq
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from tests.faults.soak.report import Report
 
 
@@ -83,13 +79,5 @@ def _main() -> int:
     return 0 if good else 1
 
 
-def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + signal.SIGTERM)
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _terminated)
-    try:
-        sys.exit(_main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_program(_main)

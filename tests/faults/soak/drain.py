@@ -7,9 +7,9 @@ import time
 from typing import TYPE_CHECKING, Final, Self
 
 from pika.exceptions import AMQPError
-from tests.client.support import Admin
 from tests.faults.soak import journal as j
 from tests.faults.soak import load
+from tests.support.admin import Admin
 
 if TYPE_CHECKING:
     from collections.abc import Callable

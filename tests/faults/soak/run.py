@@ -7,7 +7,6 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tests.behaviour.support import connect
 from tests.faults.children import HarnessError
 from tests.faults.journal import Journal
 from tests.faults.soak import chaos as c
@@ -18,6 +17,7 @@ from tests.faults.soak.drain import Drain
 from tests.faults.soak.network import Network
 from tests.faults.soak.report import Report
 from tests.faults.soak.workers import Workforce
+from tests.support.admin import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -7,8 +7,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from tests.behaviour.support import Names
-from tests.client.support import Admin
+from tests.support.admin import Admin, Names
 from tests.support.proxy import Proxy
 from tests.support.waiting import WAIT
 from twisted.internet.defer import Deferred, maybeDeferred

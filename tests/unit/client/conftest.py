@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.client.conftest import light_heap, nothing_left
+from tests.support.fixtures import light_heap, nothing_left
 
 __all__ = ["light_heap", "nothing_left"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.descriptors import none_left
+from tests.support.http import ask
 from tests.support.waiting import POLL, WAIT, eventually
 
 from fedora_messaging.exceptions import ConfigurationException
@@ -44,19 +45,9 @@ def monitor() -> Iterator[Monitor]:
         yield made
 
 
-def ask(monitor: Monitor, path: str, method: str = "GET") -> tuple[int, http.client.HTTPMessage, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", monitor.port, timeout=WAIT)
-    try:
-        connection.request(method, path)
-        answer = connection.getresponse()
-        return answer.status, answer.headers, answer.read()
-    finally:
-        connection.close()
-
-
 @pytest.mark.parametrize("path", ["/full", "/full/", "/full/more/of/it", "/full?x=1", "/full/?x=/empty"])
 def test_first_part_of_the_path_counts(monitor: Monitor, path: str) -> None:
-    status, headers, body = ask(monitor, path)
+    status, headers, body = ask(monitor.port, path)
     assert (status, body) == (200, BODY)
     assert headers["Content-Type"] == "text/plain; charset=utf-8"
     assert headers["Content-Length"] == "6"
@@ -64,37 +55,37 @@ def test_first_part_of_the_path_counts(monitor: Monitor, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/fully", "/FULL", "/more/full", "/?full", "/%66ull"])
 def test_paths_that_are_not_there(monitor: Monitor, path: str) -> None:
-    status, headers, body = ask(monitor, path)
+    status, headers, body = ask(monitor.port, path)
     assert (status, body, headers["Content-Length"]) == (404, b"", "0")
 
 
 def test_status_is_that_of_the_endpoint(monitor: Monitor) -> None:
-    assert ask(monitor, "/empty")[::2] == (503, b"")
+    assert ask(monitor.port, "/empty")[::2] == (503, b"")
 
 
 def test_head_has_the_headers_alone(monitor: Monitor) -> None:
-    status, headers, body = ask(monitor, "/full", "HEAD")
+    status, headers, body = ask(monitor.port, "/full", "HEAD")
     assert (status, headers["Content-Length"], body) == (200, "6", b"")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW", "get"])
 def test_other_methods_are_refused(monitor: Monitor, method: str) -> None:
     """Nothing can be changed; nor is a request's body read, so the connection ends."""
-    status, headers, body = ask(monitor, "/full", method)
+    status, headers, body = ask(monitor.port, "/full", method)
     assert (status, headers["Allow"], body) == (405, "HEAD, GET", b"")
 
 
 def test_versions_are_not_told(monitor: Monitor) -> None:
     """To somebody who looks for weak ones."""
-    assert ask(monitor, "/full")[1]["Server"].strip() == "fedora-messaging"
+    assert ask(monitor.port, "/full")[1]["Server"].strip() == "fedora-messaging"
 
 
 def test_endpoint_that_fails_ends_its_request_alone(
     monitor: Monitor, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(http.client.RemoteDisconnected):
-        ask(monitor, "/broken")
-    assert ask(monitor, "/full")[0] == 200
+        ask(monitor.port, "/broken")
+    assert ask(monitor.port, "/full")[0] == 200
     assert capsys.readouterr() == ("", "")
 
 
@@ -109,10 +100,10 @@ def test_requests_are_answered_while_another_one_is_made() -> None:
 
     with closing(Monitor("127.0.0.1", 0, {"slow": slow, "full": full})) as monitor:
         answers: list[int] = []
-        asker = threading.Thread(target=lambda: answers.append(ask(monitor, "/slow")[0]))
+        asker = threading.Thread(target=lambda: answers.append(ask(monitor.port, "/slow")[0]))
         asker.start()
         assert begun.wait(WAIT)
-        assert ask(monitor, "/full")[0] == 200
+        assert ask(monitor.port, "/full")[0] == 200
         assert answers == []
         go_on.set()
         asker.join()
@@ -122,11 +113,11 @@ def test_requests_are_answered_while_another_one_is_made() -> None:
 def test_port_is_free_after_the_end() -> None:
     monitor = Monitor("127.0.0.1", 0, {"full": full})
     port = monitor.port
-    assert ask(monitor, "/full")[0] == 200
+    assert ask(monitor.port, "/full")[0] == 200
     monitor.close()
     with closing(Monitor("127.0.0.1", port, {"full": full})) as again:
         assert again.port == port
-        assert ask(again, "/full")[0] == 200
+        assert ask(again.port, "/full")[0] == 200
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.client.conftest import nothing_left
+from tests.support.fixtures import nothing_left
 
 from fedora_messaging.config import DEFAULTS
 from fedora_messaging.options import ConnectionOptions
