@@ -197,7 +197,7 @@ import struct
 from typing import Any, ClassVar, Final, Self
 
 from ..exceptions import EncodingError
-from .errors import FRAME_ERROR, NOT_IMPLEMENTED, SYNTAX_ERROR, WireError, truncated
+from .errors import NOT_IMPLEMENTED, SYNTAX_ERROR, WireError, truncated
 from .fields import (
     decode_longstr,
     decode_shortstr,
@@ -206,6 +206,7 @@ from .fields import (
     encode_shortstr,
     encode_table,
 )
+from .frames import METHOD, UNKNOWN_FRAME, frame_error
 
 Table = dict[str, Any]
 _KEY = struct.Struct(">HH")
@@ -279,7 +280,7 @@ def decode_method(payload: bytes) -> Method:
             frame without a method.
     """
     if len(payload) < 4:
-        raise WireError(FRAME_ERROR, "method frame without class and method index")
+        raise frame_error(METHOD, payload, UNKNOWN_FRAME)
     key = _KEY.unpack_from(payload)
     method = BY_KEY.get(key)
     if method is None:

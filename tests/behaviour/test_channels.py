@@ -49,16 +49,27 @@ def test_second_channel_open(peer: Peer) -> None:
         peer.open_channel()
 
 
-def test_more_channels_than_tuned(peers: Callable[[], Peer]) -> None:
-    """One channel too many closes the connection with 530; RabbitMQ counts, and minds no numbers."""
-    peer = peers().login(channel_max=1).open_channel(1)
-    with closes(530):
-        peer.open_channel(2)
+@pytest.mark.parametrize("numbers", [(1, 2), (65535, 1), (2, 3)])
+def test_more_channels_than_tuned(peers: Callable[[], Peer], numbers: tuple[int, int]) -> None:
+    """One channel too many closes the connection with 530; the broker counts, and minds no numbers."""
+    first, second = numbers
+    peer = peers().login(channel_max=1).open_channel(first)
+    text = "NOT_ALLOWED - number of channels opened (1) has reached the negotiated channel_max (1)"
+    with closes(530, text):
+        peer.open_channel(second)
 
 
 def test_highest_channel_number(peer: Peer) -> None:
-    """The highest number that the broker proposes may be used."""
-    peer.open_channel(2047).roundtrip(2047)
+    """Any number may be used, whatever the broker proposes."""
+    peer.open_channel(65535).roundtrip(65535)
+
+
+def test_channel_closed_by_the_broker_does_not_count(peers: Callable[[], Peer]) -> None:
+    """Even before the client has confirmed its end."""
+    peer = peers().login(channel_max=1).open_channel(1)
+    with closes(404):
+        peer.call(commands.Queue.Declare(queue="behaviour.missing", passive=True), commands.Queue.DeclareOk)
+    peer.open_channel(2).roundtrip(2)
 
 
 def test_closed_channels_do_not_count(peers: Callable[[], Peer]) -> None:

@@ -128,28 +128,67 @@ def assert_connection_ends(peer: Peer) -> None:
         assert caught.value.reply_code >= 500
 
 
-def test_frame_end_is_checked(peer: Peer) -> None:
+@pytest.mark.parametrize(
+    ("payload", "octets"),
+    [
+        (b"", "all octets = <<>>"),
+        (b"\0\x3c\0\x46", "all octets = <<0,60,0,70>>"),
+        (b'a"\\b', r'all octets = <<"a\"\\b">>'),
+        (b"a" * 17, 'first 16 octets = <<"aaaaaaaaaaaaaaaa">>'),
+    ],
+)
+def test_frame_end_is_checked(peer: Peer, payload: bytes, octets: str) -> None:
     """A frame that does not end with its end octet closes the connection with 501."""
-    peer.write(PROBE[:-1] + b"\xcd")
-    with closes(501):
+    peer.write(raw_frame(constants.FRAME_METHOD, 1, payload)[:-1] + b"\xcd")
+    with closes(501, f"FRAME_ERROR - type 1, {octets}: {{invalid_frame_end_marker,"):
+        peer.roundtrip()
+
+
+@pytest.mark.parametrize("payload", [b"", b"\0\x3c"])
+def test_method_frame_without_a_method(peer: Peer, payload: bytes) -> None:
+    """A frame too short to name a method closes the connection with 501."""
+    peer.write(raw_frame(constants.FRAME_METHOD, 1, payload))
+    octets = ",".join(map(str, payload))
+    with closes(501, f"FRAME_ERROR - type 1, all octets = <<{octets}>>: unknown_frame"):
+        peer.roundtrip()
+
+
+def test_heartbeat_with_a_payload(peer: Peer) -> None:
+    peer.write(raw_frame(constants.FRAME_HEARTBEAT, 0, b"abc"))
+    with closes(501, 'FRAME_ERROR - type 8, all octets = <<"abc">>: unknown_frame'):
+        peer.roundtrip()
+
+
+def test_heartbeat_on_a_channel(peer: Peer) -> None:
+    peer.write(raw_frame(constants.FRAME_HEARTBEAT, 1, b""))
+    with closes(505, "UNEXPECTED_FRAME - type 8, all octets = <<>>"):
+        peer.roundtrip()
+
+
+def test_content_on_channel_0(peer: Peer) -> None:
+    peer.write(raw_frame(constants.FRAME_BODY, 0, b"abc"))
+    with closes(505, 'UNEXPECTED_FRAME - type 3, all octets = <<"abc">>'):
         peer.roundtrip()
 
 
 @pytest.mark.parametrize("kind", [1, 2, 3])
 def test_frame_larger_than_tuned(peers: Callable[[], Peer], kind: int, frame_max: int) -> None:
-    """Our broker refuses the frame from its header alone; RabbitMQ bears with eight bytes too many."""
+    """The broker refuses the frame from its header alone. It bears with eight bytes too many."""
     peer = peers().login(frame_max=frame_max).open_channel()
     peer.write(struct.pack(">BHI", kind, 1, frame_max + 1))
-    with closes(501, "frame_too_large"):
+    octets = f"type {kind}, all octets = <<>>"
+    with closes(501, f"FRAME_ERROR - {octets}: {{frame_too_large,{frame_max + 1},{frame_max - 8}}}"):
         peer.roundtrip()
 
 
-def test_largest_frame_is_taken(peers: Callable[[], Peer], frame_max: int) -> None:
-    """The payload of a frame may reach the negotiated frame-max less eight bytes."""
+@pytest.mark.parametrize("more", [0, 1, 8])
+def test_largest_frame_is_taken(peers: Callable[[], Peer], frame_max: int, more: int) -> None:
+    """By the specification a payload is eight bytes smaller than a frame; the broker takes eight more."""
     peer = peers().login(frame_max=frame_max).open_channel()
     queue = declare(peer)
-    peer.publish([b"x" * (frame_max - 8)], routing_key=queue)
-    assert peer.get(queue).frames == (b"x" * (frame_max - 8),)
+    peer.publish([b"x" * (frame_max - 8 + more)], routing_key=queue)
+    whole, rest = b"x" * (frame_max - 8), b"x" * more
+    assert peer.get(queue).frames == ((whole, rest) if rest else (whole,))
 
 
 @pytest.mark.parametrize("kind", [0, 4, 5, 9, 255])
@@ -157,7 +196,7 @@ def test_largest_frame_is_taken(peers: Callable[[], Peer], frame_max: int) -> No
 def test_unknown_frame_type(peer: Peer, kind: int, channel: int) -> None:
     """A frame of an unknown type closes the connection with 501."""
     peer.write(raw_frame(kind, channel, b"abc"))
-    with closes(501, "unknown_frame"):
+    with closes(501, f'FRAME_ERROR - type {kind}, all octets = <<"abc">>: unknown_frame'):
         peer.roundtrip()
 
 

@@ -404,18 +404,40 @@ def test_503_method_for_the_other_role() -> None:
     assert (close.class_id, close.method_id) == m.BasicConsumeOk.key
 
 
-@pytest.mark.parametrize("number", [2048, 65535])
-def test_p18_530_channel_above_channel_max(number: int) -> None:
-    end, close = ends(server_in(State.OPEN), frame(number, m.ChannelOpen()))
-    assert end.reply_code == 530
-    assert f"({number})" in end.reply_text
+@pytest.mark.parametrize("number", [1, 4, 65535])
+def test_p18_530_one_channel_too_many(number: int) -> None:
+    server = server_in(State.OPEN, Limits(channel_max=3))
+    for used in (2, 3, 60_000):
+        server.receive_data(frame(used, m.ChannelOpen()), 0)
+    assert shown(server.events()) == [opened(2), opened(3), opened(60_000)]
+    server.data_to_send(0)
+    end, close = ends(server, frame(number, m.ChannelOpen()))
+    assert (end.reply_code, end.reply_text) == (
+        530,
+        "NOT_ALLOWED - number of channels opened (3) has reached the negotiated channel_max (3)",
+    )
     assert (close.class_id, close.method_id) == m.ChannelOpen.key
 
 
-def test_the_highest_channel_can_be_used() -> None:
+def test_p18_channels_that_the_server_has_closed_do_not_count() -> None:
+    """The client has not confirmed their end yet; but there may be no more of them than of open ones."""
+    server = server_in(State.OPEN, Limits(channel_max=2))
+    for number in (1, 2):
+        server.receive_data(frame(number, m.ChannelOpen()), 0)
+        server.close_channel(number, 404, "no queue")
+    for number in (3, 4):
+        server.receive_data(frame(number, m.ChannelOpen()), 0)
+    assert shown(server.events())[-2:] == [opened(3), opened(4)]
+    server.close_channel(4, 404, "no queue")
+    server.data_to_send(0)
+    end, _close = ends(server, frame(5, m.ChannelOpen()))
+    assert (end.reply_code, "(1)" in end.reply_text) == (530, True)
+
+
+def test_the_highest_number_can_be_used() -> None:
     server = server_in(State.OPEN)
-    server.receive_data(frame(2047, m.ChannelOpen()), 0)
-    assert shown(server.events()) == [opened(2047)]
+    server.receive_data(frame(65535, m.ChannelOpen()), 0)
+    assert shown(server.events()) == [opened(65535)]
 
 
 @pytest.mark.parametrize("code", [540, 502, 501])

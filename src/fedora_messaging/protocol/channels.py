@@ -49,14 +49,15 @@ class Channels:
         events: Collects the events for the owner.
 
     Attributes:
-        highest: Negotiated highest channel number.
+        most: Negotiated number of channels that may be open at a time. The client uses the numbers up to it;
+            a client of the server may use any, as with RabbitMQ.
         frame_max: Negotiated largest frame.
         unsent: Bytes of contents that were added to ``out`` since the connection last emptied it.
         unfinished: Bytes received of contents that are not complete yet.
     """
 
     def __init__(self, role: Role, max_body: int, out: list[bytes], events: list[Event]) -> None:
-        self.highest = 0
+        self.most = 0
         self.frame_max = 0
         self.unsent = 0
         self.unfinished = 0
@@ -115,9 +116,9 @@ class Channels:
         """Client: ask for a channel.
 
         Raises:
-            RuntimeError: The number is in use, or above the negotiated highest.
+            RuntimeError: The number is in use, or above the negotiated maximum.
         """
-        if not 0 < number <= self.highest or number in self._channels:
+        if not 0 < number <= self.most or number in self._channels:
             raise RuntimeError(f"channel {number} is not free")
         channel = self._channels[number] = _Channel(number)
         self._advance(channel, Step.OPEN)
@@ -141,7 +142,7 @@ class Channels:
 
     def free(self) -> int | None:
         """Client: return the lowest channel number not in use, or ``None``."""
-        for number in range(1, self.highest + 1):
+        for number in range(1, self.most + 1):
             if number not in self._channels:
                 return number
         return None
@@ -182,17 +183,27 @@ class Channels:
             raise ConnectionError(
                 CHANNEL_ERROR, "expected 'channel.open'", type(method) if method is not None else None
             )
-        if number > self.highest:
-            raise ConnectionError(
-                NOT_ALLOWED,
-                f"number of channels opened ({number}) has reached the negotiated channel_max "
-                f"({self.highest})",
-                m.ChannelOpen,
-            )
+        if len(self._channels) >= self.most:
+            self._check_room()
         channel = self._channels[number] = _Channel(number)
         self._advance(channel, m.ChannelOpen)
         self._out.append(encode_method(number, m.ChannelOpenOk().encode()))
         self._events.append(ChannelOpened(number))
+
+    def _check_room(self) -> None:
+        """Check that one more channel may be open.
+
+        As in RabbitMQ, a channel that we have closed no longer counts, although the peer has not answered
+        yet. But it takes memory, so there may be no more of these than of open ones.
+        """
+        states = [channel.state for channel in self._channels.values()]
+        opened = states.count(ChannelState.OPEN)
+        if opened >= self.most or len(states) >= 2 * self.most:
+            raise ConnectionError(
+                NOT_ALLOWED,
+                f"number of channels opened ({opened}) has reached the negotiated channel_max ({self.most})",
+                m.ChannelOpen,
+            )
 
     def _while_closing(self, channel: _Channel, kind: int, payload: bytes) -> None:
         if kind != METHOD:

@@ -50,7 +50,7 @@ class ClientMachine(Machine):
         """Open a channel; ``ChannelOpened`` follows, or the end of the connection.
 
         Raises:
-            RuntimeError: The number is in use, or above the negotiated highest.
+            RuntimeError: The number is in use, or above the negotiated maximum.
         """
         if self._is_in(State.OPEN):
             self._channels.open(channel)

@@ -16,7 +16,18 @@ from typing import Any, Final
 
 from ..wire import methods as m
 from ..wire.errors import WireError
-from ..wire.frames import FRAME_MIN, HEARTBEAT, HEARTBEAT_FRAME, METHOD, NEED_DATA, FrameReader, encode_method
+from ..wire.frames import (
+    FRAME_MIN,
+    HEARTBEAT,
+    HEARTBEAT_FRAME,
+    METHOD,
+    NEED_DATA,
+    UNKNOWN_FRAME,
+    FrameReader,
+    describe,
+    encode_method,
+    frame_error,
+)
 from ..wire.methods import Method, decode_method
 from .channels import Channels
 from .errors import (
@@ -45,7 +56,7 @@ class Limits:
     """The limits that a server proposes, or the highest ones that a client accepts.
 
     Attributes:
-        channel_max: Highest channel number.
+        channel_max: How many channels may be open at a time.
         frame_max: Largest frame in bytes.
         frame_min: Server: smallest value of ``frame_max`` that a client may ask for.
         heartbeat: Seconds; 0 is off, ``None`` (client) takes the server's proposal.
@@ -65,7 +76,7 @@ class Machine(ABC):
     Attributes:
         role: Which end this is.
         state: State of the connection.
-        channel_max: Negotiated highest channel number.
+        channel_max: Negotiated number of channels that may be open at a time.
         frame_max: Negotiated largest frame.
         heartbeat: Negotiated interval in seconds, 0 when off.
         server_properties: The server's description of itself.
@@ -103,7 +114,7 @@ class Machine(ABC):
 
     def _agreed(self, channel_max: int, frame_max: int, heartbeat: int) -> None:
         """Apply the negotiated limits of the connection."""
-        self.channel_max = self._channels.highest = channel_max
+        self.channel_max = self._channels.most = channel_max
         self.frame_max = self._channels.frame_max = self._reader.frame_max = frame_max
         self.heartbeat = self._beat.interval = heartbeat
 
@@ -278,8 +289,10 @@ class Machine(ABC):
 
     def _frame(self, kind: int, channel: int, payload: bytes) -> None:
         if kind == HEARTBEAT:
-            if channel or payload:
-                raise ConnectionError(UNEXPECTED_FRAME, "heartbeat frame on a channel or with a payload")
+            if payload:
+                raise frame_error(kind, payload, UNKNOWN_FRAME)
+            if channel:
+                raise ConnectionError(UNEXPECTED_FRAME, describe(kind, payload))
         elif self.state is State.OPEN and channel:
             self._channels.receive(kind, channel, payload)
         elif self.state is State.CLOSING:
@@ -289,7 +302,7 @@ class Machine(ABC):
                 UNEXPECTED_FRAME, f"frame on channel {channel} before the connection is open"
             )
         elif kind != METHOD:
-            raise ConnectionError(UNEXPECTED_FRAME, "content frame on channel 0")
+            raise ConnectionError(UNEXPECTED_FRAME, describe(kind, payload))
         else:
             self._connection_method(decode_method(payload))
 

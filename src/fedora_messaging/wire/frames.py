@@ -28,6 +28,10 @@ _CONTENT_HEADER = struct.Struct(">BHIHHQ")
 _CLASS_BASIC: Final = 60
 _TYPES: Final = frozenset((METHOD, HEADER, BODY, HEARTBEAT))
 _END_BYTE: Final = b"\xce"
+#: What an error text says of a frame that is none of AMQP 0-9-1.
+UNKNOWN_FRAME: Final = "unknown_frame"
+#: How many octets of a payload an error text shows.
+_SHOWN: Final = 16
 
 Frame = tuple[int, int, bytes]
 
@@ -46,6 +50,9 @@ class FrameReader:
 
     The reader checks a frame's size as soon as the first seven bytes have arrived. So a hostile peer
     cannot make us wait for, or store, more than one frame of ``frame_max`` bytes (promise P18).
+
+    As RabbitMQ does, it bears with a *payload* of ``frame_max`` bytes, although the frame is then larger:
+    some clients send such frames.
     """
 
     __slots__ = ("_buffer", "_chunks", "_missing", "_offset", "frame_max")
@@ -79,7 +86,8 @@ class FrameReader:
         """Return (type, channel, payload) of the next complete frame.
 
         Raises:
-            WireError: 501 for an unknown type, a size above ``frame_max`` or a wrong end octet.
+            WireError: 501 for an unknown type, a payload above ``frame_max`` or a wrong end octet; the texts
+                are RabbitMQ's.
         """
         if self._missing:
             return NEED_DATA
@@ -88,18 +96,17 @@ class FrameReader:
         if have < 7:
             return self._keep(7 - have)
         kind, channel, size = _FRAME.unpack_from(buffer, offset)
-        if kind not in _TYPES:
-            raise WireError(FRAME_ERROR, f"unknown_frame: type {kind}")
-        if size > self.frame_max - OVERHEAD:
-            raise WireError(
-                FRAME_ERROR, f"frame_too_large: {size} bytes of payload, at most {self.frame_max - OVERHEAD}"
-            )
+        if size > self.frame_max:
+            raise frame_error(kind, b"", f"{{frame_too_large,{size},{self.frame_max - OVERHEAD}}}")
         start = offset + 7
         end = start + size
+        if kind not in _TYPES:
+            # The rest of the frame, if it is to come, would be of no use.
+            raise frame_error(kind, buffer[start:end], UNKNOWN_FRAME)
         if end >= len(buffer):
             return self._keep(end + 1 - len(buffer))
         if buffer[end] != END:
-            raise WireError(FRAME_ERROR, f"wrong end octet 0x{buffer[end]:02x} of a frame")
+            raise frame_error(kind, buffer[start:end], f"{{invalid_frame_end_marker,{buffer[end]}}}")
         self._offset = end + 1
         return kind, channel, buffer[start:end]
 
@@ -111,6 +118,23 @@ class FrameReader:
         if rest:
             self._chunks.append(rest)
         return NEED_DATA
+
+
+def frame_error(kind: int, payload: bytes, what: str) -> WireError:
+    """Make the error for a frame that cannot be understood; the text is RabbitMQ's."""
+    return WireError(FRAME_ERROR, f"{describe(kind, payload)}: {what}")
+
+
+def describe(kind: int, payload: bytes) -> str:
+    """Describe a frame as RabbitMQ does: its type, and the beginning of its payload in Erlang's notation."""
+    how_many = "all" if len(payload) <= _SHOWN else f"first {_SHOWN}"
+    shown = payload[:_SHOWN]
+    if all(0x20 <= octet < 0x7F for octet in shown):
+        text = shown.decode("ascii").replace("\\", "\\\\").replace('"', '\\"')
+        notation = f'"{text}"' if text else ""
+    else:
+        notation = ",".join(map(str, shown))
+    return f"type {kind}, {how_many} octets = <<{notation}>>"
 
 
 def encode_method(channel: int, payload: bytes) -> bytes:

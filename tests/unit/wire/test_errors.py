@@ -10,9 +10,9 @@ from fedora_messaging.wire.errors import FRAME_ERROR, SYNTAX_ERROR, WireError, t
 
 
 def test_code_and_text() -> None:
-    error = WireError(FRAME_ERROR, "wrong end octet 0x00 of a frame")
-    assert (error.reply_code, error.text) == (501, "wrong end octet 0x00 of a frame")
-    assert error.args == (501, "wrong end octet 0x00 of a frame")
+    error = WireError(FRAME_ERROR, "type 1, all octets = <<>>: unknown_frame")
+    assert (error.reply_code, error.text) == (501, "type 1, all octets = <<>>: unknown_frame")
+    assert error.args == (501, "type 1, all octets = <<>>: unknown_frame")
 
 
 def test_an_error_may_go_to_another_process() -> None:

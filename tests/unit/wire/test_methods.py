@@ -286,9 +286,10 @@ def refused(payload: bytes) -> tuple[int, str]:
 
 
 def test_p18_payloads_that_are_too_short_to_name_a_method() -> None:
-    for size in range(4):
+    octets = ["", "0", "0,10", "0,10,0"]
+    for size, shown in enumerate(octets):
         code, message = refused(b"\x00\x0a\x00\x33"[:size])
-        assert (code, message) == (FRAME_ERROR, "method frame without class and method index")
+        assert (code, message) == (FRAME_ERROR, f"type 1, all octets = <<{shown}>>: unknown_frame")
 
 
 def test_methods_that_do_not_exist() -> None:
