@@ -1,0 +1,439 @@
+"""A session: what it refuses and when it gives up, what it stops reading for, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.protocol.machines import frame
+from tests.unit.broker.support import Client, MemoryServer, SlowJournal, Told, publish
+from tests.unit.client.support import event_loop
+
+from fedora_messaging import logs
+from fedora_messaging.broker.accounts import Accounts
+from fedora_messaging.broker.alarms import ResourceLimits
+from fedora_messaging.broker.core.declarations import QueueDeclaration
+from fedora_messaging.broker.core.journal import NoJournal
+from fedora_messaging.protocol.connection import Limits
+from fedora_messaging.protocol.errors import ChannelError
+from fedora_messaging.protocol.states import State
+from fedora_messaging.wire import frames as f
+from fedora_messaging.wire import methods as m
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CLOSES: dict[str, Any] = {"capabilities": {"authentication_failure_close": True}}
+BLOCKING: dict[str, Any] = {"capabilities": {"connection.blocked": True}}
+#: How many bytes of answers a client may leave unread.
+OWED = 1_000_000
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """A loop that never waits: the time that it would wait for has passed."""
+    made = event_loop()
+    yield made
+    made.close()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the log forget what other tests have logged within the same second."""
+    monkeypatch.setattr(logs._guard, "_seconds", {})
+
+
+def wait(client: Client, seconds: float) -> None:
+    """Let time pass."""
+    client.session._server.loop.run_until_complete(asyncio.sleep(seconds))
+
+
+def greet(client: Client) -> Client:
+    (told,) = client.feed(f.PROTOCOL_HEADER)
+    assert isinstance(told.method, m.ConnectionStart)
+    return client
+
+
+def authenticate(client: Client, password: str = "guest", **properties: Any) -> list[Told]:
+    response = f"\0guest\0{password}".encode()
+    return greet(client).send(m.ConnectionStartOk(properties, "PLAIN", response, "en_US"), channel=0)
+
+
+def tune(client: Client) -> Client:
+    """Go as far as the choice of a virtual host."""
+    authenticate(client)
+    client.send(m.ConnectionTuneOk(2047, 131072, 0), channel=0)
+    return client
+
+
+def declare(client: Client, name: str = "q") -> None:
+    client.session.vhost.declare_queue(QueueDeclaration(name), owner=None)
+
+
+def names(told: list[Told]) -> list[str]:
+    return [one.method.name for one in told]
+
+
+def the_close(told: list[Told]) -> tuple[int, str, int, int]:
+    """The only thing that the broker said: why it closes the connection, and the method to blame."""
+    (one,) = told
+    assert isinstance(one.method, m.ConnectionClose)
+    return one.method.reply_code, one.method.reply_text, one.method.class_id, one.method.method_id
+
+
+# Beginning
+
+
+def test_refused_login_is_told_and_the_answer_awaited(
+    server: MemoryServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = Client(server)
+    text = (
+        "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. "
+        "For details see the broker logfile."
+    )
+    assert the_close(authenticate(client, "wrong", **CLOSES)) == (403, text, 0, 0)
+    assert caplog.messages == ["Login from a Unix socket by PLAIN refused: user guest: the password is wrong"]
+    assert not client.pipe.is_closing()
+    client.send(m.ConnectionCloseOk(), channel=0)
+    assert client.pipe.is_closing()
+    assert server.sessions == set()
+
+
+@pytest.mark.parametrize("capabilities", [{}, {"authentication_failure_close": "yes"}, "all of them"])
+def test_refused_login_that_is_not_told_ends_after_three_seconds(
+    server: MemoryServer, capabilities: object
+) -> None:
+    """A client that may try again at once would do so, and the log would fill."""
+    client = Client(server)
+    assert authenticate(client, "wrong", capabilities=capabilities) == []
+    wait(client, 2.9)
+    assert not client.pipe.is_closing()
+    wait(client, 0.2)
+    assert client.told() == []
+    assert client.pipe.is_closing()
+    assert client.session.ended.done()
+
+
+def test_virtual_host_that_does_not_exist(server: MemoryServer, caplog: pytest.LogCaptureFixture) -> None:
+    client = tune(Client(server))
+    text = "NOT_ALLOWED - vhost nope not found"
+    assert the_close(client.send(m.ConnectionOpen("nope"), channel=0)) == (530, text, 10, 40)
+    client.send(m.ConnectionCloseOk(), channel=0)
+    assert client.pipe.is_closing()
+    assert caplog.messages == [f"Connection from a Unix socket closed: {text}"]
+    assert not hasattr(client.session, "vhost")
+
+
+def test_virtual_host_of_others(loop: asyncio.AbstractEventLoop) -> None:
+    accounts = Accounts(guest=False)
+    accounts.add_user("guest", "guest")
+    client = tune(Client(MemoryServer(loop, accounts=accounts)))
+    text = "NOT_ALLOWED - access to vhost '/' refused for user 'guest'"
+    assert the_close(client.send(m.ConnectionOpen("/"), channel=0)) == (530, text, 10, 40)
+    assert not hasattr(client.session, "vhost")
+
+
+@pytest.mark.parametrize(
+    "so_far", [lambda client: client, greet, tune], ids=["connected", "greeted", "logged in"]
+)
+def test_client_that_does_not_come_in_is_cut(
+    server: MemoryServer, so_far: Callable[[Client], Client], caplog: pytest.LogCaptureFixture
+) -> None:
+    client = so_far(Client(server))
+    wait(client, 9.9)
+    assert not client.pipe.is_closing()
+    wait(client, 0.2)
+    assert client.pipe.is_closing()
+    assert client.told() == []
+    assert caplog.messages == ["Connection from a Unix socket did not log in within 10 s"]
+    assert server.sessions == set()
+
+
+def test_client_that_has_come_in_may_be_silent(server: MemoryServer) -> None:
+    client = tune(Client(server))
+    wait(client, 9.9)
+    assert names(client.send(m.ConnectionOpen("/"), channel=0)) == ["connection.open-ok"]
+    wait(client, 1000)
+    assert not client.pipe.is_closing()
+
+
+@pytest.mark.parametrize(
+    ("properties", "name"),
+    [({"connection_name": "koji"}, "koji"), ({"connection_name": 7}, None), ({}, None)],
+    ids=["a text", "a number", "none"],
+)
+def test_name_of_a_connection(server: MemoryServer, properties: dict[str, Any], name: str | None) -> None:
+    client = Client(server, **properties)
+    assert client.session.name is None
+    assert client.login().session.name == name
+
+
+# Errors
+
+
+def test_methods_behind_a_channel_error_do_nothing(client: Client) -> None:
+    """They came together, and the other channels go on."""
+    client.send(m.ChannelOpen(), channel=2)
+    told = client.send(m.QueueDeclare("missing", passive=True), m.QueueDeclare("late"), m.QueueDelete("late"))
+    assert [(one.channel, one.method.name) for one in told] == [(1, "channel.close")]
+    close = told[0].method
+    assert isinstance(close, m.ChannelClose)
+    assert (close.reply_code, close.class_id, close.method_id) == (404, 50, 10)
+    assert client.feed(publish("", "late", mandatory=True)) == []
+    assert list(client.session.vhost.queues) == []
+    assert names(client.send(m.QueueDeclare("q"), channel=2)) == ["queue.declare-ok"]
+
+
+def test_methods_behind_a_connection_error_do_nothing(client: Client) -> None:
+    told = client.send(m.BasicQos(0, 1), m.QueueDeclare("q"), m.ChannelFlow(False))
+    late = client.send(m.QueueDeclare("late"))
+    assert names(told[:-1]) == ["basic.qos-ok", "queue.declare-ok"]
+    assert the_close(told[-1:]) == (540, "NOT_IMPLEMENTED - active=false", 20, 20)
+    assert late == []
+    assert list(client.session.vhost.queues) == ["q"]
+
+
+def test_methods_that_came_with_a_connection_error_do_nothing(client: Client) -> None:
+    told = client.send(m.ChannelFlow(False), m.QueueDeclare("late"), m.ConfirmSelect())
+    assert the_close(told) == (540, "NOT_IMPLEMENTED - active=false", 20, 20)
+    assert list(client.session.vhost.queues) == []
+
+
+def test_client_that_does_not_answer_a_close_is_cut(client: Client, server: MemoryServer) -> None:
+    the_close(client.send(m.ChannelFlow(False)))
+    wait(client, 2.9)
+    assert not client.pipe.is_closing()
+    wait(client, 0.2)
+    assert client.pipe.is_closing()
+    assert server.sessions == set()
+
+
+class BrokenJournal(NoJournal):
+    """A journal with a fault: it cannot take queues."""
+
+    def queue_added(self, queue: Any) -> None:
+        """Fail."""
+        raise ZeroDivisionError("a fault")
+
+
+def test_fault_of_the_broker_ends_the_connection_and_no_other(
+    loop: asyncio.AbstractEventLoop, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = MemoryServer(loop, BrokenJournal())
+    client, other = (Client(server).login() for _ in range(2))
+    told = client.send(m.QueueDeclare("q", durable=True), m.BasicQos(0, 1))
+    assert the_close(told) == (541, "INTERNAL_ERROR - the broker failed; see its log", 0, 0)
+    (line,) = caplog.records
+    assert line.getMessage() == "Internal error while acting on MethodReceived"
+    assert line.exc_info is not None
+    assert str(line.exc_info[1]) == "a fault"
+    assert names(other.send(m.BasicQos(0, 1))) == ["basic.qos-ok"]
+    client.send(m.ConnectionCloseOk(), channel=0)
+    assert server.sessions == {other.session}
+
+
+def test_channel_that_fails_soon_may_be_another_one_by_then(client: Client) -> None:
+    """A channel that was opened anew under the same number has done nothing wrong."""
+    session, old = client.session, client.channel
+    session.fail_soon(old, ChannelError(406, "too big"), m.BasicConsume)
+    client._link.data_received(frame(1, m.ChannelClose(0, "", 0, 0)) + frame(1, m.ChannelOpen()))
+    assert client.channel is not old
+    assert names(client.told()) == ["channel.close-ok", "channel.open-ok"]
+    session.fail_soon(client.channel, ChannelError(406, "too big"), m.BasicConsume)
+    (told,) = client.told()
+    assert repr(told.method) == repr(m.ChannelClose(406, "PRECONDITION_FAILED - too big", 60, 20))
+    assert session._channels == {}
+
+
+# Flow
+
+
+class SlowServer(MemoryServer):
+    """A server whose disk is behind when the test says so."""
+
+    behind = False
+
+    @property
+    def journal_is_behind(self) -> bool:
+        """Whether publishers should wait for the disk."""
+        return self.behind
+
+
+def publishing(server: MemoryServer, **properties: Any) -> Client:
+    client = Client(server, **properties).login()
+    declare(client)
+    client.ask(m.ConfirmSelect())
+    return client
+
+
+def purge(client: Client) -> None:
+    """Empty the queue, so that the next look finds room."""
+    client.session.vhost.queues["q"].purge()
+    client.session._server._watch_resources()
+
+
+@pytest.mark.parametrize("first", ["alarm", "journal"])
+def test_reading_goes_on_when_nothing_keeps_it_any_more(loop: asyncio.AbstractEventLoop, first: str) -> None:
+    journal = SlowJournal()
+    server = SlowServer(loop, journal, resources=ResourceLimits(memory=1000))
+    client = publishing(server, **BLOCKING)
+    server.behind = True
+    assert names(client.feed(publish("", "q", b"x" * 2000))) == ["basic.ack", "connection.blocked"]
+    assert (client.pipe.reads, client.session.blocked) == (False, "low on memory")
+    told = []
+    for reason in ("alarm", "journal") if first == "alarm" else ("journal", "alarm"):
+        assert not client.pipe.reads
+        if reason == "alarm":
+            purge(client)
+        else:
+            journal.catch_up()
+        told += names(client.told())
+    assert (client.pipe.reads, client.session.blocked) == (True, None)
+    assert told == ["connection.unblocked"]
+
+
+def test_disk_that_is_behind_stops_only_who_waits_for_confirms(loop: asyncio.AbstractEventLoop) -> None:
+    journal = SlowJournal()
+    server = SlowServer(loop, journal)
+    server.behind = True
+    client, unconfirmed = publishing(server), Client(server).login()
+    unconfirmed.feed(publish("", "q"))
+    assert (client.pipe.reads, unconfirmed.pipe.reads, journal.waiting) == (True, True, [])
+    client.feed(publish("", "q"))
+    assert (client.pipe.reads, unconfirmed.pipe.reads) == (False, True)
+    journal.catch_up()
+    assert client.pipe.reads
+
+
+def test_connection_that_is_being_closed_hears_of_no_alarm(loop: asyncio.AbstractEventLoop) -> None:
+    """Its answer must be read."""
+    server = MemoryServer(loop, resources=ResourceLimits(memory=1000))
+    closing, other = publishing(server, **BLOCKING), publishing(server, **BLOCKING)
+    closing.feed(publish("", "q"))
+    closing.session.force_close("enough")
+    assert names(other.feed(publish("", "q", b"x" * 2000))) == ["basic.ack", "connection.blocked"]
+    assert names(closing.told()) == ["connection.close"]
+    assert (closing.pipe.reads, closing.session.blocked) == (True, None)
+
+
+@pytest.fixture
+def roomy(loop: asyncio.AbstractEventLoop) -> Client:
+    """A client that may send large frames."""
+    client = Client(MemoryServer(loop, limits=Limits(frame_max=2 * OWED)), frame_max=2 * OWED).login()
+    declare(client)
+    return client
+
+
+def test_client_that_leaves_answers_unread_is_not_heard(roomy: Client) -> None:
+    client = roomy
+    for _ in range(4):
+        client.feed(publish("", "q", bytes(OWED // 2)))
+    get = m.BasicGet("q", no_ack=True)
+    client._link.pause_writing()
+    assert names(client.send(get)) == ["basic.get-ok"]
+    assert client.pipe.reads
+    # What comes behind too many answers must wait.
+    assert names(client.send(get, get, m.QueueDeclare("late"), get)) == ["basic.get-ok"] * 2
+    assert not client.pipe.reads
+    assert list(client.session.vhost.queues) == ["q"]
+    # What has been sent already waits, too.
+    assert client.send(m.QueueDelete("late")) == []
+    client._link.resume_writing()
+    assert names(client.told()) == ["queue.declare-ok", "basic.get-ok", "queue.delete-ok"]
+    assert client.pipe.reads
+
+
+def test_client_that_reads_may_ask_for_any_amount(roomy: Client) -> None:
+    client = roomy
+    client.feed(publish("", "q", bytes(OWED)))
+    get = m.BasicGet("q")
+    asked = [method for tag in (1, 2, 3) for method in (get, m.BasicNack(tag, False, True))]
+    assert names(client.send(*asked)) == ["basic.get-ok"] * 3
+    assert client.pipe.reads
+
+
+def test_deliveries_wait_for_room_in_the_socket(client: Client) -> None:
+    declare(client)
+    client.send(m.BasicConsume("q", "t", no_ack=True))
+    client._link.pause_writing()
+    assert client.feed(publish("", "q")) == []
+    assert client.session.can_send() is False
+    client._link.resume_writing()
+    assert names(client.told()) == ["basic.deliver"]
+
+
+def test_deliveries_leave_in_portions(client: Client) -> None:
+    """However many wait, only some are encoded at a time; all leave in the end."""
+    declare(client)
+    for _ in range(10):
+        client.feed(publish("", "q", bytes(100_000)))
+    client._link.data_received(frame(1, m.BasicConsume("q", "t", no_ack=True)))
+    # Three are the first that take more than 262144 bytes.
+    assert len(client.session.vhost.queues["q"]) == 7
+    told = client.told() + client.told()
+    assert names(told) == ["basic.consume-ok"] + ["basic.deliver"] * 10
+    assert {len(one.body) for one in told[1:]} == {100_000}
+
+
+# End
+
+
+def refused(client: Client) -> Client:
+    assert authenticate(client, "wrong") == []
+    return client
+
+
+def choosing(client: Client) -> Client:
+    authenticate(client)
+    return client
+
+
+def closing(client: Client) -> Client:
+    client.login().send(m.ChannelFlow(False))
+    return client
+
+
+@pytest.mark.parametrize(
+    ("so_far", "state", "is_told"),
+    [
+        (lambda client: client, State.EXPECT_HEADER, False),
+        (greet, State.EXPECT_START_OK, False),
+        (refused, State.AUTHENTICATING, False),
+        (choosing, State.EXPECT_TUNE_OK, False),
+        (tune, State.EXPECT_OPEN, True),
+        (Client.login, State.OPEN, True),
+        (closing, State.CLOSING, False),
+    ],
+    ids=lambda value: value.name if isinstance(value, State) else "",
+)
+def test_operator_closes_a_connection(
+    server: MemoryServer, so_far: Callable[[Client], Client], state: State, is_told: bool
+) -> None:
+    """A client that can understand a close is told, and may answer; any other is cut."""
+    client = so_far(Client(server))
+    assert client.session.machine.state is state
+    client.session.force_close("enough")
+    told = client.told()
+    assert [repr(one.method) for one in told] == (
+        [repr(m.ConnectionClose(320, "CONNECTION_FORCED - enough", 0, 0))] if is_told else []
+    )
+    assert client.pipe.is_closing() is not is_told
+    client.session.force_close("once more")
+    assert client.told() == []
+    assert client.pipe.is_closing()
+    assert client.session.ended.done()
+
+
+def test_lost_connection_takes_its_channels_along(client: Client, server: MemoryServer) -> None:
+    """What was sent behind it, and what comes due later, finds nothing."""
+    client.send(m.QueueDeclare("mine", exclusive=True), m.BasicConsume("mine", "t"))
+    channel, vhost = client.channel, client.session.vhost
+    client.session.fail_soon(channel, ChannelError(406, "late"), m.BasicConsume)
+    client.pipe.close()
+    assert client.session.ended.done()
+    assert (client.session._channels, server.sessions, list(vhost.queues)) == ({}, set(), [])
+    assert client.told() == []
+    client.session.force_close("late")
+    assert client.told() == []
