@@ -376,11 +376,13 @@ def test_work_that_the_broker_ends_the_connection_for_is_not_done_again(code: in
             async def work(connection: Connection) -> None:
                 used.append(connection)
                 closed_with(code)(broker.link)
-                raise await connection.closed
+                end = await connection.closed
+                raise ConnectionException(str(end), reason=end)
 
-            with pytest.raises(ConnectionClosed) as caught:
+            with pytest.raises(ConnectionException) as caught:
                 await supervisor.with_connection(work)
-            assert (caught.value.reply_code, len(used)) == (code, 1)
+            assert isinstance(caught.value.reason, ConnectionClosed)
+            assert (caught.value.reason.reply_code, len(used)) == (code, 1)
             await close(supervisor)
 
     run(main())
@@ -542,30 +544,31 @@ def test_publishes_go_on_while_consumers_are_stopped_and_fail_without_a_connecti
             supervisor, outcomes = supervisor_of(broker), list[Exception | None]()
             connection = await supervisor.connection()
             drainers = [object(), object()]
+            supervisor.submit(publish(outcomes))
             for drainer in drainers:
                 supervisor.drain(drainer)
             supervisor.submit(publish(outcomes))
-            await soon(lambda: outcomes)
-            assert outcomes == [None]
+            await soon(lambda: len(outcomes) == 2)
+            assert outcomes == [None, None]
             broker.on_publish = lambda _link, _content: None
             broker.on_accept = lambda link: len(broker.links) > 1
             supervisor.submit(publish(outcomes))
-            await soon(lambda: len(broker.published) == 2)
+            await soon(lambda: len(broker.published) == 3)
             broker.link.abort()
             await connection.closed
-            await soon(lambda: len(outcomes) == 2)
-            assert str(outcomes[1]) == "the connection was lost while the consumers were being stopped"
+            await soon(lambda: len(outcomes) == 3)
+            assert str(outcomes[2]) == "the connection was lost while the consumers were being stopped"
             supervisor.drained(drainers[0])
             supervisor.submit(publish(outcomes))
-            assert str(outcomes[2]) == STOPPING
+            assert str(outcomes[3]) == STOPPING
             with pytest.raises(ConnectionException, match=f"^{STOPPING}$"):
                 await supervisor.connection()
             supervisor.drained(drainers[1])
             supervisor.drained(drainers[1])
             supervisor.submit(publish(outcomes))
-            assert len(outcomes) == 3
+            assert len(outcomes) == 4
             await close(supervisor)
-            assert str(outcomes[3]) == "the client is closed"
+            assert str(outcomes[4]) == "the client is closed"
 
     run(main())
 
