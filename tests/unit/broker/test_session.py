@@ -303,6 +303,18 @@ def test_reading_goes_on_when_nothing_keeps_it_any_more(loop: asyncio.AbstractEv
     assert told == ["connection.unblocked"]
 
 
+def test_client_that_knows_no_blocking_is_read_from_again_without_a_word(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    server = MemoryServer(loop, resources=ResourceLimits(memory=1000))
+    client = publishing(server)
+    assert names(client.feed(publish("", "q", b"x" * 2000))) == ["basic.ack"]
+    assert (client.pipe.reads, client.session.blocked) == (False, "low on memory")
+    purge(client)
+    assert client.told() == []
+    assert (client.pipe.reads, client.session.blocked) == (True, None)
+
+
 def test_disk_that_is_behind_stops_only_who_waits_for_confirms(loop: asyncio.AbstractEventLoop) -> None:
     journal = SlowJournal()
     server = SlowServer(loop, journal)
