@@ -155,7 +155,7 @@ class Session:
         link = self._link
         if link is None or self.machine.state is not State.OPEN:
             return False
-        if self.machine.unsent >= _OWED_HIGH:
+        if link.owed + self.machine.unsent >= _OWED_HIGH:
             link.flush()
         return not link.writable and link.owed >= _OWED_HIGH
 

@@ -326,9 +326,9 @@ class Supervisor:
 
     def _give_up(self) -> None:
         self._advance(Input.GIVE_UP)
-        text = (
-            f"connecting to {self.nodes.present.address} was given up after {self.backoff.attempts} attempts"
-        )
+        attempts = self.backoff.attempts
+        plural = "" if attempts == 1 else "s"
+        text = f"connecting to {self.nodes.present.address} was given up after {attempts} attempt{plural}"
         _log.error("%s", text)
         self._given_up = ConnectionException(text, reason=text)
         self.publisher.fail_all(self._given_up)

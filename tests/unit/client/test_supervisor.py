@@ -503,7 +503,7 @@ def test_no_further_attempt_is_waited_for(caplog: pytest.LogCaptureFixture) -> N
             supervisor.stop_trying()
             with pytest.raises(ConnectionException) as caught:
                 await waiting
-            text = f"connecting to {supervisor.nodes.present.address} was given up after 1 attempts"
+            text = f"connecting to {supervisor.nodes.present.address} was given up after 1 attempt"
             assert str(caught.value) == text
             supervisor.submit(publish(outcomes))
             assert outcomes == [caught.value, caught.value]
