@@ -143,6 +143,11 @@ class Peer:
         except (BrokenPipeError, ConnectionResetError):
             return
 
+    def write_on(self, data: bytes) -> None:
+        """Send bytes; the broker must still take them."""
+        self._socket.settimeout(WAIT)
+        self._socket.sendall(data)
+
     def send(self, *frames: frame.FrameTypes, channel: int = 1) -> None:
         """Send frames in one write."""
         self.write(b"".join(frame.marshal(one, channel) for one in frames))

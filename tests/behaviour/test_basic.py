@@ -204,6 +204,24 @@ def test_channel_prefetch_counts_all_queues(
     assert ready(confirming, queue) + ready(confirming, other) == 6 - delivered
 
 
+def test_queues_share_the_channel_prefetch_in_turn(
+    broker: Broker, confirming: BlockingChannel, names: Names
+) -> None:
+    """No queue keeps the only place for itself as long as it has messages."""
+    confirming.basic_qos(prefetch_count=1, global_qos=True)
+    queues = [names(label) for label in "abc"]
+    for one in queues:
+        confirming.queue_declare(one)
+        send(confirming, one, *[b"x"] * 30)
+    log: list[Delivery] = []
+    inboxes = [Inbox.on(confirming, one, log) for one in queues]
+    at_once = since(broker, (4, 3), 3, 1)
+    for number in range(45):
+        inboxes[0].wait(number + at_once)
+        confirming.basic_ack(log[number].tag)
+    assert {delivery.consumer for delivery in log} == {inbox.tag for inbox in inboxes}
+
+
 def test_channel_prefetch_is_the_channels_own(
     connection: BlockingConnection, confirming: BlockingChannel, queue: str
 ) -> None:

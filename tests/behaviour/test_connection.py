@@ -363,12 +363,35 @@ def test_unknown_vhost(peers: Callable[[], Peer]) -> None:
         peer.open("nope")
 
 
-def test_close_is_answered_then_the_socket_closes(broker: Broker, peer: Peer) -> None:
-    """RabbitMQ leaves the first step to the client, for up to 30 seconds."""
+HEARTBEATS = raw_frame(constants.FRAME_HEARTBEAT, 0, b"") * 1000
+"""What a client may send that has not read yet that the connection is over."""
+
+
+def test_close_is_answered_and_the_client_closes_the_socket(peer: Peer) -> None:
+    """The broker leaves the first step to the client, for up to 30 seconds."""
     close = commands.Connection.Close(reply_code=200, reply_text="bye", class_id=0, method_id=0)
     peer.call(close, commands.Connection.CloseOk, 0)
-    if broker.kind == "rabbitmq":
-        peer.finish()
+    for _ in range(5):
+        peer.write_on(HEARTBEATS)
+    peer.finish()
+    assert peer.read_until_closed() == []
+
+
+@pytest.mark.parametrize("mistake", ["no open channel", "no known frame", "no good method"])
+def test_client_that_is_still_writing_reads_why_the_connection_ends(peer: Peer, mistake: str) -> None:
+    peer.answer_close = False
+    if mistake == "no open channel":
+        peer.send(commands.Basic.Ack(1), channel=5)
+    elif mistake == "no known frame":
+        peer.write(raw_frame(9, 1, b"abc"))
+    else:
+        peer.send(commands.Basic.Qos(prefetch_size=1))
+    for _ in range(200):
+        peer.write_on(HEARTBEATS)
+    with closes({"no open channel": 504, "no known frame": 501, "no good method": 540}[mistake]):
+        peer.expect(commands.Basic.QosOk)
+    # A client that waits for the end of the socket after its close-ok gets it.
+    peer.send(commands.Connection.CloseOk(), channel=0)
     assert peer.read_until_closed() == []
 
 

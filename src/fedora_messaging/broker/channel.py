@@ -64,6 +64,7 @@ class BrokerChannel:
         self._prefetch = 0
         self._channel_prefetch = 0
         self._delivery_tag = 0
+        self._delivered_last: Queue | None = None
         self.unacked = UnackedDeliveries()
         self._answers = Answers(self._send, session.vhost.journal, session.resume_delivery)
         self.closed = False
@@ -228,6 +229,7 @@ class BrokerChannel:
     def deliver(self, consumer: BrokerConsumer, entry: Entry, properties: bytes) -> None:
         """Send ``basic.deliver``."""
         self._delivery_tag += 1
+        self._delivered_last = consumer.queue
         tag = self._delivery_tag
         if not consumer.no_ack:
             self.unacked.add(tag, entry, consumer.queue, consumer)
@@ -300,10 +302,19 @@ class BrokerChannel:
             outcome(queue, entry, consumer)
             queues[queue] = None
         if self._channel_prefetch:
-            queues.update(dict.fromkeys(consumer.queue for consumer in self.consumers.values()))
+            # Whichever queue has room now, all of them wait for it.
+            queues = dict.fromkeys([*self.queues_in_turn(), *queues])
         for queue in queues:
             if not queue.deleted:
                 queue.deliver()
+
+    def queues_in_turn(self) -> list[Queue]:
+        """Return the queues of the consumers; the one that has delivered last comes last."""
+        queues = list(dict.fromkeys(consumer.queue for consumer in self.consumers.values()))
+        if self._delivered_last in queues:
+            place = queues.index(self._delivered_last) + 1
+            return queues[place:] + queues[:place]
+        return queues
 
     def requeue_all(self) -> None:
         """Put back all deliveries that are out."""

@@ -12,6 +12,7 @@ from .._version import __version__
 from ..logs import logger
 from ..protocol import sasl
 from ..protocol.connection import Limits
+from ..protocol.errors import INTERNAL_ERROR
 from ..protocol.server_handshake import ServerMachine
 from ..transport.link import Link
 from ..transport.tls import ServerTLSOptions, server_context
@@ -24,7 +25,7 @@ from .core.memory import MemoryUse
 from .core.vhost import VirtualHost
 from .listener import Listener, check_unused
 from .reply_to import Replies
-from .session import Session
+from .session import PATIENCE, Session
 from .strict import FRAME_MIN, MAX_BODY
 from .timers import Timers
 
@@ -184,7 +185,8 @@ class Server:
         self.failure = why
         _log.critical("The broker ends. %s", why)
         self._closing = [self.loop.create_task(listener.close()) for listener in self._listeners]
-        self.close_connections("the broker can store nothing any more; see its log")
+        for session in list(self.sessions):
+            session.force_close(f"the broker can store nothing any more: {why}", INTERNAL_ERROR)
         self.failed.set()
 
     def _tell_of_alarms(self) -> None:
@@ -251,11 +253,12 @@ class Server:
             mechanisms=mechanisms,
             server_properties=_server_properties(),
         )
-        return Link(machine, Session(self, machine), self.loop)
+        return Link(machine, Session(self, machine), self.loop, PATIENCE)
 
     def close_connections(self, reason: str, name: str | None = None) -> int:
         """Close all connections, or those of a name; returns how many."""
-        chosen = [session for session in self.sessions if name is None or session.name == name]
+        alive = [session for session in self.sessions if not session.machine.is_closed]
+        chosen = [session for session in alive if name is None or session.name == name]
         for session in chosen:
             session.force_close(reason)
         return len(chosen)

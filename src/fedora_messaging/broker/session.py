@@ -26,7 +26,7 @@ from ..protocol.events import (
 )
 from ..protocol.server_handshake import ServerMachine
 from ..protocol.states import State
-from ..transport.link import CLOSE_GRACE, Link
+from ..transport.link import Link
 from ..wire import methods as m
 from ..wire.errors import WireError
 from ..wire.methods import Method
@@ -51,6 +51,8 @@ _OWED_HIGH: Final = 1_000_000
 _UNREAD: Final = "unread answers"
 #: Seconds until the socket is closed after a login was refused without a close method, as in RabbitMQ.
 _REFUSAL_DELAY: Final = 3.0
+#: Seconds for a client to read why its connection ends, and to end the network connection, as in RabbitMQ.
+PATIENCE: Final = 30.0
 #: Seconds for a client to log in and open its virtual host.
 HANDSHAKE_TIMEOUT: Final = 10.0
 
@@ -89,10 +91,11 @@ class Session:
         self._events: deque[Event] = deque()
         self._to_flush: dict[BrokerChannel, None] = {}
         self._resume_due = False
+        self._resumptions = 0
         #: Done when the socket is gone.
         self.ended: asyncio.Future[None] = server.loop.create_future()
         self._ended = False
-        self._timeout = server.loop.call_later(HANDSHAKE_TIMEOUT, self._handshake_timed_out)
+        self._timeout: asyncio.TimerHandle | None = None
 
     # Called by the link
 
@@ -101,6 +104,8 @@ class Session:
         self._link = link
         name = link.peer_info("peername")
         self._peer_host = str(name[0]) if isinstance(name, tuple) else None
+        # A TLS handshake that fails never comes to this point; it has a time limit of its own.
+        self._limit_time(HANDSHAKE_TIMEOUT, self._handshake_timed_out)
         self._server.sessions.add(self)
 
     def on_events(self, events: list[Event]) -> None:
@@ -214,8 +219,7 @@ class Session:
         if self.machine.closes_on_refusal:
             self.machine.refuse_login(mechanism)
         else:
-            self._timeout.cancel()
-            self._timeout = self._server.loop.call_later(_REFUSAL_DELAY, self.abort)
+            self._limit_time(_REFUSAL_DELAY, self.abort)
 
     def _peer_certificate(self) -> object:
         return self._link.peer_info("peercert") if self._link is not None else None
@@ -237,8 +241,17 @@ class Session:
             )
         else:
             self.vhost = vhost
-            self._timeout.cancel()
+            self._lift_limit()
             self.machine.accept_open()
+
+    def _limit_time(self, seconds: float, act: Callable[[], None]) -> None:
+        """Act when some time is over, in place of what was to be done before."""
+        self._lift_limit()
+        self._timeout = self._server.loop.call_later(seconds, act)
+
+    def _lift_limit(self) -> None:
+        if self._timeout is not None:
+            self._timeout.cancel()
 
     def _handshake_timed_out(self) -> None:
         _log.warning(
@@ -321,10 +334,14 @@ class Session:
 
     def resume_delivery(self) -> None:
         """Have the queues of all consumers deliver again, because there is room now."""
-        for channel in list(self._channels.values()):
-            for consumer in list(channel.consumers.values()):
-                if not consumer.queue.deleted:
-                    consumer.queue.deliver()
+        channels = deque(self._channels.values())
+        # The first one may take all the room, so it is another one each time.
+        self._resumptions += 1
+        channels.rotate(-self._resumptions)
+        for channel in channels:
+            for queue in channel.queues_in_turn():
+                if not queue.deleted:
+                    queue.deliver()
 
     def heed_alarms(self) -> None:
         """Block the client while there is an alarm, if it has published, and unblock it afterwards."""
@@ -366,7 +383,7 @@ class Session:
         if self._link is not None:
             # The client's answer must be read.
             self._link.resume_reading()
-            self._link.close_within(CLOSE_GRACE)
+            self._link.close_within(PATIENCE)
 
     @property
     def name(self) -> str | None:
@@ -374,10 +391,10 @@ class Session:
         name = self.machine.client_properties.get("connection_name")
         return name if isinstance(name, str) else None
 
-    def force_close(self, reason: str) -> None:
-        """Close the connection on behalf of an operator."""
+    def force_close(self, reason: str, code: int = CONNECTION_FORCED) -> None:
+        """Close the connection on behalf of an operator, or of the broker itself."""
         if self.machine.state in (State.OPEN, State.OPENING, State.EXPECT_OPEN):
-            self.close(CONNECTION_FORCED, reason)
+            self.close(code, reason)
         else:
             self.abort()
 
@@ -397,7 +414,7 @@ class Session:
         if self._ended:
             return
         self._ended = True
-        self._timeout.cancel()
+        self._lift_limit()
         for number in list(self._channels):
             self._drop_channel(number)
         if hasattr(self, "vhost"):

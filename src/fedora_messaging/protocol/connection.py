@@ -80,6 +80,7 @@ class Machine(ABC):
         frame_max: Negotiated largest frame.
         heartbeat: Negotiated interval in seconds, 0 when off.
         server_properties: The server's description of itself.
+        has_last_word: Whether the connection has ended with a method that the peer still has to read.
     """
 
     def __init__(self, role: Role, limits: Limits, now: float) -> None:
@@ -89,6 +90,7 @@ class Machine(ABC):
         self.frame_max = limits.frame_max
         self.heartbeat = 0
         self.server_properties: dict[str, Any] = {}
+        self.has_last_word = False
         self._client_properties: Mapping[str, Any] = {}
         self._limits = limits
         self._next = CONNECTION[role]
@@ -286,6 +288,7 @@ class Machine(ABC):
         # It is no use to wait for an answer from a peer that breaks the rules.
         if not self.is_closed:
             self._over(error.reply_code, error.reply_text, False)
+            self.has_last_word = True
 
     def _frame(self, kind: int, channel: int, payload: bytes) -> None:
         if kind == HEARTBEAT:
@@ -325,6 +328,7 @@ class Machine(ABC):
         if isinstance(method, m.ConnectionClose):
             self._send_connection(m.ConnectionCloseOk())
             self._over(method.reply_code, method.reply_text, True, kind)
+            self.has_last_word = True
         elif self.state is State.OPEN:
             self._advance(kind)
             self._events.append(MethodReceived(0, method))

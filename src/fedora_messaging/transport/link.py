@@ -10,6 +10,8 @@ from ..logs import logger
 from ..printable import printable
 from ..protocol.connection import Machine
 from ..protocol.events import Event
+from ..wire.frames import encode_method
+from ..wire.methods import ConnectionCloseOk
 from .tls import alert_name
 
 try:
@@ -22,6 +24,8 @@ _log = logger(__name__)
 
 #: Seconds that the last bytes get to leave before the link cuts the socket.
 CLOSE_GRACE: Final = 3.0
+#: A peer confirms the end with this frame, and sends nothing after it.
+_LAST_FRAME: Final = encode_method(0, ConnectionCloseOk().encode())
 _INT: Final = struct.Struct("i")
 
 
@@ -74,6 +78,14 @@ class Link(asyncio.Protocol):
 
     Everything that the machine sends in one turn of the event loop leaves in one write.
 
+    Args:
+        machine: The protocol machine.
+        owner: Acts on its events.
+        loop: The event loop.
+        patience: Seconds for the peer to read the last word of the connection and to end the network
+            connection itself; meanwhile the link discards what still comes. To close a socket at once, while
+            the peer is sending, would destroy what it has not read yet. 0 closes at once.
+
     Attributes:
         machine: The protocol machine.
         writable: Whether the socket's buffer has room.
@@ -84,7 +96,9 @@ class Link(asyncio.Protocol):
             event loops treat exceptions in protocols differently, and cannot tell whose fault they are.
     """
 
-    def __init__(self, machine: Machine, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, machine: Machine, owner: Owner, loop: asyncio.AbstractEventLoop, patience: float = 0.0
+    ) -> None:
         self.machine = machine
         self.writable = True
         self.received = 0
@@ -93,6 +107,10 @@ class Link(asyncio.Protocol):
         self.fault: Exception | None = None
         self._owner = owner
         self._loop = loop
+        self._patience = patience
+        self._is_lingering = False
+        # The end of what has come since the last word.
+        self._tail = b""
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._abort_timer: asyncio.TimerHandle | None = None
@@ -109,6 +127,9 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Pass bytes to the machine and its events to the owner."""
         self.received += len(data)
+        if self._is_lingering:
+            self._discard(data)
+            return
         try:
             self.machine.receive_data(data, self._loop.time())
             self._dispatch()
@@ -228,11 +249,26 @@ class Link(asyncio.Protocol):
                 self.owed += len(data)
             transport.write(data)
         if self.machine.is_closed:
-            if not transport.is_closing():
-                transport.close()
-                self.close_within(CLOSE_GRACE)
+            self._end(transport)
         elif self._timer is None:
             self._arm()
+
+    def _end(self, transport: asyncio.Transport) -> None:
+        if transport.is_closing() or self._is_lingering:
+            return
+        if self._patience and self.machine.has_last_word:
+            self._is_lingering = True
+            transport.resume_reading()
+            self.close_within(self._patience)
+        else:
+            transport.close()
+            self.close_within(CLOSE_GRACE)
+
+    def _discard(self, data: bytes) -> None:
+        # Any frame may have been the peer's last but this one, so the borders of its frames do not matter.
+        self._tail = (self._tail + data)[-len(_LAST_FRAME) :]
+        if self._tail == _LAST_FRAME and self._transport is not None:
+            self._transport.close()
 
     def _arm(self) -> None:
         # Traffic only postpones deadlines, so one timer that checks again when it fires is enough.

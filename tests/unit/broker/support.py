@@ -10,7 +10,7 @@ from tests.protocol.machines import body, cut, frame, header
 from fedora_messaging.broker.core.journal import Journal, NoJournal
 from fedora_messaging.broker.core.vhost import VirtualHost
 from fedora_messaging.broker.server import Server
-from fedora_messaging.broker.session import Session
+from fedora_messaging.broker.session import PATIENCE, Session
 from fedora_messaging.broker.timers import Timers
 from fedora_messaging.protocol.server_handshake import ServerMachine
 from fedora_messaging.transport.link import Link
@@ -121,7 +121,7 @@ class Client:
         self._loop = server.loop
         machine = ServerMachine(now=self._loop.time(), limits=server.limits)
         self.session = Session(server, machine)
-        self._link = Link(machine, self.session, self._loop)
+        self._link = Link(machine, self.session, self._loop, PATIENCE)
         self.pipe = Pipe(self._link)
         self._properties = properties
         self._frame_max = frame_max

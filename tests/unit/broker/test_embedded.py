@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import socket
 import threading
@@ -162,5 +163,8 @@ def test_leaving_a_broker_tells_that_it_had_failed(tmp_path: Path) -> None:
     with pytest.raises(BrokerError, match="was deleted or replaced"), Broker(data=tmp_path) as broker:
         connection = pika.BlockingConnection(pika.URLParameters(broker.amqp_url))
         shutil.rmtree(tmp_path)
-        with pytest.raises(pika.exceptions.ConnectionClosedByBroker, match="can store nothing any more"):
+        why = r"^INTERNAL_ERROR - the broker can store nothing any more: The data file in .* was deleted"
+        with pytest.raises(pika.exceptions.ConnectionClosedByBroker) as closed:
             connection.process_data_events(WAIT)
+        assert closed.value.reply_code == 541
+        assert re.match(why, closed.value.reply_text)

@@ -14,8 +14,10 @@ from fedora_messaging.broker.accounts import Accounts
 from fedora_messaging.broker.alarms import ResourceLimits
 from fedora_messaging.broker.core.declarations import QueueDeclaration
 from fedora_messaging.broker.core.journal import NoJournal
+from fedora_messaging.broker.session import Session
 from fedora_messaging.protocol.connection import Limits
 from fedora_messaging.protocol.errors import ChannelError
+from fedora_messaging.protocol.server_handshake import ServerMachine
 from fedora_messaging.protocol.states import State
 from fedora_messaging.wire import frames as f
 from fedora_messaging.wire import methods as m
@@ -146,6 +148,16 @@ def test_client_that_does_not_come_in_is_cut(
     assert server.sessions == set()
 
 
+def test_client_that_never_connects_is_not_missed(
+    loop: asyncio.AbstractEventLoop, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The broker makes a session before the TLS handshake, which may fail."""
+    server = MemoryServer(loop)
+    Session(server, ServerMachine(now=loop.time(), limits=server.limits))
+    loop.run_until_complete(asyncio.sleep(60))
+    assert caplog.messages == []
+
+
 def test_client_that_has_come_in_may_be_silent(server: MemoryServer) -> None:
     client = tune(Client(server))
     wait(client, 9.9)
@@ -205,11 +217,44 @@ def test_methods_that_came_with_a_connection_error_do_nothing(client: Client) ->
 
 def test_client_that_does_not_answer_a_close_is_cut(client: Client, server: MemoryServer) -> None:
     the_close(client.send(m.ChannelFlow(False)))
-    wait(client, 2.9)
+    wait(client, 29.9)
     assert not client.pipe.is_closing()
     wait(client, 0.2)
     assert client.pipe.is_closing()
     assert server.sessions == set()
+
+
+def test_client_that_breaks_the_rules_has_time_to_read_why(client: Client, server: MemoryServer) -> None:
+    client.send(m.QueueDeclare("q", exclusive=True))
+    assert the_close(client.feed(b"\x09\0\0\0\0\0\0\xce"))[0] == 501
+    # Its queues are gone at once; what it still sends does not matter.
+    assert client.session.vhost.queues == {}
+    assert client.feed(b"\xff" * 100) == []
+    wait(client, 29.9)
+    assert not client.pipe.is_closing()
+    assert server.close_connections("for a test") == 0
+    wait(client, 0.2)
+    assert client.pipe.is_closing()
+    assert server.sessions == set()
+
+
+@pytest.mark.parametrize("cut", range(1, 12))
+def test_socket_ends_when_the_client_has_confirmed_the_end(client: Client, cut: int) -> None:
+    """Although a mistake has hidden where its frames begin; and in whatever pieces the frame comes."""
+    the_close(client.feed(b"\x01\0\0\0\0\0\1\0\0"))
+    close_ok = frame(0, m.ConnectionCloseOk())
+    client.feed(b"\x01\0\x01" + close_ok[:cut])
+    assert not client.pipe.is_closing()
+    client.feed(close_ok[cut:])
+    assert client.pipe.is_closing()
+
+
+def test_client_that_closes_ends_the_socket_itself(client: Client) -> None:
+    (told,) = client.send(m.ConnectionClose(200, "bye", 0, 0), channel=0)
+    assert isinstance(told.method, m.ConnectionCloseOk)
+    assert not client.pipe.is_closing()
+    wait(client, 30)
+    assert client.pipe.is_closing()
 
 
 class BrokenJournal(NoJournal):
