@@ -22,14 +22,25 @@ class Bindings:
     def __init__(self, exchanges: dict[str, Exchange], journal: Journal) -> None:
         self._exchanges = exchanges
         self._journal = journal
+        # To look through all bindings for those of one queue would take long when many queues go at once.
+        self._to: dict[Destination, dict[Binding, None]] = {}
 
     def add(
         self, source: Exchange, destination: Destination, routing_key: str, arguments: Mapping[str, Any]
     ) -> None:
         """Bind a queue or exchange to an exchange; do nothing if the binding exists."""
-        binding = source.bind(destination, routing_key, arguments)
+        binding = self.restore(source, destination, routing_key, arguments)
         if binding is not None and _is_stored(binding):
             self._journal.binding_added(binding)
+
+    def restore(
+        self, source: Exchange, destination: Destination, routing_key: str, arguments: Mapping[str, Any]
+    ) -> Binding | None:
+        """Make a binding that the journal need not be told of; returns ``None`` if it exists."""
+        binding = source.bind(destination, routing_key, arguments)
+        if binding is not None:
+            self._to.setdefault(destination, {})[binding] = None
+        return binding
 
     def remove(
         self, source: Exchange, destination: Destination, routing_key: str, arguments: Mapping[str, Any]
@@ -53,22 +64,31 @@ class Bindings:
         pending = [destination]
         while pending:
             gone = pending.pop()
-            for exchange in list(self._exchanges.values()):
-                for binding in [b for b in exchange.bindings.values() if b.destination is gone]:
-                    self._unbind(exchange, gone, binding.routing_key, binding.arguments)
-                    if exchange.auto_delete and not exchange.bindings:
-                        self._take_out(exchange)
-                        pending.append(exchange)
+            for binding in list(self._to.get(gone, ())):
+                source = binding.source
+                self._unbind(source, gone, binding.routing_key, binding.arguments)
+                if source.auto_delete and not source.bindings:
+                    self._take_out(source)
+                    pending.append(source)
 
     def _unbind(
         self, source: Exchange, destination: Destination, routing_key: str, arguments: Mapping[str, Any]
     ) -> None:
         binding = source.unbind(destination, routing_key, arguments)
+        self._forget(binding)
         if _is_stored(binding):
             self._journal.binding_removed(binding)
 
+    def _forget(self, binding: Binding) -> None:
+        bindings = self._to[binding.destination]
+        del bindings[binding]
+        if not bindings:
+            del self._to[binding.destination]
+
     def _take_out(self, exchange: Exchange) -> None:
         del self._exchanges[exchange.name]
+        for binding in exchange.bindings.values():
+            self._forget(binding)
         exchange.bindings.clear()
         if exchange.durable:
             self._journal.exchange_removed(exchange)

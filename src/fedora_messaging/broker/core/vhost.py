@@ -84,6 +84,7 @@ class VirtualHost:
         self.exchanges: dict[str, Exchange] = {
             name: TYPES[kind](name, durable=True, internal=internal) for name, kind, internal in _PREDECLARED
         }
+        self._exclusive: dict[object, dict[Queue, None]] = {}
         self._bindings = Bindings(self.exchanges, journal)
         self._dead_letters = DeadLetters(self.exchanges, wall or clock, room)
 
@@ -227,7 +228,9 @@ class VirtualHost:
     def restore_queue(self, queue: Queue) -> None:
         """Add a queue that the storage has already."""
         self.queues[queue.name] = queue
-        self.exchanges[DEFAULT_EXCHANGE].bind(queue, queue.name, {})
+        if queue.owner is not None:
+            self._exclusive.setdefault(queue.owner, {})[queue] = None
+        self._bindings.restore(self.exchanges[DEFAULT_EXCHANGE], queue, queue.name, {})
         queue.touch()
 
     def _check_same_queue(self, existing: Queue, declared: QueueDeclaration, owner: object) -> None:
@@ -267,6 +270,8 @@ class VirtualHost:
             return
         queue.deleted = True
         del self.queues[queue.name]
+        if queue.owner in self._exclusive:
+            self._exclusive[queue.owner].pop(queue, None)
         # Messages that are out are forgotten when they come back.
         queue.purge()
         if queue.keeps:
@@ -277,10 +282,16 @@ class VirtualHost:
 
     def connection_ended(self, owner: object) -> None:
         """Delete the exclusive queues of a connection."""
-        for queue in [queue for queue in self.queues.values() if queue.owner is owner]:
+        for queue in self._exclusive.pop(owner, ()):
             self.remove_queue(queue)
 
     # Bindings
+
+    def restore_binding(
+        self, source: Exchange, destination: Destination, routing_key: str, arguments: Mapping[str, Any]
+    ) -> None:
+        """Add a binding that the storage has already."""
+        self._bindings.restore(source, destination, routing_key, arguments)
 
     def bind(
         self,

@@ -73,7 +73,7 @@ def _load_bindings(connection: sqlite3.Connection, vhost: VirtualHost) -> None:
         registry: Any = vhost.queues if kind == Queue.kind else vhost.exchanges
         target = registry.get(read_name(destination))
         if exchange is not None and target is not None:
-            exchange.bind(target, read_name(routing_key), decode_table(arguments)[0])
+            vhost.restore_binding(exchange, target, read_name(routing_key), decode_table(arguments)[0])
 
 
 def _load_messages(connection: sqlite3.Connection, queues: dict[int, Queue]) -> None:
