@@ -1,6 +1,6 @@
 """Headers exchange (AMQP 0-9-1 section 3.1.3.4, with RabbitMQ's ``all-with-x`` and ``any-with-x``)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -13,12 +13,25 @@ if TYPE_CHECKING:
 
 _MODES: Final = frozenset({"all", "any", "all-with-x", "any-with-x"})
 
+#: A header by name and comparable value, or by its name alone.
+_Key = tuple[str, Any] | str
+
 
 class HeadersExchange(Exchange):
-    """Routes by comparing the message's headers with the binding's arguments."""
+    """Routes by comparing the message's headers with the binding's arguments.
+
+    An index leads from each header of a message to the few bindings that may match. A binding that wants all
+    of its headers is found by one of them, a binding that wants any by each.
+    """
 
     type = "headers"
     by_key: ClassVar[bool] = False
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._index: dict[_Key, dict[Binding, None]] = {}
+        # Bindings that want nothing, and so match every message.
+        self._unconditional: dict[Binding, None] = {}
 
     def _added(self, binding: Binding) -> None:
         mode = binding.arguments.get("x-match", "all")
@@ -26,53 +39,82 @@ class HeadersExchange(Exchange):
             raise ChannelError(
                 PRECONDITION_FAILED, f"Invalid x-match field value {mode!r}; expected all or any"
             )
+        for place in self._places(binding):
+            place[binding] = None
 
     def _removed(self, binding: Binding) -> None:
-        """Do nothing: the base class keeps the bindings."""
+        for place in self._places(binding):
+            del place[binding]
+        for key in _keys(binding.arguments):
+            if not self._index.get(key, True):
+                del self._index[key]
+
+    def _places(self, binding: Binding) -> list[dict[Binding, None]]:
+        """Return the parts of the index that name a binding."""
+        keys = _keys(binding.arguments)
+        if not keys:
+            return [] if _wants_any(binding.arguments) else [self._unconditional]
+        return [self._index.setdefault(key, {}) for key in keys]
 
     def _find(self, routing_key: str, message: "BrokerMessage") -> Iterable[Destination]:
-        headers = message.headers
-        return [b.destination for b in self.bindings.values() if _matches(b.arguments, headers)]
+        headers = {name: _comparable(value) for name, value in message.headers.items()}
+        candidates = dict(self._unconditional)
+        for name, value in headers.items():
+            candidates.update(self._index.get(name, {}))
+            candidates.update(self._index.get((name, value), {}))
+        return [b.destination for b in candidates if _matches(b.arguments, headers)]
+
+
+def _wants_any(arguments: Mapping[str, Any]) -> bool:
+    mode: str = arguments.get("x-match", "all")
+    return mode.startswith("any")
+
+
+def _wanted(arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the headers that a binding compares; the value ``None`` wants the header alone."""
+    with_x = arguments.get("x-match", "all").endswith("-with-x")
+    for name, value in arguments.items():
+        if name != "x-match" and (with_x or not name.startswith("x-")):
+            yield name, value
+
+
+def _keys(arguments: Mapping[str, Any]) -> list[_Key]:
+    """Return what a binding is found by: one of its headers if it wants all, each if it wants any."""
+    keys: list[_Key] = [
+        name if value is None else (name, _comparable(value)) for name, value in _wanted(arguments)
+    ]
+    if _wants_any(arguments):
+        return keys
+    # A value leads to fewer bindings than a name.
+    return next(([key] for key in keys if not isinstance(key, str)), keys[:1])
 
 
 def _matches(arguments: Mapping[str, Any], headers: Mapping[str, Any]) -> bool:
-    mode = arguments.get("x-match", "all")
-    wanted = (
-        (name, value)
-        for name, value in arguments.items()
-        if name != "x-match" and (mode.endswith("-with-x") or not name.startswith("x-"))
+    """Whether a binding matches headers whose values are comparable."""
+    hits = (
+        name in headers and (value is None or _comparable(value) == headers[name])
+        for name, value in _wanted(arguments)
     )
-    hits = (name in headers and _agrees(value, headers[name]) for name, value in wanted)
-    return any(hits) if mode.startswith("any") else all(hits)
-
-
-def _agrees(wanted: Any, found: Any) -> bool:
-    return wanted is None or _comparable(wanted) == _comparable(found)
+    return any(hits) if _wants_any(arguments) else all(hits)
 
 
 def _comparable(value: Any) -> Any:
     """Convert a value so that two values are equal exactly if RabbitMQ treats them as equal."""
-    if isinstance(value, bool):
-        return ("bool", value)  # True equals 1 in Python, but is not a number in AMQP
     if isinstance(value, str):
         return value.encode("utf-8", "surrogateescape")
     if isinstance(value, datetime):
         return int(value.timestamp())
-    if isinstance(value, list | dict):
-        return _strictly_comparable(value)
-    if isinstance(value, Decimal):
-        return ("decimal", value.as_tuple())
-    return value
+    return _strictly_comparable(value)
 
 
 def _strictly_comparable(value: Any) -> Any:
     """Convert a value inside a list or table: text is not bytes there, and the order of fields counts."""
     if isinstance(value, bool):
-        return ("bool", value)
+        return ("bool", value)  # True equals 1 in Python, but is not a number in AMQP
     if isinstance(value, list):
-        return ("array", [_strictly_comparable(element) for element in value])
+        return ("array", *map(_strictly_comparable, value))
     if isinstance(value, dict):
-        return ("table", [(name, _strictly_comparable(element)) for name, element in value.items()])
+        return ("table", *((name, _strictly_comparable(element)) for name, element in value.items()))
     if isinstance(value, Decimal):
         return ("decimal", value.as_tuple())
     return value

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.unit.broker.core.support import declare
 
 from fedora_messaging.broker.core.exchanges import TYPES, HeadersExchange
+from fedora_messaging.broker.core.journal import NoJournal
 from fedora_messaging.broker.core.message import BrokerMessage
+from fedora_messaging.broker.core.vhost import VirtualHost
 from fedora_messaging.protocol.errors import ChannelError
 from fedora_messaging.wire.properties import BasicProperties, encode_properties
-
-if TYPE_CHECKING:
-    from fedora_messaging.broker.core.vhost import VirtualHost
 
 NOON = datetime(2024, 5, 17, 12, tzinfo=UTC)
 
@@ -115,3 +116,49 @@ def test_headers_that_do_not_decode_count_as_none(vhost: VirtualHost) -> None:
     exchange.bind(declare(vhost, "one"), "", {"a": None})
     broken = BrokerMessage("h", "k", b"\x20\x00\0\0\0\x03\x01aZ", b"")
     assert [destination.name for destination in exchange.destinations("k", broken)] == ["all"]
+
+
+VALUES = st.sampled_from([None, True, False, 0, 1, "1", b"1", "x", [1], [True], {"a": 1}, Decimal(1)])
+NAMES = st.sampled_from(["a", "b", "x-c"])
+MODES = st.sampled_from([None, "all", "any", "all-with-x", "any-with-x"])
+WANTED = st.tuples(MODES, st.dictionaries(NAMES, VALUES, max_size=3))
+
+
+def is_equal(wanted: Any, sent: Any) -> bool:
+    """Whether RabbitMQ takes two values for equal, as the behaviour tests show."""
+    if isinstance(wanted, str | bytes) and isinstance(sent, str | bytes):
+        return (wanted.encode() if isinstance(wanted, str) else wanted) == (
+            sent.encode() if isinstance(sent, str) else sent
+        )
+    return repr(wanted) == repr(sent)
+
+
+def is_match(mode: str, wanted: dict[str, Any], sent: dict[str, Any]) -> bool:
+    compared = {name: wanted[name] for name in wanted if mode.endswith("x") or not name.startswith("x-")}
+    hits = [
+        name in sent and (value is None or is_equal(value, sent[name])) for name, value in compared.items()
+    ]
+    return any(hits) if mode.startswith("any") else all(hits)
+
+
+@given(st.lists(WANTED, max_size=8), st.dictionaries(NAMES, VALUES, max_size=3), st.integers(0, 8))
+def test_index_finds_what_a_look_at_each_binding_finds(
+    bindings: list[tuple[str | None, dict[str, Any]]], sent: dict[str, Any], removed: int
+) -> None:
+    vhost = VirtualHost("/", lambda: 0.0, NoJournal(), lambda _queue, _when: None)
+    exchange = HeadersExchange("h")
+    queues = [declare(vhost, f"q{number}") for number in range(len(bindings))]
+    arguments = [{**wanted, **({"x-match": mode} if mode else {})} for mode, wanted in bindings]
+    for queue, given_ in zip(queues, arguments, strict=True):
+        exchange.bind(queue, "", given_)
+    for queue, given_ in list(zip(queues, arguments, strict=True))[:removed]:
+        exchange.unbind(queue, "", given_)
+    expected = [
+        queue.name
+        for queue, (mode, wanted) in list(zip(queues, bindings, strict=True))[removed:]
+        if is_match(mode or "all", wanted, sent)
+    ]
+    assert sorted(found(exchange, sent)) == sorted(expected)
+    for queue, given_ in list(zip(queues, arguments, strict=True))[removed:]:
+        exchange.unbind(queue, "", given_)
+    assert (exchange._index, exchange._unconditional) == ({}, {})
