@@ -52,7 +52,8 @@ class FrameReader:
     cannot make us wait for, or store, more than one frame of ``frame_max`` bytes (promise P18).
 
     As RabbitMQ does, it bears with a *payload* of ``frame_max`` bytes, although the frame is then larger:
-    some clients send such frames.
+    some clients send such frames. Content headers must keep to the limit: they are passed on whole, to peers
+    that may not bear with larger ones.
     """
 
     __slots__ = ("_buffer", "_chunks", "_missing", "_offset", "frame_max")
@@ -96,7 +97,7 @@ class FrameReader:
         if have < 7:
             return self._keep(7 - have)
         kind, channel, size = _FRAME.unpack_from(buffer, offset)
-        if size > self.frame_max:
+        if size > self.frame_max - OVERHEAD and (kind == HEADER or size > self.frame_max):
             raise frame_error(kind, b"", f"{{frame_too_large,{size},{self.frame_max - OVERHEAD}}}")
         start = offset + 7
         end = start + size

@@ -173,11 +173,20 @@ def test_beginning_of_a_payload_that_a_text_shows(payload: bytes, shown: str) ->
 @pytest.mark.parametrize("frame_max", [FRAME_MIN, 8192, 131072])
 def test_p18_payload_may_be_as_large_as_a_frame(frame_max: int) -> None:
     """The specification counts the whole frame; RabbitMQ and we bear with eight bytes more."""
-    assert cut(raw(BODY, 1, bytes(frame_max)), frame_max) == [(BODY, 1, bytes(frame_max))]
+    for kind in (METHOD, BODY):
+        assert cut(raw(kind, 1, bytes(frame_max)), frame_max) == [(kind, 1, bytes(frame_max))]
     too_large = struct.pack(">BHI", BODY, 1, frame_max + 1)
     assert refused(FrameReader(frame_max), too_large) == (
         f"type 3, all octets = <<>>: {{frame_too_large,{frame_max + 1},{frame_max - OVERHEAD}}}"
     )
+
+
+def test_p18_content_header_may_not_exceed_its_frame() -> None:
+    """It is passed on whole, so what we took could be too large for the receiver."""
+    largest = bytes(FRAME_MIN - OVERHEAD)
+    assert cut(raw(HEADER, 1, largest), FRAME_MIN) == [(HEADER, 1, largest)]
+    too_large = struct.pack(">BHI", HEADER, 1, FRAME_MIN - OVERHEAD + 1)
+    assert "frame_too_large" in refused(FrameReader(FRAME_MIN), too_large)
 
 
 def test_p18_frame_max_may_change_between_frames() -> None:
