@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import logging
 import multiprocessing
 import os
 import sqlite3
@@ -234,9 +235,24 @@ def fork_in_callback(url: str, queue: str) -> None:
         say("done")
 
 
+class StopNotice(logging.Handler):
+    """Says that the program waits for a callback to end, and begins no more."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage().startswith("Stopping waits for the callback"):
+            say("stopping")
+
+
 def consume(url: str, queue: str, kind: str) -> None:
     """Consume; a line from standard input ends each callback."""
     use(url)
+    logger = logging.getLogger("fedora_messaging")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(StopNotice())
+    # With a handler of its own, a program no longer prints warnings by itself.
+    warnings_ = logging.StreamHandler()
+    warnings_.setLevel(logging.WARNING)
+    logger.addHandler(warnings_)
 
     def plain(received: Message) -> None:
         say("begin", received.body["number"])

@@ -141,7 +141,6 @@ class Program:
     def __init__(self, name: str, *arguments: str) -> None:
         self._command = [sys.executable, "-W", "error", "-m", "tests.client.programs", name, *arguments]
         self._lines: SimpleQueue[str | None] = SimpleQueue()
-        self._peeked: list[str] = []
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
@@ -184,16 +183,9 @@ class Program:
 
     def line(self) -> str:
         """The next line it says."""
-        if self._peeked:
-            return self._peeked.pop()
         line = self._lines.get(timeout=2 * WAIT)
         assert line is not None, f"the program ended:\n{''.join(self._errors)}"
         return line
-
-    def peek(self) -> str:
-        """The next line it says, which :meth:`line` returns again."""
-        self._peeked.append(self.line())
-        return self._peeked[0]
 
     def tell(self) -> None:
         """Send it a line."""

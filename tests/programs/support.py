@@ -159,10 +159,8 @@ def start_consuming(process: Process, queue: str) -> Process:
     return process
 
 
-def finish_callbacks(process: Process, first: int = 0) -> int:
-    """Let callbacks of :mod:`tests.programs.apps.gated` end until none is begun any more.
-
-    A signal may come late, so that others have begun; each that began has to end.
+def finish_callback(process: Process, first: int = 0) -> int:
+    """Let the running callback of :mod:`tests.programs.apps.gated` end when the program begins no other one.
 
     Args:
         process: Was told to stop while a callback runs. Says "left" when it has.
@@ -171,10 +169,8 @@ def finish_callbacks(process: Process, first: int = 0) -> int:
     Returns:
         Number of the first message that was not begun.
     """
-    number = first
-    while True:
-        process.say("go on")
-        process.wait_for(rf"^end {number}$")
-        number += 1
-        if process.wait_for(rf"^(left|begin {number})$")[1] == "left":
-            return number
+    process.wait_for("Stopping waits for the callback")
+    process.say("go on")
+    process.wait_for(rf"^end {first}$")
+    process.wait_for("^left$")
+    return first + 1

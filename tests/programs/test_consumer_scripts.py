@@ -9,7 +9,7 @@ import pytest
 from tests.programs.support import (
     Programs,
     assert_quiet,
-    finish_callbacks,
+    finish_callback,
     put,
     start_consuming,
     take,
@@ -32,7 +32,7 @@ def test_p10_sigterm(broker: Broker, programs: Programs, admin: Admin, published
     script = start_consuming(programs.app("consumer", "plain"), work)
     script.wait_for("^begin 0$")
     script.signal(signal.SIGTERM)
-    ended = finish_callbacks(script)
+    ended = finish_callback(script)
     assert_quiet(script.end())
     assert 0 < ended < COUNT
     eventually(lambda: admin.ready(work) == COUNT - ended)
@@ -48,7 +48,7 @@ def test_sigint(broker: Broker, programs: Programs, admin: Admin, published: str
     script = start_consuming(programs.app("consumer", "interrupt"), work)
     script.wait_for("^begin 0$")
     script.signal(signal.SIGINT)
-    ended = finish_callbacks(script)
+    ended = finish_callback(script)
     left = script.end()
     assert_quiet(left)
     assert left.stdout[-3:] == ["interrupted", "left consume", "left"]

@@ -10,7 +10,7 @@ import pytest
 from tests.programs.support import (
     Programs,
     assert_quiet,
-    finish_callbacks,
+    finish_callback,
     put,
     start_consuming,
     take,
@@ -65,7 +65,7 @@ def test_p10_stop_and_start(
     unit = Unit(programs, work)
     unit.process.wait_for("^begin 0$")
     unit.process.signal(number)
-    first = finish_callbacks(unit.process)
+    first = finish_callback(unit.process)
     ended = unit.supervise()
     assert ended is not None
     assert_quiet(ended)
@@ -73,7 +73,7 @@ def test_p10_stop_and_start(
     again = Unit(programs, work)
     again.process.wait_for(f"^begin {first}$")
     again.process.signal(number)
-    second = finish_callbacks(again.process, first)
+    second = finish_callback(again.process, first)
     assert_quiet(again.process.end())
     assert 0 < first < second < COUNT
     assert values(take(admin, published), "number") == [*range(second)]

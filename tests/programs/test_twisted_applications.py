@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.programs.support import APPS, Programs, assert_quiet, finish_callbacks, put, take, values
+from tests.programs.support import APPS, Programs, assert_quiet, finish_callback, put, take, values
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def test_sigterm(
         program.say("go on")
     program.wait_for("^begin 2$")
     program.signal(signal.SIGTERM)
-    ended = finish_callbacks(program, 2)
+    ended = finish_callback(program, 2)
     assert_quiet(program.end())
     assert 2 < ended < COUNT
     assert values(take(admin, published), "number") == [*range(ended)]
