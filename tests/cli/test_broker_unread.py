@@ -48,7 +48,8 @@ def test_publish_behind_unread_answers_is_taken(processes: Processes) -> None:
         late = publish + raw_frame(2, 1, content_header(2)) + raw_frame(3, 1, b"hi")
         farewell = frame.marshal(commands.Connection.Close(200, "bye", 0, 0), 0)
         peer.write(asked_again_and_again() + late + farewell)
-        peer.read_until_closed()
+        while peer.read_frame().channel:
+            pass  # an answer; the frame on channel 0 confirms the end
         assert innocent.get("late").body == b"hi"
 
 
