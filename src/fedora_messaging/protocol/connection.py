@@ -283,6 +283,7 @@ class Machine(ABC):
         # lost, its close-ok can never be read.
         if self.state is State.CLOSING:
             self._over(*self._close_reason, False)
+            self.has_last_word = True
             return
         self.close(error.reply_code, error.explanation, error.method)
         # It is no use to wait for an answer from a peer that breaks the rules.

@@ -238,6 +238,15 @@ def test_client_that_breaks_the_rules_has_time_to_read_why(client: Client, serve
     assert server.sessions == set()
 
 
+def test_mistake_behind_a_close_leaves_time_to_read_why(client: Client) -> None:
+    """The client has not read the close yet, and breaks the rules; so its answer has to be looked for."""
+    assert the_close(client.send(m.BasicQos(prefetch_size=1)))[0] == 540
+    client.feed(b"\x09\0\0\0\0\0\0\xce" + b"x" * 100)
+    assert not client.pipe.is_closing()
+    client.feed(frame(0, m.ConnectionCloseOk()))
+    assert client.pipe.is_closing()
+
+
 @pytest.mark.parametrize("cut", range(1, 12))
 def test_socket_ends_when_the_client_has_confirmed_the_end(client: Client, cut: int) -> None:
     """Although a mistake has hidden where its frames begin; and in whatever pieces the frame comes."""
