@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.unit.broker.core.support import declare, message, new_vhost
 from tests.unit.wire.test_fields import sized, wires
 
-from fedora_messaging.broker.core.dead_letters import make_dead_letter
+from fedora_messaging.broker.core.dead_letters import is_cycle, make_dead_letter
 from fedora_messaging.broker.core.declarations import ExchangeDeclaration, QueueDeclaration
 from fedora_messaging.broker.core.message import BrokerMessage, Entry
 from fedora_messaging.broker.core.queue import Queue
@@ -183,3 +183,21 @@ def test_what_a_dead_letter_fails_by_is_logged_and_nobody_elses_matter(
     assert queue.enqueue(message())
     assert (len(queue), vhost.memory.bytes) == (0, 0)
     assert "message that left the queue q (maxlen) is lost" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("deaths", "expected"),
+    [
+        ([], False),
+        ([{"queue": "q", "reason": "expired"}], True),
+        ([{"queue": "other", "reason": "maxlen"}], False),
+        ([{"queue": "other", "reason": "maxlen"}, {"queue": "q", "reason": "expired"}], True),
+        # A consumer has seen the message since, so it does not go round by itself.
+        ([{"queue": "q", "reason": "rejected"}], False),
+        ([{"queue": "other", "reason": "rejected"}, {"queue": "q", "reason": "expired"}], False),
+    ],
+)
+def test_dead_letter_that_comes_back_to_its_queue(deaths: list[dict[str, str]], expected: bool) -> None:
+    properties = encode_properties(BasicProperties(headers={"x-death": deaths}))
+    queue = declare(new_vhost(), "q")
+    assert is_cycle(BrokerMessage("", "q", properties, b""), queue) is expected
