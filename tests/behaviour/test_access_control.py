@@ -41,6 +41,9 @@ class Admin(Protocol):
     def stranger(self) -> str:
         """Make a user without rights on any virtual host."""
 
+    def delete_user(self, name: str) -> None:
+        """Delete a user."""
+
     def vhost(self) -> str:
         """Make a virtual host that guest may use."""
 
@@ -71,6 +74,9 @@ class EmbeddedAdmin:
         self._made.append(name)
         return name
 
+    def delete_user(self, name: str) -> None:
+        self._broker.accounts.remove_user(name)
+
     def vhost(self) -> str:
         pytest.skip("the embedded broker has one virtual host")
 
@@ -97,6 +103,9 @@ class ManagementAdmin:
         name = f"behaviour-{uuid.uuid4().hex}"
         self.put(f"users/{name}", password=SECRET, tags="")
         return name
+
+    def delete_user(self, name: str) -> None:
+        self._client.delete(f"users/{name}").raise_for_status()
 
     def vhost(self) -> str:
         name = f"behaviour-{uuid.uuid4().hex}"
@@ -398,3 +407,16 @@ def test_permission_is_that_for_the_name_without_line_ends(
     with closes(403):
         peer.send_fields(method_index, fields)
         peer.read_method()
+
+
+def test_deleted_user_is_cut_off(
+    admin: Admin, connections: Callable[..., BlockingConnection], connection: BlockingConnection
+) -> None:
+    """The broker closes the connections of a user who is deleted, and no others."""
+    user = admin.user(".*", ".*", ".*")
+    channel = connections(credentials=pika.PlainCredentials(user, SECRET)).channel()
+    admin.delete_user(user)
+    with closes(320, f"CONNECTION_FORCED - user '{user}' is deleted"):
+        while True:
+            channel.connection.process_data_events(time_limit=15)
+    roundtrip(connection.channel())

@@ -7,6 +7,10 @@ import os
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CONFIGURE = "configure"
 WRITE = "write"
@@ -60,6 +64,8 @@ class Accounts:
 
     def __init__(self, guest: bool = True) -> None:
         self._users: dict[str, User] = {}
+        #: Called with the name of each user who is removed, in the thread that removes it.
+        self.on_removed: set[Callable[[str], None]] = set()
         #: Users who may log in over loopback or a Unix socket only.
         self.loopback_users = {"guest"}
         if guest:
@@ -67,14 +73,21 @@ class Accounts:
             self.set_permissions("guest", "/", Permissions())
 
     def add_user(self, name: str, password: str | None, tags: tuple[str, ...] = ()) -> None:
-        """Add or replace a user; without a password the user can log in with a certificate only."""
+        """Add a user, or change password and tags of an existing one, whose permissions stay.
+
+        Without a password the user can log in with a certificate only.
+        """
         salt = os.urandom(16)
         hashed = None if password is None else _hash(salt, password)
-        self._users[name] = User(name, salt, hashed, frozenset(tags))
+        before = self._users.get(name)
+        permissions = {} if before is None else before.permissions
+        self._users[name] = User(name, salt, hashed, frozenset(tags), permissions)
 
     def remove_user(self, name: str) -> None:
-        """Remove a user."""
-        self._users.pop(name, None)
+        """Remove a user; brokers that use these accounts end the user's connections."""
+        if self._users.pop(name, None) is not None:
+            for tell in list(self.on_removed):
+                tell(name)
 
     def set_permissions(self, name: str, vhost: str, permissions: Permissions) -> None:
         """Give a user access to a virtual host.
@@ -112,9 +125,17 @@ class Accounts:
             raise LoginRefused("the user has no password, and may only log in with a certificate")
         if not hmac.compare_digest(expected, actual):
             raise LoginRefused("the password is wrong")
+        self.check_origin(name, peer)
+        return user
+
+    def check_origin(self, name: str, peer: str | None) -> None:
+        """Check that a user may log in from some address; ``None`` stands for a Unix socket.
+
+        Raises:
+            LoginRefused: The user may log in from this machine only.
+        """
         if name in self.loopback_users and not _is_loopback(peer):
             raise LoginRefused("the user may only log in from the machine of the broker")
-        return user
 
     def allows(self, user: User, vhost: str, permission: str, resource: str) -> bool:
         """Whether a user has a permission for an exchange or queue; ``""`` means ``amq.default``."""

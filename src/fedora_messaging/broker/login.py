@@ -24,7 +24,7 @@ def authenticate(
         LoginRefused: There is no such user, or the password is wrong; the text is for the log.
     """
     if event.mechanism == sasl.EXTERNAL:
-        return _user_of_certificate(accounts, _common_name(peer_certificate()))
+        return _user_of_certificate(accounts, _common_name(peer_certificate()), peer_host)
     if event.mechanism == sasl.ANONYMOUS:
         return accounts.login("guest", "guest", peer_host)
     login = sasl.parse_response(event.mechanism, event.response)
@@ -37,7 +37,7 @@ def authenticate(
         raise LoginRefused(f"user {printable(name)}: {error}") from None
 
 
-def _user_of_certificate(accounts: Accounts, name: str | None) -> User:
+def _user_of_certificate(accounts: Accounts, name: str | None, peer_host: str | None) -> User:
     if name is None:
         raise LoginRefused("the client has no certificate, or one without a common name")
     user = accounts.user(name)
@@ -45,6 +45,7 @@ def _user_of_certificate(accounts: Accounts, name: str | None) -> User:
         raise LoginRefused(
             f"user {printable(name)}, the common name of the certificate: there is no such user"
         )
+    accounts.check_origin(name, peer_host)
     return user
 
 

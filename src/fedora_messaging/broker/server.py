@@ -4,6 +4,7 @@ import asyncio
 import errno
 import ssl
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -143,7 +144,17 @@ class Server:
         except BaseException:
             await self.stop()
             raise
+        self.accounts.on_removed.add(self._user_removed)
         self._watch_resources()
+
+    def _user_removed(self, name: str) -> None:
+        with suppress(RuntimeError):  # the loop has ended, and with it all connections
+            self.loop.call_soon_threadsafe(self._close_connections_of, name)
+
+    def _close_connections_of(self, name: str) -> None:
+        for session in list(self.sessions):
+            if session.user_name == name:
+                session.force_close(f"user '{name}' is deleted")
 
     def _watch_resources(self) -> None:
         """Check memory and disk, now and from time to time."""
@@ -269,6 +280,7 @@ class Server:
         Raises:
             BrokerError: Some changes could not be written; no publisher was told that they were.
         """
+        self.accounts.on_removed.discard(self._user_removed)
         for listener in self._listeners:
             await listener.close()
         if self._watch is not None:

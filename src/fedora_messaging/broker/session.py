@@ -386,6 +386,11 @@ class Session:
             self._link.close_within(PATIENCE)
 
     @property
+    def user_name(self) -> str | None:
+        """Name of the user who is logged in, or ``None`` before that."""
+        return self.user.name if hasattr(self, "user") else None
+
+    @property
     def name(self) -> str | None:
         """The name that the client gave its connection."""
         name = self.machine.client_properties.get("connection_name")

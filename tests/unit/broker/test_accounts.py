@@ -82,11 +82,25 @@ def test_user_who_was_removed(accounts: Accounts) -> None:
     assert refusal(accounts, "me", "secret") == "there is no such user"
 
 
-def test_user_who_is_added_again_begins_anew(accounts: Accounts) -> None:
-    accounts.set_permissions("me", "/", Permissions())
-    accounts.add_user("me", "other")
+def test_removal_is_told_once(accounts: Accounts) -> None:
+    told: list[str] = []
+    accounts.on_removed.add(told.append)
+    for name in ("me", "me", "nobody"):
+        accounts.remove_user(name)
+    assert told == ["me"]
+
+
+def test_user_who_is_added_again_keeps_the_permissions(accounts: Accounts) -> None:
+    """Only password and tags change, as with RabbitMQ; those who are logged in keep what they may do, too."""
+    before = accounts.login("me", "secret", None)
+    accounts.set_permissions("me", "/", Permissions(read="^a"))
+    accounts.add_user("me", "other", tags=("monitoring",))
     assert refusal(accounts, "me", "secret") == "the password is wrong"
-    assert accounts.login("me", "other", None).permissions == {}
+    after = accounts.login("me", "other", None)
+    assert after.permissions == {"/": Permissions(read="^a")}
+    assert after.tags == frozenset({"monitoring"})
+    accounts.set_permissions("me", "/", Permissions(read="^b"))
+    assert before.permissions == {"/": Permissions(read="^b")}
 
 
 def test_password_is_neither_kept_nor_shown(accounts: Accounts) -> None:

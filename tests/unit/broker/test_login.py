@@ -86,3 +86,11 @@ def test_certificate_of_an_unknown_user(accounts: Accounts) -> None:
     why = r"^user stranger\\n, the common name of the certificate: there is no such user$"
     with pytest.raises(LoginRefused, match=why):
         login(accounts, "EXTERNAL", certificate=certificate_of(("commonName", "stranger\n")))
+
+
+def test_certificate_of_a_user_who_may_log_in_from_this_machine_only(accounts: Accounts) -> None:
+    certificate = certificate_of(("commonName", "guest"))
+    assert login(accounts, "EXTERNAL", certificate=certificate) == "guest"
+    assert login(accounts, "EXTERNAL", host=None, certificate=certificate) == "guest"
+    with pytest.raises(LoginRefused, match="only log in from the machine of the broker"):
+        login(accounts, "EXTERNAL", host=ELSEWHERE, certificate=certificate)
