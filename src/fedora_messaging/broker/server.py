@@ -27,6 +27,7 @@ from .core.vhost import VirtualHost
 from .listener import Listener, check_unused
 from .reply_to import Replies
 from .session import PATIENCE, Session
+from .strangers import Strangers
 from .strict import FRAME_MIN, MAX_BODY
 from .timers import Timers
 
@@ -74,6 +75,7 @@ class Server:
         port: TCP port in use, 0 before the start.
         limits: Limits of a connection that are offered to clients.
         strict: Whether to refuse what RabbitMQ 4.3 refuses.
+        strangers: The connections that have not logged in.
         sessions: Open connections.
         alarms: Alarms of memory and disk.
         clock: The clock that measures the age of messages and queues.
@@ -104,6 +106,7 @@ class Server:
         self._journal: SqliteJournal | None = None
         self._timers: Timers | None = None
         self.clock = Clock()
+        self.strangers = Strangers(self.clock)
         self._memory = MemoryUse()
         self.alarms = Alarms(self._memory, resources or ResourceLimits(), data)
         self.failure: str | None = None

@@ -107,6 +107,7 @@ class Session:
         # A TLS handshake that fails never comes to this point; it has a time limit of its own.
         self._limit_time(HANDSHAKE_TIMEOUT, self._handshake_timed_out)
         self._server.sessions.add(self)
+        self._server.strangers.came(self)
 
     def on_events(self, events: list[Event]) -> None:
         """Handle what the client sent."""
@@ -216,10 +217,17 @@ class Session:
             self.machine.accept_login()
 
     def _refuse(self, mechanism: str) -> None:
-        if self.machine.closes_on_refusal:
-            self.machine.refuse_login(mechanism)
-        else:
+        delay = self._server.strangers.delay_of_refusal(self._peer_host)
+        if not self.machine.closes_on_refusal:
             self._limit_time(_REFUSAL_DELAY, self.abort)
+        elif delay:
+            self._limit_time(delay, lambda: self._tell_refusal(mechanism))
+        else:
+            self.machine.refuse_login(mechanism)
+
+    def _tell_refusal(self, mechanism: str) -> None:
+        self.machine.refuse_login(mechanism)
+        self.flush_soon()
 
     def _peer_certificate(self) -> object:
         return self._link.peer_info("peercert") if self._link is not None else None
@@ -242,6 +250,7 @@ class Session:
         else:
             self.vhost = vhost
             self._lift_limit()
+            self._server.strangers.went(self)
             self.machine.accept_open()
 
     def _limit_time(self, seconds: float, act: Callable[[], None]) -> None:
@@ -420,6 +429,7 @@ class Session:
             return
         self._ended = True
         self._lift_limit()
+        self._server.strangers.went(self)
         for number in list(self._channels):
             self._drop_channel(number)
         if hasattr(self, "vhost"):
