@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 #: Fixtures, and values of parameters, that stand for a RabbitMQ.
 _CLUSTERS: Final = frozenset({"cluster", "shared_cluster", "shared_parting_cluster"})
 _RABBITMQ: Final = _CLUSTERS | {"rabbitmq", "shared_node", "rabbitmq_tls"}
-#: The version of RabbitMQ that the embedded broker imitates.
-_IMITATED: Final = (3, 10)
+#: The versions of RabbitMQ that the embedded broker imitates, by profile.
+IMITATED: Final = {"4": (4, 3), "3": (3, 10)}
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def broker(request: pytest.FixtureRequest) -> BrokerUnderTest:
     # Asked for by name, so that the embedded tests run on a machine without RabbitMQ.
     if request.param == "embedded":
         embedded: Broker = request.getfixturevalue("embedded_broker")
-        return BrokerUnderTest("embedded", _IMITATED, embedded.amqp_url, None, embedded)
+        return BrokerUnderTest("embedded", IMITATED["4"], embedded.amqp_url, None, embedded)
     node: RabbitNode = request.getfixturevalue("rabbitmq")
     return BrokerUnderTest("rabbitmq", node.version, node.url, node.management_url)
 

@@ -32,7 +32,7 @@ def since(broker: Broker, start: tuple[int, int], new: ResultT, old: ResultT) ->
         start: First version that does the new thing, as far as known: the suite has seen 3.10, 4.0 and 4.3,
             so a change that came between two of them bears the number of the later one.
         new: Expectation from that version on.
-        old: Expectation before, which is also that for the embedded broker.
+        old: Expectation before.
     """
     return new if broker.version >= start else old
 

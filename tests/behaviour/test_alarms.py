@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def embedded_broker() -> Iterator[Broker]:
-    """One with little memory."""
-    with Broker(resources=ResourceLimits(memory=MEMORY_LIMIT)) as broker:
-        yield broker
+def embedded_brokers() -> Iterator[dict[str, Broker]]:
+    """Brokers with little memory."""
+    resources = ResourceLimits(memory=MEMORY_LIMIT)
+    with Broker(resources=resources, profile="4") as new, Broker(resources=resources, profile="3") as old:
+        yield {"4": new, "3": old}
 
 
 def told(connection: BlockingConnection) -> list[str]:

@@ -24,7 +24,6 @@ from .core.queue import Queue
 from .core.vhost import generated_name
 from .publishing import Publishing
 from .reply_to import REPLY_TO, ReplyConsumer
-from .strict import check_prefetch
 from .transaction import Outcome, Transaction
 from .unacked import Unacked, UnackedDeliveries
 
@@ -93,11 +92,9 @@ class BrokerChannel:
 
     def set_prefetch(self, method: m.BasicQos) -> None:
         """Carry out ``basic.qos``."""
-        if self.session.strict:
-            check_prefetch(method)
         if method.prefetch_size:
             raise ConnectionError(NOT_IMPLEMENTED, f"prefetch_size!=0 ({method.prefetch_size})")
-        if method.global_:
+        if method.global_ and self.vhost.profile.has_channel_prefetch:
             self._channel_prefetch = method.prefetch_count
         else:
             self._prefetch = method.prefetch_count
@@ -265,7 +262,7 @@ class BrokerChannel:
 
     def nack(self, method: m.BasicNack) -> None:
         """Carry out ``basic.nack``."""
-        outcome = Queue.requeue if method.requeue else Queue.refuse
+        outcome = Queue.release if method.requeue else Queue.refuse
         self._answered(method.delivery_tag, method.multiple, outcome)
 
     def reject(self, method: m.BasicReject) -> None:
@@ -277,7 +274,7 @@ class BrokerChannel:
         """Carry out ``basic.recover`` and ``recover-async``."""
         if not method.requeue:
             raise ConnectionError(NOT_IMPLEMENTED, "requeue=false")
-        self.requeue_all()
+        self.finish(self.unacked.take_all(), Queue.release)
         if isinstance(method, m.BasicRecover):
             self.reply(m.BasicRecoverOk())
 
@@ -316,10 +313,6 @@ class BrokerChannel:
             return queues[place:] + queues[:place]
         return queues
 
-    def requeue_all(self) -> None:
-        """Put back all deliveries that are out."""
-        self.finish(self.unacked.take_all(), Queue.requeue)
-
     # The end
 
     def close(self) -> None:
@@ -334,7 +327,7 @@ class BrokerChannel:
         for consumer in consumers.values():
             # Do this before the messages go back; otherwise they would be delivered to this channel again.
             consumer.queue.consumers.remove(consumer)
-        self.requeue_all()
+        self.finish(self.unacked.take_all(), Queue.requeue)
         for consumer in consumers.values():
             if not consumer.queue.deleted:
                 consumer.queue.consumer_left()

@@ -9,6 +9,7 @@ from typing import Self
 from ..transport.tls import ServerTLSOptions
 from .accounts import Accounts
 from .alarms import ResourceLimits
+from .core.profile import find_profile
 from .server import Server
 
 
@@ -23,7 +24,7 @@ class AsyncBroker:
         tls: Options for TLS; ``None`` listens without TLS.
         unix_path: Listen on this Unix socket, too.
         resources: Limits of memory and disk at which publishers are blocked.
-        strict: Whether to refuse what RabbitMQ 4.3 refuses and older versions accept.
+        profile: The release of RabbitMQ to imitate, ``"4"`` or ``"3"``.
 
     Raises:
         BrokerError: On start: the port or the data directory cannot be used. On leaving: some changes could
@@ -40,7 +41,7 @@ class AsyncBroker:
         tls: ServerTLSOptions | None = None,
         unix_path: str | None = None,
         resources: ResourceLimits | None = None,
-        strict: bool = False,
+        profile: str = "4",
     ) -> None:
         self._host = host
         self._port = port
@@ -50,7 +51,7 @@ class AsyncBroker:
             accounts=accounts,
             data=None if data is None else Path(data),
             resources=resources,
-            strict=strict,
+            profile=find_profile(profile),
         )
 
     async def __aenter__(self) -> Self:
@@ -118,7 +119,7 @@ class Broker:
         tls: ServerTLSOptions | None = None,
         unix_path: str | None = None,
         resources: ResourceLimits | None = None,
-        strict: bool = False,
+        profile: str = "4",
     ) -> None:
         self._broker = AsyncBroker(
             host,
@@ -128,7 +129,7 @@ class Broker:
             tls=tls,
             unix_path=unix_path,
             resources=resources,
-            strict=strict,
+            profile=profile,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None

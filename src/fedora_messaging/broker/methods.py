@@ -12,7 +12,6 @@ from .core.declarations import ExchangeDeclaration, QueueDeclaration
 from .core.queue import Queue
 from .core.vhost import generated_name
 from .reply_to import REPLY_TO
-from .strict import check_declaration
 from .transaction import Transaction
 
 
@@ -34,6 +33,7 @@ def exchange_declare(channel: BrokerChannel, method: m.ExchangeDeclare) -> None:
     if method.passive:
         channel.vhost.refuse_default(name)
         channel.vhost.exchange(name)
+        channel.session.require_any("exchange", name)
         _answer(channel, method, m.ExchangeDeclareOk(), False)
         return
     channel.session.require(CONFIGURE, "exchange", name)
@@ -85,8 +85,6 @@ def queue_declare(channel: BrokerChannel, method: m.QueueDeclare) -> None:
         _declare_passively(channel, method)
         return
     session = channel.session
-    if session.strict:
-        check_declaration(method)
     name = _without_line_ends(method.queue)
     chosen = None if name else generated_name("amq.gen-")
     session.require(CONFIGURE, "queue", chosen or name)
@@ -108,6 +106,7 @@ def _declare_passively(channel: BrokerChannel, method: m.QueueDeclare) -> None:
         _answer(channel, method, m.QueueDeclareOk(method.queue, 0, 1), False)
         return
     queue = channel.vhost.queue(_without_line_ends(method.queue))
+    channel.session.require_any("queue", queue.name)
     queue.check_access(channel.session)
     queue.touch()
     channel.last_queue = queue.name

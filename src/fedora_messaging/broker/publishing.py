@@ -18,7 +18,7 @@ from ..wire import methods as m
 from ..wire.properties import PERSISTENT, TRANSIENT
 from .accounts import WRITE
 from .core.exchanges import Exchange
-from .core.message import BrokerMessage
+from .core.message import BrokerMessage, in_canonical_order
 from .core.queue_arguments import check_time
 from .core.vhost import Enqueued
 
@@ -69,6 +69,8 @@ class Publishing:
                 f"cannot publish to internal exchange '{exchange.name}' in vhost '{self._vhost.name}'",
             )
         message = BrokerMessage(method.exchange, method.routing_key, content.properties, content.body)
+        if self._vhost.profile.sorts_headers:
+            message = in_canonical_order(message)
         self._check_properties(message)
         message = self._session.replies.rewrite(self._channel, message)
         transaction = self._channel.transaction
@@ -82,7 +84,8 @@ class Publishing:
         scan = message.scan
         if scan.expiration is not None:
             _check_expiration(scan.expiration)
-        if scan.delivery_mode not in (None, TRANSIENT, PERSISTENT):
+        is_known = scan.delivery_mode in (None, TRANSIENT, PERSISTENT)
+        if not is_known and self._vhost.profile.checks_delivery_mode:
             raise ChannelError(
                 PRECONDITION_FAILED,
                 f"invalid message: {{delivery_mode_unknown,{scan.delivery_mode}}}",
@@ -101,8 +104,8 @@ class Publishing:
             ChannelError: 406 for a CC or BCC header that is not an array.
         """
         if exchange.name == "" and self._session.replies.deliver(message):
-            # A reply goes to no queue, so it counts as not routed, as with RabbitMQ.
-            outcome = Enqueued(routed=False, refused=False, stored=False)
+            # A reply goes to no queue, so older releases count it as not routed.
+            outcome = Enqueued(self._vhost.profile.replies_count_as_routed, refused=False, stored=False)
         else:
             outcome = self._vhost.enqueue(exchange, message)
         if mandatory and not outcome.routed:

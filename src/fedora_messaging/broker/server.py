@@ -5,7 +5,6 @@ import errno
 import ssl
 import time
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,12 +22,12 @@ from .alarms import Alarms, ResourceLimits
 from .clock import Clock
 from .core.journal import Journal, NoJournal
 from .core.memory import MemoryUse
+from .core.profile import RABBITMQ_4, Profile
 from .core.vhost import VirtualHost
 from .listener import Listener, check_unused
 from .reply_to import Replies
 from .session import PATIENCE, Session
 from .strangers import Strangers
-from .strict import FRAME_MIN, MAX_BODY
 from .timers import Timers
 
 if TYPE_CHECKING:
@@ -69,12 +68,12 @@ class Server:
         data: Directory for durable data; ``None`` keeps everything in memory.
         limits: Limits of a connection that are offered to clients.
         resources: Limits of memory and disk at which publishers are blocked.
-        strict: Whether to refuse what RabbitMQ 4.3 refuses.
+        profile: The release of RabbitMQ to imitate.
 
     Attributes:
         port: TCP port in use, 0 before the start.
         limits: Limits of a connection that are offered to clients.
-        strict: Whether to refuse what RabbitMQ 4.3 refuses.
+        profile: The release of RabbitMQ to imitate.
         strangers: The connections that have not logged in.
         sessions: Open connections.
         alarms: Alarms of memory and disk.
@@ -90,7 +89,7 @@ class Server:
         data: Path | None = None,
         limits: Limits | None = None,
         resources: ResourceLimits | None = None,
-        strict: bool = False,
+        profile: Profile = RABBITMQ_4,
     ) -> None:
         self.accounts = accounts or Accounts()
         self.port = 0
@@ -99,10 +98,14 @@ class Server:
         self.replies = Replies()
         self.loop: asyncio.AbstractEventLoop
         self._data = data
-        self.limits = limits or Limits(channel_max=2047, frame_max=131072, heartbeat=60)
-        self.strict = strict
-        if strict:
-            self.limits = replace(self.limits, frame_min=FRAME_MIN, max_body=MAX_BODY)
+        self.profile = profile
+        self.limits = limits or Limits(
+            channel_max=2047,
+            frame_max=131072,
+            heartbeat=60,
+            frame_min=profile.frame_min,
+            max_body=profile.max_body,
+        )
         self._journal: SqliteJournal | None = None
         self._timers: Timers | None = None
         self.clock = Clock()
@@ -229,7 +232,9 @@ class Server:
 
     def _make_vhost(self, journal: Journal, timers: Timers) -> VirtualHost:
         room = room_for_properties(self.limits.frame_max)
-        return VirtualHost("/", self.clock, journal, timers.schedule, self._memory, time.time, room)
+        return VirtualHost(
+            "/", self.clock, journal, timers.schedule, self._memory, time.time, room, self.profile
+        )
 
     def catch_up(self) -> None:
         """Do overdue work of the queues before anything else."""
@@ -265,7 +270,7 @@ class Server:
             now=self.loop.time(),
             limits=self.limits,
             mechanisms=mechanisms,
-            server_properties=_server_properties(),
+            server_properties=_server_properties(self.profile),
         )
         return Link(machine, Session(self, machine), self.loop, PATIENCE)
 
@@ -317,13 +322,14 @@ def _explain(where: str, error: OSError, alternative: str) -> str:
     return f"Cannot listen on {where}: {error.strerror or error}"
 
 
-def _server_properties() -> dict[str, Any]:
+def _server_properties(profile: Profile) -> dict[str, Any]:
     return {
         "capabilities": _CAPABILITIES,
         "cluster_name": "embedded",
         "copyright": "The fedora-messaging developers",
         "information": "Licensed under the MIT licence",
-        "platform": "Python",
-        "product": "fedora-messaging broker",
-        "version": __version__,
+        "platform": f"fedora-messaging {__version__}",
+        # Clients choose by product and version what they may ask for.
+        "product": "RabbitMQ",
+        "version": profile.version,
     }

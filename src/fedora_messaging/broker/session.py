@@ -30,7 +30,7 @@ from ..transport.link import Link
 from ..wire import methods as m
 from ..wire.errors import WireError
 from ..wire.methods import Method
-from .accounts import DEFAULT_RESOURCE, LoginRefused, User
+from .accounts import CONFIGURE, DEFAULT_RESOURCE, READ, WRITE, LoginRefused, User
 from .channel import BrokerChannel
 from .core.vhost import VirtualHost
 from .login import authenticate
@@ -66,7 +66,6 @@ class Session:
         vhost: The open virtual host.
         client_wants_cancel: Whether the client understands ``basic.cancel`` from the broker.
         blocked: The alarm because of which this publisher is not read from, or ``None``.
-        strict: Whether to refuse what RabbitMQ 4.3 refuses.
         max_body: Largest message body that is accepted, in bytes.
     """
 
@@ -77,7 +76,6 @@ class Session:
         self.machine = machine
         self.client_wants_cancel = False
         self.blocked: str | None = None
-        self.strict = server.strict
         self.max_body = server.limits.max_body
         self._client_wants_blocked = False
         self._publishes = False
@@ -308,6 +306,20 @@ class Session:
                 ACCESS_REFUSED,
                 f"{permission} access to {resource} refused for user '{self.user.name}'",
             )
+
+    def require_any(self, kind: str, name: str) -> None:
+        """Check that the user has any permission at all, for releases that ask for that.
+
+        Raises:
+            ChannelError: 403.
+        """
+        allows = self._server.accounts.allows
+        vhost = self.vhost
+        if not vhost.profile.passive_needs_permission or any(
+            allows(self.user, vhost.name, permission, name) for permission in (READ, WRITE)
+        ):
+            return
+        self.require(CONFIGURE, kind, name)
 
     def needs_flush(self, channel: BrokerChannel) -> None:
         """Have the channel's confirms sent when all events that came together have been handled."""

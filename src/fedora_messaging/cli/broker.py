@@ -69,7 +69,13 @@ def _not_empty(_context: click.Context, _parameter: click.Parameter, value: str 
     show_default=True,
     help="Block publishers while the disk of --data has less free space than this; 0 never blocks.",
 )
-@click.option("--strict", is_flag=True, help="Refuse what RabbitMQ 4.3 refuses and older releases accept.")
+@click.option(
+    "--profile",
+    type=click.Choice(["3", "4"]),
+    default="4",
+    show_default=True,
+    help="Which major version of RabbitMQ to imitate: 4 behaves like 4.3, and 3 like 3.10.",
+)
 @click.option(
     "--user",
     "users",
@@ -98,7 +104,7 @@ def broker(
     data: str | None,
     memory_limit: int | None,
     disk_limit: int,
-    strict: bool,
+    profile: str,
     users: tuple[str, ...],
     permissions: tuple[tuple[str, str, str, str], ...],
     tls_cert: str | None,
@@ -126,7 +132,7 @@ def broker(
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         async with AsyncBroker(
-            host, port, data=data, accounts=accounts, tls=tls, resources=resources, strict=strict
+            host, port, data=data, accounts=accounts, tls=tls, resources=resources, profile=profile
         ) as running:
             click.echo(f"AMQP ready on {running.amqp_url}")
             if data is None:

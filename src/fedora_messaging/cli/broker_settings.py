@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..broker import Accounts
 
 #: Keys of the file that command line options of the same name override.
-_OPTIONS: Final = {"host", "port", "data", "memory_limit", "disk_limit", "strict"}
+_OPTIONS: Final = {"host", "port", "data", "memory_limit", "disk_limit", "profile"}
 _PERMISSIONS: Final = ("configure", "write", "read")
 #: The broker's only virtual host.
 _VHOST: Final = "/"

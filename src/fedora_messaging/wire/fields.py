@@ -68,6 +68,9 @@ _ARRAY: Final = ord("A")
 _TIMESTAMP: Final = ord("T")
 _DECIMAL_TAG: Final = ord("D")
 _VOID: Final = ord("V")
+_SIZED: Final = frozenset({_TEXT, _BYTES, _TABLE, _ARRAY})
+#: A 64-bit integer has two tags; RabbitMQ writes only the other one.
+_LONG: Final = b"L"
 
 
 class Int64(int):
@@ -118,6 +121,69 @@ def split_table(data: bytes, offset: int = 0) -> dict[str, bytes]:
 def join_table(fields: Mapping[str, bytes]) -> bytes:
     """Write a field table with its length prefix from values that are already encoded."""
     return encode_longstr(b"".join([encode_shortstr(name) + value for name, value in fields.items()]))
+
+
+def canonical_table(data: bytes, offset: int, end: int) -> bytes | None:
+    """Write a field table as RabbitMQ 4 does, or return ``None`` if it is written like that already.
+
+    Its fields are in the order of their names, the first one wins where names are equal, and 64-bit integers
+    have the tag ``l`` at any depth.
+
+    Args:
+        data: Where the table is.
+        offset: Position of its length prefix.
+        end: Position after the table.
+
+    Raises:
+        WireError: The table does not decode.
+    """
+    fields: dict[bytes, bytes] = {}
+    last, is_canonical = b"", data.find(_LONG, offset, end) < 0
+    offset += 4
+    while offset < end:
+        start = offset + 1
+        offset = start + data[offset]
+        name = data[start:offset]
+        after = _skip(data, offset, end)
+        if name <= last and fields:
+            is_canonical = False
+        last = name
+        fields.setdefault(name, data[offset:after])
+        offset = after
+    if is_canonical:
+        return None
+    return encode_longstr(
+        b"".join(bytes((len(name),)) + name + _canonical_value(fields[name]) for name in sorted(fields))
+    )
+
+
+def _canonical_value(value: bytes) -> bytes:
+    if _LONG not in value:
+        return value
+    tag = value[:1]
+    if tag == _LONG:
+        return b"l" + value[1:]
+    if tag not in (b"F", b"A"):
+        return value
+    offset, pieces = 5, []
+    while offset < len(value):
+        start = offset
+        if tag == b"F":
+            offset += 1 + value[offset]
+        after = _skip(value, offset, len(value))
+        pieces += [value[start:offset], _canonical_value(value[offset:after])]
+        offset = after
+    return tag + encode_longstr(b"".join(pieces))
+
+
+def _skip(data: bytes, offset: int, end: int) -> int:
+    """Return the offset after the tagged value at ``offset``, without looking into it."""
+    if offset >= end:
+        raise truncated("a field of a table")
+    tag = data[offset]
+    if tag in _SIZED:
+        return _sized(data, offset + 1, end, "a value in a table")[1]
+    return _value(data, offset, end, MAX_DEPTH)[1]
 
 
 def _sized(data: bytes, offset: int, limit: int, what: str) -> tuple[int, int]:

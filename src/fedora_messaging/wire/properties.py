@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol, Self
 from ..exceptions import EncodingError
 from .errors import SYNTAX_ERROR, WireError, truncated
 from .fields import (
+    canonical_table,
     decode_shortstr,
     decode_table,
     encode_field,
@@ -302,6 +303,21 @@ def edit_headers(data: bytes, added: Mapping[str, Any], removed: Collection[str]
     fields = {name: value for name, value in fields.items() if name not in added}
     fields.update((name, encode_field(name, value)) for name, value in added.items())
     return _replace_headers(data, join_table(fields))
+
+
+def with_canonical_headers(data: bytes, place: tuple[int, int]) -> bytes:
+    """Write the headers as RabbitMQ 4 does; see :func:`~.fields.canonical_table`.
+
+    Args:
+        data: Property flags and values.
+        place: Position (start, end) of the headers.
+    """
+    start, end = place
+    try:
+        table = canonical_table(data, start, end)
+    except WireError:
+        return data  # headers that cannot be read are passed on as they are
+    return data if table is None else b"".join((data[:start], table, data[end:]))
 
 
 def with_text_property(data: bytes, name: str, value: str | None) -> bytes:

@@ -12,7 +12,8 @@ from ...wire.fields import INT64_MAX, Int64
 from ...wire.properties import decode_properties, edit_headers, with_text_property
 from .exchanges import Exchange
 from .message import BrokerMessage, Entry
-from .queue import REJECTED, Queue
+from .profile import RABBITMQ_4, Profile
+from .queue import DELIVERY_LIMIT, REJECTED, Queue
 from .routing import find_queues, routing_keys
 
 _log = logger(__name__)
@@ -25,12 +26,16 @@ class DeadLetters:
         exchanges: The exchanges of the virtual host, by name.
         wall: Returns the time to stamp messages with.
         room: Most bytes of properties that a dead letter may have.
+        profile: The release of RabbitMQ to imitate.
     """
 
-    def __init__(self, exchanges: Mapping[str, Exchange], wall: Callable[[], float], room: int) -> None:
+    def __init__(
+        self, exchanges: Mapping[str, Exchange], wall: Callable[[], float], room: int, profile: Profile
+    ) -> None:
         self._exchanges = exchanges
         self._wall = wall
         self._room = room
+        self._profile = profile
         self._dead: deque[tuple[Queue, Entry, str]] = deque()
         self._burying = False
 
@@ -64,13 +69,15 @@ class DeadLetters:
         exchange = self._exchanges.get(name) if name is not None else None
         if exchange is None:
             return
-        message = make_dead_letter(queue, entry, reason, self._wall(), self._room)
+        message = make_dead_letter(queue, entry, reason, self._wall(), self._room, self._profile)
         for target in find_queues(self._exchanges, exchange, message, routing_keys(message)):
             if not is_cycle(message, target):
                 target.enqueue(message)
 
 
-def make_dead_letter(queue: Queue, entry: Entry, reason: str, now: float, room: int) -> BrokerMessage:
+def make_dead_letter(
+    queue: Queue, entry: Entry, reason: str, now: float, room: int, profile: Profile = RABBITMQ_4
+) -> BrokerMessage:
     """Build the message to publish to the queue's dead-letter exchange.
 
     If the properties do not fit into a frame, the older half of the history of deaths is left out, repeatedly
@@ -82,10 +89,11 @@ def make_dead_letter(queue: Queue, entry: Entry, reason: str, now: float, room: 
         reason: ``rejected``, ``expired``, ``maxlen`` or ``delivery_limit``.
         now: Seconds since 1970.
         room: Most bytes of properties.
+        profile: The release of RabbitMQ to imitate.
     """
     old = entry.message
     key = queue.arguments.dead_letter_routing_key
-    properties = _with_new_death(queue, old, reason, now, room)
+    properties = _with_new_death(queue, old, reason, now, room, profile)
     message = BrokerMessage(
         queue.arguments.dead_letter_exchange or "",
         old.routing_key if key is None else key,
@@ -93,11 +101,16 @@ def make_dead_letter(queue: Queue, entry: Entry, reason: str, now: float, room: 
         old.body,
     )
     # Remembered here, because headers that cannot be read, or lack a part of their history, show no circle.
+    if profile.marks_dead_letters and reason in (REJECTED, DELIVERY_LIMIT):
+        message.was_delivered = True
+        message.failures = entry.returns + (reason == REJECTED)
     message.passed = frozenset() if reason == REJECTED else old.passed | {queue.name}
     return message
 
 
-def _with_new_death(queue: Queue, old: BrokerMessage, reason: str, now: float, room: int) -> bytes:
+def _with_new_death(
+    queue: Queue, old: BrokerMessage, reason: str, now: float, room: int, profile: Profile
+) -> bytes:
     """Return the properties with one more death in the headers, if these can be read and it fits."""
     properties = old.properties
     if old.scan.expiration is not None:
@@ -125,7 +138,12 @@ def _with_new_death(queue: Queue, old: BrokerMessage, reason: str, now: float, r
         added["x-first-death-reason"] = reason
         added["x-first-death-queue"] = queue.name
         added["x-first-death-exchange"] = old.exchange
-    removed = ("BCC",) if queue.arguments.dead_letter_routing_key is None else ("CC", "BCC")
+    if profile.marks_dead_letters:
+        added["x-last-death-reason"] = reason
+        added["x-last-death-queue"] = queue.name
+        added["x-last-death-exchange"] = old.exchange
+    keeps_cc = profile.keeps_cc or queue.arguments.dead_letter_routing_key is None
+    removed = ("BCC",) if keeps_cc else ("CC", "BCC")
     history = _with_death(headers.get("x-death"), death)
     while history:
         edited = edit_headers(properties, {"x-death": history, **added}, removed)

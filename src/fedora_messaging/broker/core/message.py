@@ -5,7 +5,13 @@ from typing import Any
 
 from ...wire.errors import WireError
 from ...wire.fields import Int64, encode_shortstr
-from ...wire.properties import PERSISTENT, PropertyScan, decode_properties, edit_headers
+from ...wire.properties import (
+    PERSISTENT,
+    PropertyScan,
+    decode_properties,
+    edit_headers,
+    with_canonical_headers,
+)
 
 
 class BrokerMessage:
@@ -23,6 +29,8 @@ class BrokerMessage:
         holders: How many queues hold it.
         placements: In how many durable queues it is stored; 0 for a transient message.
         stored_id: Identity in the storage; ``None`` until it is stored.
+        was_delivered: Whether it is a dead letter that was delivered, for releases that mark such.
+        failures: How many of its deliveries failed in the queues that dead-lettered it.
         passed: Queues that dead-lettered it since it was last rejected. Its headers cannot be relied on for
             this: they may be unreadable, or have no room for it.
     """
@@ -32,6 +40,7 @@ class BrokerMessage:
         "address",
         "body",
         "exchange",
+        "failures",
         "holders",
         "passed",
         "placements",
@@ -39,6 +48,7 @@ class BrokerMessage:
         "routing_key",
         "scan",
         "stored_id",
+        "was_delivered",
     )
 
     def __init__(self, exchange: str, routing_key: str, properties: bytes, body: bytes) -> None:
@@ -51,6 +61,8 @@ class BrokerMessage:
         self.holders = 0
         self.placements = 0
         self.stored_id: int | None = None
+        self.was_delivered = False
+        self.failures = 0
         self.passed: frozenset[str] = frozenset()
         self._headers: dict[str, Any] | None = None
 
@@ -77,6 +89,17 @@ class BrokerMessage:
         return self.properties.find(needle, start, end) >= 0
 
 
+def in_canonical_order(message: BrokerMessage) -> BrokerMessage:
+    """Return a message whose headers are written as RabbitMQ 4 writes them."""
+    place = message.scan.headers
+    if place is None:
+        return message
+    properties = with_canonical_headers(message.properties, place)
+    if properties is message.properties:
+        return message
+    return BrokerMessage(message.exchange, message.routing_key, properties, message.body)
+
+
 class Entry:
     """A message's place in one queue.
 
@@ -86,11 +109,21 @@ class Entry:
         priority: Effective priority in the queue.
         expires_at: When it expires, in seconds of the broker's clock; ``None`` means never.
         redelivered: Whether it was delivered before.
-        returns: How often it was returned to the queue.
+        returns: How often it was returned to the queue by a delivery that failed.
+        acquisitions: How often it was delivered before.
         stored: Whether it is in the storage.
     """
 
-    __slots__ = ("expires_at", "message", "position", "priority", "redelivered", "returns", "stored")
+    __slots__ = (
+        "acquisitions",
+        "expires_at",
+        "message",
+        "position",
+        "priority",
+        "redelivered",
+        "returns",
+        "stored",
+    )
 
     def __init__(
         self, message: BrokerMessage, position: int, priority: int = 0, expires_at: float | None = None
@@ -99,21 +132,28 @@ class Entry:
         self.position = position
         self.priority = priority
         self.expires_at = expires_at
-        self.redelivered = False
-        self.returns = 0
+        self.redelivered = message.was_delivered
+        self.returns = message.failures
+        self.acquisitions = 0
         self.stored = False
 
 
-def counted_properties(entry: Entry, room: int) -> bytes:
+def counted_properties(entry: Entry, with_acquisitions: bool, room: int) -> bytes:
     """Return the properties of a message with the count of its deliveries, if that can be added.
 
     Args:
         entry: The message.
+        with_acquisitions: Whether to count those, too, that did not fail.
         room: Most bytes of properties that can be sent.
     """
     properties = entry.message.properties
+    counts = {}
+    if with_acquisitions:
+        counts["x-acquired-count"] = Int64(entry.acquisitions)
+    if entry.returns or not with_acquisitions:
+        counts["x-delivery-count"] = Int64(entry.returns)
     try:
-        counted = edit_headers(properties, {"x-delivery-count": Int64(entry.returns)})
+        counted = edit_headers(properties, counts)
     except WireError:
         return properties  # nothing can be added to headers that do not decode
     return counted if len(counted) <= room else properties

@@ -9,6 +9,7 @@ from .equivalence import locked
 from .journal import Journal
 from .memory import MemoryUse
 from .message import BrokerMessage, Entry, counted_properties
+from .profile import Profile
 from .queue_arguments import REJECT_PUBLISH_DLX, QueueArguments
 from .queue_timer import QueueTimer
 from .ready_list import PriorityReadyList, ReadyList
@@ -25,6 +26,7 @@ class Host(Protocol):
     name: str
     journal: Journal
     memory: MemoryUse
+    profile: Profile
 
     def clock(self) -> float:
         """Seconds of the clock that measures the age of messages and queues."""
@@ -207,8 +209,12 @@ class Queue:
             entry: The message.
             room: Most bytes of properties that can be sent; a count that does not fit is left out.
         """
-        counts = entry.returns > 0 and self.counts_deliveries
-        return counted_properties(entry, room) if counts else entry.message.properties
+        if not self.counts_deliveries:
+            return entry.message.properties
+        with_acquisitions = self._host.profile.counts_acquisitions
+        if not (entry.acquisitions if with_acquisitions else entry.returns):
+            return entry.message.properties
+        return counted_properties(entry, with_acquisitions, room)
 
     def get(self, no_ack: bool, check: Callable[[Entry], None] | None = None) -> Entry | None:
         """Take the head for ``basic.get``.
@@ -272,6 +278,12 @@ class Queue:
         else:
             self._host.dead_letter(self, entry, REJECTED)
 
+    def release(self, entry: Entry, consumer: BrokerConsumer | None) -> None:
+        """Put a message back that its consumer handed back in good order; see :meth:`requeue`."""
+        if not self._host.profile.nack_counts:
+            entry.returns -= 1
+        self.requeue(entry, consumer)
+
     def requeue(self, entry: Entry, consumer: BrokerConsumer | None) -> None:
         """Put a message back to its old position; call :meth:`deliver` after the last one."""
         self._returned(consumer)
@@ -280,6 +292,7 @@ class Queue:
             return
         entry.redelivered = True
         entry.returns += 1
+        entry.acquisitions += 1
         if self.arguments.is_exhausted(entry.returns):
             self.give_up(entry)
             return

@@ -1,15 +1,18 @@
 """The arguments of ``queue.declare`` (RabbitMQ's ``x-`` arguments): their checks and their meaning."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from ...protocol.errors import PRECONDITION_FAILED, ChannelError
+from ...protocol.errors import INTERNAL_ERROR, PRECONDITION_FAILED, ChannelError, ConnectionError
 from ...wire.fields import SHORTSTR_MAX
 from ...wire.properties import PropertyScan
 from .declarations import QueueDeclaration
 from .equivalence import type_name
+from .profile import PROFILES, RABBITMQ_4, Profile
 
+CLASSIC: Final = "classic"
+QUORUM: Final = "quorum"
 DROP_HEAD: Final = "drop-head"
 REJECT_PUBLISH: Final = "reject-publish"
 REJECT_PUBLISH_DLX: Final = "reject-publish-dlx"
@@ -31,6 +34,7 @@ class QueueArguments:
         single_active: Whether only one consumer gets messages at a time.
         queue_type: classic or quorum.
         delivery_limit: A message is dead-lettered when it has been returned more often than this.
+        default_priority: Priority of messages that have none.
     """
 
     message_ttl: int | None = None
@@ -42,8 +46,9 @@ class QueueArguments:
     dead_letter_routing_key: str | None = None
     max_priority: int | None = None
     single_active: bool = False
-    queue_type: str = "classic"
+    queue_type: str = CLASSIC
     delivery_limit: int | None = None
+    default_priority: int = 0
 
     @property
     def refuses(self) -> bool:
@@ -75,7 +80,8 @@ class QueueArguments:
     def priority_of(self, scan: PropertyScan) -> int:
         """Return a message's priority, within the range of the queue."""
         top = self.max_priority
-        return min(scan.priority or 0, top) if top else 0
+        own = self.default_priority if scan.priority is None else scan.priority
+        return min(own, top) if top else 0
 
     def expiry_of(self, scan: PropertyScan, now: float) -> float | None:
         """Return when a message that arrives now expires, in seconds; ``None`` means never."""
@@ -103,6 +109,10 @@ _QUORUM_ONLY: Final = frozenset(
 
 #: Arguments that only classic queues have.
 _CLASSIC_ONLY: Final = ("x-max-priority", "x-queue-mode", "x-queue-version")
+
+
+#: Priority of a message without one in a quorum queue.
+_QUORUM_PRIORITY: Final = 4
 
 
 class _Refused(Exception):
@@ -181,13 +191,6 @@ def _choice(problem: str, *choices: str) -> Callable[[Any], str]:
     return check
 
 
-def _version(value: Any) -> int:
-    version = _integer(value)
-    if version not in (1, 2):
-        raise _Refused(f"unsupported queue version '{version}'")
-    return version
-
-
 #: The known arguments; for each, an attribute of QueueArguments or None, and a check.
 _KNOWN: Final[dict[str, tuple[str | None, Callable[[Any], Any]]]] = {
     "x-message-ttl": ("message_ttl", _time),
@@ -202,11 +205,9 @@ _KNOWN: Final[dict[str, tuple[str | None, Callable[[Any], Any]]]] = {
     "x-dead-letter-routing-key": ("dead_letter_routing_key", _routing_key),
     "x-max-priority": ("max_priority", _priority),
     "x-single-active-consumer": ("single_active", _typed(bool)),
-    "x-queue-mode": (None, _choice("unsupported queue mode '{}'", "default", "lazy")),
     # This broker has no streams, and refuses them like an unknown type.
-    "x-queue-type": ("queue_type", _choice("unsupported queue type '{}'", "classic", "quorum")),
-    "x-queue-version": (None, _version),
-    "x-delivery-limit": ("delivery_limit", _count),
+    "x-queue-type": ("queue_type", _choice("unsupported queue type '{}'", CLASSIC, QUORUM)),
+    "x-delivery-limit": ("delivery_limit", _integer),
 }
 
 #: Arguments that a repeated declaration must repeat with the same values.
@@ -225,17 +226,48 @@ EQUIVALENT: Final = (
 )
 
 
-def read_arguments(declared: QueueDeclaration, vhost: str) -> QueueArguments:
+def _known(profile: Profile) -> dict[str, tuple[str | None, Callable[[Any], Any]]]:
+    """Return the arguments that a release checks."""
+
+    def check_version(value: Any) -> int:
+        version = _integer(value)
+        if version not in profile.queue_versions:
+            raise _Refused(f"\"unsupported queue version '{version}'\"")
+        return version
+
+    known = {**_KNOWN, "x-queue-version": (None, check_version)}
+    if profile.has_queue_mode:
+        known["x-queue-mode"] = (None, _choice("unsupported queue mode '{}'", "default", "lazy"))
+    if profile.classic_has_locator:
+        known["x-queue-leader-locator"] = (
+            None,
+            _choice("unsupported queue leader locator '{}'", "client-local", "balanced"),
+        )
+    return known
+
+
+_KNOWN_BY_PROFILE: Final = {profile: _known(profile) for profile in PROFILES.values()}
+
+
+def read_arguments(declared: QueueDeclaration, vhost: str, profile: Profile = RABBITMQ_4) -> QueueArguments:
     """Check and read the arguments of a declaration.
 
     Raises:
         ChannelError: 406 with RabbitMQ's wording.
+        ConnectionError: 541 for an argument that is no longer permitted.
     """
     what = f"queue '{declared.name}' in vhost '{vhost}'"
     _check_dead_letter_exchange(declared, what)
+    if "x-queue-master-locator" in declared.arguments and not profile.has_master_locator:
+        raise ConnectionError(
+            INTERNAL_ERROR,
+            "Feature `queue_master_locator` is deprecated. "
+            "By default, this feature is not permitted anymore.",
+        )
+    known = _KNOWN_BY_PROFILE[profile]
     values: dict[str, Any] = {}
     for name, value in declared.arguments.items():
-        attribute, check = _KNOWN.get(name, (None, None))
+        attribute, check = known.get(name, (None, None))
         if check is None:
             continue
         try:
@@ -249,12 +281,33 @@ def read_arguments(declared: QueueDeclaration, vhost: str) -> QueueArguments:
         raise _precondition(
             f"invalid arg 'x-dead-letter-routing-key' for {what}: routing_key_but_no_dlx_defined"
         )
-    if arguments.queue_type == "quorum":
+    if arguments.queue_type == QUORUM:
         _check_quorum(declared, what)
-    else:
-        for name in _QUORUM_ONLY & declared.arguments.keys():
-            raise _precondition(f"invalid arg '{name}' for {what} of queue type rabbit_classic_queue")
+        return _as_quorum(arguments, profile)
+    for name in declared.arguments.keys() & _quorum_only(profile):
+        raise _precondition(f"invalid arg '{name}' for {what} of queue type rabbit_classic_queue")
     return arguments
+
+
+def _quorum_only(profile: Profile) -> frozenset[str]:
+    shared = {"x-queue-leader-locator"} if profile.classic_has_locator else set()
+    own = set() if profile.classic_consumer_timeout else {"x-consumer-timeout"}
+    return (_QUORUM_ONLY | own) - shared
+
+
+def _as_quorum(arguments: QueueArguments, profile: Profile) -> QueueArguments:
+    """Add what a quorum queue has without arguments."""
+    limit = arguments.delivery_limit
+    if limit is None:
+        limit = profile.quorum_delivery_limit
+    elif limit < 0:
+        limit = None
+    return replace(
+        arguments,
+        delivery_limit=limit,
+        max_priority=profile.quorum_priorities or None,
+        default_priority=_QUORUM_PRIORITY,
+    )
 
 
 def _precondition(text: str) -> ChannelError:

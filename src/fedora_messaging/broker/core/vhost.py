@@ -3,14 +3,17 @@
 import base64
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ...logs import logger
 from ...protocol.errors import (
     ACCESS_REFUSED,
+    COMMAND_INVALID,
     NOT_FOUND,
     PRECONDITION_FAILED,
     ChannelError,
+    ConnectionError,
 )
 from ...wire.frames import room_for_properties
 from .bindings import DEFAULT_EXCHANGE, Bindings
@@ -21,8 +24,9 @@ from .exchanges import TYPES, Destination, Exchange
 from .journal import Journal
 from .memory import MemoryUse
 from .message import BrokerMessage, Entry
+from .profile import RABBITMQ_4, Profile
 from .queue import Queue
-from .queue_arguments import EQUIVALENT, read_arguments
+from .queue_arguments import CLASSIC, EQUIVALENT, read_arguments
 from .routing import find_queues, routing_keys, without_bcc
 
 _log = logger(__name__)
@@ -63,6 +67,7 @@ class VirtualHost:
         memory: Counts the memory that messages take.
         wall: Returns the time to stamp messages with; by default ``clock``.
         room: Most bytes of properties that a dead letter may have.
+        profile: The release of RabbitMQ to imitate.
     """
 
     def __init__(
@@ -74,19 +79,23 @@ class VirtualHost:
         memory: MemoryUse | None = None,
         wall: Callable[[], float] | None = None,
         room: int = room_for_properties(131072),
+        profile: Profile = RABBITMQ_4,
     ) -> None:
         self.name = name
         self.clock = clock
         self.journal = journal
         self.schedule = schedule
         self.memory = memory or MemoryUse()
+        self.profile = profile
+        self.default_queue_type = CLASSIC
         self.queues: dict[str, Queue] = {}
         self.exchanges: dict[str, Exchange] = {
-            name: TYPES[kind](name, durable=True, internal=internal) for name, kind, internal in _PREDECLARED
+            name: TYPES[kind](name, durable=True, internal=internal, profile=profile)
+            for name, kind, internal in _PREDECLARED
         }
         self._exclusive: dict[object, dict[Queue, None]] = {}
         self._bindings = Bindings(self.exchanges, journal)
-        self._dead_letters = DeadLetters(self.exchanges, wall or clock, room)
+        self._dead_letters = DeadLetters(self.exchanges, wall or clock, room, profile)
 
     # Exchanges
 
@@ -110,7 +119,9 @@ class VirtualHost:
         name = declared.name
         self.refuse_default(name)
         if declared.type not in TYPES:
-            raise ChannelError(PRECONDITION_FAILED, f"unknown exchange type '{declared.type}'")
+            code = self.profile.unknown_exchange_type
+            error = ConnectionError if code == COMMAND_INVALID else ChannelError
+            raise error(code, f"unknown exchange type '{declared.type}'")
         alternate = declared.arguments.get("alternate-exchange")
         if alternate is not None and not isinstance(alternate, str):
             raise ChannelError(
@@ -126,7 +137,14 @@ class VirtualHost:
             raise ChannelError(ACCESS_REFUSED, f"exchange name '{name}' contains reserved prefix 'amq.*'")
         make = TYPES[declared.type]
         self.add_exchange(
-            make(name, declared.durable, declared.auto_delete, declared.internal, declared.arguments)
+            make(
+                name,
+                declared.durable,
+                declared.auto_delete,
+                declared.internal,
+                declared.arguments,
+                self.profile,
+            )
         )
 
     def add_exchange(self, exchange: Exchange) -> None:
@@ -199,7 +217,8 @@ class VirtualHost:
             ChannelError: 403, 405 or 406.
         """
         name = declared.name
-        arguments = read_arguments(declared, self.name)
+        declared = self._with_type(declared)
+        arguments = read_arguments(declared, self.name, self.profile)
         if name.startswith("amq."):
             raise ChannelError(ACCESS_REFUSED, f"queue name '{name}' contains reserved prefix 'amq.*'")
         existing = self.queues.get(name)
@@ -218,6 +237,16 @@ class VirtualHost:
         )
         self.add_queue(queue)
         return queue
+
+    def _with_type(self, declared: QueueDeclaration) -> QueueDeclaration:
+        """Add the type to a declaration that leaves it to the virtual host, for releases that do."""
+        if not self.profile.names_default_type or declared.arguments.get("x-queue-type", "") != "":
+            return declared
+        if declared.name in self.queues and "x-queue-type" in declared.arguments:
+            return declared
+        is_plain = declared.durable and not declared.exclusive and not declared.auto_delete
+        kind = self.default_queue_type if is_plain else CLASSIC
+        return replace(declared, arguments={**declared.arguments, "x-queue-type": kind})
 
     def add_queue(self, queue: Queue) -> None:
         """Add a new queue and bind it to the default exchange."""

@@ -3,13 +3,15 @@
 import sqlite3
 from typing import Any
 
+from ...protocol.errors import ChannelError, ConnectionError
 from ...wire.fields import decode_table
 from ..core.declarations import QueueDeclaration
 from ..core.exchanges import TYPES
 from ..core.message import BrokerMessage, Entry
 from ..core.queue import Queue
-from ..core.queue_arguments import read_arguments
+from ..core.queue_arguments import QueueArguments, read_arguments
 from ..core.vhost import VirtualHost
+from .database_file import StorageError
 from .names import read_name
 from .positions import DeliveredPositions
 
@@ -28,7 +30,12 @@ def _load_exchanges(connection: sqlite3.Connection, vhost: VirtualHost) -> None:
     )
     for name, kind, auto_delete, internal, arguments in rows:
         exchange = TYPES[kind](
-            read_name(name), True, bool(auto_delete), bool(internal), decode_table(arguments)[0]
+            read_name(name),
+            True,
+            bool(auto_delete),
+            bool(internal),
+            decode_table(arguments)[0],
+            vhost.profile,
         )
         vhost.exchanges[exchange.name] = exchange
 
@@ -54,13 +61,23 @@ def _load_queues(
             durable=True,
             auto_delete=declared.auto_delete,
             declared=declared.arguments,
-            arguments=read_arguments(declared, vhost.name),
+            arguments=_read_arguments(declared, vhost),
         )
         queue.stored_id = queue_id
         queue.resume(max(delivered_position, positions.read(queue_id)))
         vhost.restore_queue(queue)
         queues[queue_id] = queue
     return queues
+
+
+def _read_arguments(declared: QueueDeclaration, vhost: VirtualHost) -> QueueArguments:
+    try:
+        return read_arguments(declared, vhost.name, vhost.profile)
+    except (ChannelError, ConnectionError) as error:
+        raise StorageError(
+            f"{error.explanation}: the queue was declared with another profile than {vhost.profile.name}. "
+            "Use that profile, or delete the queue with it first."
+        ) from error
 
 
 def _load_bindings(connection: sqlite3.Connection, vhost: VirtualHost) -> None:

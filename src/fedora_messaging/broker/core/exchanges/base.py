@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Union
 
 from ....wire.fields import encode_table
+from ..profile import RABBITMQ_4, Profile
 
 if TYPE_CHECKING:
     from ..message import BrokerMessage
@@ -55,6 +56,7 @@ class Exchange:
         auto_delete: Whether it is deleted with its last binding.
         internal: Whether clients cannot publish to it.
         arguments: Arguments of the declaration.
+        profile: The release of RabbitMQ to imitate.
     """
 
     kind: ClassVar = "exchange"
@@ -69,12 +71,14 @@ class Exchange:
         auto_delete: bool = False,
         internal: bool = False,
         arguments: Mapping[str, Any] | None = None,
+        profile: Profile = RABBITMQ_4,
     ) -> None:
         self.name = name
         self.durable = durable
         self.auto_delete = auto_delete
         self.internal = internal
         self.arguments = dict(arguments or {})
+        self.profile = profile
         self.bindings: dict[tuple[Any, ...], Binding] = {}
         self._cache: dict[str, tuple[Destination, ...]] = {}
 

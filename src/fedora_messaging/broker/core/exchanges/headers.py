@@ -45,24 +45,50 @@ class HeadersExchange(Exchange):
     def _removed(self, binding: Binding) -> None:
         for place in self._places(binding):
             del place[binding]
-        for key in _keys(binding.arguments):
+        for key in self._keys(binding.arguments):
             if not self._index.get(key, True):
                 del self._index[key]
 
     def _places(self, binding: Binding) -> list[dict[Binding, None]]:
         """Return the parts of the index that name a binding."""
-        keys = _keys(binding.arguments)
+        keys = self._keys(binding.arguments)
         if not keys:
             return [] if _wants_any(binding.arguments) else [self._unconditional]
         return [self._index.setdefault(key, {}) for key in keys]
 
     def _find(self, routing_key: str, message: "BrokerMessage") -> Iterable[Destination]:
-        headers = {name: _comparable(value) for name, value in message.headers.items()}
+        has_kinds = self.profile.numbers_have_kinds
+        headers = {name: _comparable_header(value, has_kinds) for name, value in message.headers.items()}
         candidates = dict(self._unconditional)
         for name, value in headers.items():
             candidates.update(self._index.get(name, {}))
             candidates.update(self._index.get((name, value), {}))
-        return [b.destination for b in candidates if _matches(b.arguments, headers)]
+        return [b.destination for b in candidates if self._matches(b.arguments, headers)]
+
+    def _wanted(self, arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        """Yield the headers that a binding compares; the value ``None`` wants the header alone."""
+        has_kinds = self.profile.numbers_have_kinds
+        with_x = arguments.get("x-match", "all").endswith("-with-x")
+        for name, value in arguments.items():
+            if name != "x-match" and (with_x or not name.startswith("x-")):
+                yield name, None if value is None else _comparable(value, has_kinds)
+
+    def _keys(self, arguments: Mapping[str, Any]) -> list[_Key]:
+        """Return what a binding is found by: one of its headers if it wants all, each if it wants any."""
+        wanted = self._wanted(arguments)
+        keys: list[_Key] = [name if value is None else (name, value) for name, value in wanted]
+        if _wants_any(arguments):
+            return keys
+        # A value leads to fewer bindings than a name.
+        return next(([key] for key in keys if not isinstance(key, str)), keys[:1])
+
+    def _matches(self, arguments: Mapping[str, Any], headers: Mapping[str, Any]) -> bool:
+        """Whether a binding matches headers whose values are comparable."""
+        hits = (
+            name in headers and (value is None or value == headers[name])
+            for name, value in self._wanted(arguments)
+        )
+        return any(hits) if _wants_any(arguments) else all(hits)
 
 
 def _wants_any(arguments: Mapping[str, Any]) -> bool:
@@ -70,40 +96,19 @@ def _wants_any(arguments: Mapping[str, Any]) -> bool:
     return mode.startswith("any")
 
 
-def _wanted(arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the headers that a binding compares; the value ``None`` wants the header alone."""
-    with_x = arguments.get("x-match", "all").endswith("-with-x")
-    for name, value in arguments.items():
-        if name != "x-match" and (with_x or not name.startswith("x-")):
-            yield name, value
+def _comparable_header(value: Any, has_kinds: bool) -> Any:
+    """Convert a value of a message; with kinds, a timestamp there equals nothing."""
+    return object() if has_kinds and isinstance(value, datetime) else _comparable(value, has_kinds)
 
 
-def _keys(arguments: Mapping[str, Any]) -> list[_Key]:
-    """Return what a binding is found by: one of its headers if it wants all, each if it wants any."""
-    keys: list[_Key] = [
-        name if value is None else (name, _comparable(value)) for name, value in _wanted(arguments)
-    ]
-    if _wants_any(arguments):
-        return keys
-    # A value leads to fewer bindings than a name.
-    return next(([key] for key in keys if not isinstance(key, str)), keys[:1])
-
-
-def _matches(arguments: Mapping[str, Any], headers: Mapping[str, Any]) -> bool:
-    """Whether a binding matches headers whose values are comparable."""
-    hits = (
-        name in headers and (value is None or _comparable(value) == headers[name])
-        for name, value in _wanted(arguments)
-    )
-    return any(hits) if _wants_any(arguments) else all(hits)
-
-
-def _comparable(value: Any) -> Any:
+def _comparable(value: Any, has_kinds: bool) -> Any:
     """Convert a value so that two values are equal exactly if RabbitMQ treats them as equal."""
     if isinstance(value, str):
         return value.encode("utf-8", "surrogateescape")
     if isinstance(value, datetime):
         return int(value.timestamp())
+    if has_kinds and isinstance(value, float):
+        return ("double", value)
     return _strictly_comparable(value)
 
 

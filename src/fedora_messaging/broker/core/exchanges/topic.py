@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from ....protocol.errors import PRECONDITION_FAILED, ChannelError
 from .base import Binding, Destination, Exchange
 from .topic_trie import TopicTrie
 
@@ -20,6 +21,13 @@ class TopicExchange(Exchange):
         self._trie: TopicTrie[Binding] = TopicTrie()
 
     def _added(self, binding: Binding) -> None:
+        pattern, most = binding.routing_key, self.profile.max_hash_wildcards
+        wildcards = pattern.split(".").count("#")
+        if most is not None and wildcards > most:
+            raise ChannelError(
+                PRECONDITION_FAILED,
+                f"Topic binding key '{pattern}' uses {wildcards} '#' wildcards, at most {most} are allowed",
+            )
         self._trie.add(binding.routing_key, binding)
 
     def _removed(self, binding: Binding) -> None:
