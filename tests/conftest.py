@@ -151,12 +151,18 @@ def postgresql() -> Iterator[PostgresServer]:
         yield server
 
 
+def authenticated(broker: Broker) -> str | None:
+    """Return the URL of an embedded broker's management API, with user and password."""
+    url = broker.management_url
+    return None if url is None else url.replace("://", "://guest:guest@")
+
+
 @pytest.fixture(scope="module")
 def embedded_broker() -> Iterator[Broker]:
     """A running embedded broker, one for each test module."""
     from fedora_messaging.broker import Broker
 
-    with Broker() as broker:
+    with Broker(http_port=0) as broker:
         yield broker
 
 
@@ -166,7 +172,9 @@ def broker(request: pytest.FixtureRequest) -> BrokerUnderTest:
     # Asked for by name, so that the embedded tests run on a machine without RabbitMQ.
     if request.param == "embedded":
         embedded: Broker = request.getfixturevalue("embedded_broker")
-        return BrokerUnderTest("embedded", IMITATED["4"], embedded.amqp_url, None, embedded)
+        return BrokerUnderTest(
+            "embedded", IMITATED["4"], embedded.amqp_url, authenticated(embedded), embedded
+        )
     node: RabbitNode = request.getfixturevalue("rabbitmq")
     return BrokerUnderTest("rabbitmq", node.version, node.url, node.management_url)
 

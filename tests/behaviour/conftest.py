@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.behaviour.peer import Peer
-from tests.conftest import IMITATED, BrokerUnderTest
+from tests.conftest import IMITATED, BrokerUnderTest, authenticated
 from tests.support.admin import Names, close_quietly, connect
 
 from fedora_messaging.broker import Broker as EmbeddedBroker
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 def embedded_brokers() -> Iterator[dict[str, EmbeddedBroker]]:
     """A running embedded broker for each profile."""
     with ExitStack() as running:
-        yield {profile: running.enter_context(EmbeddedBroker(profile=profile)) for profile in IMITATED}
+        yield {
+            profile: running.enter_context(EmbeddedBroker(profile=profile, http_port=0))
+            for profile in IMITATED
+        }
 
 
 @pytest.fixture(params=["embedded-4", "embedded-3", "rabbitmq"])
@@ -35,7 +38,9 @@ def broker(request: pytest.FixtureRequest) -> BrokerUnderTest:
         return BrokerUnderTest("rabbitmq", node.version, node.url, node.management_url)
     profile = request.param.removeprefix("embedded-")
     embedded = request.getfixturevalue("embedded_brokers")[profile]
-    return BrokerUnderTest("embedded", IMITATED[profile], embedded.amqp_url, None, embedded)
+    return BrokerUnderTest(
+        "embedded", IMITATED[profile], embedded.amqp_url, authenticated(embedded), embedded
+    )
 
 
 @pytest.fixture

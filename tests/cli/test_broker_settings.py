@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pika
 import pika.exceptions
 import pytest
+from tests.behaviour.peer import Peer
 from tests.support.processes import start_broker
 from tests.tls.pki import Authority
 
@@ -111,6 +112,21 @@ def test_options_win_over_the_file(processes: Processes, silent_port: int) -> No
     assert not (processes.directory / "of-the-file").exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "options", "version"),
+    [
+        ("", (), "4.3.6"),
+        ('profile = "3"', (), "3.10.8"),
+        ("profile = 3", (), "3.10.8"),
+        ('profile = "3"', ("--profile", "4"), "4.3.6"),
+    ],
+)
+def test_profile(processes: Processes, text: str, options: tuple[str, ...], version: str) -> None:
+    _broker, port = start_broker(processes, "--settings", write(processes, text), *options)
+    with Peer(f"amqp://guest:guest@127.0.0.1:{port}/%2F") as peer:
+        assert peer.start().server_properties["version"] == version
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "some.where.example"])
 def test_open_door_is_refused(processes: Processes, host: str) -> None:
     ended = refused_start(processes, "--host", host)
@@ -155,13 +171,14 @@ def test_mistakes(processes: Processes, arguments: tuple[str, ...], complaint: s
     ("text", "complaint"),
     [
         ("x", "broker.toml is not TOML"),
-        ("prot = 5", "broker.toml does not know prot; it knows data, disk_limit, host"),
+        ("prot = 5", "broker.toml does not know prot; it knows data, definitions, disk_limit"),
+        ('profile = "5"', "'5' is not one of '3', '4'"),
         ("port = 70000", "70000 is not in the range 0<=x<=65535"),
         ("users = 5", '"users" must be a table'),
         ("[users]\nalice = 5", '"users.alice" must be a table'),
         (
             "[users.alice]\npasword = 'canary'",
-            "[users.alice] does not know pasword; it knows configure, password",
+            "[users.alice] does not know pasword; it knows configure, hashing_algorithm",
         ),
         ("[users.alice]\npassword = 5", '"password" in [users.alice] must be text'),
         ("[users.alice]\npassword = 'canary'\ntags = 'x'", '"tags" in [users.alice] must be a list of texts'),

@@ -58,7 +58,7 @@ def test_error_that_had_to_wait_is_told(processes: Processes) -> None:
     _, port = start_broker(processes)
     with Peer(f"amqp://guest:guest@127.0.0.1:{port}/%2F").login().open_channel() as peer:
         peer.call(commands.Queue.Declare(queue="q"), commands.Queue.DeclareOk)
-        big = [bytes(100_000)] * 200
+        big = [bytes(100_000)] * 160
         peer.publish(big, routing_key="q")
         peer.roundtrip()
         get = commands.Basic.Get(queue="q")
@@ -66,7 +66,7 @@ def test_error_that_had_to_wait_is_told(processes: Processes) -> None:
         peer.send(commands.Queue.Declare(queue="missing", passive=True))
         for _ in range(2):
             peer.expect(commands.Basic.GetOk)
-            assert len(peer.read_content().body) == 20_000_000
+            assert len(peer.read_content().body) == 16_000_000
         with pytest.raises(ClosedByBrokerError) as caught:
             peer.read_method()
         assert caught.value.reply_code == 404

@@ -217,8 +217,8 @@ def test_all_properties(channel: BlockingChannel, queue: str) -> None:
     assert get(channel, queue)[0] == sent
 
 
-@pytest.mark.parametrize("frame_max", [4096, 131072])
-@pytest.mark.parametrize("size", [0, 1, 4088, 4089, 131064, 131065, MIB])
+@pytest.mark.parametrize("frame_max", [8192, 131072])
+@pytest.mark.parametrize("size", [0, 1, 8184, 8185, 131064, 131065, MIB])
 def test_body_sizes(embedded_broker: Broker, frame_max: int, size: int) -> None:
     """Around the largest payload of a frame, and far above it."""
     body = bytes(number % 251 for number in range(size))

@@ -1,22 +1,28 @@
 """The users of the broker and their permissions."""
 
-import hashlib
-import hmac
 import ipaddress
-import os
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from ..logs import REPEATABLE, logger
+from ..printable import printable
+from ..validation import guarded_regex
+from .passwords import PasswordHash
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+_log = logger(__name__)
 
 CONFIGURE = "configure"
 WRITE = "write"
 READ = "read"
 #: Name of the default exchange in permissions; its own name is empty.
 DEFAULT_RESOURCE = "amq.default"
+#: No password matches it, in the time that any hash takes.
+_NO_PASSWORD: Final = PasswordHash()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +34,36 @@ class Permissions:
     read: str = ".*"
 
 
+@dataclass(frozen=True, slots=True)
+class TopicPermissions:
+    """Two regular expressions, which are searched for in the routing keys of a topic exchange.
+
+    In them ``{username}`` and ``{vhost}`` stand for the name of the user and of the virtual host.
+    """
+
+    write: str = ".*"
+    read: str = ".*"
+
+
 @dataclass(slots=True)
 class User:
     """An account.
 
     Attributes:
         name: Login name.
+        password: Hash of the password; ``None`` if the user may log in with a certificate only.
         tags: Tags, for example ``administrator``.
         permissions: Permissions by virtual host; a user has no access to a virtual host without an entry.
+        topic_permissions: By virtual host and topic exchange; without an entry every routing key is allowed.
+        limits: ``max-connections`` and ``max-channels``; a negative number is no limit.
     """
 
     name: str
-    salt: bytes = field(repr=False)
-    password_hash: bytes | None = field(repr=False)
-    tags: frozenset[str] = frozenset()
+    password: PasswordHash | None = field(repr=False)
+    tags: tuple[str, ...] = ()
     permissions: dict[str, Permissions] = field(default_factory=dict)
+    topic_permissions: dict[tuple[str, str], TopicPermissions] = field(default_factory=dict)
+    limits: dict[str, int] = field(default_factory=dict)
 
 
 class LoginRefused(Exception):
@@ -51,7 +72,20 @@ class LoginRefused(Exception):
 
 @lru_cache(maxsize=4096)
 def _matches(pattern: str, name: str) -> bool:
-    return bool(pattern) and re.search(pattern, name) is not None
+    if not pattern:
+        return False
+    try:
+        with guarded_regex.budget():
+            return guarded_regex.search(pattern, name)
+    except guarded_regex.TooCostlyError:
+        _log.warning(
+            "The permission %s is refused for %s: the search could take too long. Write it without "
+            "repetitions inside repetitions",
+            printable(pattern),
+            printable(name),
+            extra=REPEATABLE,
+        )
+        return False
 
 
 class Accounts:
@@ -72,16 +106,20 @@ class Accounts:
             self.add_user("guest", "guest", tags=("administrator",))
             self.set_permissions("guest", "/", Permissions())
 
+    def __iter__(self) -> "Iterator[User]":
+        return iter(list(self._users.values()))
+
     def add_user(self, name: str, password: str | None, tags: tuple[str, ...] = ()) -> None:
         """Add a user, or change password and tags of an existing one, whose permissions stay.
 
         Without a password the user can log in with a certificate only.
         """
-        salt = os.urandom(16)
-        hashed = None if password is None else _hash(salt, password)
-        before = self._users.get(name)
-        permissions = {} if before is None else before.permissions
-        self._users[name] = User(name, salt, hashed, frozenset(tags), permissions)
+        self.add_hashed_user(name, None if password is None else PasswordHash.of(password), tags)
+
+    def add_hashed_user(self, name: str, password: PasswordHash | None, tags: tuple[str, ...] = ()) -> None:
+        """Add a user whose password is known by its hash only, or change an existing one."""
+        user = self._users.setdefault(name, User(name, password))
+        user.password, user.tags = password, tags
 
     def remove_user(self, name: str) -> None:
         """Remove a user; brokers that use these accounts end the user's connections."""
@@ -100,6 +138,26 @@ class Accounts:
             re.compile(pattern)
         self._users[name].permissions[vhost] = permissions
 
+    def set_topic_permissions(
+        self, name: str, vhost: str, exchange: str, permissions: TopicPermissions
+    ) -> None:
+        """Limit the routing keys that a user may use with a topic exchange.
+
+        Raises:
+            KeyError: The user does not exist.
+            re.error: One of the permissions is not a regular expression.
+        """
+        for pattern in (permissions.write, permissions.read):
+            re.compile(pattern)
+        self._users[name].topic_permissions[vhost, exchange] = permissions
+
+    def forget_vhost(self, vhost: str) -> None:
+        """Remove all permissions for a virtual host that is gone."""
+        for user in self._users.values():
+            user.permissions.pop(vhost, None)
+            for key in [key for key in user.topic_permissions if key[0] == vhost]:
+                del user.topic_permissions[key]
+
     def user(self, name: str) -> User | None:
         """Return a user, or ``None`` if there is none of this name."""
         return self._users.get(name)
@@ -116,14 +174,14 @@ class Accounts:
             LoginRefused: The login is wrong; the text is for the broker's log, not for the client.
         """
         user = self._users.get(name)
-        expected = user.password_hash if user is not None else None
+        expected = user.password if user is not None else None
         # Hash in any case, so that an unknown user takes as long as a wrong password.
-        actual = _hash(user.salt if user is not None else b"\0" * 16, password)
+        is_right = (expected or _NO_PASSWORD).matches(password)
         if user is None:
             raise LoginRefused("there is no such user")
         if expected is None:
             raise LoginRefused("the user has no password, and may only log in with a certificate")
-        if not hmac.compare_digest(expected, actual):
+        if not is_right:
             raise LoginRefused("the password is wrong")
         self.check_origin(name, peer)
         return user
@@ -145,9 +203,15 @@ class Accounts:
         pattern: str = getattr(permissions, permission)
         return _matches(pattern, resource or DEFAULT_RESOURCE)
 
-
-def _hash(salt: bytes, password: str) -> bytes:
-    return hashlib.sha256(salt + password.encode("utf-8", "surrogateescape")).digest()
+    def allows_topic(self, user: User, vhost: str, permission: str, exchange: str, key: str) -> bool:
+        """Whether a user may use a routing key with a topic exchange."""
+        permissions = user.topic_permissions.get((vhost, exchange))
+        if permissions is None:
+            return True
+        pattern: str = getattr(permissions, permission)
+        for name, value in (("{username}", user.name), ("{vhost}", vhost)):
+            pattern = pattern.replace(name, re.escape(value))
+        return _matches(pattern or "^$", key)
 
 
 def _is_loopback(peer: str | None) -> bool:

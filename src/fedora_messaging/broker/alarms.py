@@ -59,6 +59,20 @@ class Alarms:
         self._data = data
         self._low: dict[str, bool] = {"memory": False, "disk": False}
 
+    @property
+    def memory_limit(self) -> int:
+        """Bytes of messages at which publishers wait; 0 for none."""
+        return int(self._memory_limit)
+
+    @property
+    def disk_limit(self) -> int:
+        """Bytes of free space below which publishers wait."""
+        return int(self._disk_limit)
+
+    def is_low(self, what: str) -> bool:
+        """Whether ``memory`` or ``disk`` is short."""
+        return self._low[what]
+
     def look_at_memory(self, buffered: int = 0) -> bool:
         """Compare memory with its limit; returns whether :attr:`reason` has changed.
 

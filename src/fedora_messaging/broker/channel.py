@@ -19,6 +19,7 @@ from ..wire.methods import Method
 from .accounts import READ
 from .answers import Answers
 from .core.consumer import BrokerConsumer
+from .core.counters import Counters
 from .core.message import BrokerMessage, Entry
 from .core.queue import Queue
 from .core.vhost import generated_name
@@ -43,6 +44,9 @@ class BrokerChannel:
         last_queue: Name of the queue declared last; an empty name in a method stands for it.
         consumers: Consumers by tag.
         room: Most bytes of properties that fit into a frame of the connection.
+        prefetch: Most messages out at each new consumer; 0 for any number.
+        channel_prefetch: Most messages out at all consumers together; 0 for any number.
+        counters: What happened to messages on it.
         publishing: Carries out ``basic.publish``.
         transaction: Methods held back until ``tx.commit``, on a transactional channel.
         unacked: Deliveries that are out, that is, not settled yet.
@@ -58,10 +62,11 @@ class BrokerChannel:
         self.consumers: dict[str, BrokerConsumer] = {}
         self.reply_consumer: ReplyConsumer | None = None
         self.transaction: Transaction | None = None
+        self.counters = Counters()
         self.publishing = Publishing(self)
         self._encoded_tags: dict[str, bytes] = {}
-        self._prefetch = 0
-        self._channel_prefetch = 0
+        self.prefetch = 0
+        self.channel_prefetch = 0
         self._delivery_tag = 0
         self._delivered_last: Queue | None = None
         self.unacked = UnackedDeliveries()
@@ -95,9 +100,9 @@ class BrokerChannel:
         if method.prefetch_size:
             raise ConnectionError(NOT_IMPLEMENTED, f"prefetch_size!=0 ({method.prefetch_size})")
         if method.global_ and self.vhost.profile.has_channel_prefetch:
-            self._channel_prefetch = method.prefetch_count
+            self.channel_prefetch = method.prefetch_count
         else:
-            self._prefetch = method.prefetch_count
+            self.prefetch = method.prefetch_count
         self.reply(m.BasicQosOk())
         self.session.resume_delivery()
 
@@ -142,13 +147,13 @@ class BrokerChannel:
         priority = method.arguments.get("x-priority", 0)
         if isinstance(priority, bool) or not isinstance(priority, int):
             raise ChannelError(PRECONDITION_FAILED, f"invalid arg 'x-priority' for consumer '{tag}'")
-        consumer = BrokerConsumer(
+        consumer = queue.make_consumer(
             tag,
             queue,
             self,
             no_ack=method.no_ack,
             exclusive=method.exclusive,
-            prefetch=self._prefetch,
+            prefetch=self.prefetch,
             priority=priority,
             arguments=method.arguments,
         )
@@ -182,11 +187,18 @@ class BrokerChannel:
 
         entry = queue.get(method.no_ack, check)
         if entry is None:
+            self.counters.get_empty += 1
             self.reply(m.BasicGetEmpty())
             return
         self._delivery_tag += 1
         if not method.no_ack:
             self.unacked.add(self._delivery_tag, entry, queue, None)
+        if method.no_ack:
+            self.counters.get_no_ack += 1
+        else:
+            self.counters.get += 1
+        if entry.redelivered:
+            self.counters.redeliver += 1
         message = entry.message
         answer = m.BasicGetOk(
             self._delivery_tag, entry.redelivered, message.exchange, message.routing_key, len(queue)
@@ -200,7 +212,7 @@ class BrokerChannel:
         """Whether anything may be delivered now."""
         if self._answers.waiting or self._refused or not self.session.can_send():
             return False
-        return not self._channel_prefetch or self.unacked.at_consumers < self._channel_prefetch
+        return not self.channel_prefetch or self.unacked.at_consumers < self.channel_prefetch
 
     def check_room(self, what: str, properties: bytes) -> None:
         """Check that the properties of a message fit into a frame of the connection.
@@ -228,8 +240,13 @@ class BrokerChannel:
         self._delivery_tag += 1
         self._delivered_last = consumer.queue
         tag = self._delivery_tag
-        if not consumer.no_ack:
+        if consumer.no_ack:
+            self.counters.deliver_no_ack += 1
+        else:
+            self.counters.deliver += 1
             self.unacked.add(tag, entry, consumer.queue, consumer)
+        if entry.redelivered:
+            self.counters.redeliver += 1
         message = entry.message
         self.send_content(
             self._encoded_tags[consumer.tag] + _TAG_AND_FLAG.pack(tag, entry.redelivered) + message.address,
@@ -285,6 +302,8 @@ class BrokerChannel:
         outcome: Outcome,
     ) -> None:
         taken = self.unacked.take(tag, multiple)
+        if outcome is Queue.settle:
+            self.counters.ack += len(taken)
         if self.transaction is not None:
             self.transaction.hold_acks(taken, outcome)
         else:
@@ -298,7 +317,7 @@ class BrokerChannel:
                 self.unacked.at_consumers -= 1
             outcome(queue, entry, consumer)
             queues[queue] = None
-        if self._channel_prefetch:
+        if self.channel_prefetch:
             # Whichever queue has room now, all of them wait for it.
             queues = dict.fromkeys([*self.queues_in_turn(), *queues])
         for queue in queues:
@@ -318,6 +337,7 @@ class BrokerChannel:
     def close(self) -> None:
         """End the channel: remove its consumers, and put unacknowledged messages back."""
         self.closed = True
+        self.vhost.past.add_publishing(self.counters)
         self._answers.close()
         self.session.replies.unsubscribe(self)
         if self.transaction is not None:

@@ -2,15 +2,21 @@
 
 import asyncio
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ..transport.tls import ServerTLSOptions
 from .accounts import Accounts
+from .administration import AdministrationError
 from .alarms import ResourceLimits
 from .core.profile import find_profile
-from .server import Server
+from .definitions import import_definitions
+from .server import BrokerError, Server
+
+if TYPE_CHECKING:
+    from ..web import HttpServer
 
 
 class AsyncBroker:
@@ -25,9 +31,13 @@ class AsyncBroker:
         unix_path: Listen on this Unix socket, too.
         resources: Limits of memory and disk at which publishers are blocked.
         profile: The release of RabbitMQ to imitate, ``"4"`` or ``"3"``.
+        http_port: Serve the management API on this TCP port of the same host, too; 0 takes a free one. Needs
+            the extra ``[web]``.
+        definitions: Definitions in RabbitMQ's form, which are added at the start.
 
     Raises:
-        BrokerError: On start: the port or the data directory cannot be used. On leaving: some changes could
+        BrokerError: On start: a port or the data directory cannot be used, or the definitions are wrong. On
+            leaving: some changes could
             not be written; no publisher was told that they were.
     """
 
@@ -42,11 +52,16 @@ class AsyncBroker:
         unix_path: str | None = None,
         resources: ResourceLimits | None = None,
         profile: str = "4",
+        http_port: int | None = None,
+        definitions: Mapping[str, Any] | None = None,
     ) -> None:
         self._host = host
         self._port = port
         self._tls = tls
         self._unix_path = unix_path
+        self._http_port = http_port
+        self._http: HttpServer | None = None
+        self._definitions = definitions
         self._server = Server(
             accounts=accounts,
             data=None if data is None else Path(data),
@@ -56,10 +71,48 @@ class AsyncBroker:
 
     async def __aenter__(self) -> Self:
         await self._server.start(self._host, self._port, tls=self._tls, unix_path=self._unix_path)
+        try:
+            if self._definitions is not None:
+                import_definitions(self._server, self._definitions)
+            if self._http_port is not None:
+                self._http = await self._serve_http(self._http_port)
+        except AdministrationError as error:
+            await self._server.stop()
+            raise BrokerError(f"The definitions are wrong: {error.reason}") from error
+        except BaseException:
+            await self._server.stop()
+            raise
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
+        if self._http is not None:
+            await self._http.__aexit__(*exc_info)
         await self._server.stop()
+
+    async def _serve_http(self, port: int) -> "HttpServer":
+        try:
+            from ..web import HttpServer, HttpServerError
+        except ModuleNotFoundError as error:
+            raise BrokerError(
+                f"The management API needs {error.name}: pip install 'fedora-messaging[web]'"
+            ) from error
+        try:
+            return await HttpServer(self._server, self._host, port).__aenter__()
+        except HttpServerError as error:
+            raise BrokerError(str(error)) from error
+
+    @property
+    def management_url(self) -> str | None:
+        """Base URL of the management API without ``/api``; ``None`` if it is not served."""
+        return self._http.url if self._http is not None else None
+
+    def reload_tls(self) -> None:
+        """Read the TLS files again, for connections from now on.
+
+        Raises:
+            ConfigurationException: A file is missing or wrong; the old ones stay in use.
+        """
+        self._server.reload_tls()
 
     async def failed(self) -> str:
         """Wait until the broker can store nothing any more, for example because its file is damaged.
@@ -120,6 +173,8 @@ class Broker:
         unix_path: str | None = None,
         resources: ResourceLimits | None = None,
         profile: str = "4",
+        http_port: int | None = None,
+        definitions: Mapping[str, Any] | None = None,
     ) -> None:
         self._broker = AsyncBroker(
             host,
@@ -130,6 +185,8 @@ class Broker:
             unix_path=unix_path,
             resources=resources,
             profile=profile,
+            http_port=http_port,
+            definitions=definitions,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
@@ -205,6 +262,11 @@ class Broker:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+
+    @property
+    def management_url(self) -> str | None:
+        """Base URL of the management API; see :attr:`AsyncBroker.management_url`."""
+        return self._broker.management_url
 
     @property
     def alarm(self) -> str | None:

@@ -10,6 +10,7 @@ from .accounts import CONFIGURE, READ, WRITE
 from .channel import BrokerChannel
 from .core.declarations import ExchangeDeclaration, QueueDeclaration
 from .core.queue import Queue
+from .core.stream import StreamQueue
 from .core.vhost import generated_name
 from .reply_to import REPLY_TO
 from .transaction import Transaction
@@ -63,6 +64,7 @@ def exchange_bind(channel: BrokerChannel, method: m.ExchangeBind) -> None:
     channel.session.require(WRITE, "exchange", method.destination)
     channel.session.require(READ, "exchange", method.source)
     destination = vhost.exchange(method.destination)
+    channel.session.require_topic(READ, vhost.exchanges.get(method.source), method.routing_key)
     vhost.bind(method.source, destination, method.routing_key, method.arguments)
     _answer(channel, method, m.ExchangeBindOk(), destination.durable)
 
@@ -73,6 +75,7 @@ def exchange_unbind(channel: BrokerChannel, method: m.ExchangeUnbind) -> None:
     vhost.refuse_default(method.destination)
     channel.session.require(WRITE, "exchange", method.destination)
     channel.session.require(READ, "exchange", method.source)
+    channel.session.require_topic(READ, vhost.exchanges.get(method.source), method.routing_key)
     destination = vhost.exchanges.get(method.destination)
     if destination is not None:
         vhost.unbind(method.source, destination, method.routing_key, method.arguments)
@@ -114,7 +117,8 @@ def _declare_passively(channel: BrokerChannel, method: m.QueueDeclare) -> None:
 
 
 def _declare_ok(queue: Queue) -> m.QueueDeclareOk:
-    return m.QueueDeclareOk(queue.name, len(queue), len(queue.consumers))
+    consumers = 0 if isinstance(queue, StreamQueue) else len(queue.consumers)
+    return m.QueueDeclareOk(queue.name, len(queue), consumers)
 
 
 def queue_bind(channel: BrokerChannel, method: m.QueueBind) -> None:
@@ -126,6 +130,7 @@ def queue_bind(channel: BrokerChannel, method: m.QueueBind) -> None:
     channel.session.require(READ, "exchange", method.exchange)
     queue = channel.vhost.queue(name)
     queue.check_access(channel.session)
+    channel.session.require_topic(READ, channel.vhost.exchanges.get(method.exchange), routing_key)
     channel.vhost.bind(method.exchange, queue, routing_key, method.arguments)
     _answer(channel, method, m.QueueBindOk(), queue.keeps)
 
@@ -135,6 +140,8 @@ def queue_unbind(channel: BrokerChannel, method: m.QueueUnbind) -> None:
     name = channel.resolve(method.queue)
     channel.session.require(WRITE, "queue", name)
     channel.session.require(READ, "exchange", method.exchange)
+    source = channel.vhost.exchanges.get(method.exchange)
+    channel.session.require_topic(READ, source, method.routing_key)
     queue = channel.vhost.queues.get(name)
     if queue is not None:
         channel.vhost.unbind(method.exchange, queue, method.routing_key, method.arguments, channel.session)

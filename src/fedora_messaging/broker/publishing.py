@@ -1,7 +1,7 @@
 """Publishing on a channel of the broker: checks, routing, returns, confirms."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from ..protocol.confirms import OwedConfirms
@@ -16,9 +16,10 @@ from ..protocol.errors import (
 from ..protocol.events import ContentReceived
 from ..wire import methods as m
 from ..wire.properties import PERSISTENT, TRANSIENT
-from .accounts import WRITE
+from .accounts import WRITE, User
 from .core.exchanges import Exchange
 from .core.message import BrokerMessage, in_canonical_order
+from .core.profile import Profile
 from .core.queue_arguments import check_time
 from .core.vhost import Enqueued
 
@@ -35,11 +36,17 @@ class Publishing:
         self._vhost = channel.vhost
         self._owed_confirms: OwedConfirms | None = None
         self._awaiting_disk: list[int] = []
+        self._counters = channel.counters
 
     @property
     def confirms(self) -> bool:
         """Whether the channel confirms publishes."""
         return self._owed_confirms is not None
+
+    @property
+    def unconfirmed(self) -> int:
+        """How many publishes await their confirm."""
+        return len(self._owed_confirms) if self._owed_confirms is not None else 0
 
     def select_confirms(self) -> None:
         """Begin to confirm publishes."""
@@ -63,6 +70,7 @@ class Publishing:
             )
         exchange = self._vhost.exchange(method.exchange)
         self._session.require(WRITE, "exchange", method.exchange)
+        self._session.require_topic(WRITE, exchange, method.routing_key)
         if exchange.internal:
             raise ChannelError(
                 ACCESS_REFUSED,
@@ -71,31 +79,15 @@ class Publishing:
         message = BrokerMessage(method.exchange, method.routing_key, content.properties, content.body)
         if self._vhost.profile.sorts_headers:
             message = in_canonical_order(message)
-        self._check_properties(message)
+        check_message(message, self._session.user, self._vhost.profile)
         message = self._session.replies.rewrite(self._channel, message)
         transaction = self._channel.transaction
         if transaction is not None:
             transaction.hold(exchange, message, method.mandatory)
             return
+        self._counters.publish += 1
         tag = self._owed_confirms.received() if self._owed_confirms is not None else 0
         self.route(exchange, message, method.mandatory, tag)
-
-    def _check_properties(self, message: BrokerMessage) -> None:
-        scan = message.scan
-        if scan.expiration is not None:
-            _check_expiration(scan.expiration)
-        is_known = scan.delivery_mode in (None, TRANSIENT, PERSISTENT)
-        if not is_known and self._vhost.profile.checks_delivery_mode:
-            raise ChannelError(
-                PRECONDITION_FAILED,
-                f"invalid message: {{delivery_mode_unknown,{scan.delivery_mode}}}",
-            )
-        user = self._session.user
-        if scan.user_id is not None and scan.user_id != user.name and "impersonator" not in user.tags:
-            raise ChannelError(
-                PRECONDITION_FAILED,
-                f"user_id property set to '{scan.user_id}' but authenticated user was '{user.name}'",
-            )
 
     def route(self, exchange: Exchange, message: BrokerMessage, mandatory: bool, tag: int = 0) -> None:
         """Put a message into queues, and begin its confirm; ``tag`` is 0 without one.
@@ -108,8 +100,12 @@ class Publishing:
             outcome = Enqueued(self._vhost.profile.replies_count_as_routed, refused=False, stored=False)
         else:
             outcome = self._vhost.enqueue(exchange, message)
-        if mandatory and not outcome.routed:
-            self._return(message)
+        if not outcome.routed:
+            if mandatory:
+                self._counters.return_unroutable += 1
+                self._return(message)
+            else:
+                self._counters.drop_unroutable += 1
         if self._owed_confirms is None or not tag:
             return
         if outcome.refused:
@@ -118,6 +114,7 @@ class Publishing:
         elif outcome.stored:
             self._awaiting_disk.append(tag)
         else:
+            self._counters.confirm += 1
             self._owed_confirms.confirm(tag)
         self._session.needs_flush(self._channel)
 
@@ -132,9 +129,10 @@ class Publishing:
             self._vhost.journal.when_durable(lambda: self._confirm(tags))
         self._send_confirms()
 
-    def _confirm(self, tags: Iterable[int]) -> None:
+    def _confirm(self, tags: Collection[int]) -> None:
         if self._channel.closed or self._owed_confirms is None:
             return
+        self._counters.confirm += len(tags)
         for tag in tags:
             self._owed_confirms.confirm(tag)
         self._send_confirms()
@@ -143,6 +141,26 @@ class Publishing:
         if self._owed_confirms is not None:
             for tag, multiple in self._owed_confirms.flush():
                 self._channel.reply(m.BasicAck(tag, multiple))
+
+
+def check_message(message: BrokerMessage, user: User, profile: Profile) -> None:
+    """Check the properties of a message that a user publishes.
+
+    Raises:
+        ChannelError: 406.
+    """
+    scan = message.scan
+    if scan.expiration is not None:
+        _check_expiration(scan.expiration)
+    if scan.delivery_mode not in (None, TRANSIENT, PERSISTENT) and profile.checks_delivery_mode:
+        raise ChannelError(
+            PRECONDITION_FAILED, f"invalid message: {{delivery_mode_unknown,{scan.delivery_mode}}}"
+        )
+    if scan.user_id is not None and scan.user_id != user.name and "impersonator" not in user.tags:
+        raise ChannelError(
+            PRECONDITION_FAILED,
+            f"user_id property set to '{scan.user_id}' but authenticated user was '{user.name}'",
+        )
 
 
 def _check_expiration(text: str) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import errno
+import json
+import socket
 import ssl
 import time
 from contextlib import suppress
@@ -15,12 +17,13 @@ from ..protocol.connection import Limits
 from ..protocol.errors import INTERNAL_ERROR
 from ..protocol.server_handshake import ServerMachine
 from ..transport.link import Link
-from ..transport.tls import ServerTLSOptions, server_context
+from ..transport.tls import ServerTLSOptions, refresh, server_context
 from ..wire.frames import room_for_properties
 from .accounts import Accounts
+from .administration import SECTIONS, Administration
 from .alarms import Alarms, ResourceLimits
 from .clock import Clock
-from .core.journal import Journal, NoJournal
+from .core.journal import NoJournal
 from .core.memory import MemoryUse
 from .core.profile import RABBITMQ_4, Profile
 from .core.vhost import VirtualHost
@@ -31,12 +34,14 @@ from .strangers import Strangers
 from .timers import Timers
 
 if TYPE_CHECKING:
-    from .storage.sqlite import SqliteJournal
+    from .storage.sqlite import SqliteStore
 
 _log = logger(__name__)
 
 #: Seconds that clients have to answer the broker's close.
 _FAREWELL: Final = 2.0
+#: Sections of the stored definitions that belong to users.
+_OF_USERS: Final = ("users", "permissions", "topic_permissions")
 #: Seconds between two checks of memory and disk.
 _WATCH_INTERVAL: Final = 1.0
 
@@ -72,9 +77,15 @@ class Server:
 
     Attributes:
         port: TCP port in use, 0 before the start.
+        http_port: TCP port of the management API, 0 without one.
+        data: Directory for durable data, or ``None``.
+        started_at: Time of the start, by :attr:`clock`.
         limits: Limits of a connection that are offered to clients.
         profile: The release of RabbitMQ to imitate.
         strangers: The connections that have not logged in.
+        administration: What administrators do to it.
+        vhosts: The virtual hosts by name.
+        memory: Memory that messages take.
         sessions: Open connections.
         alarms: Alarms of memory and disk.
         clock: The clock that measures the age of messages and queues.
@@ -92,12 +103,16 @@ class Server:
         profile: Profile = RABBITMQ_4,
     ) -> None:
         self.accounts = accounts or Accounts()
+        self._has_own_accounts = accounts is not None
+        self.administration = Administration(self, None)
         self.port = 0
         self.sessions: set[Session] = set()
         self.vhosts: dict[str, VirtualHost] = {}
         self.replies = Replies()
         self.loop: asyncio.AbstractEventLoop
-        self._data = data
+        self.data = data
+        self.http_port = 0
+        self.started_at = 0.0
         self.profile = profile
         self.limits = limits or Limits(
             channel_max=2047,
@@ -106,22 +121,29 @@ class Server:
             frame_min=profile.frame_min,
             max_body=profile.max_body,
         )
-        self._journal: SqliteJournal | None = None
+        self._store: SqliteStore | None = None
         self._timers: Timers | None = None
         self.clock = Clock()
         self.strangers = Strangers(self.clock)
-        self._memory = MemoryUse()
-        self.alarms = Alarms(self._memory, resources or ResourceLimits(), data)
+        self.memory = MemoryUse()
+        self.alarms = Alarms(self.memory, resources or ResourceLimits(), data)
         self.failure: str | None = None
         self.failed = asyncio.Event()
         self._watch: asyncio.TimerHandle | None = None
         self._listeners: list[Listener] = []
+        self._tls: ServerTLSOptions | None = None
+        self._context: ssl.SSLContext | None = None
         self._closing: list[asyncio.Task[None]] = []
+
+    @property
+    def node(self) -> str:
+        """Name of the node, as RabbitMQ would name it."""
+        return f"rabbit@{socket.gethostname().partition('.')[0]}"
 
     @property
     def journal_is_behind(self) -> bool:
         """Whether publishers should wait for the disk."""
-        return self._journal is not None and self._journal.is_behind
+        return self._store is not None and self._store.is_behind
 
     async def start(
         self,
@@ -142,9 +164,7 @@ class Server:
         Raises:
             BrokerError: The port is in use, or the data directory cannot be used.
         """
-        self.loop = asyncio.get_running_loop()
-        self._timers = Timers(self.loop, self.clock)
-        self._open_storage()
+        self.open(asyncio.get_running_loop())
         try:
             await self._listen(host, port, tls, unix_path)
         except BaseException:
@@ -152,6 +172,17 @@ class Server:
             raise
         self.accounts.on_removed.add(self._user_removed)
         self._watch_resources()
+
+    def open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Recover durable data; :meth:`start` does it, too.
+
+        Raises:
+            BrokerError: The data directory cannot be used.
+        """
+        self.loop = loop
+        self.started_at = self.clock()
+        self._timers = Timers(loop, self.clock)
+        self._open_storage()
 
     def _user_removed(self, name: str) -> None:
         with suppress(RuntimeError):  # the loop has ended, and with it all connections
@@ -169,9 +200,9 @@ class Server:
         self._watch = self.loop.call_later(_WATCH_INTERVAL, self._watch_resources)
         # The loop's timers do not count time in which the machine sleeps, so overdue work is done here.
         self.catch_up()
-        if self._journal is not None and not self._journal.is_in_place:
+        if self._store is not None and not self._store.is_in_place:
             self.storage_failed(
-                f"The data file in {self._data}, or its log, was deleted or replaced while the broker used "
+                f"The data file in {self.data}, or its log, was deleted or replaced while the broker used "
                 "it: the next start would not find what is written. Put it back, or start without it."
             )
         buffered = sum(session.machine.buffered for session in self.sessions)
@@ -185,7 +216,7 @@ class Server:
             self._tell_of_alarms()
 
     def _look_at_disk(self) -> bool:
-        journal = self._journal
+        journal = self._store
         if journal is None:
             return False
         return self.alarms.look_at_disk(journal.pending, journal.reusable, journal.trouble is not None)
@@ -197,7 +228,7 @@ class Server:
 
     def storage_failed(self, why: str) -> None:
         """End all connections and accept no new ones, because nothing can be stored any more."""
-        if self.failure is not None or self._journal is None:  # while stopping, stop() raises the error
+        if self.failure is not None or self._store is None:  # while stopping, stop() raises the error
             return
         self.failure = why
         _log.critical("The broker ends. %s", why)
@@ -211,30 +242,71 @@ class Server:
             session.heed_alarms()
 
     def _open_storage(self) -> None:
-        assert self._timers is not None  # start() has set it
-        if self._data is None:
-            self.vhosts["/"] = self._make_vhost(NoJournal(), self._timers)
+        if self.data is None:
+            self.administration.set_vhost("/")
             return
         from .storage.database_file import StorageError
-        from .storage.sqlite import SqliteJournal
+        from .storage.sqlite import SqliteStore
 
         try:
-            self._journal = SqliteJournal(self._data, self.loop, self)
+            self._store = SqliteStore(self.data, self.loop, self)
         except StorageError as error:
             raise BrokerError(str(error)) from error
-        vhost = self.vhosts["/"] = self._make_vhost(self._journal, self._timers)
         try:
-            self._journal.load(vhost)
+            self.administration = Administration(self, self._store.save_definition)
+            self._restore_definitions(self._store.definitions())
+            self._store.load(self.vhosts.values())
         except StorageError as error:
-            self._journal = None
+            self._store = None
             raise BrokerError(str(error)) from error
-        self._journal.start()
+        self._store.start()
 
-    def _make_vhost(self, journal: Journal, timers: Timers) -> VirtualHost:
+    def _restore_definitions(self, stored: list[tuple[str, str, str]]) -> None:
+        """Take back what administrators have defined; the users that the program gives stay as they are."""
+        given = {user.name for user in self.accounts} if self._has_own_accounts else set()
+        for section, key, value in sorted(stored, key=lambda row: SECTIONS.index(row[0])):
+            is_of_given = section in _OF_USERS and given.intersection(json.loads(key))
+            if not is_of_given:
+                self.administration.restore(section, value)
+        if not any(section == "vhosts" for section, _, _ in stored):
+            self.administration.set_vhost("/")
+
+    def create_vhost(self, name: str) -> VirtualHost:
+        """Add an empty virtual host."""
+        assert self._timers is not None  # start() has set it
         room = room_for_properties(self.limits.frame_max)
-        return VirtualHost(
-            "/", self.clock, journal, timers.schedule, self._memory, time.time, room, self.profile
+        journal = NoJournal() if self._store is None else self._store.journal_of(name)
+        vhost = VirtualHost(
+            name, self.clock, journal, self._timers.schedule, self.memory, time.time, room, self.profile
         )
+        self.vhosts[name] = vhost
+        return vhost
+
+    def drop_vhost(self, vhost: VirtualHost) -> None:
+        """Remove a virtual host with all that is in it, and close its connections."""
+        del self.vhosts[vhost.name]
+        for session in self.sessions_of(vhost):
+            session.force_close(f"vhost '{vhost.name}' is deleted")
+        vhost.clear()
+
+    def session_of(self, owner: object) -> Session | None:
+        """Return the connection that owns an exclusive queue."""
+        return owner if isinstance(owner, Session) else None
+
+    async def durable(self, vhost: VirtualHost) -> None:
+        """Wait until all changes of a virtual host so far are safe on disk."""
+        done: asyncio.Future[None] = self.loop.create_future()
+
+        def tell() -> None:
+            if not done.done():
+                done.set_result(None)
+
+        vhost.journal.when_durable(tell)
+        await done
+
+    def sessions_of(self, vhost: VirtualHost) -> list[Session]:
+        """Return the connections to a virtual host."""
+        return [session for session in self.sessions if session.open_vhost is vhost]
 
     def catch_up(self) -> None:
         """Do overdue work of the queues before anything else."""
@@ -245,6 +317,7 @@ class Server:
         self, host: str, port: int, tls: ServerTLSOptions | None, unix_path: str | None
     ) -> None:
         context = server_context(tls) if tls is not None else None
+        self._tls, self._context = tls, context
         try:
             bound = await self.loop.create_server(
                 asyncio.Protocol, host, port, reuse_address=True, start_serving=False
@@ -262,6 +335,16 @@ class Server:
             raise BrokerError(_explain(unix_path, error, "another path")) from error
         self._listeners.append(Listener(bound, lambda: self._accept(None), None))
 
+    def reload_tls(self) -> None:
+        """Read the TLS files again, for connections from now on.
+
+        Raises:
+            ConfigurationException: A file is missing or wrong; the old ones stay in use.
+        """
+        if self._tls is not None and self._context is not None:
+            server_context(self._tls)  # a half-changed context would be worse than an old one
+            refresh(self._context, self._tls)
+
     def _accept(self, context: ssl.SSLContext | None) -> Link:
         mechanisms: tuple[str, ...] = (sasl.PLAIN, sasl.AMQPLAIN)
         if context is not None and context.verify_mode is ssl.CERT_REQUIRED:
@@ -270,7 +353,7 @@ class Server:
             now=self.loop.time(),
             limits=self.limits,
             mechanisms=mechanisms,
-            server_properties=_server_properties(self.profile),
+            server_properties=_server_properties(self.profile, self.administration.cluster_name),
         )
         return Link(machine, Session(self, machine), self.loop, PATIENCE)
 
@@ -304,10 +387,10 @@ class Server:
             await asyncio.wait(ended, timeout=_FAREWELL)
         if self._timers is not None:
             self._timers.stop()
-        if self._journal is not None:
+        if self._store is not None:
             from .storage.database_file import StorageError
 
-            journal, self._journal = self._journal, None
+            journal, self._store = self._store, None
             try:
                 await self.loop.run_in_executor(None, journal.close)
             except StorageError as error:
@@ -322,10 +405,10 @@ def _explain(where: str, error: OSError, alternative: str) -> str:
     return f"Cannot listen on {where}: {error.strerror or error}"
 
 
-def _server_properties(profile: Profile) -> dict[str, Any]:
+def _server_properties(profile: Profile, cluster_name: str) -> dict[str, Any]:
     return {
         "capabilities": _CAPABILITIES,
-        "cluster_name": "embedded",
+        "cluster_name": cluster_name,
         "copyright": "The fedora-messaging developers",
         "information": "Licensed under the MIT licence",
         "platform": f"fedora-messaging {__version__}",

@@ -1,7 +1,8 @@
 """One client connection of the broker: login, virtual host, channels."""
 
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, cast
 
 from ..logs import REPEATABLE, logger
@@ -32,6 +33,7 @@ from ..wire.errors import WireError
 from ..wire.methods import Method
 from .accounts import CONFIGURE, DEFAULT_RESOURCE, READ, WRITE, LoginRefused, User
 from .channel import BrokerChannel
+from .core.exchanges import Exchange
 from .core.vhost import VirtualHost
 from .login import authenticate
 from .methods import HANDLERS
@@ -63,6 +65,9 @@ class Session:
     Attributes:
         machine: The protocol machine.
         user: The user who is logged in.
+        peer_port: TCP port of the client.
+        mechanism: How the client has logged in.
+        connected_at: Time of the beginning, in seconds since 1970.
         vhost: The open virtual host.
         client_wants_cancel: Whether the client understands ``basic.cancel`` from the broker.
         blocked: The alarm because of which this publisher is not read from, or ``None``.
@@ -84,6 +89,9 @@ class Session:
         self._server = server
         self._link: Link | None = None
         self._peer_host: str | None = None
+        self.peer_port = 0
+        self.mechanism = ""
+        self.connected_at = 0.0
         self._channels: dict[int, BrokerChannel] = {}
         # Events that the session has not handled yet.
         self._events: deque[Event] = deque()
@@ -101,7 +109,9 @@ class Session:
         """Begin the session: a client has connected."""
         self._link = link
         name = link.peer_info("peername")
-        self._peer_host = str(name[0]) if isinstance(name, tuple) else None
+        if isinstance(name, tuple):
+            self._peer_host, self.peer_port = str(name[0]), int(name[1])
+        self.connected_at = time.time()
         # A TLS handshake that fails never comes to this point; it has a time limit of its own.
         self._limit_time(HANDSHAKE_TIMEOUT, self._handshake_timed_out)
         self._server.sessions.add(self)
@@ -125,8 +135,7 @@ class Session:
                 offending = cast("ContentReceived | MethodReceived", event)
                 self._close_channel(offending.channel, error, type(offending.method))
             except ConnectionError as error:
-                offending = cast("ContentReceived | MethodReceived", event)
-                self.close(error.reply_code, error.explanation, type(offending.method))
+                self.close(error.reply_code, error.explanation, error.method or _method_of(event))
             except WireError as error:
                 self.close(error.reply_code, error.text)
             except Exception:
@@ -183,6 +192,7 @@ class Session:
             if channel is not None:
                 HANDLERS[type(event.method)](channel, event.method)
         elif isinstance(event, ChannelOpened):
+            self._check_channel_limit()
             self._channels[event.channel] = BrokerChannel(self, event.channel)
         elif isinstance(event, ChannelEnded):
             self._drop_channel(event.channel)
@@ -196,6 +206,7 @@ class Session:
     # Beginning
 
     def _login(self, event: LoginRequested) -> None:
+        self.mechanism = event.mechanism
         capabilities = event.client_properties.get("capabilities")
         if isinstance(capabilities, dict):
             self.client_wants_cancel = capabilities.get("consumer_cancel_notify") is True
@@ -245,11 +256,48 @@ class Session:
                 f"access to vhost '{event.vhost}' refused for user '{self.user.name}'",
                 m.ConnectionOpen,
             )
+        elif (refusal := self._refusal_of_another(vhost)) is not None:
+            self.close(NOT_ALLOWED, refusal, m.ConnectionOpen)
         else:
             self.vhost = vhost
             self._lift_limit()
             self._server.strangers.went(self)
             self.machine.accept_open()
+
+    def _refusal_of_another(self, vhost: VirtualHost) -> str | None:
+        """Return why the limits allow no other connection, or ``None`` if they do."""
+        user, limit = self.user.name, "max-connections"
+        most = vhost.limits.get(limit, -1)
+        if 0 <= most <= len(self._server.sessions_of(vhost)):
+            return (
+                f"access to vhost '{vhost.name}' refused for user '{user}': "
+                f"connection limit ({most}) is reached"
+            )
+        most = self.user.limits.get(limit, -1)
+        if most >= 0 and most <= sum(
+            other.user_name == user and other.open_vhost is not None for other in self._server.sessions
+        ):
+            return f"connection refused for user '{user}': user connection limit ({most}) is reached"
+        return None
+
+    def _check_channel_limit(self) -> None:
+        """Check that the user may have another channel.
+
+        Raises:
+            ConnectionError: 530.
+        """
+        most = self.user.limits.get("max-channels", -1)
+        if most < 0:
+            return
+        user = self.user.name
+        open_channels = sum(len(other.channels) for other in self._server.sessions if other.user_name == user)
+        if open_channels >= most:
+            raise ConnectionError(
+                NOT_ALLOWED,
+                f"number of channels opened for user '{user}' has reached the maximum allowed user limit "
+                f"of {most}",
+                m.ChannelOpen,
+            )
 
     def _limit_time(self, seconds: float, act: Callable[[], None]) -> None:
         """Act when some time is over, in place of what was to be done before."""
@@ -305,6 +353,22 @@ class Session:
             raise ChannelError(
                 ACCESS_REFUSED,
                 f"{permission} access to {resource} refused for user '{self.user.name}'",
+            )
+
+    def require_topic(self, permission: str, exchange: Exchange | None, routing_key: str) -> None:
+        """Check that the user may use a routing key with an exchange, if that is a topic exchange.
+
+        Raises:
+            ChannelError: 403.
+        """
+        if exchange is None or not self.user.topic_permissions or exchange.type != "topic":
+            return
+        vhost = self.vhost.name
+        if not self._server.accounts.allows_topic(self.user, vhost, permission, exchange.name, routing_key):
+            raise ChannelError(
+                ACCESS_REFUSED,
+                f"{permission} access to topic '{routing_key}' in exchange '{exchange.name}' in vhost "
+                f"'{vhost}' refused for user '{self.user.name}'",
             )
 
     def require_any(self, kind: str, name: str) -> None:
@@ -407,6 +471,43 @@ class Session:
             self._link.close_within(PATIENCE)
 
     @property
+    def peer_host(self) -> str:
+        """IP address of the client; empty for a Unix socket."""
+        return self._peer_host or ""
+
+    @property
+    def link_name(self) -> str:
+        """The addresses of both ends, by which the management API names the connection."""
+        own = self._link.peer_info("sockname") if self._link is not None else None
+        here = f"{own[0]}:{own[1]}" if isinstance(own, tuple) else "unix"
+        return f"{self.peer_host}:{self.peer_port} -> {here}"
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the connection uses TLS."""
+        return self._link is not None and self._link.peer_info("ssl_object") is not None
+
+    @property
+    def octets_in(self) -> int:
+        """Bytes received."""
+        return self._link.received if self._link is not None else 0
+
+    @property
+    def octets_out(self) -> int:
+        """Bytes sent."""
+        return self._link.written if self._link is not None else 0
+
+    @property
+    def channels(self) -> "Mapping[int, BrokerChannel]":
+        """The open channels by number."""
+        return self._channels
+
+    @property
+    def open_vhost(self) -> VirtualHost | None:
+        """The open virtual host, or ``None`` before that."""
+        return getattr(self, "vhost", None)
+
+    @property
     def user_name(self) -> str | None:
         """Name of the user who is logged in, or ``None`` before that."""
         return self.user.name if hasattr(self, "user") else None
@@ -446,3 +547,7 @@ class Session:
             self._drop_channel(number)
         if hasattr(self, "vhost"):
             self.vhost.connection_ended(self)
+
+
+def _method_of(event: Event) -> type[Method] | None:
+    return type(event.method) if isinstance(event, ContentReceived | MethodReceived) else None

@@ -32,6 +32,9 @@ class UnackedDeliveries:
         self._lowest = 1
         self.at_consumers = 0
 
+    def __len__(self) -> int:
+        return len(self._out)
+
     def add(self, tag: int, entry: Entry, queue: Queue, consumer: BrokerConsumer | None) -> None:
         """Add a delivery."""
         self._out[tag] = Unacked(entry, queue, consumer)

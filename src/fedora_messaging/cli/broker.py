@@ -1,15 +1,19 @@
 """``fedora-messaging broker``."""
 
 import asyncio
+import json
 import re
 import signal
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from ..exceptions import ConfigurationException
 from . import broker_settings
+
+if TYPE_CHECKING:
+    from ..broker import AsyncBroker
 
 _UNITS: Final = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3}
 
@@ -31,14 +35,15 @@ def _not_empty(_context: click.Context, _parameter: click.Parameter, value: str 
     return value
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option(
+    "--config",
     "--settings",
     "file",
     is_eager=True,
     type=click.Path(dir_okay=False),
     callback=broker_settings.read_file,
-    help="TOML file with users, permissions, TLS and defaults of these options.",
+    help="TOML file with users, virtual hosts, policies, TLS and defaults of these options.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
@@ -47,6 +52,16 @@ def _not_empty(_context: click.Context, _parameter: click.Parameter, value: str 
     show_default=True,
     type=click.IntRange(0, 65535),
     help="TCP port; 0 takes a free one.",
+)
+@click.option(
+    "--http-port",
+    type=click.IntRange(0, 65535),
+    help="Serve RabbitMQ's management API on this TCP port, too, usually 15672; 0 takes a free one.",
+)
+@click.option(
+    "--definitions",
+    type=click.Path(dir_okay=False),
+    help="JSON file with users, queues and so on that a RabbitMQ, or `broker export`, has exported.",
 )
 @click.option(
     "--data",
@@ -82,7 +97,7 @@ def _not_empty(_context: click.Context, _parameter: click.Parameter, value: str 
     multiple=True,
     metavar="NAME:PASSWORD",
     help="A user who may log in, from any machine, instead of guest; may be repeated. Other users of this "
-    "machine can read command lines: put a password that matters into the file of --settings.",
+    "machine can read command lines: put a password that matters into the file of --config.",
 )
 @click.option(
     "--permissions",
@@ -97,10 +112,14 @@ def _not_empty(_context: click.Context, _parameter: click.Parameter, value: str 
 @click.option(
     "--tls-ca", type=click.Path(), help="Accept only clients with a certificate signed by one of these (PEM)."
 )
+@click.pass_context
 def broker(
+    context: click.Context,
     file: Mapping[str, Any],
     host: str,
     port: int,
+    http_port: int | None,
+    definitions: str | None,
     data: str | None,
     memory_limit: int | None,
     disk_limit: int,
@@ -115,9 +134,14 @@ def broker(
 
     Unless users are given, the user guest with password guest may log in from this machine.
     """
+    if context.invoked_subcommand is not None:
+        return
     from ..broker import AsyncBroker, BrokerError, ResourceLimits
 
     try:
+        wanted = broker_settings.merged(
+            broker_settings.definitions_of(file), broker_settings.read_definitions(definitions)
+        )
         tls = broker_settings.tls_options(file.get("tls", {}), tls_cert, tls_key, tls_ca)
         takes_certificates = tls is not None and tls.ca_cert is not None
         accounts = broker_settings.accounts_of(file.get("users", {}), users, permissions, takes_certificates)
@@ -132,9 +156,21 @@ def broker(
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         async with AsyncBroker(
-            host, port, data=data, accounts=accounts, tls=tls, resources=resources, profile=profile
+            host,
+            port,
+            data=data,
+            accounts=accounts,
+            tls=tls,
+            resources=resources,
+            profile=profile,
+            http_port=http_port,
+            definitions=wanted,
         ) as running:
+            if tls is not None:
+                loop.add_signal_handler(signal.SIGHUP, _reload, running)
             click.echo(f"AMQP ready on {running.amqp_url}")
+            if running.management_url is not None:
+                click.echo(f"HTTP ready on {running.management_url}")
             if data is None:
                 click.echo("Everything is in memory: give --data DIR to keep durable queues over a restart.")
             ways_to_end = [asyncio.create_task(stop.wait()), asyncio.create_task(running.failed())]
@@ -144,4 +180,39 @@ def broker(
     try:
         asyncio.run(serve())
     except (BrokerError, ConfigurationException) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _reload(running: "AsyncBroker") -> None:
+    try:
+        running.reload_tls()
+    except ConfigurationException as error:
+        click.echo(f"The TLS files are not read again: {error}", err=True)
+    else:
+        click.echo("The TLS files have been read again.")
+
+
+@broker.command()
+@click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False),
+    required=True,
+    help="Data directory of a broker that does not run.",
+)
+@click.option("--vhost", help="Export this virtual host only, for an import into any other.")
+@click.option(
+    "--profile", type=click.Choice(["3", "4"]), default="4", show_default=True, help="Profile of the broker."
+)
+def export(data: str, vhost: str | None, profile: str) -> None:
+    """Print the definitions in a data directory as JSON, fit for a RabbitMQ and for --definitions.
+
+    They hold users with the hashes of their passwords, permissions, virtual hosts, policies, exchanges,
+    queues and bindings, but no messages. A broker that runs exports its own at /api/definitions.
+    """
+    from ..broker import BrokerError
+    from ..broker.offline import read_definitions
+
+    try:
+        click.echo(json.dumps(asyncio.run(read_definitions(data, vhost, profile)), indent=2))
+    except BrokerError as error:
         raise click.ClickException(str(error)) from error

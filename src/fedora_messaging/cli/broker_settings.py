@@ -1,9 +1,10 @@
-"""Reads the users of ``fedora-messaging broker`` and its configuration file."""
+"""Reads the configuration file of ``fedora-messaging broker``: users, virtual hosts, policies, TLS."""
 
 import ipaddress
+import json
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,9 +21,18 @@ if TYPE_CHECKING:
     from ..broker import Accounts
 
 #: Keys of the file that command line options of the same name override.
-_OPTIONS: Final = {"host", "port", "data", "memory_limit", "disk_limit", "profile"}
+_OPTIONS: Final = {
+    "host",
+    "port",
+    "http_port",
+    "data",
+    "definitions",
+    "memory_limit",
+    "disk_limit",
+    "profile",
+}
 _PERMISSIONS: Final = ("configure", "write", "read")
-#: The broker's only virtual host.
+#: The virtual host that every broker has.
 _VHOST: Final = "/"
 
 
@@ -34,10 +44,44 @@ class _Tls(Struct, kw_only=True, forbid_unknown_fields=True):
     ca_cert: Text | None = None
 
 
+class _Permissions(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What a user may do in a virtual host; an empty one allows nothing, and a missing one everything."""
+
+    configure: str = ".*"
+    write: str = ".*"
+    read: str = ".*"
+
+
+class _Vhost(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A table ``vhosts.NAME``."""
+
+    description: str = ""
+    tags: list[str] = []
+    default_queue_type: str = "classic"
+    max_connections: int | None = None
+    max_queues: int | None = None
+
+
+class _Policy(Struct, kw_only=True, forbid_unknown_fields=True, rename={"apply_to": "apply-to"}):
+    """A table ``policies.NAME``."""
+
+    pattern: str
+    definition: dict[str, Any]
+    vhost: str = _VHOST
+    priority: float = 0
+    apply_to: str = "all"
+    operator: bool = False
+
+
 class _User(Struct, kw_only=True, forbid_unknown_fields=True):
     """A table ``users.NAME``; an empty permission allows nothing, and a missing one everything."""
 
     password: Text | None = None
+    password_hash: Text | None = None
+    hashing_algorithm: Text = "rabbit_password_hashing_sha256"
+    vhosts: dict[str, _Permissions] = {}
+    max_connections: int | None = None
+    max_channels: int | None = None
     tags: list[str] = []
     configure: str | None = None
     write: str | None = None
@@ -45,7 +89,7 @@ class _User(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 def read_file(context: click.Context, _parameter: click.Parameter, path: str | None) -> Mapping[str, Any]:
-    """Read the file that ``--settings`` names; its values become the defaults of the options."""
+    """Read the file that ``--config`` names; its values become the defaults of the options."""
     if path is None:
         return {}
     try:
@@ -54,7 +98,7 @@ def read_file(context: click.Context, _parameter: click.Parameter, path: str | N
         raise click.BadParameter(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise click.BadParameter(f"{path} is not TOML: {error}") from None
-    known = {*_OPTIONS, "tls", "users"}
+    known = {*_OPTIONS, "tls", "users", "vhosts", "policies"}
     if unknown := sorted(set(settings) - known):
         raise click.BadParameter(
             f"{path} does not know {', '.join(unknown)}; it knows {', '.join(sorted(known))}"
@@ -115,10 +159,8 @@ def accounts_of(
     accounts.loopback_users.clear()
     for name, settings in table.items():
         user = typed(settings, _User, named("users", name))
-        _add(accounts, name, user.password, tuple(user.tags))
-        given = {kind: getattr(user, kind) for kind in _PERMISSIONS}
-        _permit(accounts, name, {kind: text for kind, text in given.items() if text is not None})
-        if user.password is None and not takes_certificates:
+        _add_from_file(accounts, name, user)
+        if user.password is None and user.password_hash is None and not takes_certificates:
             raise ConfigurationException(
                 f"[users.{name}] has no password, so nobody could log in as {name}: add one, or let "
                 "certificates "
@@ -134,12 +176,109 @@ def accounts_of(
     return accounts
 
 
+def _add_from_file(accounts: "Accounts", name: str, user: _User) -> None:
+    from ..broker.passwords import PasswordHash
+
+    if user.password is not None and user.password_hash is not None:
+        raise ConfigurationException(f"[users.{name}] has both password and password_hash: remove one")
+    _add(accounts, name, user.password, tuple(user.tags))
+    if user.password_hash is not None:
+        try:
+            hashed = PasswordHash.parse(user.password_hash, user.hashing_algorithm)
+        except ValueError as error:
+            raise ConfigurationException(f"[users.{name}] has no usable password_hash: {error}") from error
+        accounts.add_hashed_user(name, hashed, tuple(user.tags))
+    given = {kind: getattr(user, kind) for kind in _PERMISSIONS}
+    _permit(accounts, name, {kind: text for kind, text in given.items() if text is not None})
+    for vhost, permissions in user.vhosts.items():
+        allowed = {kind: getattr(permissions, kind) for kind in _PERMISSIONS}
+        _permit(accounts, name, allowed, vhost)
+    limits = {"max-connections": user.max_connections, "max-channels": user.max_channels}
+    found = accounts.user(name)
+    assert found is not None  # it was just added
+    found.limits = {limit: number for limit, number in limits.items() if number is not None}
+
+
+def definitions_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tables ``vhosts`` and ``policies`` of the file as definitions.
+
+    Raises:
+        ConfigurationException: Something in them is wrong.
+    """
+    vhosts, policies, parameters = [], [], []
+    for name, table in _tables(settings, "vhosts"):
+        vhost = typed(table, _Vhost, named("vhosts", name))
+        limits = {"max-connections": vhost.max_connections, "max-queues": vhost.max_queues}
+        vhosts.append(
+            {
+                "name": name,
+                "description": vhost.description,
+                "tags": vhost.tags,
+                "default_queue_type": vhost.default_queue_type,
+                "limits": {limit: number for limit, number in limits.items() if number is not None},
+            }
+        )
+    for name, table in _tables(settings, "policies"):
+        policy = typed(table, _Policy, named("policies", name))
+        item = {
+            "pattern": policy.pattern,
+            "definition": policy.definition,
+            "priority": policy.priority,
+            "apply-to": policy.apply_to,
+        }
+        if policy.operator:
+            parameters.append(
+                {"component": "operator_policy", "vhost": policy.vhost, "name": name, "value": item}
+            )
+        else:
+            policies.append({"vhost": policy.vhost, "name": name, **item})
+    return {"vhosts": vhosts, "policies": policies, "parameters": parameters}
+
+
+def _tables(settings: Mapping[str, Any], key: str) -> Iterable[tuple[str, Any]]:
+    tables = settings.get(key, {})
+    if not isinstance(tables, dict):
+        raise ConfigurationException(f'"{key}" must be a table; write it as [{key}.NAME]')
+    return tables.items()
+
+
+def read_definitions(path: str | None) -> dict[str, Any]:
+    """Read the file that ``--definitions`` names.
+
+    Raises:
+        ConfigurationException: It cannot be read, or is no JSON object.
+    """
+    if path is None:
+        return {}
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationException(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigurationException(f"{path} is not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise ConfigurationException(f"{path} holds no definitions: it must be a JSON object")
+    return document
+
+
+def merged(*documents: Mapping[str, Any]) -> dict[str, Any]:
+    """Return definitions that hold the items of several ones."""
+    result: dict[str, Any] = {}
+    for document in documents:
+        for section, items in document.items():
+            known = result.get(section)
+            result[section] = (
+                [*known, *items] if isinstance(known, list) and isinstance(items, list) else items
+            )
+    return result
+
+
 def _add(accounts: "Accounts", name: str, password: str | None, tags: tuple[str, ...]) -> None:
     accounts.add_user(name, password, tags)
     _permit(accounts, name, {})
 
 
-def _permit(accounts: "Accounts", name: str, patterns: Mapping[str, str]) -> None:
+def _permit(accounts: "Accounts", name: str, patterns: Mapping[str, str], vhost: str = _VHOST) -> None:
     from ..broker import Permissions
 
     for kind, pattern in patterns.items():
@@ -150,7 +289,7 @@ def _permit(accounts: "Accounts", name: str, patterns: Mapping[str, str]) -> Non
                 f"what user {name} may {kind} is no regular expression, {pattern!r}: {error}"
             ) from error
     try:
-        accounts.set_permissions(name, _VHOST, Permissions(**patterns))
+        accounts.set_permissions(name, vhost, Permissions(**patterns))
     except KeyError:
         raise ConfigurationException(
             f"--permissions names the user {name}, who is not there: add --user {name}:PASSWORD"
@@ -168,7 +307,7 @@ def refuse_open_door(host: str, accounts: "Accounts | None") -> None:
             f"--host {host} lets other machines connect, but nobody may log in from them: the user guest, "
             "whose password everybody knows, may only do so from this machine. Add users with --user "
             "NAME:PASSWORD "
-            "or in the file that --settings names, or listen on 127.0.0.1"
+            "or in the file that --config names, or listen on 127.0.0.1"
         )
 
 

@@ -44,7 +44,8 @@ def _read_configuration_first(command: click.Command) -> None:
     if isinstance(command, click.Group):
         for each in command.commands.values():
             _read_configuration_first(each)
-        return
+        if not command.invoke_without_command:
+            return
     callback = command.callback
     assert callback is not None  # all our commands have one
 

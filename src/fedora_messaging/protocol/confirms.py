@@ -94,6 +94,10 @@ class OwedConfirms:
         self._pending: set[int] = set()
         self._done: set[int] = set()
 
+    def __len__(self) -> int:
+        """Return how many publishes await their confirm."""
+        return len(self._pending)
+
     def received(self) -> int:
         """Count a publish; returns its delivery tag."""
         self._last += 1

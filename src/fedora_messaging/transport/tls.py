@@ -65,6 +65,17 @@ def server_context(options: ServerTLSOptions) -> ssl.SSLContext:
     return context
 
 
+def refresh(context: ssl.SSLContext, options: ServerTLSOptions) -> None:
+    """Read the files of a listener again into its context.
+
+    Raises:
+        ConfigurationException: A file is missing, unreadable or has the wrong content.
+    """
+    _identify(context, options.certfile, options.keyfile)
+    if options.ca_cert is not None:
+        _trust(context, options.ca_cert)
+
+
 def explain(error: ssl.SSLError, options: TLSOptions, host: str) -> str:
     """Say why the TLS handshake with a server failed, and what the user can do about it."""
     if isinstance(error, ssl.SSLCertVerificationError):

@@ -135,7 +135,8 @@ def canonical_table(data: bytes, offset: int, end: int) -> bytes | None:
         end: Position after the table.
 
     Raises:
-        WireError: The table does not decode.
+        WireError: Its fields, or those of a nested table with such an integer, do not decode or nest too
+            deep.
     """
     fields: dict[bytes, bytes] = {}
     last, is_canonical = b"", data.find(_LONG, offset, end) < 0
@@ -153,11 +154,13 @@ def canonical_table(data: bytes, offset: int, end: int) -> bytes | None:
     if is_canonical:
         return None
     return encode_longstr(
-        b"".join(bytes((len(name),)) + name + _canonical_value(fields[name]) for name in sorted(fields))
+        b"".join(
+            bytes((len(name),)) + name + _canonical_value(fields[name], MAX_DEPTH) for name in sorted(fields)
+        )
     )
 
 
-def _canonical_value(value: bytes) -> bytes:
+def _canonical_value(value: bytes, depth: int) -> bytes:
     if _LONG not in value:
         return value
     tag = value[:1]
@@ -165,13 +168,15 @@ def _canonical_value(value: bytes) -> bytes:
         return b"l" + value[1:]
     if tag not in (b"F", b"A"):
         return value
+    if depth <= 1:
+        raise _too_deep()
     offset, pieces = 5, []
     while offset < len(value):
         start = offset
         if tag == b"F":
             offset += 1 + value[offset]
         after = _skip(value, offset, len(value))
-        pieces += [value[start:offset], _canonical_value(value[offset:after])]
+        pieces += [value[start:offset], _canonical_value(value[offset:after], depth - 1)]
         offset = after
     return tag + encode_longstr(b"".join(pieces))
 
@@ -184,6 +189,10 @@ def _skip(data: bytes, offset: int, end: int) -> int:
     if tag in _SIZED:
         return _sized(data, offset + 1, end, "a value in a table")[1]
     return _value(data, offset, end, MAX_DEPTH)[1]
+
+
+def _too_deep() -> WireError:
+    return WireError(SYNTAX_ERROR, f"field tables nested deeper than {MAX_DEPTH} levels")
 
 
 def _sized(data: bytes, offset: int, limit: int, what: str) -> tuple[int, int]:
@@ -243,7 +252,7 @@ def _value(data: bytes, offset: int, end: int, depth: int) -> tuple[Any, int]:
         return None, offset
     if tag == _TABLE or tag == _ARRAY:
         if depth <= 1:
-            raise WireError(SYNTAX_ERROR, f"field tables nested deeper than {MAX_DEPTH} levels")
+            raise _too_deep()
         start, after = _sized(data, offset, end, "a nested table")
         read = _table if tag == _TABLE else _array
         return read(data, start, after, depth - 1), after

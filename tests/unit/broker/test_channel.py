@@ -8,6 +8,7 @@ import pytest
 from tests.unit.broker.support import Client, MemoryServer, SlowJournal, Told, publish
 
 from fedora_messaging.broker.core.declarations import QueueDeclaration
+from fedora_messaging.broker.core.profile import RABBITMQ_3
 from fedora_messaging.broker.reply_to import REPLY_TO
 from fedora_messaging.protocol.errors import ChannelError, ConnectionError
 from fedora_messaging.wire import methods as m
@@ -137,7 +138,25 @@ def test_new_prefetch_is_for_new_consumers(client: Client) -> None:
     assert client.send(m.BasicQos(0, 0))[1:] == []
 
 
-def test_raised_limit_of_the_channel_is_used_at_once(client: Client) -> None:
+@pytest.fixture
+def old_client(loop: asyncio.AbstractEventLoop) -> Client:
+    """A client of a broker that imitates RabbitMQ 3; channel 1 is open."""
+    return Client(MemoryServer(loop, profile=RABBITMQ_3)).login()
+
+
+def test_limit_of_the_channel_is_one_for_new_consumers(client: Client) -> None:
+    """RabbitMQ 4 has no other."""
+    declare(client, count=5)
+    client.ask(m.BasicQos(0, 1))
+    client.send(m.BasicConsume("q", "one"))
+    client.ask(m.BasicQos(0, 2, True))
+    assert client.channel.can_take()
+    assert [body for *_, body in deliveries(client.send(m.BasicConsume("q", "two")))] == [b"2", b"3"]
+    assert deliveries(client.send(m.BasicAck(1))) == [("one", 4, False, b"4")]
+
+
+def test_raised_limit_of_the_channel_is_used_at_once(old_client: Client) -> None:
+    client = old_client
     declare(client, count=4)
     client.ask(m.BasicQos(0, 1, True))
     assert len(deliveries(client.send(m.BasicConsume("q", "t")))) == 1
@@ -148,8 +167,9 @@ def test_raised_limit_of_the_channel_is_used_at_once(client: Client) -> None:
     assert client.channel.can_take()
 
 
-def test_room_in_the_channel_is_for_every_queue_of_it(client: Client) -> None:
+def test_room_in_the_channel_is_for_every_queue_of_it(old_client: Client) -> None:
     """An acknowledgement for one queue lets another one deliver."""
+    client = old_client
     declare(client, "a", 1)
     declare(client, "b", 1)
     client.ask(m.BasicQos(0, 1, True))
@@ -164,13 +184,6 @@ def test_prefetch_in_bytes(client: Client, global_: bool) -> None:
     with pytest.raises(ConnectionError) as caught:
         client.channel.set_prefetch(m.BasicQos(7, 1, global_))
     assert caught.value.reply_text == "NOT_IMPLEMENTED - prefetch_size!=0 (7)"
-
-
-def test_strict_broker_has_no_prefetch_of_channels(loop: asyncio.AbstractEventLoop) -> None:
-    channel = Client(MemoryServer(loop, strict=True)).login().channel
-    channel.set_prefetch(m.BasicQos(0, 1))
-    with pytest.raises(ConnectionError, match="Feature `global_qos` is deprecated"):
-        channel.set_prefetch(m.BasicQos(0, 1, True))
 
 
 # Getting
@@ -189,13 +202,13 @@ def test_get_and_deliveries_share_their_tags(client: Client) -> None:
 
 def test_message_that_does_not_fit_stays_in_the_queue(client: Client, server: MemoryServer) -> None:
     queue = declare(client)
-    client.feed(publish("", "q", headers={"big": "x" * 5000}))
-    small = Client(server, frame_max=4096).login()
+    client.feed(publish("", "q", headers={"big": "x" * 9000}))
+    small = Client(server, frame_max=8192).login()
     with pytest.raises(ChannelError) as caught:
         small.channel.get(m.BasicGet("q"))
-    size = 5000 + 15  # two bytes of flags, four of the table's length, four of the name, five of the value
+    size = 9000 + 15  # two bytes of flags, four of the table's length, four of the name, five of the value
     assert caught.value.reply_text == (
-        "CONTENT_TOO_LARGE - frame_max 4096 of this connection is too small for the "
+        "CONTENT_TOO_LARGE - frame_max 8192 of this connection is too small for the "
         f"{size} bytes of properties of the first message of queue 'q'"
     )
     assert len(queue) == 1
@@ -209,11 +222,11 @@ def test_message_that_does_not_fit_stays_in_the_queue(client: Client, server: Me
 
 def test_channel_that_refuses_a_message_gets_nothing_more(client: Client, server: MemoryServer) -> None:
     """The next consumer gets what did not fit, and what comes behind it."""
-    small = Client(server, frame_max=4096).login()
+    small = Client(server, frame_max=8192).login()
     queue = declare(client)
     small.ask(m.BasicConsume("q", "small"))
     client.ask(m.BasicConsume("q", "large"))
-    big = publish("", "q", b"big", headers={"big": "x" * 5000})
+    big = publish("", "q", b"big", headers={"big": "x" * 9000})
     told = client.feed(big + publish("", "q", b"next"))
     assert [body for *_, body in deliveries(told)] == [b"big", b"next"]
     (closed,) = small.told()

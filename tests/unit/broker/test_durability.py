@@ -17,12 +17,12 @@ from tests.support.processes import Processes, start_broker
 
 from fedora_messaging.broker import Broker
 from fedora_messaging.broker.core.exchanges import TYPES
-from fedora_messaging.broker.storage.sqlite import SqliteJournal
+from fedora_messaging.broker.storage.sqlite import SqliteStore
 
 
 @contextmanager
-def channel(data: Path) -> Iterator[BlockingChannel]:
-    with Broker(data=data) as broker:
+def channel(data: Path, profile: str = "4") -> Iterator[BlockingChannel]:
+    with Broker(data=data, profile=profile) as broker:
         connection = pika.BlockingConnection(pika.URLParameters(broker.amqp_url))
         opened = connection.channel()
         opened.confirm_delivery()
@@ -183,18 +183,22 @@ def declare_quorum(opened: BlockingChannel) -> None:
     opened.basic_publish("", "q", b"x", persistent())
 
 
-def test_delivery_limit_holds_over_a_restart(tmp_path: Path) -> None:
-    with channel(tmp_path) as opened:
+@pytest.mark.parametrize(
+    ("profile", "names"),
+    [("3", ["x-delivery-count"]), ("4", ["x-acquired-count", "x-delivery-count"])],
+)
+def test_delivery_limit_holds_over_a_restart(tmp_path: Path, profile: str, names: list[str]) -> None:
+    with channel(tmp_path, profile) as opened:
         declare_quorum(opened)
         method, _, _ = opened.basic_get("q")
-        opened.basic_nack(method.delivery_tag)
-    with channel(tmp_path) as opened:
+        opened.basic_reject(method.delivery_tag)
+    with channel(tmp_path, profile) as opened:
         method, properties, _ = opened.basic_get("q")
-        assert (method.redelivered, properties.headers) == (True, {"x-delivery-count": 1})
-        opened.basic_nack(method.delivery_tag)
+        assert (method.redelivered, properties.headers) == (True, dict.fromkeys(names, 1))
+        opened.basic_reject(method.delivery_tag)
         method, properties, _ = opened.basic_get("q")
-        assert properties.headers == {"x-delivery-count": 2}
-        opened.basic_nack(method.delivery_tag)
+        assert properties.headers == dict.fromkeys(names, 2)
+        opened.basic_reject(method.delivery_tag)
         assert drain(opened, "dead") == [b"x"]
 
 
@@ -208,7 +212,7 @@ def test_message_that_is_out_whenever_the_broker_is_killed_reaches_its_limit(pro
             opened.exchange_declare(f"e{attempt}", durable=True)
     with killed(processes) as opened:
         method, properties, body = opened.basic_get("dead")
-        assert (method.redelivered, body) == (False, b"x")
+        assert (method.redelivered, body) == (True, b"x")
         assert properties.headers["x-death"][0]["reason"] == "delivery_limit"
         assert opened.queue_declare("q", passive=True).method.message_count == 0
 
@@ -272,14 +276,15 @@ class Untroubled:
 def test_nothing_counts_as_durable_while_the_writer_takes_it(tmp_path: Path) -> None:
     """At no line of the writer thread another thread sees no backlog before the commit."""
     loop = asyncio.new_event_loop()
-    journal = SqliteJournal(tmp_path, loop, Untroubled())
+    store = SqliteStore(tmp_path, loop, Untroubled())
+    journal = store.journal_of("/")
     seen: list[int] = []
 
     def look_at_each_line(frame: FrameType, event: str, _argument: object) -> Any:
         if not frame.f_code.co_filename.endswith(("storage/sqlite.py", "storage/window.py")):
             return None
         if event == "line":
-            looking = threading.Thread(target=lambda: seen.append(journal.backlog))
+            looking = threading.Thread(target=lambda: seen.append(store.backlog))
             looking.start()
             looking.join(0.02)  # where it has to wait it sees nothing wrong
         return look_at_each_line
@@ -287,9 +292,9 @@ def test_nothing_counts_as_durable_while_the_writer_takes_it(tmp_path: Path) -> 
     journal.exchange_added(TYPES["topic"]("told before the writer starts", True, False, False, {}))
     before = threading.gettrace()
     threading.settrace(look_at_each_line)
-    journal.start()
+    store.start()
     threading.settrace(before)
-    journal.close()
+    store.close()
     loop.close()
     assert seen[0] == 1
     assert seen == sorted(seen, reverse=True)

@@ -9,8 +9,8 @@ import pytest
 from pamqp import commands
 from tests.behaviour.peer import ClosedByBrokerError, Peer, shortstr, table
 
+from fedora_messaging.broker.core.profile import RABBITMQ_4
 from fedora_messaging.wire.fields import encode_table
-from fedora_messaging.wire.frames import FRAME_MIN
 from fedora_messaging.wire.properties import BasicProperties, encode_properties
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Connect = Callable[[int], Peer]
 
 FRAME_MAX = 131072
+SMALLEST = RABBITMQ_4.frame_min
 #: Bytes of a content header's frame beside its properties.
 AROUND = 20
 TOO_LARGE = 311
@@ -50,7 +51,7 @@ def peer(connect: Connect) -> Peer:
 @pytest.fixture
 def small(connect: Connect) -> Peer:
     """A client that takes the smallest frames only."""
-    return connect(FRAME_MIN)
+    return connect(SMALLEST)
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def test_message_with_headers_that_fit_or_not(
     peer: Peer, small: Peer, queue: str, over: int, how: str
 ) -> None:
     """Whoever cannot be sent a message is told so; the message stays for somebody who can."""
-    properties = properties_of(FRAME_MIN - AROUND + over)
+    properties = properties_of(SMALLEST - AROUND + over)
     peer.publish(b"large", routing_key=queue, property_bytes=properties)
     peer.publish(b"next", routing_key=queue)
     peer.roundtrip()
@@ -100,14 +101,14 @@ def test_message_with_headers_that_fit_or_not(
     if over:
         text = closed_channel(small)
         assert text == (
-            "CONTENT_TOO_LARGE - frame_max 4096 of this connection is too small for the "
+            "CONTENT_TOO_LARGE - frame_max 8192 of this connection is too small for the "
             f"{len(properties)} bytes of properties of the first message of queue 'q'"
         )
         contents = [peer.get(queue), peer.get(queue)]
     else:
         small.expect(commands.Basic.GetOk if how == "get" else commands.Basic.Deliver)
         content = small.read_content()
-        assert len(content.header) + 8 == FRAME_MIN
+        assert len(content.header) + 8 == SMALLEST
         if how == "get":
             contents = [content, peer.get(queue)]
         else:
@@ -126,7 +127,7 @@ def test_connection_and_other_consumers_go_on(peer: Peer, small: Peer, queue: st
     peer.call(commands.Basic.Consume(queue=queue, no_ack=True), commands.Basic.ConsumeOk)
     # The first goes to the consumer that came first, which does not take it.
     for number in range(4):
-        peer.publish(str(number).encode(), routing_key=queue, property_bytes=properties_of(5000))
+        peer.publish(str(number).encode(), routing_key=queue, property_bytes=properties_of(9000))
     received = []
     for _ in range(4):
         peer.expect(commands.Basic.Deliver)
@@ -214,6 +215,6 @@ def test_reply_that_does_not_fit_ends_the_channel_that_waits_for_it(
     small.publish(b"x", routing_key=queue, property_bytes=request)
     address = peer.get(queue).properties.reply_to
     assert address is not None
-    peer.publish(b"y", routing_key=address, property_bytes=properties_of(FRAME_MIN))
+    peer.publish(b"y", routing_key=address, property_bytes=properties_of(SMALLEST))
     peer.roundtrip()
     closed_channel(small)

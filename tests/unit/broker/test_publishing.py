@@ -8,6 +8,7 @@ import pytest
 from tests.unit.broker.support import Client, MemoryServer, SlowJournal, Told, publish
 
 from fedora_messaging.broker.core.declarations import ExchangeDeclaration, QueueDeclaration
+from fedora_messaging.broker.core.profile import RABBITMQ_3, RABBITMQ_4, Profile
 from fedora_messaging.protocol.connection import Limits
 from fedora_messaging.protocol.errors import ChannelError, ConnectionError
 from fedora_messaging.protocol.events import ContentReceived
@@ -85,12 +86,31 @@ def test_expiration_that_is_a_number(client: Client, expiration: str) -> None:
 
 
 @pytest.mark.parametrize("mode", [0, 3, 255])
-def test_unknown_delivery_mode(client: Client, mode: int) -> None:
+def test_unknown_delivery_mode(loop: asyncio.AbstractEventLoop, mode: int) -> None:
+    """RabbitMQ 3 refuses it; RabbitMQ 4 takes the message for a transient one."""
+    client = Client(MemoryServer(loop)).login()
+    queue = declare(client)
+    client.channel.publishing.publish(content(delivery_mode=mode))
+    entry = queue.get(no_ack=True)
+    assert entry is not None
+    assert not entry.message.persistent
+    assert entry.message.scan.delivery_mode == mode
+    client = Client(MemoryServer(loop, profile=RABBITMQ_3)).login()
     with pytest.raises(ChannelError) as caught:
         client.channel.publishing.publish(content(delivery_mode=mode))
     assert (
         caught.value.reply_text == f"PRECONDITION_FAILED - invalid message: {{delivery_mode_unknown,{mode}}}"
     )
+
+
+@pytest.mark.parametrize(("profile", "names"), [(RABBITMQ_4, ["a", "b"]), (RABBITMQ_3, ["b", "a"])])
+def test_order_of_headers(loop: asyncio.AbstractEventLoop, profile: Profile, names: list[str]) -> None:
+    client = Client(MemoryServer(loop, profile=profile)).login()
+    queue = declare(client)
+    client.channel.publishing.publish(content(headers={"b": 1, "a": 2}))
+    entry = queue.get(no_ack=True)
+    assert entry is not None
+    assert list(entry.message.headers) == names
 
 
 def test_body_that_was_discarded_says_the_limit(loop: asyncio.AbstractEventLoop) -> None:

@@ -145,7 +145,7 @@ def test_request_without_a_consumer(replies: Replies, channel: BrokerChannel) ->
 
 def test_address_must_fit_into_a_frame(replies: Replies, server: MemoryServer) -> None:
     """The address is longer by 33 bytes than the name that it replaces."""
-    channel = Client(server, frame_max=4096).login().channel
+    channel = Client(server, frame_max=8192).login().channel
     subscribe(replies, channel)
     plain = request(reply_to=REPLY_TO, message_id="")
 
@@ -159,6 +159,6 @@ def test_address_must_fit_into_a_frame(replies: Replies, server: MemoryServer) -
     with pytest.raises(ChannelError) as caught:
         replies.rewrite(channel, padded(-1))
     assert caught.value.reply_text == (
-        "CONTENT_TOO_LARGE - frame_max 4096 of this connection is too small for the "
+        "CONTENT_TOO_LARGE - frame_max 8192 of this connection is too small for the "
         f"{channel.room + 1} bytes of properties of the request"
     )

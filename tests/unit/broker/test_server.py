@@ -13,6 +13,7 @@ from fedora_messaging import __version__
 from fedora_messaging.broker.accounts import Accounts, Permissions
 from fedora_messaging.broker.alarms import ResourceLimits
 from fedora_messaging.broker.core.declarations import QueueDeclaration
+from fedora_messaging.broker.core.profile import RABBITMQ_3, RABBITMQ_4, Profile
 from fedora_messaging.broker.server import BrokerError, Server
 from fedora_messaging.protocol.connection import Limits
 from fedora_messaging.wire import methods as m
@@ -55,18 +56,20 @@ def test_limits_that_are_offered(loop: asyncio.AbstractEventLoop) -> None:
     assert repr(tuning(MemoryServer(loop, limits=own))) == repr(m.ConnectionTune(7, 9000, 5))
 
 
-def test_strict_server_changes_only_what_has_become_stricter() -> None:
-    own = Limits(channel_max=7, frame_max=9000, heartbeat=5, frame_min=4096, max_body=1 << 40)
-    lax, strict = Server(limits=own), Server(limits=own, strict=True)
-    assert (lax.strict, lax.limits) == (False, own)
-    assert strict.strict
-    assert (strict.limits.frame_min, strict.limits.max_body) == (8192, 16 * 1024 * 1024)
-    assert (strict.limits.channel_max, strict.limits.frame_max, strict.limits.heartbeat) == (7, 9000, 5)
+@pytest.mark.parametrize(
+    ("profile", "frame_min", "max_body"),
+    [(RABBITMQ_3, 4096, 128 * 1024 * 1024), (RABBITMQ_4, 8192, 16 * 1024 * 1024)],
+)
+def test_limits_of_a_profile(profile: Profile, frame_min: int, max_body: int) -> None:
+    assert Server(profile=profile).limits == Limits(2047, 131072, 60, max_body, frame_min)
+    own = Limits(channel_max=7, frame_max=9000, heartbeat=5, frame_min=5000, max_body=1 << 40)
+    assert Server(profile=profile, limits=own).limits is own
 
 
-def test_server_says_what_it_is() -> None:
+@pytest.mark.parametrize(("profile", "version"), [(RABBITMQ_3, "3.10.8"), (RABBITMQ_4, "4.3.6")])
+def test_server_says_what_it_is(profile: Profile, version: str) -> None:
     async def first_words() -> Method:
-        server = Server()
+        server = Server(profile=profile)
         await server.start(port=0)
         assert server.port > 0
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -82,7 +85,8 @@ def test_server_says_what_it_is() -> None:
     assert isinstance(start, m.ConnectionStart)
     assert start.mechanisms == b"PLAIN AMQPLAIN"
     properties = start.server_properties
-    assert (properties["product"], properties["version"]) == ("fedora-messaging broker", __version__)
+    assert (properties["product"], properties["version"]) == ("RabbitMQ", version)
+    assert properties["platform"] == f"fedora-messaging {__version__}"
     assert properties["capabilities"]["publisher_confirms"] is True
     assert set(properties["capabilities"].values()) == {True}
 

@@ -22,6 +22,7 @@ from fedora_messaging.wire.errors import SYNTAX_ERROR, WireError
 from fedora_messaging.wire.fields import (
     MAX_DEPTH,
     Int64,
+    canonical_table,
     decode_longstr,
     decode_shortstr,
     decode_table,
@@ -490,3 +491,143 @@ def test_arbitrary_bytes_are_read_or_refused(content: bytes) -> None:
         decode_table(sized(content))
     except WireError as error:
         assert error.reply_code == SYNTAX_ERROR
+
+
+# As RabbitMQ 4 writes tables
+
+SEVEN = b"\x00\x00\x00\x00\x00\x00\x00\x07"
+
+
+def canonical(data: bytes) -> bytes:
+    """Return how RabbitMQ 4 writes a table."""
+    written = canonical_table(data, 0, len(data))
+    return data if written is None else written
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x01aV",
+        b"\x00V\x01aV\x02aaV\x01bV\x02\xc3\xa4V",
+        b"\x01al" + SEVEN,
+        # What is inside of other tables keeps its order, and its fields of one name.
+        b"\x01nF" + sized(b"\x01bV\x01aV\x01aV"),
+        # What does not decode there is not looked at.
+        b"\x01nF" + sized(b"\x01a?"),
+    ],
+)
+def test_canonical_table_stays(content: bytes) -> None:
+    assert canonical_table(sized(content), 0, len(sized(content))) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"\x01bV\x01at\x01", b"\x01at\x01\x01bV"),
+        (b"\x01aV\x00V", b"\x00V\x01aV"),
+        (b"\x02aaV\x01bV\x01aV", b"\x01aV\x02aaV\x01bV"),
+        (b"\x01\xffV\x02\xc3\xa4V", b"\x02\xc3\xa4V\x01\xffV"),
+        # The first of equal names wins.
+        (b"\x01at\x01\x01at\x00", b"\x01at\x01"),
+        (b"\x00t\x01\x00t\x00", b"\x00t\x01"),
+        (b"\x01bt\x01\x01aV\x01bt\x00", b"\x01aV\x01bt\x01"),
+        # 64-bit integers have one tag.
+        (b"\x01aL" + SEVEN, b"\x01al" + SEVEN),
+        (
+            b"\x01aA" + sized(b"L" + SEVEN + b"V" + b"L" + SEVEN),
+            b"\x01aA" + sized(b"l" + SEVEN + b"V" + b"l" + SEVEN),
+        ),
+        (
+            b"\x01nF" + sized(b"\x01LV\x01aA" + sized(b"L" + SEVEN) + b"\x01LS" + sized(b"L")),
+            b"\x01nF" + sized(b"\x01LV\x01aA" + sized(b"l" + SEVEN) + b"\x01LS" + sized(b"L")),
+        ),
+    ],
+)
+def test_canonical_table(content: bytes, expected: bytes) -> None:
+    assert canonical(sized(content)) == sized(expected)
+
+
+@pytest.mark.parametrize("content", [b"\x01LV", b"\x01aS" + sized(b"L"), b"\x01ax" + sized(b"L" + SEVEN)])
+def test_letter_that_is_no_tag_is_kept(content: bytes) -> None:
+    assert canonical_table(sized(content), 0, len(sized(content))) == sized(content)
+
+
+def test_canonical_table_amid_other_data() -> None:
+    table = sized(b"\x01bV\x01aV")
+    assert canonical_table(b"L" + table + b"L", 1, 1 + len(table)) == sized(b"\x01aV\x01bV")
+    sorted_table = sized(b"\x01aV\x01bV")
+    assert canonical_table(b"L" + sorted_table + b"L", 1, 1 + len(sorted_table)) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"\x01", "a field of a table"),
+        (b"\x01n", "a field of a table"),
+        (b"\x05n", "a field of a table"),
+        (b"\x01n?", "unknown type 0x3f"),
+        (b"\x01nl\x00", "a number in a table"),
+        (b"\x01nS\x00\x00", "a value in a table"),
+        (b"\x01nF\x00\x00\x00\x02L", "a value in a table"),
+        (b"\x01nF" + sized(b"\x01LV\x01"), "a field of a table"),
+        (b"\x01nA" + sized(b"L\x00"), "a number in a table"),
+    ],
+)
+def test_tables_that_cannot_be_put_in_order(content: bytes, why: str) -> None:
+    with pytest.raises(WireError, match=why):
+        canonical_table(sized(content), 0, len(sized(content)))
+
+
+@pytest.mark.parametrize("kind", [b"F", b"A"])
+def test_p19_depth_has_a_limit_when_putting_in_order(kind: bytes) -> None:
+    """The limit is that of reading: what nests deeper counts as unreadable."""
+
+    def deep(levels: int) -> bytes:
+        content = b"\x01nL" + SEVEN if kind == b"F" else b"L" + SEVEN
+        for _ in range(levels - 1):
+            content = (b"\x01n" if kind == b"F" else b"") + kind + sized(content)
+        return sized(b"\x01n" + content if kind == b"A" else content)
+
+    assert canonical(deep(MAX_DEPTH)) == deep(MAX_DEPTH).replace(b"L", b"l")
+    for levels in (MAX_DEPTH + 1, 20_000):
+        with pytest.raises(WireError, match="nested deeper than 100"):
+            canonical_table(deep(levels), 0, len(deep(levels)))
+
+
+FIELDS = st.lists(
+    st.tuples(st.sampled_from([b"", b"a", b"b", b"ab", b"L", b"\xff"]) | st.binary(max_size=9), wires())
+)
+
+
+@given(FIELDS)
+def test_canonical_tables_say_the_same(fields: list[tuple[bytes, bytes]]) -> None:
+    data = sized(b"".join(bytes((len(name),)) + name + wire for name, wire in fields))
+    written = canonical(data)
+    first: dict[bytes, bytes] = {}
+    for name, wire in fields:
+        first.setdefault(name, wire)
+    expected = {
+        name.decode("utf-8", "surrogateescape"): decode_table(table_of(wire))[0]["n"]
+        for name, wire in sorted(first.items())
+    }
+    # A NaN equals nothing, itself included.
+    assert repr(decode_table(written)[0]) == repr(expected)
+    assert decode_table(written)[1] == len(written)
+    assert canonical(written) == written
+
+
+@given(st.binary(max_size=80))
+def test_arbitrary_bytes_are_put_in_order_or_refused(content: bytes) -> None:
+    try:
+        before, _ = decode_table(sized(content))
+    except WireError:
+        before = None
+    try:
+        written = canonical(sized(content))
+    except WireError as error:
+        assert error.reply_code == SYNTAX_ERROR
+        assert before is None
+        return
+    if before is not None:
+        assert decode_table(written)[0].keys() == before.keys()

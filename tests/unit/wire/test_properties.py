@@ -29,6 +29,7 @@ from fedora_messaging.wire.properties import (
     decode_properties,
     edit_headers,
     encode_properties,
+    with_canonical_headers,
     with_text_property,
 )
 
@@ -281,6 +282,29 @@ def test_headers_that_do_not_decode_are_not_changed() -> None:
 def test_header_that_cannot_be_written_is_refused() -> None:
     with pytest.raises(EncodingError, match="'n'"):
         edit_headers(ALL, {"n": object()})
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        (b"\x00\x00\x00\x06\x01bV\x01aV", b"\x00\x00\x00\x06\x01aV\x01bV"),
+        (b"\x00\x00\x00\x06\x01aV\x01bV", None),
+        (b"\x00\x00\x00\x06\x01bV\x01a?", None),
+    ],
+    ids=["unordered", "ordered", "unreadable"],
+)
+def test_headers_are_put_in_order(table: bytes, expected: bytes | None) -> None:
+    before, after = (
+        struct.pack(">H", flag("content_type") | flag("headers") | flag("priority")) + b"\x01c",
+        b"\x05",
+    )
+    wire = before + table + after
+    place = (len(before), len(before) + len(table))
+    changed = with_canonical_headers(wire, place)
+    if expected is None:
+        assert changed is wire
+    else:
+        assert changed == before + expected + after
 
 
 @pytest.mark.parametrize("value", [None, "another"])

@@ -42,6 +42,10 @@ class Bindings:
             self._to.setdefault(destination, {})[binding] = None
         return binding
 
+    def to(self, destination: Destination) -> list[Binding]:
+        """Return the bindings to a queue or exchange."""
+        return list(self._to.get(destination, ()))
+
     def remove(
         self, source: Exchange, destination: Destination, routing_key: str, arguments: Mapping[str, Any]
     ) -> None:

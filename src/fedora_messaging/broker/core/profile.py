@@ -34,6 +34,8 @@ class Profile:
         counts_acquisitions: Whether quorum queues tell in a header how often a message was delivered before.
         quorum_priorities: Highest priority of quorum queues; 0 for none.
         marks_dead_letters: Whether dead letters say that they were delivered, and name their last death.
+        streams_take_nacks: Whether a stream takes ``basic.nack`` and ``reject`` for ``ack``.
+        hashes_bare_values: Whether a consistent hash exchange hashes headers without their types.
         keeps_cc: Whether a dead letter with a new routing key keeps its header ``CC``.
     """
 
@@ -60,6 +62,8 @@ class Profile:
     counts_acquisitions: bool
     quorum_priorities: int
     marks_dead_letters: bool
+    streams_take_nacks: bool
+    hashes_bare_values: bool
     keeps_cc: bool
 
 
@@ -88,6 +92,8 @@ _DIFFERENCES: Final[dict[str, tuple[Any, Any]]] = {
     "counts_acquisitions": (False, True),
     "quorum_priorities": (0, 31),
     "marks_dead_letters": (False, True),
+    "streams_take_nacks": (False, True),
+    "hashes_bare_values": (False, True),
     "keeps_cc": (False, True),
 }
 

@@ -1,18 +1,22 @@
 """A queue: messages that are ready, messages that are out, and consumers."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ...protocol.errors import ACCESS_REFUSED, ChannelError
 from .consumer import BrokerConsumer, ConsumerSet
+from .counters import Counters
 from .equivalence import locked
 from .journal import Journal
 from .memory import MemoryUse
 from .message import BrokerMessage, Entry, counted_properties
 from .profile import Profile
-from .queue_arguments import REJECT_PUBLISH_DLX, QueueArguments
+from .queue_arguments import QUORUM, REJECT_PUBLISH_DLX, QueueArguments
 from .queue_timer import QueueTimer
 from .ready_list import PriorityReadyList, ReadyList
+
+if TYPE_CHECKING:
+    from .policies import Policy
 
 REJECTED = "rejected"
 EXPIRED = "expired"
@@ -58,14 +62,20 @@ class Queue:
         auto_delete: Whether it is deleted with its last consumer.
         owner: For an exclusive queue, the only connection that may use it; otherwise ``None``.
         declared: Arguments as declared.
-        arguments: Their meaning.
+        arguments: Their meaning, together with that of the policies.
+        policy: The policy that applies, or ``None``.
+        operator_policy: The operator policy that applies, or ``None``.
+        counters: What has happened to its messages.
         consumers: The consumers, which get the messages.
         unacked: How many messages are out, that is, delivered and not settled yet.
+        unacked_bytes: Bytes of their bodies.
         stored_id: Identity in the storage; ``None`` if it is not stored.
         delivered_position: Highest position that was ever sent to a consumer.
     """
 
     kind: ClassVar = "queue"
+    #: Makes a consumer; a subclass may need another kind.
+    make_consumer: ClassVar[type[BrokerConsumer]] = BrokerConsumer
 
     def __init__(
         self,
@@ -84,6 +94,9 @@ class Queue:
         self.owner = owner
         self.declared = dict(declared or {})
         self.arguments = arguments or QueueArguments()
+        self.policy: Policy | None = None
+        self.operator_policy: Policy | None = None
+        self.counters = Counters()
         self.consumers = ConsumerSet(self.arguments.single_active)
         self.unacked = 0
         self.deleted = False
@@ -93,11 +106,29 @@ class Queue:
         top = self.arguments.max_priority
         self._ready: ReadyList | PriorityReadyList = PriorityReadyList(top) if top else ReadyList()
         self._ready_bytes = 0
+        self.unacked_bytes = 0
         self._position = 0
         self._timer = QueueTimer(self.arguments.expires, host.clock, lambda when: host.schedule(self, when))
 
     def __len__(self) -> int:
         return len(self._ready)
+
+    @property
+    def ready_bytes(self) -> int:
+        """Bytes of the bodies of the messages that wait."""
+        return self._ready_bytes
+
+    def reconfigure(self, arguments: QueueArguments) -> None:
+        """Change the meaning of the arguments, because policies have changed.
+
+        Messages that are in the queue keep their time to live.
+        """
+        if arguments == self.arguments:
+            return
+        self.arguments = arguments
+        self._timer.change_expiry(arguments.expires)
+        if not (arguments.refuses and arguments.queue_type == QUORUM):
+            self._drop_head()
 
     @property
     def keeps(self) -> bool:
@@ -107,7 +138,7 @@ class Queue:
     @property
     def counts_deliveries(self) -> bool:
         """Whether deliveries say how often the message was delivered before."""
-        return self.arguments.queue_type == "quorum"
+        return self.arguments.queue_type == QUORUM
 
     def check_access(self, owner: object) -> None:
         """Refuse a connection that does not own this exclusive queue.
@@ -135,6 +166,7 @@ class Queue:
         self._host.memory.hold(message)
         self._ready.append(entry)
         self._ready_bytes += len(message.body)
+        self.counters.publish += 1
         self.deliver(entry)
         return True
 
@@ -194,9 +226,12 @@ class Queue:
             self._take_ready()
             self._note_delivery(entry)
             if consumer.no_ack:
+                self.counters.deliver_no_ack += 1
                 self.forget(entry)
             else:
+                self.counters.deliver += 1
                 self.unacked += 1
+                self.unacked_bytes += len(entry.message.body)
                 consumer.unacked += 1
             outlet.deliver(consumer, entry, properties)
         self._drop_head()
@@ -226,19 +261,25 @@ class Queue:
         self.touch()
         head = self._head()
         if head is None:
+            self.counters.get_empty += 1
             return None
         if check is not None:
             check(head)
         entry = self._take_ready()
         self._note_delivery(entry)
         if no_ack:
+            self.counters.get_no_ack += 1
             self.forget(entry)
         else:
+            self.counters.get += 1
             self.unacked += 1
+            self.unacked_bytes += len(entry.message.body)
         self._timer.ask_for(self._ready.peek())
         return entry
 
     def _note_delivery(self, entry: Entry) -> None:
+        if entry.redelivered:
+            self.counters.redeliver += 1
         if entry.stored and (self.counts_deliveries or entry.position > self.delivered_position):
             self.delivered_position = max(self.delivered_position, entry.position)
             self._host.journal.delivered(self, entry)
@@ -267,12 +308,13 @@ class Queue:
 
     def settle(self, entry: Entry, consumer: BrokerConsumer | None) -> None:
         """Forget a message that was acknowledged."""
-        self._returned(consumer)
+        self._returned(entry, consumer)
+        self.counters.ack += 1
         self.forget(entry)
 
     def refuse(self, entry: Entry, consumer: BrokerConsumer | None) -> None:
         """Dead-letter a message that was rejected without requeue."""
-        self._returned(consumer)
+        self._returned(entry, consumer)
         if self.deleted:
             self.forget(entry)
         else:
@@ -286,7 +328,7 @@ class Queue:
 
     def requeue(self, entry: Entry, consumer: BrokerConsumer | None) -> None:
         """Put a message back to its old position; call :meth:`deliver` after the last one."""
-        self._returned(consumer)
+        self._returned(entry, consumer)
         if self.deleted:
             self.forget(entry)
             return
@@ -299,10 +341,15 @@ class Queue:
         self._ready.give_back(entry)
         self._ready_bytes += len(entry.message.body)
 
-    def _returned(self, consumer: BrokerConsumer | None) -> None:
+    def _returned(self, entry: Entry, consumer: BrokerConsumer | None) -> None:
         self.unacked -= 1
+        self.unacked_bytes -= len(entry.message.body)
         if consumer is not None:
             consumer.unacked -= 1
+
+    def peek(self) -> Entry | None:
+        """Return the first message that waits, without taking it out."""
+        return self._ready.peek()
 
     def purge(self) -> int:
         """Drop all ready messages; returns how many there were."""

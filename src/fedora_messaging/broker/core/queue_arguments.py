@@ -1,6 +1,7 @@
 """The arguments of ``queue.declare`` (RabbitMQ's ``x-`` arguments): their checks and their meaning."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -9,13 +10,19 @@ from ...wire.fields import SHORTSTR_MAX
 from ...wire.properties import PropertyScan
 from .declarations import QueueDeclaration
 from .equivalence import type_name
-from .profile import PROFILES, RABBITMQ_4, Profile
+from .profile import RABBITMQ_4, Profile
 
 CLASSIC: Final = "classic"
 QUORUM: Final = "quorum"
+STREAM: Final = "stream"
+QUEUE_TYPES: Final = (CLASSIC, QUORUM, STREAM)
 DROP_HEAD: Final = "drop-head"
 REJECT_PUBLISH: Final = "reject-publish"
 REJECT_PUBLISH_DLX: Final = "reject-publish-dlx"
+OVERFLOWS: Final = (DROP_HEAD, REJECT_PUBLISH, REJECT_PUBLISH_DLX)
+#: An age of messages in a stream: a number and one of year, month, day, hour, minute, second.
+MAX_AGE: Final = re.compile(r"0*[1-9][0-9]*[YMDhms]")
+_AGE_UNITS: Final = {"Y": 31_536_000, "M": 2_592_000, "D": 86_400, "h": 3600, "m": 60, "s": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +39,12 @@ class QueueArguments:
         dead_letter_routing_key: New routing key of these messages.
         max_priority: Highest priority of the queue.
         single_active: Whether only one consumer gets messages at a time.
-        queue_type: classic or quorum.
+        queue_type: classic, quorum or stream.
         delivery_limit: A message is dead-lettered when it has been returned more often than this.
         default_priority: Priority of messages that have none.
+        max_age: Seconds after which a stream may forget messages.
+        segment_size: Bytes of messages that a stream forgets together.
+        consumer_timeout: Milliseconds after which an unsettled delivery ends its consumer.
     """
 
     message_ttl: int | None = None
@@ -49,6 +59,9 @@ class QueueArguments:
     queue_type: str = CLASSIC
     delivery_limit: int | None = None
     default_priority: int = 0
+    max_age: int | None = None
+    segment_size: int = 500_000_000
+    consumer_timeout: int | None = None
 
     @property
     def refuses(self) -> bool:
@@ -94,23 +107,6 @@ class QueueArguments:
 
 #: Ten years in milliseconds; RabbitMQ accepts no longer time.
 _LONGEST_TIME: Final = 315_360_000_000
-#: Arguments that only quorum queues have.
-_QUORUM_ONLY: Final = frozenset(
-    {
-        "x-delivery-limit",
-        "x-queue-leader-locator",
-        "x-max-in-memory-length",
-        "x-max-in-memory-bytes",
-        "x-quorum-initial-group-size",
-        "x-dead-letter-strategy",
-    }
-)
-
-
-#: Arguments that only classic queues have.
-_CLASSIC_ONLY: Final = ("x-max-priority", "x-queue-mode", "x-queue-version")
-
-
 #: Priority of a message without one in a quorum queue.
 _QUORUM_PRIORITY: Final = 4
 
@@ -191,6 +187,24 @@ def _choice(problem: str, *choices: str) -> Callable[[Any], str]:
     return check
 
 
+def _unchecked(value: Any) -> Any:
+    return value
+
+
+def _age(value: Any) -> int:
+    text: str = _typed(str)(value)
+    if MAX_AGE.fullmatch(text) is None:
+        raise _Refused("invalid_max_age")
+    return int(text[:-1]) * _AGE_UNITS[text[-1]]
+
+
+def _segment_size(value: Any) -> int:
+    size = _count(value)
+    if size > 3_000_000_000:
+        raise _Refused("Exceeded max value for x-stream-max-segment-size-bytes")
+    return size
+
+
 #: The known arguments; for each, an attribute of QueueArguments or None, and a check.
 _KNOWN: Final[dict[str, tuple[str | None, Callable[[Any], Any]]]] = {
     "x-message-ttl": ("message_ttl", _time),
@@ -205,9 +219,62 @@ _KNOWN: Final[dict[str, tuple[str | None, Callable[[Any], Any]]]] = {
     "x-dead-letter-routing-key": ("dead_letter_routing_key", _routing_key),
     "x-max-priority": ("max_priority", _priority),
     "x-single-active-consumer": ("single_active", _typed(bool)),
-    # This broker has no streams, and refuses them like an unknown type.
-    "x-queue-type": ("queue_type", _choice("unsupported queue type '{}'", CLASSIC, QUORUM)),
+    "x-queue-type": ("queue_type", _choice("\"unsupported queue type '{}'\"", *QUEUE_TYPES)),
     "x-delivery-limit": ("delivery_limit", _integer),
+    "x-consumer-timeout": ("consumer_timeout", _unchecked),
+    "x-max-age": ("max_age", _age),
+    "x-stream-max-segment-size-bytes": ("segment_size", _segment_size),
+    "x-initial-cluster-size": (None, _unchecked),
+    "x-quorum-initial-group-size": (None, _unchecked),
+    "x-stream-filter-size-bytes": (None, _unchecked),
+    "x-max-in-memory-length": (None, _unchecked),
+    "x-max-in-memory-bytes": (None, _unchecked),
+    "x-dead-letter-strategy": (None, _choice("invalid_dlx_strategy", "at-most-once", "at-least-once")),
+    "x-queue-leader-locator": (
+        None,
+        _choice("invalid_queue_locator_arg", "client-local", "balanced", "random", "least-leaders"),
+    ),
+    "x-queue-mode": (None, _unchecked),
+    "x-queue-version": (None, _unchecked),
+    "x-queue-master-locator": (None, _unchecked),
+}
+#: The known arguments that each type of queue has; another known one is refused.
+_SHARED: Final = frozenset(
+    {
+        "x-message-ttl",
+        "x-expires",
+        "x-max-length",
+        "x-max-length-bytes",
+        "x-overflow",
+        "x-dead-letter-exchange",
+        "x-dead-letter-routing-key",
+        "x-single-active-consumer",
+        "x-queue-type",
+    }
+)
+_OF_TYPE: Final = {
+    CLASSIC: _SHARED | {"x-max-priority", "x-queue-mode", "x-queue-version", "x-queue-master-locator"},
+    QUORUM: _SHARED
+    | {
+        "x-consumer-timeout",
+        "x-dead-letter-strategy",
+        "x-delivery-limit",
+        "x-max-in-memory-length",
+        "x-max-in-memory-bytes",
+        "x-queue-leader-locator",
+        "x-quorum-initial-group-size",
+    },
+    STREAM: frozenset(
+        {
+            "x-initial-cluster-size",
+            "x-max-age",
+            "x-max-length-bytes",
+            "x-queue-leader-locator",
+            "x-queue-type",
+            "x-stream-filter-size-bytes",
+            "x-stream-max-segment-size-bytes",
+        }
+    ),
 }
 
 #: Arguments that a repeated declaration must repeat with the same values.
@@ -226,27 +293,21 @@ EQUIVALENT: Final = (
 )
 
 
-def _known(profile: Profile) -> dict[str, tuple[str | None, Callable[[Any], Any]]]:
-    """Return the arguments that a release checks."""
-
-    def check_version(value: Any) -> int:
-        version = _integer(value)
-        if version not in profile.queue_versions:
-            raise _Refused(f"\"unsupported queue version '{version}'\"")
-        return version
-
-    known = {**_KNOWN, "x-queue-version": (None, check_version)}
-    if profile.has_queue_mode:
-        known["x-queue-mode"] = (None, _choice("unsupported queue mode '{}'", "default", "lazy"))
-    if profile.classic_has_locator:
-        known["x-queue-leader-locator"] = (
-            None,
-            _choice("unsupported queue leader locator '{}'", "client-local", "balanced"),
-        )
-    return known
+#: Arguments of streams that count when a declaration is repeated.
+_EQUIVALENT_OF_STREAMS: Final = (
+    "x-initial-cluster-size",
+    "x-max-age",
+    "x-max-length-bytes",
+    "x-queue-leader-locator",
+    "x-queue-type",
+    "x-stream-filter-size-bytes",
+    "x-stream-max-segment-size-bytes",
+)
 
 
-_KNOWN_BY_PROFILE: Final = {profile: _known(profile) for profile in PROFILES.values()}
+def equivalent(queue_type: str) -> tuple[str, ...]:
+    """Return the arguments that a repeated declaration of a queue must repeat with the same values."""
+    return _EQUIVALENT_OF_STREAMS if queue_type == STREAM else EQUIVALENT
 
 
 def read_arguments(declared: QueueDeclaration, vhost: str, profile: Profile = RABBITMQ_4) -> QueueArguments:
@@ -257,53 +318,77 @@ def read_arguments(declared: QueueDeclaration, vhost: str, profile: Profile = RA
         ConnectionError: 541 for an argument that is no longer permitted.
     """
     what = f"queue '{declared.name}' in vhost '{vhost}'"
+    arguments = declared.arguments
     _check_dead_letter_exchange(declared, what)
-    if "x-queue-master-locator" in declared.arguments and not profile.has_master_locator:
+    if "x-queue-master-locator" in arguments and not profile.has_master_locator:
         raise ConnectionError(
             INTERNAL_ERROR,
             "Feature `queue_master_locator` is deprecated. "
             "By default, this feature is not permitted anymore.",
         )
-    known = _KNOWN_BY_PROFILE[profile]
-    values: dict[str, Any] = {}
-    for name, value in declared.arguments.items():
-        attribute, check = known.get(name, (None, None))
-        if check is None:
-            continue
-        try:
-            checked = check(value)
-        except _Refused as error:
-            raise _precondition(f"invalid arg '{name}' for {what}: {error}") from None
-        if attribute is not None:
-            values[attribute] = checked
-    arguments = QueueArguments(**values)
-    if arguments.dead_letter_routing_key is not None and arguments.dead_letter_exchange is None:
+    queue_type = _check("x-queue-type", arguments.get("x-queue-type", CLASSIC), what, profile)
+    if queue_type != CLASSIC:
+        _check_replicated(declared, what)
+    allowed = _allowed(queue_type, profile)
+    for name in arguments:
+        if name in _KNOWN and name not in allowed:
+            raise _precondition(f"invalid arg '{name}' for {what} of queue type rabbit_{queue_type}_queue")
+    for name, value in arguments.items():
+        _check(name, value, what, profile)
+    if "x-dead-letter-routing-key" in arguments and "x-dead-letter-exchange" not in arguments:
         raise _precondition(
             f"invalid arg 'x-dead-letter-routing-key' for {what}: routing_key_but_no_dlx_defined"
         )
-    if arguments.queue_type == QUORUM:
-        _check_quorum(declared, what)
-        return _as_quorum(arguments, profile)
-    for name in declared.arguments.keys() & _quorum_only(profile):
-        raise _precondition(f"invalid arg '{name}' for {what} of queue type rabbit_classic_queue")
-    return arguments
+    return interpret(arguments, queue_type, profile)
 
 
-def _quorum_only(profile: Profile) -> frozenset[str]:
-    shared = {"x-queue-leader-locator"} if profile.classic_has_locator else set()
-    own = set() if profile.classic_consumer_timeout else {"x-consumer-timeout"}
-    return (_QUORUM_ONLY | own) - shared
+def _allowed(queue_type: str, profile: Profile) -> frozenset[str]:
+    """Return the known arguments that a queue of a type may have."""
+    allowed = _OF_TYPE[queue_type]
+    if profile.classic_consumer_timeout:
+        allowed |= {"x-consumer-timeout"}
+    if queue_type == CLASSIC and profile.classic_has_locator:
+        allowed |= {"x-queue-leader-locator"}
+    return allowed
 
 
-def _as_quorum(arguments: QueueArguments, profile: Profile) -> QueueArguments:
-    """Add what a quorum queue has without arguments."""
-    limit = arguments.delivery_limit
+def _check(name: str, value: Any, what: str, profile: Profile) -> Any:
+    """Check one argument; returns what it means."""
+    try:
+        if name == "x-queue-version":
+            _check_version(value, profile)
+        elif name == "x-queue-mode" and profile.has_queue_mode:
+            _choice("unsupported queue mode '{}'", "default", "lazy")(value)
+        elif name == "x-consumer-timeout" and not profile.classic_consumer_timeout:
+            _count(value)
+        return _KNOWN[name][1](value) if name in _KNOWN else value
+    except _Refused as error:
+        raise _precondition(f"invalid arg '{name}' for {what}: {error}") from None
+
+
+def _check_version(value: Any, profile: Profile) -> None:
+    version = _integer(value)
+    if version not in profile.queue_versions:
+        raise _Refused(f"\"unsupported queue version '{version}'\"")
+
+
+def interpret(arguments: Mapping[str, Any], queue_type: str, profile: Profile) -> QueueArguments:
+    """Return the meaning of arguments that were checked, for a queue of a type."""
+    values: dict[str, Any] = {}
+    for name, value in arguments.items():
+        attribute, read = _KNOWN.get(name, (None, _unchecked))
+        if attribute is not None:
+            values[attribute] = read(value)
+    meaning = QueueArguments(**{**values, "queue_type": queue_type})
+    if queue_type != QUORUM:
+        return meaning
+    limit = meaning.delivery_limit
     if limit is None:
         limit = profile.quorum_delivery_limit
     elif limit < 0:
         limit = None
     return replace(
-        arguments,
+        meaning,
         delivery_limit=limit,
         max_priority=profile.quorum_priorities or None,
         default_priority=_QUORUM_PRIORITY,
@@ -321,16 +406,14 @@ def _check_dead_letter_exchange(declared: QueueDeclaration, what: str) -> None:
         raise _precondition(f"invalid type '{kind}' for arg '{name}' in {what}")
 
 
-def _check_quorum(declared: QueueDeclaration, what: str) -> None:
+def _check_replicated(declared: QueueDeclaration, what: str) -> None:
+    """Refuse what queues that RabbitMQ replicates cannot be."""
     wrong = None
-    if not declared.durable:
-        wrong = "non-durable"
-    elif declared.exclusive:
+    if declared.exclusive:
         wrong = "exclusive-owner"
+    elif not declared.durable:
+        wrong = "non-durable"
     elif declared.auto_delete:
         wrong = "auto-delete"
     if wrong is not None:
         raise _precondition(f"invalid property '{wrong}' for {what}")
-    for name in _CLASSIC_ONLY:
-        if name in declared.arguments:
-            raise _precondition(f"invalid arg '{name}' for {what} of queue type rabbit_quorum_queue")

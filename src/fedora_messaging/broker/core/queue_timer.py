@@ -25,6 +25,11 @@ class QueueTimer:
         self._last_used = clock()
         self._scheduled: float | None = None
 
+    def change_expiry(self, expires: int | None) -> None:
+        """Set another time that the queue may be unused, in milliseconds; it counts from the last use."""
+        self._expires = None if expires is None else expires / 1000
+        self.ask_for_expiry()
+
     def touch(self) -> None:
         """Begin ``x-expires`` anew, because the queue was used."""
         self._last_used = self._clock()

@@ -1,6 +1,6 @@
 """Routing: the way of a message from an exchange to queues."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 from ...protocol.errors import PRECONDITION_FAILED, ChannelError
 from ...wire.properties import edit_headers
@@ -12,7 +12,7 @@ from .queue import Queue
 
 def find_queues(
     exchanges: Mapping[str, Exchange], exchange: Exchange, message: BrokerMessage, keys: list[str]
-) -> Iterable[Queue]:
+) -> Collection[Queue]:
     """Find the queues of a message.
 
     An exchange that has no destination for the message passes it to its alternate exchange, no matter how the

@@ -17,17 +17,20 @@ from ...protocol.errors import (
 )
 from ...wire.frames import room_for_properties
 from .bindings import DEFAULT_EXCHANGE, Bindings
+from .counters import Counters
 from .dead_letters import DeadLetters
 from .declarations import ExchangeDeclaration, QueueDeclaration
 from .equivalence import check_equivalent, check_same, locked, type_name
-from .exchanges import TYPES, Destination, Exchange
+from .exchanges import TYPES, Binding, Destination, Exchange
 from .journal import Journal
 from .memory import MemoryUse
 from .message import BrokerMessage, Entry
+from .policies import EXCHANGE, Policies, combine, override
 from .profile import RABBITMQ_4, Profile
 from .queue import Queue
-from .queue_arguments import CLASSIC, EQUIVALENT, read_arguments
+from .queue_arguments import CLASSIC, STREAM, equivalent, interpret, read_arguments
 from .routing import find_queues, routing_keys, without_bcc
+from .stream import StreamQueue
 
 _log = logger(__name__)
 
@@ -88,6 +91,14 @@ class VirtualHost:
         self.memory = memory or MemoryUse()
         self.profile = profile
         self.default_queue_type = CLASSIC
+        self.description = ""
+        self.tags: tuple[str, ...] = ()
+        self.is_protected = False
+        #: ``max-connections`` and ``max-queues``; a negative number is no limit.
+        self.limits: dict[str, int] = {}
+        self.policies = Policies()
+        #: What happened to messages of queues and channels that are gone.
+        self.past = Counters()
         self.queues: dict[str, Queue] = {}
         self.exchanges: dict[str, Exchange] = {
             name: TYPES[kind](name, durable=True, internal=internal, profile=profile)
@@ -151,7 +162,12 @@ class VirtualHost:
         """Add a new exchange."""
         if exchange.durable:
             self.journal.exchange_added(exchange)
+        self.restore_exchange(exchange)
+
+    def restore_exchange(self, exchange: Exchange) -> None:
+        """Add an exchange that the storage has already."""
         self.exchanges[exchange.name] = exchange
+        self._apply_to_exchange(exchange)
 
     def _check_same_exchange(self, existing: Exchange, declared: ExchangeDeclaration) -> None:
         what = f"exchange '{existing.name}' in vhost '{self.name}'"
@@ -226,7 +242,17 @@ class VirtualHost:
             self._check_same_queue(existing, declared, owner)
             existing.touch()
             return existing
-        queue = Queue(
+        if 0 <= self.limits.get("max-queues", -1) <= len(self.queues):
+            raise ChannelError(
+                PRECONDITION_FAILED,
+                f"cannot declare queue '{chosen or name}': queue limit in vhost '{self.name}' "
+                f"({self.limits['max-queues']}) is reached",
+            )
+        if arguments.queue_type == STREAM and not name:
+            raise ChannelError(
+                PRECONDITION_FAILED, "Cannot declare a server-named queue for type rabbit_stream_queue"
+            )
+        queue = queue_class(arguments.queue_type)(
             self,
             chosen or name,
             durable=declared.durable,
@@ -260,6 +286,7 @@ class VirtualHost:
         if queue.owner is not None:
             self._exclusive.setdefault(queue.owner, {})[queue] = None
         self._bindings.restore(self.exchanges[DEFAULT_EXCHANGE], queue, queue.name, {})
+        self._apply_to_queue(queue)
         queue.touch()
 
     def _check_same_queue(self, existing: Queue, declared: QueueDeclaration, owner: object) -> None:
@@ -272,7 +299,9 @@ class VirtualHost:
             ("auto_delete", existing.auto_delete, declared.auto_delete),
         )
         check_same(what, pairs)
-        check_equivalent(EQUIVALENT, what, existing.declared, declared.arguments)
+        check_equivalent(
+            equivalent(existing.arguments.queue_type), what, existing.declared, declared.arguments
+        )
 
     def delete_queue(self, name: str, owner: object, *, if_unused: bool, if_empty: bool) -> int:
         """Delete a queue, if it exists; returns how many ready messages it had.
@@ -285,11 +314,13 @@ class VirtualHost:
             return 0
         queue.check_access(owner)
         what = f"queue '{queue.name}' in vhost '{self.name}'"
+        if isinstance(queue, StreamQueue):
+            if_unused = if_empty = False  # RabbitMQ ignores them
         if if_unused and queue.consumers:
             raise ChannelError(PRECONDITION_FAILED, f"{what} in use")
         if if_empty and len(queue):
             raise ChannelError(PRECONDITION_FAILED, f"{what} not empty")
-        count = len(queue)
+        count = 0 if isinstance(queue, StreamQueue) else len(queue)
         self.remove_queue(queue)
         return count
 
@@ -301,6 +332,7 @@ class VirtualHost:
         del self.queues[queue.name]
         if queue.owner in self._exclusive:
             self._exclusive[queue.owner].pop(queue, None)
+        self.past.add_deliveries(queue.counters)
         # Messages that are out are forgotten when they come back.
         queue.purge()
         if queue.keeps:
@@ -314,7 +346,38 @@ class VirtualHost:
         for queue in self._exclusive.pop(owner, ()):
             self.remove_queue(queue)
 
+    def clear(self) -> None:
+        """Remove everything, because the virtual host is deleted."""
+        for queue in list(self.queues.values()):
+            self.remove_queue(queue)
+        for exchange in list(self.exchanges.values()):
+            if exchange.name in self.exchanges:  # it may have gone with its last binding
+                self._bindings.remove_exchange(exchange)
+
+    # Policies
+
+    def policies_changed(self) -> None:
+        """Apply the policies anew to everything."""
+        for exchange in self.exchanges.values():
+            self._apply_to_exchange(exchange)
+        for queue in list(self.queues.values()):
+            self._apply_to_queue(queue)
+
+    def _apply_to_exchange(self, exchange: Exchange) -> None:
+        exchange.apply(self.policies.find(EXCHANGE, exchange.name)[0])
+
+    def _apply_to_queue(self, queue: Queue) -> None:
+        queue_type = queue.arguments.queue_type
+        queue.policy, queue.operator_policy = self.policies.find(queue_type, queue.name)
+        settings = combine(queue.policy, queue.operator_policy)
+        arguments = override(queue.declared, settings, queue_type) if settings else queue.declared
+        queue.reconfigure(interpret(arguments, queue_type, self.profile))
+
     # Bindings
+
+    def bindings_to(self, destination: Destination) -> list[Binding]:
+        """Return the bindings to a queue or exchange."""
+        return self._bindings.to(destination)
 
     def restore_binding(
         self, source: Exchange, destination: Destination, routing_key: str, arguments: Mapping[str, Any]
@@ -370,6 +433,8 @@ class VirtualHost:
         if len(keys) > 1 and "BCC" in message.headers:
             message = without_bcc(message)
         queues = find_queues(self.exchanges, exchange, message, keys)
+        exchange.publish_in += 1
+        exchange.publish_out += len(queues)
         refused = False
         for queue in queues:
             if not queue.enqueue(message):
@@ -379,6 +444,11 @@ class VirtualHost:
     def dead_letter(self, queue: Queue, entry: Entry, reason: str) -> None:
         """Publish a message that a queue refuses to its dead-letter exchange, if it has one that exists."""
         self._dead_letters.add(queue, entry, reason)
+
+
+def queue_class(queue_type: str) -> type[Queue]:
+    """Return the class for a type of queues."""
+    return StreamQueue if queue_type == STREAM else Queue
 
 
 def generated_name(prefix: str) -> str:

@@ -10,7 +10,7 @@ from typing import Final
 from .positions import DeliveredPositions
 
 FILE_NAME: Final = "broker.sqlite"
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 #: Bytes of the log that stay on the disk for the next changes.
 _LOG_MAX: Final = 16_000_000
 #: SQLite's number for files that give empty pages back on request.
@@ -186,8 +186,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     if tables and "meta" not in tables:
         raise StorageError(_damage(path, ValueError("its tables are those of another program")))
     if not tables:
-        schema = files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")
-        for statement in schema.split(";"):
+        for statement in _schema():
             connection.execute(statement)
         connection.execute("INSERT INTO meta VALUES ('version', ?)", (SCHEMA_VERSION,))
         return
@@ -195,9 +194,11 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     if row is None or not isinstance(row[0], int):
         raise StorageError(_damage(path, ValueError("it does not say which layout it has")))
     version = row[0]
-    if version < SCHEMA_VERSION:
-        # Layout 1 did not count deliveries.
+    if version < 2:  # noqa: PLR2004 - that layout counted no deliveries
         connection.execute("ALTER TABLE queue_message ADD COLUMN deliveries INTEGER NOT NULL DEFAULT 0")
+    if version < SCHEMA_VERSION:
+        # Older layouts had no definitions.
+        connection.execute(_schema()[-1])
         connection.execute("UPDATE meta SET value = ? WHERE key = 'version'", (SCHEMA_VERSION,))
     if version > SCHEMA_VERSION:
         raise StorageError(
@@ -205,6 +206,12 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             "use that version, or another data directory."
         )
     _drop_strays(connection)
+
+
+def _schema() -> list[str]:
+    """Return the statements that create the tables."""
+    text = files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")
+    return [statement for statement in text.split(";") if statement.strip()]
 
 
 def _drop_strays(connection: sqlite3.Connection) -> None:

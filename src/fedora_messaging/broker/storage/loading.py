@@ -1,6 +1,7 @@
 """Reading the stored data when the broker starts."""
 
 import sqlite3
+from collections.abc import Iterable
 from typing import Any
 
 from ...protocol.errors import ChannelError, ConnectionError
@@ -10,23 +11,28 @@ from ..core.exchanges import TYPES
 from ..core.message import BrokerMessage, Entry
 from ..core.queue import Queue
 from ..core.queue_arguments import QueueArguments, read_arguments
-from ..core.vhost import VirtualHost
+from ..core.vhost import VirtualHost, queue_class
 from .database_file import StorageError
-from .names import read_name
+from .names import read_name, stored_name
 from .positions import DeliveredPositions
 
 
-def load(connection: sqlite3.Connection, positions: DeliveredPositions, vhost: VirtualHost) -> None:
-    """Fill a virtual host with the stored exchanges, queues, bindings and messages."""
-    _load_exchanges(connection, vhost)
-    queues = _load_queues(connection, positions, vhost)
-    _load_bindings(connection, vhost)
+def load(
+    connection: sqlite3.Connection, positions: DeliveredPositions, vhosts: Iterable[VirtualHost]
+) -> None:
+    """Fill virtual hosts with the stored exchanges, queues, bindings and messages."""
+    queues: dict[int, Queue] = {}
+    for vhost in vhosts:
+        _load_exchanges(connection, vhost)
+        queues |= _load_queues(connection, positions, vhost)
+        _load_bindings(connection, vhost)
     _load_messages(connection, queues)
 
 
 def _load_exchanges(connection: sqlite3.Connection, vhost: VirtualHost) -> None:
     rows = connection.execute(
-        "SELECT name, type, auto_delete, internal, arguments FROM exchange WHERE vhost = ?", (vhost.name,)
+        "SELECT name, type, auto_delete, internal, arguments FROM exchange WHERE vhost = ?",
+        (stored_name(vhost.name),),
     )
     for name, kind, auto_delete, internal, arguments in rows:
         exchange = TYPES[kind](
@@ -37,7 +43,7 @@ def _load_exchanges(connection: sqlite3.Connection, vhost: VirtualHost) -> None:
             decode_table(arguments)[0],
             vhost.profile,
         )
-        vhost.exchanges[exchange.name] = exchange
+        vhost.restore_exchange(exchange)
 
 
 def _load_queues(
@@ -46,7 +52,7 @@ def _load_queues(
     queues = {}
     rows = connection.execute(
         "SELECT id, name, auto_delete, arguments, delivered_position FROM queue WHERE vhost = ?",
-        (vhost.name,),
+        (stored_name(vhost.name),),
     )
     for queue_id, name, auto_delete, encoded, delivered_position in rows:
         declared = QueueDeclaration(
@@ -55,13 +61,14 @@ def _load_queues(
             auto_delete=bool(auto_delete),
             arguments=decode_table(encoded)[0],
         )
-        queue = Queue(
+        arguments = _read_arguments(declared, vhost)
+        queue = queue_class(arguments.queue_type)(
             vhost,
             declared.name,
             durable=True,
             auto_delete=declared.auto_delete,
             declared=declared.arguments,
-            arguments=_read_arguments(declared, vhost),
+            arguments=arguments,
         )
         queue.stored_id = queue_id
         queue.resume(max(delivered_position, positions.read(queue_id)))
@@ -74,23 +81,30 @@ def _read_arguments(declared: QueueDeclaration, vhost: VirtualHost) -> QueueArgu
     try:
         return read_arguments(declared, vhost.name, vhost.profile)
     except (ChannelError, ConnectionError) as error:
-        raise StorageError(
-            f"{error.explanation}: the queue was declared with another profile than {vhost.profile.name}. "
-            "Use that profile, or delete the queue with it first."
-        ) from error
+        raise _other_profile("queue", error, vhost) from error
+
+
+def _other_profile(what: str, error: ChannelError | ConnectionError, vhost: VirtualHost) -> StorageError:
+    return StorageError(
+        f"{error.explanation}: the {what} was declared with another profile than {vhost.profile.name}. "
+        f"Use that profile, or delete the {what} with it first."
+    )
 
 
 def _load_bindings(connection: sqlite3.Connection, vhost: VirtualHost) -> None:
     rows = connection.execute(
         "SELECT source, kind, destination, routing_key, arguments FROM binding WHERE vhost = ?",
-        (vhost.name,),
+        (stored_name(vhost.name),),
     )
     for source, kind, destination, routing_key, arguments in rows:
         exchange = vhost.exchanges.get(read_name(source))
         registry: Any = vhost.queues if kind == Queue.kind else vhost.exchanges
         target = registry.get(read_name(destination))
         if exchange is not None and target is not None:
-            vhost.restore_binding(exchange, target, read_name(routing_key), decode_table(arguments)[0])
+            try:
+                vhost.restore_binding(exchange, target, read_name(routing_key), decode_table(arguments)[0])
+            except ChannelError as error:
+                raise _other_profile("binding", error, vhost) from error
 
 
 def _load_messages(connection: sqlite3.Connection, queues: dict[int, Queue]) -> None:
@@ -114,7 +128,7 @@ def _load_messages(connection: sqlite3.Connection, queues: dict[int, Queue]) -> 
         message.placements += 1
         entry = Entry(message, position, queue.arguments.priority_of(message.scan), expires_at)
         entry.stored = True
-        entry.returns = deliveries
+        entry.returns = entry.acquisitions = deliveries
         entry.redelivered = position <= queue.delivered_position
         if not queue.restore(entry):
             exhausted.append((queue, entry))

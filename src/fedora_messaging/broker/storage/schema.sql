@@ -21,3 +21,8 @@ CREATE TABLE queue_message (
     deliveries INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (queue_id, position)
 ) WITHOUT ROWID;
+-- What administrators define: users, virtual hosts, policies and so on, each as in RabbitMQ's definitions.
+CREATE TABLE definition (
+    section TEXT, key TEXT, value TEXT,
+    PRIMARY KEY (section, key)
+) WITHOUT ROWID;

@@ -10,13 +10,11 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from ...logs import logger
-from ...wire.fields import encode_table
-from ..core.exchanges import Binding, Exchange
 from ..core.message import Entry
 from ..core.queue import Queue
 from ..core.vhost import VirtualHost
@@ -35,7 +33,7 @@ from .database_file import (
 )
 from .empty_pages import EmptyPages
 from .loading import load
-from .names import stored_name
+from .vhost_journal import VhostJournal
 from .window import Window, entry_key
 
 _log = logger(__name__)
@@ -52,7 +50,7 @@ class Watcher(Protocol):
     """Called in the event loop when the state of the storage changes."""
 
     def storage_changed(self) -> None:
-        """React when writing has begun to fail, or works again; see :attr:`SqliteJournal.trouble`."""
+        """React when writing has begun to fail, or works again; see :attr:`SqliteStore.trouble`."""
         ...
 
     def storage_failed(self, why: str) -> None:
@@ -60,8 +58,8 @@ class Watcher(Protocol):
         ...
 
 
-class SqliteJournal:
-    """A :class:`~fedora_messaging.broker.core.journal.Journal` in a data directory.
+class SqliteStore:
+    """The durable data of a broker in a data directory; :meth:`journal_of` is what virtual hosts use of it.
 
     Only the event loop's thread may call the methods other than :meth:`close`; it gets the callbacks, too.
 
@@ -88,7 +86,6 @@ class SqliteJournal:
         self._connection = open_file(directory)
         self._wake = threading.Condition()
         self._closing = False
-        self._vhost = "/"
         self._positions = open_positions(directory, self._connection)
         with closed_if_damaged(self._connection, self._path):
             self._identity = self._look()
@@ -141,71 +138,38 @@ class SqliteJournal:
         """Begin to write; to be called after :meth:`load`."""
         self._thread.start()
 
-    # Methods of Journal
+    def journal_of(self, vhost: str) -> "VhostJournal":
+        """Return the journal of a virtual host."""
+        return VhostJournal(self, vhost)
 
-    def exchange_added(self, exchange: Exchange) -> None:
-        """Store a durable exchange."""
-        self._do(
-            "INSERT OR REPLACE INTO exchange VALUES (?, ?, ?, ?, ?, ?)",
-            self._vhost,
-            stored_name(exchange.name),
-            exchange.type,
-            exchange.auto_delete,
-            exchange.internal,
-            encode_table(exchange.arguments),
-        )
-
-    def exchange_removed(self, exchange: Exchange) -> None:
-        """Delete a durable exchange and the bindings from it."""
-        name = stored_name(exchange.name)
-        self._do("DELETE FROM exchange WHERE vhost = ? AND name = ?", self._vhost, name)
-        self._do("DELETE FROM binding WHERE vhost = ? AND source = ?", self._vhost, name)
-
-    def queue_added(self, queue: Queue) -> None:
-        """Store a durable queue."""
-        arguments = encode_table(queue.declared)  # first, because it may fail and must not leave changes
+    def new_queue_id(self) -> int:
+        """Return an identity for a new queue."""
         self._queue_id += 1
-        queue.stored_id = self._queue_id
-        self._positions.write(queue.stored_id, 0)
-        self._do(
-            "INSERT INTO queue (id, vhost, name, auto_delete, arguments) VALUES (?, ?, ?, ?, ?)",
-            queue.stored_id,
-            self._vhost,
-            stored_name(queue.name),
-            queue.auto_delete,
-            arguments,
-        )
+        self._positions.write(self._queue_id, 0)
+        return self._queue_id
 
-    def queue_removed(self, queue: Queue) -> None:
-        """Delete a durable queue and its messages."""
-        queue_id = queue.stored_id
-        assert queue_id is not None  # queue_added() was called before
+    def drop_messages(self, queue_id: int) -> None:
+        """Drop the messages of a queue that is deleted."""
         with self._wake:
             self._window.remove_queue(queue_id)
-        self._do("DELETE FROM queue_message WHERE queue_id = ?", queue_id)
-        self._do("DELETE FROM queue WHERE id = ?", queue_id)
 
-    def binding_added(self, binding: Binding) -> None:
-        """Store a binding."""
-        self._do("INSERT OR REPLACE INTO binding VALUES (?, ?, ?, ?, ?, ?)", *self._binding_row(binding))
+    def save_definition(self, section: str, key: str, value: str | None) -> None:
+        """Store a definition, such as a user, as JSON; ``None`` deletes it."""
+        if value is None:
+            self.do("DELETE FROM definition WHERE section = ? AND key = ?", section, key)
+        else:
+            self.do("INSERT OR REPLACE INTO definition VALUES (?, ?, ?)", section, key, value)
 
-    def binding_removed(self, binding: Binding) -> None:
-        """Delete a binding."""
-        self._do(
-            "DELETE FROM binding WHERE vhost = ? AND source = ? AND kind = ? AND destination = ? "
-            "AND routing_key = ? AND arguments = ?",
-            *self._binding_row(binding),
-        )
+    def definitions(self) -> list[tuple[str, str, str]]:
+        """Return section, key and JSON of each stored definition; to be called before :meth:`start`.
 
-    def _binding_row(self, binding: Binding) -> tuple[Any, ...]:
-        return (
-            self._vhost,
-            stored_name(binding.source.name),
-            binding.destination.kind,
-            stored_name(binding.destination.name),
-            stored_name(binding.routing_key),
-            encode_table(binding.arguments),
-        )
+        Raises:
+            StorageError: The file is damaged.
+        """
+        with closed_if_damaged(self._connection, self._path):
+            return self._connection.execute("SELECT section, key, value FROM definition").fetchall()
+
+    # The part of the journals that no virtual host has for itself
 
     def message_added(self, queue: Queue, entry: Entry) -> None:
         """Store a message; its body is written once, however many queues hold it."""
@@ -251,7 +215,8 @@ class SqliteJournal:
             self._window.callbacks.append(callback)
             self._wake.notify()
 
-    def _do(self, statement: str, *values: Any) -> None:
+    def do(self, statement: str, *values: Any) -> None:
+        """Carry out a statement with the next commit."""
         with self._wake:
             self._window.statements.append((statement, values))
             self._wake.notify()
@@ -358,11 +323,11 @@ class SqliteJournal:
                 "No publisher was told that they are safe."
             )
 
-    def load(self, vhost: VirtualHost) -> None:
-        """Fill a virtual host with the stored data; to be called before :meth:`start`.
+    def load(self, vhosts: Iterable[VirtualHost]) -> None:
+        """Fill the virtual hosts with the stored data; to be called before :meth:`start`.
 
         Raises:
             StorageError: The file is damaged.
         """
         with closed_if_damaged(self._connection, self._path):
-            load(self._connection, self._positions, vhost)
+            load(self._connection, self._positions, vhosts)

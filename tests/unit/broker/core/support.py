@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fedora_messaging.broker.core.declarations import QueueDeclaration
 from fedora_messaging.broker.core.journal import NoJournal
 from fedora_messaging.broker.core.message import BrokerMessage
+from fedora_messaging.broker.core.profile import RABBITMQ_4, Profile
 from fedora_messaging.broker.core.vhost import VirtualHost
 
 if TYPE_CHECKING:
@@ -17,9 +18,9 @@ def ignore(*_arguments: Any) -> None:
     """Stand for a scheduler that never calls."""
 
 
-def new_vhost() -> VirtualHost:
+def new_vhost(profile: Profile = RABBITMQ_4) -> VirtualHost:
     """Make a virtual host whose clock stands at 1000 seconds."""
-    return VirtualHost("/", lambda: 1000.0, NoJournal(), ignore)
+    return VirtualHost("/", lambda: 1000.0, NoJournal(), ignore, profile=profile)
 
 
 def message(key: str = "k") -> BrokerMessage:

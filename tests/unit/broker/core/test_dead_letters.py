@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -15,6 +15,7 @@ from tests.unit.wire.test_fields import sized, wires
 from fedora_messaging.broker.core.dead_letters import is_cycle, make_dead_letter
 from fedora_messaging.broker.core.declarations import ExchangeDeclaration, QueueDeclaration
 from fedora_messaging.broker.core.message import BrokerMessage, Entry
+from fedora_messaging.broker.core.profile import RABBITMQ_3, RABBITMQ_4, Profile
 from fedora_messaging.broker.core.queue import Queue
 from fedora_messaging.broker.core.queue_arguments import QueueArguments
 from fedora_messaging.wire.fields import decode_table
@@ -183,6 +184,59 @@ def test_what_a_dead_letter_fails_by_is_logged_and_nobody_elses_matter(
     assert queue.enqueue(message())
     assert (len(queue), vhost.memory.bytes) == (0, 0)
     assert "message that left the queue q (maxlen) is lost" in caplog.text
+
+
+def letter(profile: Profile, reason: str, returns: int = 0, **headers: Any) -> BrokerMessage:
+    """Make the dead letter of a message with these headers."""
+    queue = full(new_vhost(profile), "q", "dead")
+    properties = encode_properties(BasicProperties(headers=headers))
+    entry = Entry(BrokerMessage("e", "k", properties, b""), 1)
+    entry.returns = returns
+    return make_dead_letter(queue, entry, reason, 1000.0, ROOM, profile)
+
+
+@pytest.mark.parametrize(
+    ("reason", "marked", "failures"),
+    [("rejected", True, 4), ("delivery_limit", True, 3), ("expired", False, 0), ("maxlen", False, 0)],
+)
+def test_mark_of_a_dead_letter(reason: str, marked: bool, failures: int) -> None:
+    """RabbitMQ 4 tells the next consumer what has been delivered, and goes on counting."""
+    new = letter(RABBITMQ_4, reason, returns=3)
+    assert (new.was_delivered, new.failures) == (marked, failures)
+    entry = Entry(new, 1)
+    assert (entry.redelivered, entry.returns, entry.acquisitions) == (marked, failures, 0)
+    old = letter(RABBITMQ_3, reason, returns=3)
+    assert (old.was_delivered, old.failures) == (False, 0)
+
+
+def test_last_death() -> None:
+    """The first death stays; the last one is always the new one."""
+    before: dict[str, Any] = {
+        f"x-{which}-death-{what}": "before" for which in ("first", "last") for what in ("reason", "queue")
+    }
+    new, old = (letter(profile, "expired", **before).headers for profile in (RABBITMQ_4, RABBITMQ_3))
+    assert [new[f"x-last-death-{what}"] for what in ("reason", "queue", "exchange")] == ["expired", "q", "e"]
+    assert new["x-first-death-queue"] == "before"
+    assert [name for name in old if name.startswith("x-last")] == [
+        "x-last-death-reason",
+        "x-last-death-queue",
+    ]
+    assert old["x-last-death-queue"] == "before"
+
+
+@pytest.mark.parametrize(("profile", "kept"), [(RABBITMQ_3, []), (RABBITMQ_4, ["CC"])])
+def test_further_keys_of_a_dead_letter_with_a_new_key(profile: Profile, kept: list[str]) -> None:
+    headers = letter(profile, "rejected", CC=["a"], BCC=["b"]).headers
+    assert [name for name in ("CC", "BCC") if name in headers] == kept
+
+
+@pytest.mark.parametrize("profile", [RABBITMQ_3, RABBITMQ_4])
+def test_further_keys_of_a_dead_letter_with_its_own_key(profile: Profile) -> None:
+    queue = Queue(new_vhost(profile), "q", arguments=QueueArguments(dead_letter_exchange="d"))
+    properties = encode_properties(BasicProperties(headers={"CC": ["a"], "BCC": ["b"]}))
+    entry = Entry(BrokerMessage("e", "k", properties, b""), 1)
+    dead = make_dead_letter(queue, entry, "rejected", 1000.0, ROOM, profile)
+    assert (dead.headers["CC"], "BCC" in dead.headers, dead.routing_key) == (["a"], False, "k")
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fedora_messaging.broker.core.declarations import QueueDeclaration
+from fedora_messaging.broker.core.profile import RABBITMQ_3, RABBITMQ_4, Profile
 from fedora_messaging.broker.core.queue_arguments import QueueArguments, check_time, read_arguments
-from fedora_messaging.protocol.errors import ChannelError
+from fedora_messaging.protocol.errors import ChannelError, ConnectionError, PeerError
 from fedora_messaging.wire.properties import BasicProperties, PropertyScan, encode_properties
 
 if TYPE_CHECKING:
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
 TEN_YEARS = 315_360_000_000
 
 
-def read(**arguments: Any) -> QueueArguments:
+def read(profile: Profile = RABBITMQ_4, /, **arguments: Any) -> QueueArguments:
     """Read arguments that are spelled with underscores."""
     spelled = {f"x-{name.replace('_', '-')}": value for name, value in arguments.items()}
     durable = arguments.get("queue_type") == "quorum"
-    return read_arguments(QueueDeclaration("q", durable=durable, arguments=spelled), "/")
+    return read_arguments(QueueDeclaration("q", durable=durable, arguments=spelled), "/", profile)
 
 
 def scan(**properties: Any) -> PropertyScan:
@@ -62,9 +63,84 @@ def test_queue_without_arguments() -> None:
 
 
 def test_quorum_queue_has_its_own() -> None:
-    assert read(queue_type="quorum", delivery_limit=5, quorum_initial_group_size=3) == QueueArguments(
-        queue_type="quorum", delivery_limit=5
+    own: dict[str, Any] = {"queue_type": "quorum", "delivery_limit": 5, "quorum_initial_group_size": 3}
+    assert read(**own) == QueueArguments(
+        queue_type="quorum", delivery_limit=5, max_priority=31, default_priority=4
     )
+    old = read(RABBITMQ_3, **own)
+    assert (old.delivery_limit, old.max_priority) == (5, None)
+    assert old.priority_of(scan(priority=7)) == old.priority_of(scan()) == 0
+
+
+@pytest.mark.parametrize(("priority", "effective"), [(None, 4), (0, 0), (3, 3), (31, 31), (255, 31)])
+def test_priority_in_a_quorum_queue(priority: int | None, effective: int) -> None:
+    assert read(queue_type="quorum").priority_of(scan(priority=priority)) == effective
+
+
+@pytest.mark.parametrize(
+    ("profile", "given", "limit"),
+    [
+        (RABBITMQ_3, {}, None),
+        (RABBITMQ_4, {}, 20),
+        (RABBITMQ_3, {"delivery_limit": 0}, 0),
+        (RABBITMQ_4, {"delivery_limit": 0}, 0),
+        (RABBITMQ_4, {"delivery_limit": -1}, None),
+        (RABBITMQ_4, {"delivery_limit": -7}, None),
+    ],
+)
+def test_delivery_limit_of_a_quorum_queue(profile: Profile, given: dict[str, int], limit: int | None) -> None:
+    """RabbitMQ 4 has one without an argument, and a negative number for none."""
+    assert read(profile, queue_type="quorum", **given).delivery_limit == limit
+
+
+def refusal(profile: Profile, **arguments: Any) -> str:
+    with pytest.raises(PeerError) as caught:
+        read(profile, **arguments)
+    return caught.value.explanation
+
+
+def test_versions_of_queues() -> None:
+    assert read(RABBITMQ_3, queue_version=1) == read(RABBITMQ_4, queue_version=2) == QueueArguments()
+    about = "invalid arg 'x-queue-version' for queue 'q' in vhost '/': "
+    assert refusal(RABBITMQ_4, queue_version=1) == f"{about}\"unsupported queue version '1'\""
+    assert refusal(RABBITMQ_3, queue_version=3) == f"{about}\"unsupported queue version '3'\""
+
+
+def test_mode_of_a_queue() -> None:
+    """RabbitMQ 4 takes anything, because it means nothing."""
+    assert read(RABBITMQ_4, queue_mode="quick") == read(RABBITMQ_3, queue_mode="lazy") == QueueArguments()
+    assert refusal(RABBITMQ_3, queue_mode="quick") == (
+        "invalid arg 'x-queue-mode' for queue 'q' in vhost '/': unsupported queue mode 'quick'"
+    )
+
+
+def test_master_locator() -> None:
+    assert read(RABBITMQ_3, queue_master_locator="min-masters") == QueueArguments()
+    with pytest.raises(ConnectionError) as caught:
+        read(RABBITMQ_4, queue_master_locator="min-masters")
+    assert caught.value.reply_text == (
+        "INTERNAL_ERROR - Feature `queue_master_locator` is deprecated. "
+        "By default, this feature is not permitted anymore."
+    )
+
+
+def test_leader_locator_of_a_classic_queue() -> None:
+    assert read(RABBITMQ_4, queue_leader_locator="balanced") == QueueArguments()
+    assert refusal(RABBITMQ_4, queue_leader_locator="any") == (
+        "invalid arg 'x-queue-leader-locator' for queue 'q' in vhost '/': invalid_queue_locator_arg"
+    )
+    assert refusal(RABBITMQ_3, queue_leader_locator="balanced") == (
+        "invalid arg 'x-queue-leader-locator' for queue 'q' in vhost '/' of queue type rabbit_classic_queue"
+    )
+
+
+def test_consumer_timeout_of_a_classic_queue() -> None:
+    assert read(RABBITMQ_3, consumer_timeout=1000) == QueueArguments(consumer_timeout=1000)
+    assert refusal(RABBITMQ_4, consumer_timeout=1000) == (
+        "invalid arg 'x-consumer-timeout' for queue 'q' in vhost '/' of queue type rabbit_classic_queue"
+    )
+    for profile in (RABBITMQ_3, RABBITMQ_4):
+        assert read(profile, queue_type="quorum", consumer_timeout=1000).queue_type == "quorum"
 
 
 def test_arguments_that_nobody_knows_mean_nothing() -> None:

@@ -167,6 +167,7 @@ def test_older_layout_is_brought_up_to_date(tmp_path: Path) -> None:
     change(
         tmp_path,
         "ALTER TABLE queue_message DROP COLUMN deliveries",
+        "DROP TABLE definition",
         "UPDATE meta SET value = 1 WHERE key = 'version'",
         "INSERT INTO queue (id, vhost, name) VALUES (1, '/', 'q')",
         "INSERT INTO message VALUES (1, '', 'q', x'0000', x'78')",

@@ -14,12 +14,14 @@ from tests.unit.broker.storage.test_sqlite import Untroubled
 from fedora_messaging.broker.core.declarations import ExchangeDeclaration, QueueDeclaration
 from fedora_messaging.broker.core.journal import NoJournal
 from fedora_messaging.broker.core.message import BrokerMessage
+from fedora_messaging.broker.core.profile import RABBITMQ_3
 from fedora_messaging.broker.core.vhost import VirtualHost
+from fedora_messaging.broker.storage.database_file import StorageError
 from fedora_messaging.broker.storage.loading import load
 from fedora_messaging.broker.storage.positions import FILE_NAME, DeliveredPositions
-from fedora_messaging.broker.storage.sqlite import SqliteJournal
+from fedora_messaging.broker.storage.sqlite import SqliteStore
 from fedora_messaging.wire.fields import encode_table
-from fedora_messaging.wire.properties import BasicProperties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties, decode_properties, encode_properties
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +92,7 @@ def bodies(queue: Queue) -> list[bytes]:
 def test_empty_file_adds_nothing(
     connection: sqlite3.Connection, positions: DeliveredPositions, vhost: VirtualHost
 ) -> None:
-    load(connection, positions, vhost)
+    load(connection, positions, [vhost])
     assert vhost.queues == {}
     assert set(vhost.exchanges) == set(new_vhost().exchanges)
 
@@ -99,7 +101,7 @@ def test_exchanges(connection: sqlite3.Connection, positions: DeliveredPositions
     arguments = {"alternate-exchange": "amq.fanout", "own": [1, None]}
     connection.execute("INSERT INTO exchange VALUES ('/', 't', 'topic', 1, 0, ?)", (encode_table(arguments),))
     connection.execute("INSERT INTO exchange VALUES ('/', 'h', 'headers', 0, 1, ?)", (encode_table({}),))
-    load(connection, positions, vhost)
+    load(connection, positions, [vhost])
     found = [vhost.exchanges[name] for name in "th"]
     assert [(each.type, each.durable, each.auto_delete, each.internal) for each in found] == [
         ("topic", True, True, False),
@@ -114,7 +116,7 @@ def test_queue_takes_messages_again(
     connection: sqlite3.Connection, positions: DeliveredPositions, vhost: VirtualHost
 ) -> None:
     add_queue(connection, 7, "q", max_length=5)
-    load(connection, positions, vhost)
+    load(connection, positions, [vhost])
     queue = vhost.queues["q"]
     assert (queue.stored_id, queue.durable, queue.auto_delete) == (7, True, False)
     declared = QueueDeclaration("q", durable=True, arguments={"x-max-length": 5})
@@ -130,7 +132,7 @@ def test_messages_keep_their_order_and_new_ones_come_behind(
     for stored_id, position in ((1, 9), (2, 4), (3, 6)):
         add_message(connection, stored_id)
         place(connection, 1, position, stored_id)
-    load(connection, positions, vhost)
+    load(connection, positions, [vhost])
     vhost.enqueue(vhost.exchanges[""], BrokerMessage("", "q", b"\0\0", b"new"))
     queue = vhost.queues["q"]
     entries = taken(queue)
@@ -147,7 +149,7 @@ def test_priorities_are_told_from_the_properties(
     for stored_id, priority in ((1, 1), (2, 200), (3, None), (4, 5)):
         add_message(connection, stored_id, priority=priority)
         place(connection, 1, stored_id, stored_id)
-    load(connection, positions, vhost)
+    load(connection, positions, [vhost])
     assert bodies(vhost.queues["q"]) == [b"2", b"4", b"1", b"3"]
 
 
@@ -158,7 +160,7 @@ def test_message_of_several_queues_is_one(
     for queue_id, name in ((1, "a"), (2, "b")):
         add_queue(connection, queue_id, name)
         place(connection, queue_id, 1, 5)
-    load(connection, positions, vhost)
+    load(connection, positions, [vhost])
     first, second = (queue.get(no_ack=False) for queue in vhost.queues.values())
     assert first is not None
     assert second is not None
@@ -176,7 +178,7 @@ def test_lifetimes_go_on(
     for stored_id, expires_at in ((1, 999.0), (2, 1000.5), (3, None)):
         add_message(connection, stored_id)
         place(connection, 1, stored_id, stored_id, expires_at)
-    load(connection, positions, vhost)
+    load(connection, positions, [vhost])
     entries = taken(vhost.queues["q"])
     assert [(entry.message.body, entry.expires_at) for entry in entries] == [(b"2", 1000.5), (b"3", None)]
 
@@ -197,7 +199,7 @@ def test_further_of_both_positions_counts(
     for stored_id in (1, 2, 3):
         add_message(connection, stored_id)
         place(connection, 1, stored_id, stored_id)
-    load(connection, positions, vhost)
+    load(connection, positions, [vhost])
     assert [entry.redelivered for entry in taken(vhost.queues["q"])] == [True, True, False]
 
 
@@ -209,7 +211,7 @@ def test_damaged_positions_cost_no_message(
         add_message(connection, stored_id)
         place(connection, 1, stored_id, stored_id)
     (tmp_path / FILE_NAME).write_bytes(b"\xff" * 80)
-    load(connection, positions, vhost)
+    load(connection, positions, [vhost])
     vhost.enqueue(vhost.exchanges[""], BrokerMessage("", "q", b"\0\0", b"new"))
     entries = taken(vhost.queues["q"])
     assert [(entry.message.body, entry.redelivered) for entry in entries] == [
@@ -229,12 +231,69 @@ def test_message_beyond_its_limit_is_given_up(
     for stored_id, deliveries in ((1, 3), (2, 2), (3, 0)):
         add_message(connection, stored_id)
         place(connection, 1, stored_id, stored_id, deliveries=deliveries)
-    load(connection, positions, vhost)
+    load(connection, positions, [vhost])
     left = taken(vhost.queues["q"])
     assert [(entry.message.body, entry.returns) for entry in left] == [(b"2", 2), (b"3", 0)]
     (dead,) = taken(vhost.queues["dead"])
     assert dead.message.body == b"1"
     assert dead.message.headers["x-death"][0]["reason"] == "delivery_limit"
+
+
+def test_deliveries_before_the_start_are_told(
+    connection: sqlite3.Connection, positions: DeliveredPositions, vhost: VirtualHost
+) -> None:
+    add_queue(connection, 1, "q", queue_type="quorum")
+    add_message(connection, 1)
+    place(connection, 1, 1, 1, deliveries=2)
+    load(connection, positions, [vhost])
+    (entry,) = taken(vhost.queues["q"])
+    headers = decode_properties(vhost.queues["q"].properties(entry, 1000)).headers
+    assert headers == {"x-acquired-count": 2, "x-delivery-count": 2}
+
+
+# What another profile has stored
+
+
+def test_queue_that_the_profile_does_not_permit(
+    connection: sqlite3.Connection, positions: DeliveredPositions, vhost: VirtualHost
+) -> None:
+    add_queue(connection, 1, "q", queue_version=1)
+    with pytest.raises(StorageError) as caught:
+        load(connection, positions, [vhost])
+    assert str(caught.value) == (
+        "invalid arg 'x-queue-version' for queue 'q' in vhost '/': \"unsupported queue version '1'\": the "
+        "queue was declared with another profile than 4. Use that profile, or delete the queue with it first."
+    )
+    old = new_vhost(RABBITMQ_3)
+    load(connection, positions, [old])
+    assert list(old.queues) == ["q"]
+
+
+def test_queue_whose_argument_ends_connections(
+    connection: sqlite3.Connection, positions: DeliveredPositions, vhost: VirtualHost
+) -> None:
+    add_queue(connection, 1, "q", queue_master_locator="min-masters")
+    with pytest.raises(StorageError, match="^Feature `queue_master_locator` is deprecated.*: the queue was"):
+        load(connection, positions, [vhost])
+
+
+def test_binding_that_the_profile_does_not_permit(
+    connection: sqlite3.Connection, positions: DeliveredPositions, vhost: VirtualHost
+) -> None:
+    none = encode_table({})
+    add_queue(connection, 1, "q")
+    connection.execute("INSERT INTO exchange VALUES ('/', 't', 'topic', 0, 0, ?)", (none,))
+    for source in ("amq.topic", "t"):
+        connection.execute("INSERT INTO binding VALUES ('/', ?, 'queue', 'q', '#.#.#', ?)", (source, none))
+    with pytest.raises(StorageError) as caught:
+        load(connection, positions, [vhost])
+    assert str(caught.value) == (
+        "Topic binding key '#.#.#' uses 3 '#' wildcards, at most 2 are allowed: the binding was declared "
+        "with another profile than 4. Use that profile, or delete the binding with it first."
+    )
+    old = new_vhost(RABBITMQ_3)
+    load(connection, positions, [old])
+    assert [len(old.exchanges[source].bindings) for source in ("amq.topic", "t")] == [1, 1]
 
 
 # What has gone
@@ -260,7 +319,7 @@ def test_what_belongs_to_nothing_is_left_out(
         )
     add_message(connection, 1)
     place(connection, 2, 1, 1)
-    load(connection, positions, vhost)
+    load(connection, positions, [vhost])
     assert list(vhost.queues) == ["q"]
     assert "e" not in vhost.exchanges
     bound = vhost.exchanges["amq.fanout"].bindings.values()
@@ -289,7 +348,7 @@ def test_damage_is_an_error(
     """The caller tells the operator of it."""
     connection.execute(statement)
     with pytest.raises(error):
-        load(connection, positions, vhost)
+        load(connection, positions, [vhost])
 
 
 # Through the journal
@@ -299,12 +358,12 @@ def test_damage_is_an_error(
 def stored(directory: Path) -> Iterator[VirtualHost]:
     """A virtual host with all that the directory holds; what is done in the block is stored."""
     loop = asyncio.new_event_loop()
-    journal = SqliteJournal(directory, loop, Untroubled())
-    vhost = VirtualHost("/", lambda: 1000.0, journal, lambda *_: None)
-    journal.load(vhost)
-    journal.start()
+    store = SqliteStore(directory, loop, Untroubled())
+    vhost = VirtualHost("/", lambda: 1000.0, store.journal_of("/"), lambda *_: None)
+    store.load([vhost])
+    store.start()
     yield vhost
-    journal.close()
+    store.close()
     loop.close()
 
 
@@ -379,5 +438,5 @@ def test_loading_stores_nothing_again(connection: sqlite3.Connection, positions:
     add_message(connection, 1)
     place(connection, 1, 1, 1)
     vhost = VirtualHost("/", lambda: 1000.0, Silent(), lambda *_: None)
-    load(connection, positions, vhost)
+    load(connection, positions, [vhost])
     assert (len(vhost.queues["q"]), len(vhost.exchanges["e"].bindings)) == (1, 1)

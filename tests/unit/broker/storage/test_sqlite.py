@@ -10,7 +10,7 @@ from tests.unit.broker.core.support import ignore
 
 from fedora_messaging.broker.core.declarations import ExchangeDeclaration, QueueDeclaration
 from fedora_messaging.broker.core.vhost import VirtualHost
-from fedora_messaging.broker.storage.sqlite import SqliteJournal
+from fedora_messaging.broker.storage.sqlite import SqliteStore
 from fedora_messaging.exceptions import EncodingError
 
 if TYPE_CHECKING:
@@ -29,16 +29,16 @@ class Untroubled:
 
 def test_queue_that_cannot_be_stored_takes_no_number(tmp_path: Path) -> None:
     loop = asyncio.new_event_loop()
-    journal = SqliteJournal(tmp_path, loop, Untroubled())
-    vhost = VirtualHost("/", lambda: 1000.0, journal, ignore)
+    store = SqliteStore(tmp_path, loop, Untroubled())
+    vhost = VirtualHost("/", lambda: 1000.0, store.journal_of("/"), ignore)
     with pytest.raises(EncodingError):
         vhost.declare_queue(QueueDeclaration("q", durable=True, arguments={"a": object()}), owner=None)
     with pytest.raises(EncodingError):
         vhost.declare_exchange(ExchangeDeclaration("e", "fanout", durable=True, arguments={"a": object()}))
     with pytest.raises(EncodingError):
         vhost.bind("amq.fanout", vhost.exchange("amq.topic"), "", {"a": object()})
-    assert not journal.backlog
+    assert not store.backlog
     assert vhost.queues == {}
     assert vhost.declare_queue(QueueDeclaration("other", durable=True), owner=None).stored_id == 1
-    journal.close()
+    store.close()
     loop.close()

@@ -1,14 +1,26 @@
 """The exchange types, one file each."""
 
 from .base import Binding, Destination, Exchange
+from .consistent_hash import ConsistentHashExchange
 from .direct import DirectExchange
 from .fanout import FanoutExchange
 from .headers import HeadersExchange
+from .spreading import LocalRandomExchange, ModulusHashExchange, RandomExchange
 from .topic import TopicExchange
 
 #: The types by their name in ``exchange.declare``.
 TYPES: dict[str, type[Exchange]] = {
-    cls.type: cls for cls in (DirectExchange, FanoutExchange, TopicExchange, HeadersExchange)
+    cls.type: cls
+    for cls in (
+        DirectExchange,
+        FanoutExchange,
+        TopicExchange,
+        HeadersExchange,
+        ConsistentHashExchange,
+        LocalRandomExchange,
+        ModulusHashExchange,
+        RandomExchange,
+    )
 }
 
 __all__ = [

@@ -8,6 +8,7 @@ from ..profile import RABBITMQ_4, Profile
 
 if TYPE_CHECKING:
     from ..message import BrokerMessage
+    from ..policies import Policy
     from ..queue import Queue
 
 Destination = Union["Queue", "Exchange"]
@@ -79,13 +80,24 @@ class Exchange:
         self.internal = internal
         self.arguments = dict(arguments or {})
         self.profile = profile
+        #: The policy that applies, or ``None``.
+        self.policy: Policy | None = None
+        #: Messages that were published to it, and the copies that it passed on.
+        self.publish_in = self.publish_out = 0
         self.bindings: dict[tuple[Any, ...], Binding] = {}
+        self._alternate: str | None = self.arguments.get("alternate-exchange")
         self._cache: dict[str, tuple[Destination, ...]] = {}
 
     @property
     def alternate(self) -> str | None:
         """Name of the exchange for messages without a destination."""
-        return self.arguments.get("alternate-exchange")
+        return self._alternate
+
+    def apply(self, policy: "Policy | None") -> None:
+        """Have a policy apply; arguments of the declaration win."""
+        self.policy = policy
+        settings = policy.definition if policy is not None else {}
+        self._alternate = self.arguments.get("alternate-exchange", settings.get("alternate-exchange"))
 
     def bind(
         self, destination: Destination, routing_key: str, arguments: Mapping[str, Any]

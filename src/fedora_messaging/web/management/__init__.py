@@ -1,0 +1,1 @@
+"""RabbitMQ's management HTTP API, one file for each kind of object."""

@@ -1,0 +1,217 @@
+"""The ASGI application: finds the endpoint of a request, lets its user in, and writes the answer."""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
+
+import orjson
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ...broker.accounts import LoginRefused, User
+from ...broker.administration import AdministrationError
+from ...logs import REPEATABLE, logger
+from ...printable import printable
+from . import bindings, connections, definitions, exchanges, overview, policies, queues, users, vhosts
+from .call import Answer, Call, basic_credentials
+from .errors import NOT_FOUND_BODY, RequestError, bad_request
+from .openapi import describe
+from .prometheus import CONTENT_TYPE, metrics
+from .rates import Rates
+from .routes import Endpoint, Handler
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from ...broker.server import Server
+
+_log = logger(__name__)
+
+#: Most bytes of a body; definitions may be larger.
+_LARGEST_BODY: Final = 16 * 1024 * 1024
+_LARGEST_DEFINITIONS: Final = 64 * 1024 * 1024
+_SECURITY: Final = {
+    "cache-control": "no-cache",
+    "content-security-policy": "script-src 'self'; object-src 'self'",
+    "vary": "accept, accept-encoding, origin",
+    "x-content-type-options": "nosniff",
+}
+
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (
+    *overview.ENDPOINTS,
+    *queues.ENDPOINTS,
+    *exchanges.ENDPOINTS,
+    *bindings.ENDPOINTS,
+    *connections.ENDPOINTS,
+    *vhosts.ENDPOINTS,
+    *users.ENDPOINTS,
+    *policies.ENDPOINTS,
+    *definitions.ENDPOINTS,
+)
+
+
+def make_app(server: "Server") -> "ASGIApp":
+    """Make the application that serves the management API and the metrics of a broker."""
+    rates = Rates(server.clock)
+    routes = [
+        Route(
+            f"/api/{endpoint.path}",
+            _endpoint(server, endpoint, rates),
+            methods=[*endpoint.methods, "OPTIONS"],
+        )
+        for endpoint in ENDPOINTS
+    ]
+
+    async def show_metrics(request: Request) -> Response:
+        per_object = request.url.path.endswith("/per-object")
+        return Response(metrics(server, per_object), media_type=CONTENT_TYPE)
+
+    async def show_openapi(request: Request) -> Response:
+        return _json(describe(ENDPOINTS, server.profile.version))
+
+    routes += [
+        Route("/metrics", show_metrics),
+        Route("/metrics/per-object", show_metrics),
+        Route("/api/openapi.json", show_openapi),
+    ]
+    app = Starlette(routes=routes, exception_handlers={404: _not_found, 405: _wrong_method})
+    return _encoded_paths(app)
+
+
+def _encoded_paths(app: "ASGIApp") -> "ASGIApp":
+    """Match paths before they are decoded: ``%2F`` in a name is no end of a segment."""
+
+    async def with_encoded_path(scope: "Scope", receive: "Receive", send: "Send") -> None:
+        if scope["type"] == "http":
+            raw = scope.get("raw_path") or scope["path"].encode()
+            path = raw.decode("ascii", "replace")
+            if len(path) > 1 and path.endswith("/"):
+                path = path[:-1]
+            scope = {**scope, "path": path}
+        await app(scope, receive, send)
+
+    return with_encoded_path
+
+
+def _endpoint(server: "Server", endpoint: Endpoint, rates: Rates) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        if request.method == "OPTIONS":
+            return Response(headers=_allow(endpoint))
+        method = "GET" if request.method == "HEAD" else request.method
+        try:
+            return await _carry_out(server, endpoint, method, endpoint.methods[method], request, rates)
+        except RequestError as error:
+            return _refusal(error)
+        except AdministrationError as error:
+            return _refusal(_as_request_error(error))
+        except Exception:
+            _log.exception("Internal error while answering %s", printable(request.url.path), extra=REPEATABLE)
+            return Response(status_code=500)
+
+    return answer
+
+
+async def _carry_out(
+    server: "Server",
+    endpoint: Endpoint,
+    method: str,
+    handler: Handler,
+    request: Request,
+    rates: Rates,
+) -> Response:
+    user = await _log_in(server, request)
+    path = {name: unquote(value, "utf-8", "surrogateescape") for name, value in request.path_params.items()}
+    most = _LARGEST_DEFINITIONS if endpoint.path.startswith("definitions") else _LARGEST_BODY
+    raw = await _body(request, most)
+    call = Call(server, user, path, _query(request), dict(request.headers), raw, rates)
+    call.require_tag("management")
+    tag = endpoint.tag_for(method)
+    if tag is not None:
+        call.require_tag(tag)
+    result = handler(call)
+    if inspect.isawaitable(result):
+        result = await result
+    if isinstance(result, Answer):
+        return Response(status_code=result.status, headers={**_SECURITY, **result.headers})
+    if method in ("PUT", "DELETE"):
+        return Response(status_code=204, headers=_SECURITY)
+    return _json(result)
+
+
+def _query(request: Request) -> dict[str, str]:
+    query: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        query.setdefault(name, value)
+    return query
+
+
+async def _log_in(server: "Server", request: Request) -> User:
+    header = request.headers.get("authorization")
+    if header is None:
+        raise RequestError(401, headers={"www-authenticate": 'Basic realm="RabbitMQ Management"'})
+    credentials = basic_credentials(header)
+    if credentials is None:
+        raise RequestError(400)
+    host = request.client.host if request.client is not None else None
+    try:
+        return server.accounts.login(*credentials, host)
+    except LoginRefused as error:
+        _log.warning(
+            "HTTP login of %s from %s refused: %s", printable(credentials[0]), host, error, extra=REPEATABLE
+        )
+        delay = server.strangers.delay_of_refusal(host)
+        if delay:
+            await asyncio.sleep(delay)
+        old = server.profile.name == "3"
+        body = {"error": "not_authorized", "reason": "Login failed" if old else "Not_Authorized"}
+        raise RequestError(401, body) from None
+
+
+async def _body(request: Request, most: int) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > most:
+            raise bad_request("Exceeded HTTP request body size limit")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _as_request_error(error: AdministrationError) -> RequestError:
+    if error.error == "not_found":
+        found = NOT_FOUND_BODY if error.reason == "Not Found" else None
+        return RequestError(404, found or {"error": "not_found", "reason": error.reason})
+    status = 412 if error.error == "precondition_failed" else 400
+    return RequestError(status, {"error": error.error, "reason": error.reason})
+
+
+def _allow(endpoint: Endpoint) -> dict[str, str]:
+    methods = [name for name in ("GET", "PUT", "POST", "DELETE") if name in endpoint.methods]
+    head = ["HEAD"] if "GET" in endpoint.methods else []
+    return {"allow": ", ".join([*head, *methods, "OPTIONS"])}
+
+
+def _refusal(error: RequestError) -> Response:
+    if error.body is None:
+        return Response(status_code=error.status, headers=error.headers)
+    answer = _json(error.body, error.status)
+    answer.headers.update(error.headers)
+    return answer
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    encoded = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+    return Response(encoded, status, _SECURITY, "application/json")
+
+
+async def _not_found(_request: Request, _error: Exception) -> Response:
+    return _json(NOT_FOUND_BODY, 404)
+
+
+async def _wrong_method(_request: Request, error: Any) -> Response:
+    return Response(status_code=405, headers=error.headers)

@@ -1,0 +1,289 @@
+"""The broker as a whole: overview, node, health checks, features."""
+
+import os
+import resource
+import shutil
+import sys
+from typing import Any, Final
+
+from ..._version import __version__
+from ...broker.core.counters import Counters
+from ...broker.core.exchanges import TYPES
+from .call import NO_CONTENT, Answer, Call
+from .connections import _sessions as visible_sessions
+from .errors import RequestError, bad_request, not_found
+from .lists import choose
+from .routes import Endpoint
+from .statistics import deliveries, messages, publishing, stats_item, totals_of
+
+_PROTOCOL: Final = "amqp"
+
+
+def _exchange_types() -> list[dict[str, Any]]:
+    return [
+        {"name": name, "description": (cls.__doc__ or "").splitlines()[0], "enabled": True}
+        for name, cls in sorted(TYPES.items())
+    ]
+
+
+def listeners(call: Call) -> list[dict[str, Any]]:
+    """Return what the broker listens on."""
+    found = [
+        {"node": call.server.node, "protocol": _PROTOCOL, "ip_address": "127.0.0.1", "port": call.server.port}
+    ]
+    if call.server.http_port:
+        found.append(
+            {
+                "node": call.server.node,
+                "protocol": "http",
+                "ip_address": "127.0.0.1",
+                "port": call.server.http_port,
+            }
+        )
+    return found
+
+
+def overview(call: Call) -> Any:
+    """Show the broker at a glance."""
+    totals = Counters()
+    queues = []
+    exchanges = 0
+    for vhost in call.vhosts():
+        counted = totals_of(call.server, vhost)
+        totals.add_publishing(counted)
+        totals.add_deliveries(counted)
+        queues += list(vhost.queues.values())
+        exchanges += len(vhost.exchanges)
+    sessions = visible_sessions(call)
+    version = call.server.profile.version
+    item: dict[str, Any] = {
+        "management_version": version,
+        "rates_mode": "basic",
+        "exchange_types": _exchange_types(),
+        "product_version": version,
+        "product_name": "RabbitMQ",
+        "rabbitmq_version": version,
+        "cluster_name": call.admin.cluster_name,
+        "erlang_version": "",
+        "erlang_full_version": f"fedora-messaging {__version__}, Python {sys.version.split()[0]}",
+        "disable_stats": False,
+        "enable_queue_totals": False,
+        "message_stats": {},
+        **stats_item(call.rates, call.server, publishing(totals) | deliveries(totals)),
+        "churn_rates": {},
+        "queue_totals": call.rates.with_details(call.server, messages(queues), "messages"),
+        "object_totals": {
+            "channels": sum(len(session.channels) for session in sessions),
+            "connections": len(sessions),
+            "consumers": sum(len(queue.consumers) for queue in queues),
+            "exchanges": exchanges,
+            "queues": len(queues),
+        },
+        "statistics_db_event_queue": 0,
+    }
+    if call.has_tag("monitoring"):
+        item |= {"node": call.server.node, "listeners": listeners(call), "contexts": []}
+    return choose(item, call.query)
+
+
+def _node_item(call: Call) -> dict[str, Any]:
+    server = call.server
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else len(server.sessions)  # noqa: PTH112, PTH208
+    alarms = server.alarms
+    return {
+        "name": server.node,
+        "running": True,
+        "type": "disc",
+        "os_pid": str(os.getpid()),
+        "fd_total": soft,
+        "fd_used": used,
+        "sockets_total": soft,
+        "sockets_used": len(server.sessions),
+        "mem_used": server.memory.bytes,
+        "mem_limit": alarms.memory_limit,
+        "mem_alarm": alarms.is_low("memory"),
+        "disk_free": shutil.disk_usage(server.data or "/").free,
+        "disk_free_limit": alarms.disk_limit,
+        "disk_free_alarm": alarms.is_low("disk"),
+        "proc_total": 1,
+        "proc_used": 1,
+        "rates_mode": "basic",
+        "uptime": int((server.clock() - server.started_at) * 1000),
+        "run_queue": 0,
+        "processors": os.cpu_count() or 1,
+        "exchange_types": _exchange_types(),
+        "auth_mechanisms": [
+            {"name": name, "description": "", "enabled": True} for name in ("PLAIN", "AMQPLAIN")
+        ],
+        "applications": [
+            {"name": "fedora_messaging", "description": "fedora-messaging", "version": __version__}
+        ],
+        "contexts": [],
+        "log_files": [],
+        "db_dir": str(server.data or ""),
+        "config_files": [],
+        "enabled_plugins": ["rabbitmq_management"],
+        "partitions": [],
+    }
+
+
+def list_nodes(call: Call) -> Any:
+    """List the nodes: this broker is the only one."""
+    return [choose(_node_item(call), call.query)]
+
+
+def _check_node(call: Call) -> None:
+    if call.path.get("node", call.server.node) != call.server.node:
+        raise not_found()
+
+
+def get_node(call: Call) -> Any:
+    """Show the node."""
+    _check_node(call)
+    return choose(_node_item(call), call.query)
+
+
+def node_memory(call: Call) -> dict[str, Any]:
+    """Show what the node uses memory for."""
+    _check_node(call)
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    used = call.server.memory.bytes
+    total = {"erlang": 0, "rss": resident, "allocated": resident}
+    return {"memory": {"queue_procs": used, "other_proc": resident - used, "strategy": "rss", "total": total}}
+
+
+def cluster_name(call: Call) -> dict[str, str]:
+    """Show the name of the cluster."""
+    return {"name": call.admin.cluster_name}
+
+
+def put_cluster_name(call: Call) -> Answer:
+    """Name the cluster."""
+    call.admin.set_global_parameter("cluster_name", call.text("name"))
+    return NO_CONTENT
+
+
+def extensions(call: Call) -> list[dict[str, str]]:
+    """List the extensions of the management user interface."""
+    return [{"javascript": "dispatcher.js"}]
+
+
+def nothing(call: Call) -> list[Any]:
+    """List what this broker has none of."""
+    return []
+
+
+def refuse_feature(call: Call) -> Answer:
+    """Enable a feature flag: there are none that could be enabled."""
+    raise bad_request("unsupported")
+
+
+def do_nothing(call: Call) -> Answer:
+    """Do what a broker of one node need not do."""
+    return NO_CONTENT
+
+
+def aliveness(call: Call) -> dict[str, str]:
+    """Check that a virtual host works."""
+    call.vhost()
+    return {"status": "ok"}
+
+
+def _failed(reason: str, **more: Any) -> RequestError:
+    return RequestError(503, {"status": "failed", "reason": reason, **more})
+
+
+def check_alarms(call: Call) -> dict[str, str]:
+    """Check that there is no alarm."""
+    names = [name for name in ("memory", "disk") if call.server.alarms.is_low(name)]
+    if names:
+        alarms = [{"node": call.server.node, "resource": name} for name in names]
+        raise _failed("There are alarms in effect in the cluster", alarms=alarms)
+    return {"status": "ok"}
+
+
+def check_port(call: Call) -> dict[str, Any]:
+    """Check that something listens on a port."""
+    try:
+        port = int(call.path["port"])
+    except ValueError:
+        raise bad_request("Invalid port") from None
+    ports = [listener["port"] for listener in listeners(call)]
+    if port not in ports:
+        raise _failed("No active listener", missing=port, ports=ports)
+    return {"status": "ok", "port": port}
+
+
+def check_protocol(call: Call) -> dict[str, Any]:
+    """Check that something listens for a protocol."""
+    active = [listener["protocol"] for listener in listeners(call)]
+    wanted = [
+        _PROTOCOL if name in ("amqp", "amqp091", "AMQP 0-9-1") else name
+        for name in call.path["protocol"].split(",")
+    ]
+    missing = [name for name in wanted if name not in active]
+    if missing:
+        raise _failed("No active listener", missing=missing, protocols=active)
+    return {"status": "ok", "protocols": active}
+
+
+def check_vhosts(call: Call) -> dict[str, str]:
+    """Check that all virtual hosts run."""
+    return {"status": "ok"}
+
+
+def check_certificates(call: Call) -> dict[str, str]:
+    """Check that no certificate expires soon."""
+    units = ("days", "weeks", "months", "years")
+    if call.path["unit"] not in units:
+        raise bad_request(f"Time unit not recognised. Supported units: {', '.join(units)}.")
+    if not call.path["within"].isdecimal():
+        raise bad_request("Invalid expiration value.")
+    return {"status": "ok"}
+
+
+def check_quorum(call: Call) -> dict[str, str]:
+    """Check that the node may be stopped."""
+    return {"status": "ok", "reason": "single node cluster"}
+
+
+def _checks(*names: str) -> tuple[Endpoint, ...]:
+    return tuple(Endpoint(f"health/checks/{name}", {"GET": check_vhosts}) for name in names)
+
+
+ENDPOINTS: Final = (
+    Endpoint("overview", {"GET": overview}),
+    Endpoint(
+        "cluster-name", {"GET": cluster_name, "PUT": put_cluster_name}, write_tags={"PUT": "administrator"}
+    ),
+    Endpoint("nodes", {"GET": list_nodes}, "monitoring"),
+    Endpoint("nodes/{node}", {"GET": get_node}, "monitoring"),
+    Endpoint("nodes/{node}/memory", {"GET": node_memory}, "monitoring"),
+    Endpoint("extensions", {"GET": extensions}),
+    Endpoint("feature-flags", {"GET": nothing}),
+    Endpoint("feature-flags/{name}/enable", {"PUT": refuse_feature}, "administrator"),
+    Endpoint("deprecated-features", {"GET": nothing}),
+    Endpoint("deprecated-features/used", {"GET": nothing}),
+    Endpoint("rebalance/queues", {"POST": do_nothing}, "administrator"),
+    Endpoint("reset", {"DELETE": do_nothing}, "administrator"),
+    Endpoint("reset/{node}", {"DELETE": do_nothing}, "administrator"),
+    Endpoint("aliveness-test/{vhost}", {"GET": aliveness}),
+    Endpoint("healthchecks/node", {"GET": check_vhosts}),
+    Endpoint("healthchecks/node/{node}", {"GET": check_vhosts}),
+    Endpoint("health/checks/alarms", {"GET": check_alarms}),
+    Endpoint("health/checks/local-alarms", {"GET": check_alarms}),
+    Endpoint("health/checks/port-listener/{port}", {"GET": check_port}),
+    Endpoint("health/checks/protocol-listener/{protocol}", {"GET": check_protocol}),
+    Endpoint("health/checks/certificate-expiration/{within}/{unit}", {"GET": check_certificates}),
+    Endpoint("health/checks/node-is-quorum-critical", {"GET": check_quorum}),
+    Endpoint("health/checks/node-is-mirror-sync-critical", {"GET": check_quorum}),
+    *_checks(
+        "virtual-hosts",
+        "is-in-service",
+        "ready-to-serve-clients",
+        "below-node-connection-limit",
+        "metadata-store/initialized",
+        "metadata-store/initialized/with-data",
+    ),
+)

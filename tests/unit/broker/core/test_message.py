@@ -1,0 +1,42 @@
+"""A message: how its headers are written, and what a place in a queue takes from it."""
+
+from __future__ import annotations
+
+import pytest
+from tests.unit.wire.test_fields import sized
+
+from fedora_messaging.broker.core.message import BrokerMessage, Entry, in_canonical_order
+from fedora_messaging.wire.properties import BasicProperties, encode_properties
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        encode_properties(BasicProperties()),
+        encode_properties(BasicProperties(priority=3)),
+        encode_properties(BasicProperties(headers={})),
+        encode_properties(BasicProperties(headers={"a": 1, "b": 2}, priority=3)),
+        b"\x20\x00" + sized(b"\x01bV\x01a?"),
+    ],
+    ids=["nothing", "no headers", "empty headers", "ordered", "unreadable"],
+)
+def test_message_that_is_already_in_order(properties: bytes) -> None:
+    message = BrokerMessage("e", "k", properties, b"body")
+    assert in_canonical_order(message) is message
+
+
+def test_message_is_put_in_order() -> None:
+    properties = encode_properties(BasicProperties(headers={"b": 2, "a": 1}, priority=3, reply_to="r"))
+    message = in_canonical_order(BrokerMessage("e", "k", properties, b"body"))
+    assert message.properties == encode_properties(
+        BasicProperties(headers={"a": 1, "b": 2}, priority=3, reply_to="r")
+    )
+    assert (message.exchange, message.routing_key, message.body) == ("e", "k", b"body")
+    assert (message.scan.priority, message.scan.reply_to) == (3, "r")
+
+
+def test_new_place_in_a_queue() -> None:
+    message = BrokerMessage("e", "k", b"\0\0", b"")
+    assert (message.was_delivered, message.failures) == (False, 0)
+    entry = Entry(message, 7)
+    assert (entry.redelivered, entry.returns, entry.acquisitions, entry.stored) == (False, 0, 0, False)
