@@ -9,7 +9,7 @@ WORKERS ?= 2
 MINUTES ?= 10
 KILLS ?= 100
 
-.PHONY: help demo test test-core test-embedded test-lowest test-rabbitmq test-uvloop soak outbox-kills check bench docs requirements clean
+.PHONY: help conformance demo test test-core test-embedded test-lowest test-rabbitmq test-uvloop soak outbox-kills check bench docs requirements clean
 
 help:
 	@echo "make demo   see a bus at work         (ARGS=\"--once\" ends by itself)"
@@ -18,6 +18,7 @@ help:
 	@echo "make outbox-kills  kill publishers that share an outbox, and the broker (KILLS=100 BROKER=embedded|rabbitmq SEED=1)"
 	@echo "make test-rabbitmq  what needs a RabbitMQ, on another one (FM_TEST_RABBITMQ_SBIN=...)"
 	@echo "make test-lowest    what uses a dependency, with the lowest declared versions"
+	@echo "make conformance    the suites of foreign clients, on all brokers"
 	@echo "make check  style, types, layers"
 	@echo "make bench  measure speed"
 	@echo "make docs   build the documentation"
@@ -54,12 +55,16 @@ test-uvloop: $(VENV)/.installed
 
 # The tests that use a dependency, with the lowest versions that pyproject.toml declares, on the embedded broker.
 # Twisted 22.4 imports cgi.
-LOWEST_TESTS ?= tests/unit tests/protocol tests/behaviour tests/compat tests/cli tests/twisted tests/transport \
+LOWEST_TESTS ?= tests/unit tests/compat tests/cli tests/twisted tests/transport \
   tests/client/test_monitoring.py tests/client/test_outbox_record.py
 test-lowest:
 	$(MAKE) .venv-lowest/.installed VENV=.venv-lowest REQUIREMENTS=requirements/lowest.txt
 	.venv-lowest/bin/python -m pytest $(LOWEST_TESTS) -m "not rabbitmq" \
 	  -W "ignore:'cgi' is deprecated:DeprecationWarning" $(ARGS)
+
+# The suites of foreign clients, on the embedded broker in both profiles and on RabbitMQ.
+conformance: $(VENV)/.installed
+	FM_TEST_CONFORMANCE_ALL=1 $(BIN)/python -m pytest tests/conformance -rA $(ARGS)
 
 # The embedded broker, then a cluster of RabbitMQ nodes if that is installed, unless BROKER names one.
 soak: $(VENV)/.installed

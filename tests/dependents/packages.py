@@ -7,13 +7,13 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Final
 
+from tests.support.packages import pinned
+
 REQUIREMENTS: Final = Path(__file__).with_name("requirements.txt")
 BACKENDS: Final = Path(__file__).with_name("backends.txt")
 
 #: Version of each package whose sources are tested, by its normalised name.
-PINNED: Final = dict(
-    line.split("==") for line in REQUIREMENTS.read_text().splitlines() if line and line[0] != "#"
-)
+PINNED: Final = pinned(REQUIREMENTS)
 
 
 def normalised(name: str) -> str:

@@ -7,6 +7,7 @@
 from .accounts import Accounts, Permissions
 from .alarms import ResourceLimits
 from .embedded import AsyncBroker, Broker
+from .faults import Faults
 from .server import BrokerError
 
-__all__ = ["Accounts", "AsyncBroker", "Broker", "BrokerError", "Permissions", "ResourceLimits"]
+__all__ = ["Accounts", "AsyncBroker", "Broker", "BrokerError", "Faults", "Permissions", "ResourceLimits"]

@@ -57,6 +57,7 @@ class Alarms:
         self._memory_limit = _default_memory() if limits.memory is None else limits.memory
         self._disk_limit = limits.disk if data is not None else 0
         self._data = data
+        self._manual: str | None = None
         self._low: dict[str, bool] = {"memory": False, "disk": False}
 
     @property
@@ -107,12 +108,21 @@ class Alarms:
         state = "writing fails" if failing else f"{free} bytes free, limit {self._disk_limit}"
         return self._set("disk", failing or is_low, state)
 
+    def set_manually(self, reason: str | None) -> bool:
+        """Raise an alarm of somebody else's, or end it; returns whether :attr:`reason` has changed."""
+        self._manual = reason
+        return self._update()
+
+    def _update(self) -> bool:
+        names = [name for name, is_low in self._low.items() if is_low]
+        before, self.reason = self.reason, f"low on {' & '.join(names)}" if names else self._manual
+        return self.reason != before
+
     def _set(self, what: str, low: bool, state: str) -> bool:
         if self._low[what] == low:
             return False
         self._low[what] = low
-        names = [name for name, is_low in self._low.items() if is_low]
-        self.reason = f"low on {' & '.join(names)}" if names else None
+        self._update()
         if low:
             _log.warning("Alarm: low on %s (%s); publishers are blocked until that is over", what, state)
         else:

@@ -20,6 +20,7 @@ from .accounts import READ
 from .answers import Answers
 from .core.consumer import BrokerConsumer
 from .core.counters import Counters
+from .core.memory import declared_size
 from .core.message import BrokerMessage, Entry
 from .core.queue import Queue
 from .core.vhost import generated_name
@@ -104,7 +105,9 @@ class BrokerChannel:
         else:
             self.prefetch = method.prefetch_count
         self.reply(m.BasicQosOk())
-        self.session.resume_delivery()
+        if method.global_:
+            for queue in self.recall_consumers():
+                queue.deliver()
 
     def resolve(self, name: str) -> str:
         """Return a queue's name; for ``""`` that of the queue declared last.
@@ -147,6 +150,7 @@ class BrokerChannel:
         priority = method.arguments.get("x-priority", 0)
         if isinstance(priority, bool) or not isinstance(priority, int):
             raise ChannelError(PRECONDITION_FAILED, f"invalid arg 'x-priority' for consumer '{tag}'")
+        self.vhost.memory.check_room(declared_size(method.arguments))
         consumer = queue.make_consumer(
             tag,
             queue,
@@ -158,6 +162,7 @@ class BrokerChannel:
             arguments=method.arguments,
         )
         queue.add_consumer(consumer)
+        self.vhost.memory.declare(declared_size(consumer.arguments))
         self.consumers[tag] = consumer
         self._encoded_tags[tag] = _DELIVER + encode_shortstr(tag)
         self._answer_consume(method, tag)
@@ -169,9 +174,9 @@ class BrokerChannel:
 
     def cancel(self, method: m.BasicCancel) -> None:
         """Carry out ``basic.cancel``; deliveries that are out stay out."""
-        consumer = self.consumers.pop(method.consumer_tag, None)
+        consumer = self.consumers.get(method.consumer_tag)
         if consumer is not None:
-            self._encoded_tags.pop(consumer.tag, None)
+            self._forget(consumer)
             consumer.queue.remove_consumer(consumer)
         elif self.reply_consumer is not None and self.reply_consumer.tag == method.consumer_tag:
             self.session.replies.unsubscribe(self)
@@ -256,6 +261,8 @@ class BrokerChannel:
 
     def deliver_reply(self, tag: str, message: BrokerMessage) -> None:
         """Send a direct reply, which is never acknowledged."""
+        if not self.session.can_reply():
+            return
         if len(message.properties) > self.room:
             self.refuse(REPLY_TO, len(message.properties))
             return
@@ -265,11 +272,15 @@ class BrokerChannel:
 
     def consumer_cancelled(self, consumer: BrokerConsumer) -> None:
         """Tell the client that the queue of a consumer is gone."""
-        self.consumers.pop(consumer.tag, None)
-        self._encoded_tags.pop(consumer.tag, None)
+        self._forget(consumer)
         if self.session.client_wants_cancel:
             # If a method on this connection removed the queue, the answer to that comes first.
             self.session.call_soon(lambda: self.reply(m.BasicCancel(consumer.tag, no_wait=True)))
+
+    def _forget(self, consumer: BrokerConsumer) -> None:
+        if self.consumers.pop(consumer.tag, None) is not None:
+            del self._encoded_tags[consumer.tag]
+            self.vhost.memory.remove(declared_size(consumer.arguments))
 
     # Acknowledgements
 
@@ -319,18 +330,27 @@ class BrokerChannel:
             queues[queue] = None
         if self.channel_prefetch:
             # Whichever queue has room now, all of them wait for it.
-            queues = dict.fromkeys([*self.queues_in_turn(), *queues])
+            queues = {**self.recall_consumers(), **queues}
         for queue in queues:
             if not queue.deleted:
                 queue.deliver()
 
-    def queues_in_turn(self) -> list[Queue]:
-        """Return the queues of the consumers; the one that has delivered last comes last."""
-        queues = list(dict.fromkeys(consumer.queue for consumer in self.consumers.values()))
-        if self._delivered_last in queues:
-            place = queues.index(self._delivered_last) + 1
-            return queues[place:] + queues[:place]
-        return queues
+    def recall_consumers(self) -> dict[Queue, None]:
+        """Have the queues of all consumers ask them again whether they can take a message.
+
+        Returns:
+            The queues; the one that has delivered last comes last.
+        """
+        queues: dict[Queue, None] = {}
+        for consumer in self.consumers.values():
+            consumer.queue.consumers.recall(consumer)
+            queues[consumer.queue] = None
+        last = self._delivered_last
+        if last not in queues:
+            return queues
+        places = list(queues)
+        start = places.index(last) + 1
+        return dict.fromkeys(places[start:] + places[:start])
 
     # The end
 
@@ -341,14 +361,16 @@ class BrokerChannel:
         self._answers.close()
         self.session.replies.unsubscribe(self)
         if self.transaction is not None:
+            self.transaction.take_publishes()
             for taken, _outcome in self.transaction.take_acks():
                 self.unacked.give_back(taken)
-        consumers, self.consumers = self.consumers, {}
-        for consumer in consumers.values():
+        consumers = list(self.consumers.values())
+        for consumer in consumers:
+            self._forget(consumer)
             # Do this before the messages go back; otherwise they would be delivered to this channel again.
             consumer.queue.consumers.remove(consumer)
         self.finish(self.unacked.take_all(), Queue.requeue)
-        for consumer in consumers.values():
+        for consumer in consumers:
             if not consumer.queue.deleted:
                 consumer.queue.consumer_left()
 

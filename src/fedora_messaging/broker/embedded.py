@@ -13,6 +13,7 @@ from .administration import AdministrationError
 from .alarms import ResourceLimits
 from .core.profile import find_profile
 from .definitions import import_definitions
+from .faults import Faults
 from .server import BrokerError, Server
 
 if TYPE_CHECKING:
@@ -130,6 +131,11 @@ class AsyncBroker:
         """The users, which may be changed while the broker runs."""
         return self._server.accounts
 
+    @property
+    def faults(self) -> Faults:
+        """Faults on demand, for tests of applications."""
+        return self._server.faults
+
     def close_connections(self, reason: str, name: str | None = None) -> int:
         """Close connections as an operator would, with reply code 320.
 
@@ -241,6 +247,11 @@ class Broker:
     def accounts(self) -> Accounts:
         """The users, which may be changed while the broker runs."""
         return self._broker.accounts
+
+    @property
+    def faults(self) -> Faults:
+        """Faults on demand, for tests of applications."""
+        return self._broker.faults
 
     def close_connections(self, reason: str, name: str | None = None) -> int:
         """Close connections as an operator would; see :meth:`AsyncBroker.close_connections`."""

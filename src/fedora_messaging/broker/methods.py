@@ -185,7 +185,7 @@ def select_transaction(channel: BrokerChannel, _method: m.TxSelect) -> None:
     if channel.publishing.confirms:
         raise ChannelError(PRECONDITION_FAILED, "cannot switch from confirm to tx mode")
     if channel.transaction is None:
-        channel.transaction = Transaction()
+        channel.transaction = Transaction(channel.vhost.memory)
     channel.reply(m.TxSelectOk())
 
 

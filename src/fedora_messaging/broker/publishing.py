@@ -86,6 +86,10 @@ class Publishing:
             transaction.hold(exchange, message, method.mandatory)
             return
         self._counters.publish += 1
+        fault = self._session.faults.take_publish(method.exchange, method.routing_key)
+        if fault is not None:
+            self._fail(fault, message, method.mandatory)
+            return
         tag = self._owed_confirms.received() if self._owed_confirms is not None else 0
         self.route(exchange, message, method.mandatory, tag)
 
@@ -116,6 +120,21 @@ class Publishing:
         else:
             self._counters.confirm += 1
             self._owed_confirms.confirm(tag)
+        self._session.needs_flush(self._channel)
+
+    def _fail(self, fault: str, message: BrokerMessage, mandatory: bool) -> None:
+        """Lose a message on demand."""
+        owed = self._owed_confirms
+        tag = owed.received() if owed is not None else 0
+        if fault == "return_next" and mandatory:
+            self._return(message)
+        if owed is None:
+            return
+        if fault == "nack_next":
+            owed.reject(tag)
+            self._channel.reply(m.BasicNack(tag))
+        else:
+            owed.confirm(tag)
         self._session.needs_flush(self._channel)
 
     def _return(self, message: BrokerMessage) -> None:

@@ -6,6 +6,7 @@ import json
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +15,7 @@ from .._version import __version__
 from ..logs import logger
 from ..protocol import sasl
 from ..protocol.connection import Limits
-from ..protocol.errors import INTERNAL_ERROR
+from ..protocol.errors import INTERNAL_ERROR, RESOURCE_ERROR
 from ..protocol.server_handshake import ServerMachine
 from ..transport.link import Link
 from ..transport.tls import ServerTLSOptions, refresh, server_context
@@ -27,6 +28,7 @@ from .core.journal import NoJournal
 from .core.memory import MemoryUse
 from .core.profile import RABBITMQ_4, Profile
 from .core.vhost import VirtualHost
+from .faults import Faults
 from .listener import Listener, check_unused
 from .reply_to import Replies
 from .session import PATIENCE, Session
@@ -43,7 +45,13 @@ _FAREWELL: Final = 2.0
 #: Sections of the stored definitions that belong to users.
 _OF_USERS: Final = ("users", "permissions", "topic_permissions")
 #: Seconds between two checks of memory and disk.
-_WATCH_INTERVAL: Final = 1.0
+_WATCH_INTERVAL: Final = 0.25
+#: Unfinished messages may take this part of the memory limit.
+_UNFINISHED_PART: Final = 4
+#: What clients declare may take this part of the memory limit.
+_DECLARED_PART: Final = 2
+#: Bytes that they may take however small the limit is.
+_DECLARED_LEAST: Final = 16_000_000
 
 _CAPABILITIES: Final = dict.fromkeys(
     (
@@ -88,6 +96,7 @@ class Server:
         memory: Memory that messages take.
         sessions: Open connections.
         alarms: Alarms of memory and disk.
+        faults: Faults on demand, for tests of applications.
         clock: The clock that measures the age of messages and queues.
         failure: Why the broker can store nothing any more, or ``None``.
         failed: Set together with ``failure``; only for the loop's thread.
@@ -127,9 +136,12 @@ class Server:
         self.strangers = Strangers(self.clock)
         self.memory = MemoryUse()
         self.alarms = Alarms(self.memory, resources or ResourceLimits(), data)
+        if self.alarms.memory_limit:
+            self.memory.declared_limit = max(_DECLARED_LEAST, self.alarms.memory_limit // _DECLARED_PART)
         self.failure: str | None = None
         self.failed = asyncio.Event()
         self._watch: asyncio.TimerHandle | None = None
+        self.faults = Faults(self, self._run_in_loop)
         self._listeners: list[Listener] = []
         self._tls: ServerTLSOptions | None = None
         self._context: ssl.SSLContext | None = None
@@ -205,10 +217,43 @@ class Server:
                 f"The data file in {self.data}, or its log, was deleted or replaced while the broker used "
                 "it: the next start would not find what is written. Put it back, or start without it."
             )
-        buffered = sum(session.machine.buffered for session in self.sessions)
+        buffered = sum(session.buffered for session in self.sessions)
+        self._bound_unfinished()
         changes = (self.alarms.look_at_memory(buffered), self._look_at_disk())
         if any(changes):
             self._tell_of_alarms()
+
+    def _bound_unfinished(self) -> None:
+        """Close connections whose unfinished messages take too much memory: they may never be finished."""
+        most = self.alarms.memory_limit // _UNFINISHED_PART
+        by_size = sorted(self.sessions, key=lambda session: session.machine.unfinished)
+        left = sum(session.machine.unfinished for session in by_size)
+        while most and left > most:
+            session = by_size.pop()
+            left -= session.machine.unfinished
+            session.force_close(
+                f"unfinished messages of all connections take more than {most} bytes of memory, and yours "
+                "most of it",
+                RESOURCE_ERROR,
+            )
+
+    def block_on_demand(self, reason: str | None) -> None:
+        """Block publishers for a reason of somebody else's; ``None`` lets them go on."""
+        if self.alarms.set_manually(reason):
+            self._tell_of_alarms()
+
+    def _run_in_loop(self, call: Callable[[], Any]) -> Any:
+        """Call a function in the thread of the event loop, from any thread."""
+        try:
+            if asyncio.get_running_loop() is self.loop:
+                return call()
+        except RuntimeError:
+            pass
+
+        async def run() -> Any:
+            return call()
+
+        return asyncio.run_coroutine_threadsafe(run(), self.loop).result()
 
     def look_at_resources(self) -> None:
         """Raise an alarm if published messages take too much memory or disk."""

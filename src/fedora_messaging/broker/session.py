@@ -41,6 +41,7 @@ from .methods import HANDLERS
 if TYPE_CHECKING:
     import asyncio
 
+    from .core.queue import Queue
     from .server import Server
 
 _log = logger(__name__)
@@ -49,7 +50,14 @@ _log = logger(__name__)
 _OUT_HIGH: Final = 262144
 #: A session handles no more events when it has this many bytes of answers that the client has not read.
 _OWED_HIGH: Final = 1_000_000
-#: The reason why a session pauses then.
+#: Bytes of direct replies that a client may leave unread; nothing holds back those who send them.
+_REPLIES_HIGH: Final = 8_000_000
+#: Seconds that a session may handle events before the others have their turn.
+_TURN: Final = 0.005
+#: The reasons why a session pauses.
+_TURN_OVER: Final = "turn"
+_DELAYED: Final = "delay on demand"
+_STALLED: Final = "stall on demand"
 _UNREAD: Final = "unread answers"
 #: Seconds until the socket is closed after a login was refused without a close method, as in RabbitMQ.
 _REFUSAL_DELAY: Final = 3.0
@@ -86,6 +94,7 @@ class Session:
         self._publishes = False
         self._pauses: set[str] = set()
         self.replies = server.replies
+        self.faults = server.faults
         self._server = server
         self._link: Link | None = None
         self._peer_host: str | None = None
@@ -116,15 +125,28 @@ class Session:
         self._limit_time(HANDSHAKE_TIMEOUT, self._handshake_timed_out)
         self._server.sessions.add(self)
         self._server.strangers.came(self)
+        if self._server.faults.is_stalled:
+            self.stall(True)
 
     def on_events(self, events: list[Event]) -> None:
         """Handle what the client sent."""
         self._events.extend(events)
+        latency = self._server.faults.latency
+        if latency and self.machine.state is State.OPEN:
+            self._pause(_DELAYED)
+            self._server.loop.call_later(latency, self._go_on, _DELAYED)
+            return
         self._server.catch_up()
         self._act()
 
     def _act(self) -> None:
+        loop_time = self._server.loop.time
+        end = loop_time() + _TURN
         while self._events:
+            if loop_time() > end:
+                self._pause(_TURN_OVER)
+                self._server.loop.call_soon(self._go_on, _TURN_OVER)
+                break
             if self._owes_too_much():
                 self._pause(_UNREAD)
                 break
@@ -152,6 +174,13 @@ class Session:
         if self._publishes:
             self._server.look_at_resources()
             self.heed_alarms()
+
+    def _go_on(self, why: str) -> None:
+        if self._ended:
+            return
+        self._resume(why)
+        self._act()
+        self.flush_soon()
 
     def on_writable(self, writable: bool) -> None:
         """Go on if the socket has room again."""
@@ -212,6 +241,8 @@ class Session:
             self.client_wants_cancel = capabilities.get("consumer_cancel_notify") is True
             self._client_wants_blocked = capabilities.get("connection.blocked") is True
         try:
+            if self._server.faults.take_login(event.mechanism):
+                raise LoginRefused("a test asked for it")
             self.user = authenticate(self._server.accounts, event, self._peer_host, self._peer_certificate)
         except LoginRefused as error:
             _log.warning(
@@ -404,6 +435,18 @@ class Session:
             self._server.loop.call_soon(self._resume_after_flush)
         return False
 
+    def can_reply(self) -> bool:
+        """Whether the client reads the direct replies that it gets; if not, further ones are dropped."""
+        link = self._link
+        if link is None:
+            return False
+        if link.owed + self.machine.unsent < _REPLIES_HIGH:
+            return True
+        _log.warning(
+            "%s reads no replies: further ones are dropped until it does", self.peer, extra=REPEATABLE
+        )
+        return False
+
     def _resume_after_flush(self) -> None:
         self._resume_due = False
         self.resume_delivery()
@@ -423,10 +466,12 @@ class Session:
         # The first one may take all the room, so it is another one each time.
         self._resumptions += 1
         channels.rotate(-self._resumptions)
+        queues: dict[Queue, None] = {}
         for channel in channels:
-            for queue in channel.queues_in_turn():
-                if not queue.deleted:
-                    queue.deliver()
+            queues.update(channel.recall_consumers())
+        for queue in queues:
+            if not queue.deleted:
+                queue.deliver()
 
     def heed_alarms(self) -> None:
         """Block the client while there is an alarm, if it has published, and unblock it afterwards."""
@@ -447,6 +492,16 @@ class Session:
     def _wait_for_journal(self) -> None:
         self._pause("journal")
         self.vhost.journal.when_durable(lambda: self._resume("journal"))
+
+    def stall(self, is_stalled: bool) -> None:
+        """Neither read nor write any more, or go on."""
+        if self._link is None:
+            return
+        self._link.mute(is_stalled)
+        if is_stalled:
+            self._pause(_STALLED)
+        else:
+            self._resume(_STALLED)
 
     def _pause(self, why: str) -> None:
         """Stop reading until :meth:`_resume` has been called for each reason."""
@@ -486,6 +541,12 @@ class Session:
     def is_encrypted(self) -> bool:
         """Whether the connection uses TLS."""
         return self._link is not None and self._link.peer_info("ssl_object") is not None
+
+    @property
+    def buffered(self) -> int:
+        """Bytes of contents that are received incompletely, or that the client has not read."""
+        link = self._link
+        return self.machine.buffered + (link.buffered if link is not None else 0)
 
     @property
     def octets_in(self) -> int:

@@ -14,6 +14,10 @@ _log = logger(__name__)
 
 #: No timer of the loop is set further ahead, in seconds; later times are checked again then.
 _TIMER_MAX: Final = 86400.0
+#: Seconds of work after which clients have their turn.
+_TURN: Final = 0.02
+#: Number of calls below which those for deleted queues do no harm.
+_FEW: Final = 1000
 
 
 class Timers:
@@ -31,9 +35,15 @@ class Timers:
         self._order = itertools.count()
         self._handle: asyncio.TimerHandle | None = None
         self._armed_for = 0.0
+        self._crowded = _FEW
 
     def schedule(self, queue: Queue, when: float) -> None:
         """Call ``queue.on_time`` at the given time."""
+        if len(self._heap) >= self._crowded:
+            # Calls for queues that are gone would be kept for as long as their x-expires.
+            self._heap = [call for call in self._heap if not call[2].deleted]
+            heapq.heapify(self._heap)
+            self._crowded = max(_FEW, 2 * len(self._heap))
         heapq.heappush(self._heap, (when, next(self._order), queue))
         if self._handle is None or when < self._armed_for:
             self._arm()
@@ -55,11 +65,13 @@ class Timers:
     def catch_up(self) -> None:
         """Make the calls that are due now.
 
-        After the process was suspended, this happens before anything that clients sent meanwhile is handled.
+        After the process was suspended, this happens before anything that clients sent meanwhile is handled,
+        unless it takes long: then clients have their turn in between.
         """
         now = self._clock()
+        end = self._loop.time() + _TURN
         # One at a time: a call may ask for another one that is due before those of other queues.
-        while self._heap and self._heap[0][0] <= now:
+        while self._heap and self._heap[0][0] <= now and self._loop.time() <= end:
             when, _, queue = heapq.heappop(self._heap)
             try:
                 queue.on_time(when)

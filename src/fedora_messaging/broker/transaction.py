@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from .core.consumer import BrokerConsumer
 from .core.exchanges import Exchange
+from .core.memory import MemoryUse
 from .core.message import BrokerMessage, Entry
 from .core.queue import Queue
 from .unacked import Unacked
@@ -14,12 +15,14 @@ Outcome = Callable[[Queue, Entry, BrokerConsumer | None], None]
 class Transaction:
     """Publishes and acknowledgements in order of arrival."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory: MemoryUse) -> None:
+        self._memory = memory
         self._publishes: list[tuple[Exchange, BrokerMessage, bool]] = []
         self._acks: list[tuple[dict[int, Unacked], Outcome]] = []
 
     def hold(self, exchange: Exchange, message: BrokerMessage, mandatory: bool) -> None:
         """Hold back a publish."""
+        self._memory.hold(message)
         self._publishes.append((exchange, message, mandatory))
 
     def hold_acks(self, taken: dict[int, Unacked], outcome: Outcome) -> None:
@@ -29,6 +32,8 @@ class Transaction:
     def take_publishes(self) -> list[tuple[Exchange, BrokerMessage, bool]]:
         """Return the publishes, and forget them."""
         taken, self._publishes = self._publishes, []
+        for _, message, _ in taken:
+            self._memory.release(message)
         return taken
 
     def take_acks(self) -> list[tuple[dict[int, Unacked], Outcome]]:

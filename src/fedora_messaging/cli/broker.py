@@ -1,6 +1,7 @@
 """``fedora-messaging broker``."""
 
 import asyncio
+import gc
 import json
 import re
 import signal
@@ -168,6 +169,7 @@ def broker(
         ) as running:
             if tls is not None:
                 loop.add_signal_handler(signal.SIGHUP, _reload, running)
+            _collect_rarely()
             click.echo(f"AMQP ready on {running.amqp_url}")
             if running.management_url is not None:
                 click.echo(f"HTTP ready on {running.management_url}")
@@ -181,6 +183,13 @@ def broker(
         asyncio.run(serve())
     except (BrokerError, ConfigurationException) as error:
         raise click.ClickException(str(error)) from error
+
+
+def _collect_rarely() -> None:
+    """Have Python look for cycles of garbage rarely: with many messages that takes as long as a second."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def _reload(running: "AsyncBroker") -> None:

@@ -5,7 +5,14 @@ from typing import Final
 
 from ..exceptions import EncodingError
 from ..wire import methods as m
-from ..wire.frames import CONTENT_HEADER_SIZE, METHOD, OVERHEAD, encode_content, encode_method
+from ..wire.frames import (
+    CONTENT_HEADER_SIZE,
+    METHOD,
+    OVERHEAD,
+    encode_content,
+    encode_method,
+    split_content,
+)
 from ..wire.methods import Method, decode_method
 from .content import Assembly
 from .errors import (
@@ -23,6 +30,8 @@ from .states import CHANNEL, CHANNEL_RECEIVES, REPLIES, ChannelState, Input, Rol
 
 #: Limit for incomplete contents on all channels of a connection together, in contents of the largest size.
 _UNFINISHED: Final = 2
+#: Bytes of a body from which on it is not copied before it is written.
+_LARGE: Final = 262144
 
 
 class _Channel:
@@ -56,7 +65,7 @@ class Channels:
         unfinished: Bytes received of contents that are not complete yet.
     """
 
-    def __init__(self, role: Role, max_body: int, out: list[bytes], events: list[Event]) -> None:
+    def __init__(self, role: Role, max_body: int, out: list[bytes | memoryview], events: list[Event]) -> None:
         self.most = 0
         self.frame_max = 0
         self.unsent = 0
@@ -95,7 +104,12 @@ class Channels:
             if self._role is Role.CLIENT:
                 size = CONTENT_HEADER_SIZE + len(properties)
                 self._check_size(size, "the headers and other properties of the message take")
-            self.send_frames(number, encode_content(number, method, properties, body, self.frame_max))
+            if len(body) < _LARGE:
+                self.send_frames(number, encode_content(number, method, properties, body, self.frame_max))
+                return
+            pieces = split_content(number, method, properties, body, self.frame_max)
+            self._out += pieces
+            self.unsent += sum(map(len, pieces))
 
     def send_frames(self, number: int, data: bytes) -> None:
         """Send frames that were encoded for this channel and this ``frame_max`` beforehand."""

@@ -98,7 +98,7 @@ class Machine(ABC):
         self._reader = FrameReader(FRAME_MIN if role is Role.SERVER else limits.frame_max)
         # The bytes of the peer's protocol header that have arrived so far.
         self._header = b""
-        self._out: list[bytes] = []
+        self._out: list[bytes | memoryview] = []
         self._events: list[Event] = []
         self._channels = Channels(role, limits.max_body, self._out, self._events)
         self._beat = Heartbeat(0, now)
@@ -130,15 +130,35 @@ class Machine(ABC):
         self._events.clear()
         return events
 
-    def data_to_send(self, now: float) -> bytes:
-        """Return the bytes to write to the network now, and forget them."""
+    def data_to_send(self, now: float, most: int | None = None) -> bytes:
+        """Return the bytes to write to the network now, and forget them.
+
+        Args:
+            now: Seconds of the clock of the owner.
+            most: About how many bytes to return; by default all. See :attr:`has_more`.
+        """
         if not self._out:
             return b""
-        data = b"".join(self._out) if len(self._out) > 1 else self._out[0]
-        self._out.clear()
-        self._channels.unsent = 0
+        out = self._out
+        if most is not None and self._channels.unsent > most:
+            size = count = 0
+            while count < len(out) and size < most:
+                size += len(out[count])
+                count += 1
+            data = b"".join(out[:count])
+            del out[:count]
+            self._channels.unsent = max(0, self._channels.unsent - size) if out else 0
+        else:
+            data = b"".join(out)
+            out.clear()
+            self._channels.unsent = 0
         self._beat.sent(now)
         return data
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there are bytes to write that :meth:`data_to_send` has not returned yet."""
+        return bool(self._out)
 
     def next_deadline(self) -> float | None:
         """When :meth:`handle_timeout` is due next; ``None`` means never."""
@@ -163,6 +183,11 @@ class Machine(ABC):
     def unsent(self) -> int:
         """Bytes of contents to send that were added since the last :meth:`data_to_send`."""
         return self._channels.unsent
+
+    @property
+    def unfinished(self) -> int:
+        """Bytes of contents that are received incompletely."""
+        return self._channels.unfinished
 
     @property
     def buffered(self) -> int:

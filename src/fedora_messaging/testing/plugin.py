@@ -84,6 +84,7 @@ def bus(monkeypatch: pytest.MonkeyPatch) -> "Iterator[Broker]":
         monkeypatch.setitem(config.conf, "amqp_url", broker.amqp_url)
         monkeypatch.setattr(api, "_twisted_service", None)
         yield broker
+        broker.faults.clear()
         api.close()
 
 

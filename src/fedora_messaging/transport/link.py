@@ -27,6 +27,8 @@ CLOSE_GRACE: Final = 3.0
 #: A peer confirms the end with this frame, and sends nothing after it.
 _LAST_FRAME: Final = encode_method(0, ConnectionCloseOk().encode())
 _INT: Final = struct.Struct("i")
+#: Bytes that are handed to the socket at once, if there are more of large contents.
+_PIECE: Final = 1_000_000
 
 
 class Owner(Protocol):
@@ -115,6 +117,9 @@ class Link(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._abort_timer: asyncio.TimerHandle | None = None
         self._flush_due = False
+        # Whether the machine has output that waits for room in the socket's buffer.
+        self._is_held_back = False
+        self._is_mute = False
 
     # asyncio calls these
 
@@ -164,6 +169,8 @@ class Link(asyncio.Protocol):
         """Note that the socket's buffer has room again."""
         self.writable = True
         self.owed = 0
+        if self._is_held_back:
+            self._guarded(self._write)
         self._owner.on_writable(True)
 
     # The owner calls these
@@ -177,6 +184,12 @@ class Link(asyncio.Protocol):
     def flush(self) -> None:
         """Write the machine's output now."""
         self._write()
+
+    def mute(self, is_mute: bool) -> None:
+        """Write nothing any more, not even heartbeats, until this is called with ``False``."""
+        self._is_mute = is_mute
+        if not is_mute:
+            self._guarded(self._write)
 
     def pause_reading(self) -> None:
         """Stop reading from the socket until :meth:`resume_reading`."""
@@ -204,6 +217,11 @@ class Link(asyncio.Protocol):
     def peer_info(self, name: str) -> object:
         """Return what asyncio knows of the transport, for example ``peername``."""
         return self._transport.get_extra_info(name) if self._transport is not None else None
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait in the socket's buffer in this process."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     @property
     def unsent(self) -> int:
@@ -240,14 +258,20 @@ class Link(asyncio.Protocol):
 
     def _write(self) -> None:
         transport = self._transport
-        if transport is None:
+        if transport is None or self._is_mute:
             return
-        data = self.machine.data_to_send(self._loop.time())
-        if data:
+        # Large contents leave piece by piece: whoever does not read them costs no copies.
+        while not (self._is_held_back and not self.writable and not self.machine.is_closed):
+            data = self.machine.data_to_send(self._loop.time(), _PIECE)
+            if not data:
+                break
             self.written += len(data)
             if not self.writable:
                 self.owed += len(data)
             transport.write(data)
+            self._is_held_back = self.machine.has_more
+            if not self._is_held_back:
+                break
         if self.machine.is_closed:
             self._end(transport)
         elif self._timer is None:

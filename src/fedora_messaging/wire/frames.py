@@ -159,7 +159,30 @@ def encode_content(channel: int, method: bytes, properties: bytes, body: bytes, 
         frame_max: Negotiated maximum size of a frame.
     """
     size = len(body)
-    parts = [
+    parts = _head(channel, method, properties, size)
+    if size <= frame_max - OVERHEAD:
+        if size:
+            parts += (_FRAME.pack(BODY, channel, size), body, _END_BYTE)
+        return b"".join(parts)
+    return b"".join(split_content(channel, method, properties, body, frame_max))
+
+
+def split_content(
+    channel: int, method: bytes, properties: bytes, body: bytes, frame_max: int
+) -> list[bytes | memoryview]:
+    """Write the same as :func:`encode_content`, as pieces of which those of the body are no copies."""
+    room = frame_max - OVERHEAD
+    pieces: list[bytes | memoryview] = [b"".join(_head(channel, method, properties, len(body)))]
+    view = memoryview(body)
+    for start in range(0, len(body), room):
+        piece = view[start : start + room]
+        pieces += (_FRAME.pack(BODY, channel, len(piece)), piece, _END_BYTE)
+    return pieces
+
+
+def _head(channel: int, method: bytes, properties: bytes, size: int) -> list[bytes]:
+    """Return the method and the content header of a body of this size."""
+    return [
         _FRAME.pack(METHOD, channel, len(method)),
         method,
         _END_BYTE,
@@ -167,12 +190,3 @@ def encode_content(channel: int, method: bytes, properties: bytes, body: bytes, 
         properties,
         _END_BYTE,
     ]
-    room = frame_max - OVERHEAD
-    if size <= room:
-        if size:
-            parts += (_FRAME.pack(BODY, channel, size), body, _END_BYTE)
-        return b"".join(parts)
-    for start in range(0, size, room):
-        piece = body[start : start + room]
-        parts += (_FRAME.pack(BODY, channel, len(piece)), piece, _END_BYTE)
-    return b"".join(parts)

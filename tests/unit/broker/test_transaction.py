@@ -13,7 +13,7 @@ from fedora_messaging.broker.unacked import Unacked
 def test_publishes_keep_their_order_and_are_given_once() -> None:
     vhost = new_vhost()
     exchange = vhost.exchanges["amq.topic"]
-    transaction = Transaction()
+    transaction = Transaction(vhost.memory)
     given = [(exchange, message("a"), False), (vhost.exchanges[""], message("b"), True)]
     for publish in given:
         transaction.hold(*publish)
@@ -23,11 +23,21 @@ def test_publishes_keep_their_order_and_are_given_once() -> None:
     assert transaction.take_publishes() == given[:1]
 
 
+def test_publishes_that_are_held_back_take_memory() -> None:
+    """Otherwise a client could fill the memory without an alarm."""
+    vhost = new_vhost()
+    transaction = Transaction(vhost.memory)
+    transaction.hold(vhost.exchanges[""], message("a"), False)
+    assert vhost.memory.bytes > len(message("a").body)
+    transaction.take_publishes()
+    assert vhost.memory.bytes == 0
+
+
 def test_acknowledgements_are_apart_from_publishes() -> None:
     vhost = new_vhost()
     queue = declare(vhost, "q")
     first, second = ({tag: Unacked(Entry(message(), tag), queue, None)} for tag in (1, 2))
-    transaction = Transaction()
+    transaction = Transaction(vhost.memory)
     transaction.hold_acks(second, Queue.settle)
     transaction.hold(vhost.exchanges[""], message(), False)
     transaction.hold_acks(first, Queue.refuse)

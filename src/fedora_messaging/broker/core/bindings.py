@@ -5,6 +5,7 @@ from typing import Any
 
 from .exchanges import Binding, Destination, Exchange
 from .journal import Journal
+from .memory import MemoryUse, declared_size
 from .queue import Queue
 
 #: Every queue is bound to the exchange of this name by its own name.
@@ -17,10 +18,12 @@ class Bindings:
     Args:
         exchanges: The exchanges of the virtual host, by name; auto-delete ones are removed from it.
         journal: Gets all durable changes.
+        memory: Counts the memory that bindings take.
     """
 
-    def __init__(self, exchanges: dict[str, Exchange], journal: Journal) -> None:
+    def __init__(self, exchanges: dict[str, Exchange], journal: Journal, memory: MemoryUse) -> None:
         self._exchanges = exchanges
+        self._memory = memory
         self._journal = journal
         # To look through all bindings for those of one queue would take long when many queues go at once.
         self._to: dict[Destination, dict[Binding, None]] = {}
@@ -28,7 +31,12 @@ class Bindings:
     def add(
         self, source: Exchange, destination: Destination, routing_key: str, arguments: Mapping[str, Any]
     ) -> None:
-        """Bind a queue or exchange to an exchange; do nothing if the binding exists."""
+        """Bind a queue or exchange to an exchange; do nothing if the binding exists.
+
+        Raises:
+            ChannelError: 406 if the exchange does not take the binding, or too many are declared.
+        """
+        self._memory.check_room(declared_size(arguments))
         binding = self.restore(source, destination, routing_key, arguments)
         if binding is not None and _is_stored(binding):
             self._journal.binding_added(binding)
@@ -40,6 +48,7 @@ class Bindings:
         binding = source.bind(destination, routing_key, arguments)
         if binding is not None:
             self._to.setdefault(destination, {})[binding] = None
+            self._memory.declare(declared_size(arguments))
         return binding
 
     def to(self, destination: Destination) -> list[Binding]:
@@ -86,11 +95,13 @@ class Bindings:
     def _forget(self, binding: Binding) -> None:
         bindings = self._to[binding.destination]
         del bindings[binding]
+        self._memory.remove(declared_size(binding.arguments))
         if not bindings:
             del self._to[binding.destination]
 
     def _take_out(self, exchange: Exchange) -> None:
         del self._exchanges[exchange.name]
+        self._memory.remove(declared_size(exchange.arguments))
         for binding in exchange.bindings.values():
             self._forget(binding)
         exchange.bindings.clear()

@@ -1,6 +1,9 @@
 """A consumer of a queue, and the interface of its channel that it uses."""
 
-from collections.abc import Mapping
+from bisect import insort
+from collections import deque
+from collections.abc import Iterator, Mapping
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -49,6 +52,7 @@ class BrokerConsumer:
         priority: Consumers with a higher priority are served first.
         prefetch: Most messages out at once; 0 means no limit.
         unacked: How many messages are out now.
+        turn: Place in the order of its queue: who had a message last comes last.
     """
 
     __slots__ = (
@@ -60,6 +64,7 @@ class BrokerConsumer:
         "priority",
         "queue",
         "tag",
+        "turn",
         "unacked",
     )
 
@@ -83,6 +88,7 @@ class BrokerConsumer:
         self.priority = priority
         self.prefetch = prefetch
         self.unacked = 0
+        self.turn = 0
         self.arguments = dict(arguments or {})
 
     def can_take(self) -> bool:
@@ -93,48 +99,87 @@ class BrokerConsumer:
 
 
 class ConsumerSet:
-    """The consumers of a queue: higher priority first, taking turns within a priority."""
+    """The consumers of a queue: higher priority first, taking turns within a priority.
 
-    __slots__ = ("_order", "single_active")
+    A consumer that could not take a message is not asked again before :meth:`recall`, so that thousands of
+    consumers with full windows cost nothing; it keeps its turn meanwhile.
+
+    Attributes:
+        single_active: Whether only one consumer, the active one, gets messages.
+    """
+
+    __slots__ = ("_all", "_rings", "_turn", "single_active")
 
     def __init__(self, single_active: bool) -> None:
-        self._order: list[BrokerConsumer] = []
         self.single_active = single_active
+        # In the order of their arrival; the value tells whether the consumer stands in its ring.
+        self._all: dict[BrokerConsumer, bool] = {}
+        # Those who may be able to take a message, by priority, highest first. Some may have left the set.
+        self._rings: dict[int, deque[BrokerConsumer]] = {}
+        self._turn = 0
 
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self._all)
 
-    def __iter__(self) -> Any:
-        return iter(list(self._order))
+    def __iter__(self) -> Iterator[BrokerConsumer]:
+        return iter(list(self._all))
+
+    @property
+    def active(self) -> BrokerConsumer | None:
+        """The consumer that gets the messages of a single-active queue."""
+        return next(iter(self._all), None)
+
+    @property
+    def has_exclusive(self) -> bool:
+        """Whether a consumer wants no other beside itself; then it is the only one."""
+        active = self.active
+        return active is not None and active.exclusive
 
     def add(self, consumer: BrokerConsumer) -> None:
         """Add a consumer behind those of the same priority."""
-        place = len(self._order)
-        # The active consumer of a single-active queue stays first until it leaves.
-        first = 1 if self.single_active and self._order else 0
-        while place > first and self._order[place - 1].priority < consumer.priority:
-            place -= 1
-        self._order.insert(place, consumer)
+        self._turn += 1
+        consumer.turn = self._turn
+        self._all[consumer] = False
+        self.recall(consumer)
 
     def remove(self, consumer: BrokerConsumer) -> None:
-        """Remove a consumer."""
-        self._order.remove(consumer)
+        """Remove a consumer; the active one is followed by the one with the highest priority."""
+        was_active = self.single_active and self.active is consumer
+        del self._all[consumer]
+        if was_active and self._all:
+            heir = max(self._all, key=lambda other: other.priority)
+            self._all = {heir: self._all[heir], **self._all}
+
+    def recall(self, consumer: BrokerConsumer) -> None:
+        """Ask a consumer again, because it may be able to take a message now."""
+        if self._all.get(consumer) is not False:
+            return
+        self._all[consumer] = True
+        ring = self._rings.get(consumer.priority)
+        if not ring:
+            self._rings[consumer.priority] = deque((consumer,))
+            self._rings = dict(sorted(self._rings.items(), reverse=True))
+        elif consumer.turn > ring[-1].turn:
+            ring.append(consumer)
+        else:
+            insort(ring, consumer, key=attrgetter("turn"))
 
     def next(self) -> BrokerConsumer | None:
         """Return the consumer that gets the next message, and move it behind those of the same priority."""
-        order = self._order
         if self.single_active:
-            return order[0] if order and order[0].can_take() else None
-        for place, consumer in enumerate(order):
-            if consumer.can_take():
-                self._to_the_end_of_its_priority(place, consumer)
-                return consumer
+            active = self.active
+            return active if active is not None and active.can_take() else None
+        while self._rings:
+            priority, ring = next(iter(self._rings.items()))
+            while ring:
+                consumer = ring.popleft()
+                if consumer not in self._all:
+                    continue
+                if consumer.can_take():
+                    self._turn += 1
+                    consumer.turn = self._turn
+                    ring.append(consumer)
+                    return consumer
+                self._all[consumer] = False
+            del self._rings[priority]
         return None
-
-    def _to_the_end_of_its_priority(self, place: int, consumer: BrokerConsumer) -> None:
-        order = self._order
-        last = place
-        while last + 1 < len(order) and order[last + 1].priority == consumer.priority:
-            last += 1
-        if last != place:
-            order.insert(last, order.pop(place))

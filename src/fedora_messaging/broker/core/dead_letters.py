@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from ...logs import logger
+from ...logs import REPEATABLE, logger
 from ...printable import printable
 from ...wire.errors import WireError
 from ...wire.fields import INT64_MAX, Int64
@@ -60,7 +60,12 @@ class DeadLetters:
             self._publish_dead_letter(queue, entry, reason)
         except Exception:
             # The running operation belongs to a client that has nothing to do with this message.
-            _log.exception("A message that left the queue %s (%s) is lost", printable(queue.name), reason)
+            _log.exception(
+                "A message that left the queue %s (%s) is lost",
+                printable(queue.name),
+                reason,
+                extra=REPEATABLE,
+            )
         # The journal gets the dead letter first, so that a crash in between leaves two messages, never none.
         queue.forget(entry)
 
@@ -73,6 +78,7 @@ class DeadLetters:
         for target in find_queues(self._exchanges, exchange, message, routing_keys(message)):
             if not is_cycle(message, target):
                 target.enqueue(message)
+        message.forget_headers()
 
 
 def make_dead_letter(
@@ -155,17 +161,25 @@ def _with_new_death(
 
 def _with_death(history: Any, death: dict[str, Any]) -> list[dict[str, Any]]:
     """Put a death in front of the history, which counts the deaths of each queue and reason in one entry."""
-    rest = []
+    # Clients may have written several entries for one queue and reason.
+    rest: dict[tuple[Any, Any], dict[str, Any]] = {}
     for entry in _deaths(history):
         if _is_of(entry, death["queue"]) and entry.get("reason") == death["reason"]:
-            death = {**entry, "count": Int64(min(_count(entry) + 1, INT64_MAX)), "time": death["time"]}
-        else:
-            rest.append({**entry, "count": Int64(_count(entry))})
-    return [death, *rest]
+            death = {**entry, "count": _sum(_count(entry), death["count"]), "time": death["time"]}
+            continue
+        key = (repr(entry.get("queue")), repr(entry.get("reason")))
+        before = rest.get(key)
+        count = _count(entry) if before is None else _sum(_count(entry), before["count"])
+        rest[key] = {**(before or entry), "count": Int64(count)}
+    return [death, *rest.values()]
+
+
+def _sum(first: int, second: int) -> Int64:
+    return Int64(min(first + second, INT64_MAX))
 
 
 def _count(entry: dict[str, Any]) -> int:
-    count = entry.get("count")
+    count = entry.get("count", 1)
     return count if isinstance(count, int) else 0
 
 

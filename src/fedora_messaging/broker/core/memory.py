@@ -1,24 +1,56 @@
 """Counting the memory that the messages of a broker take."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
+from ...protocol.errors import PRECONDITION_FAILED, ChannelError
+from ...wire.fields import encode_table
 from .message import BrokerMessage
 
 #: Bytes that a message takes in addition to its body and properties, measured on CPython 3.11.
 OVERHEAD: Final = 700
+#: Bytes that something declared takes without arguments; a queue has a binding, too.
+_DECLARED: Final = 1500
+#: Bytes that arguments take as objects, for each encoded byte.
+_OBJECTS: Final = 10
 
 
 class MemoryUse:
-    """Counts messages while any queue holds them, each of them once.
+    """Counts messages while any queue holds them, each of them once, and what clients have declared.
 
     Attributes:
-        bytes: Bytes that they take.
+        bytes: Bytes that messages take.
+        declared: Bytes that queues, exchanges, bindings and consumers take.
+        declared_limit: How many of those there may be; 0 for any number.
     """
 
-    __slots__ = ("bytes",)
+    __slots__ = ("bytes", "declared", "declared_limit")
 
     def __init__(self) -> None:
         self.bytes = 0
+        self.declared = 0
+        self.declared_limit = 0
+
+    def check_room(self, size: int) -> None:
+        """Check that a client may declare something more.
+
+        Raises:
+            ChannelError: 406.
+        """
+        if self.declared_limit and self.declared + size > self.declared_limit:
+            raise ChannelError(
+                PRECONDITION_FAILED,
+                f"queues, exchanges, bindings and consumers take {self.declared} bytes of memory; more than "
+                f"{self.declared_limit} are not allowed",
+            )
+
+    def declare(self, size: int) -> None:
+        """Count something that was declared."""
+        self.declared += size
+
+    def remove(self, size: int) -> None:
+        """Note that something that was declared is gone."""
+        self.declared -= size
 
     def hold(self, message: BrokerMessage) -> None:
         """Count a message that a queue has added."""
@@ -31,6 +63,11 @@ class MemoryUse:
         message.holders -= 1
         if not message.holders:
             self.bytes -= _size(message)
+
+
+def declared_size(arguments: Mapping[str, Any]) -> int:
+    """Return about how many bytes a queue, exchange, binding or consumer with arguments takes."""
+    return _DECLARED + (_OBJECTS * len(encode_table(arguments)) if arguments else 0)
 
 
 def _size(message: BrokerMessage) -> int:

@@ -1,8 +1,9 @@
 """A message inside the broker."""
 
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
+from ...protocol.errors import PRECONDITION_FAILED, ChannelError
 from ...wire.errors import WireError
 from ...wire.fields import Int64, encode_shortstr
 from ...wire.properties import (
@@ -12,6 +13,10 @@ from ...wire.properties import (
     edit_headers,
     with_canonical_headers,
 )
+
+#: Steps of routing that a message may take: each is a node of a topic exchange, or a binding of a headers
+#: exchange, that is looked at.
+MOST_EFFORT: Final = 300_000
 
 
 class BrokerMessage:
@@ -31,6 +36,7 @@ class BrokerMessage:
         stored_id: Identity in the storage; ``None`` until it is stored.
         was_delivered: Whether it is a dead letter that was delivered, for releases that mark such.
         failures: How many of its deliveries failed in the queues that dead-lettered it.
+        effort: Steps that its routing has taken so far.
         passed: Queues that dead-lettered it since it was last rejected. Its headers cannot be relied on for
             this: they may be unreadable, or have no room for it.
     """
@@ -39,6 +45,7 @@ class BrokerMessage:
         "_headers",
         "address",
         "body",
+        "effort",
         "exchange",
         "failures",
         "holders",
@@ -61,6 +68,7 @@ class BrokerMessage:
         self.holders = 0
         self.placements = 0
         self.stored_id: int | None = None
+        self.effort = 0
         self.was_delivered = False
         self.failures = 0
         self.passed: frozenset[str] = frozenset()
@@ -80,6 +88,24 @@ class BrokerMessage:
                 with suppress(WireError):
                     self._headers = decode_properties(self.properties).headers or {}
         return self._headers
+
+    def count_effort(self, steps: int) -> None:
+        """Count steps of routing, so that no message keeps the broker busy.
+
+        Raises:
+            ChannelError: 406 if it has taken too many.
+        """
+        self.effort += steps
+        if self.effort > MOST_EFFORT:
+            raise ChannelError(
+                PRECONDITION_FAILED,
+                "routing this message takes too many steps: it has too many routing keys, words in them or "
+                "headers for the bindings",
+            )
+
+    def forget_headers(self) -> None:
+        """Free the memory of the decoded headers, which is many times that of the bytes."""
+        self._headers = None
 
     def mentions(self, needle: bytes) -> bool:
         """Whether the encoded headers contain the given bytes: a cheap test before decoding them."""

@@ -1,7 +1,7 @@
 """A queue: messages that are ready, messages that are out, and consumers."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from ...protocol.errors import ACCESS_REFUSED, ChannelError
 from .consumer import BrokerConsumer, ConsumerSet
@@ -22,6 +22,8 @@ REJECTED = "rejected"
 EXPIRED = "expired"
 MAXLEN = "maxlen"
 DELIVERY_LIMIT = "delivery_limit"
+#: How many messages a queue lets expire before others have their turn.
+_PORTION: Final = 200
 
 
 class Host(Protocol):
@@ -103,8 +105,8 @@ class Queue:
         self.stored_id: int | None = None
         self.delivered_position = 0
         self._host = host
-        top = self.arguments.max_priority
-        self._ready: ReadyList | PriorityReadyList = PriorityReadyList(top) if top else ReadyList()
+        has_priorities = bool(self.arguments.max_priority)
+        self._ready: ReadyList | PriorityReadyList = PriorityReadyList() if has_priorities else ReadyList()
         self._ready_bytes = 0
         self.unacked_bytes = 0
         self._position = 0
@@ -286,11 +288,14 @@ class Queue:
 
     def _head(self, fresh: Entry | None = None) -> Entry | None:
         """Return the head, after removing expired messages before it."""
-        while (entry := self._ready.peek()) is not None:
+        for _ in range(_PORTION):
+            entry = self._ready.peek()
+            if entry is None:
+                return None
             if entry is fresh or entry.expires_at is None or entry.expires_at > self._host.clock():
                 return entry
             self._host.dead_letter(self, self._take_ready(), EXPIRED)
-        return None
+        return None  # the timer goes on with the others, after somebody else's turn
 
     def _take_ready(self) -> Entry:
         entry = self._ready.pop()
@@ -346,6 +351,7 @@ class Queue:
         self.unacked_bytes -= len(entry.message.body)
         if consumer is not None:
             consumer.unacked -= 1
+            self.consumers.recall(consumer)
 
     def peek(self) -> Entry | None:
         """Return the first message that waits, without taking it out."""
@@ -366,8 +372,7 @@ class Queue:
         Raises:
             ChannelError: 403 because of an exclusive consumer.
         """
-        others = list(self.consumers)
-        is_taken = bool(others) and (consumer.exclusive or others[0].exclusive)
+        is_taken = bool(self.consumers) and (consumer.exclusive or self.consumers.has_exclusive)
         if is_taken or (consumer.exclusive and self.arguments.single_active):
             raise ChannelError(
                 ACCESS_REFUSED, f"queue '{self.name}' in vhost '{self._host.name}' in exclusive use"
@@ -398,7 +403,10 @@ class Queue:
         self._timer.came()
         if self.deleted:
             return
-        while (head := self._ready.peek()) is not None and _is_due(head, when):
+        for _ in range(_PORTION):
+            head = self._ready.peek()
+            if head is None or not _is_due(head, when):
+                break
             self._host.dead_letter(self, self._take_ready(), EXPIRED)
         if not self.consumers and self._timer.is_unused(when):
             self._host.remove_queue(self)

@@ -1,5 +1,6 @@
 """The messages of a queue that wait for a consumer, in order."""
 
+from bisect import insort
 from collections import deque
 from heapq import heappop, heappush
 
@@ -42,18 +43,24 @@ class ReadyList:
 class PriorityReadyList:
     """Higher priority first; the order within a priority is that of :class:`ReadyList`."""
 
-    __slots__ = ("_levels", "_size")
+    __slots__ = ("_levels", "_size", "_used")
 
-    def __init__(self, max_priority: int) -> None:
-        # Highest first; a queue has at most 256 levels, and most have ten.
-        self._levels = [ReadyList() for _ in range(max_priority + 1)]
+    def __init__(self) -> None:
+        # Only the levels that hold messages, because a queue may have 256 of them.
+        self._levels: dict[int, ReadyList] = {}
+        # Their priorities, lowest first.
+        self._used: list[int] = []
         self._size = 0
 
     def __len__(self) -> int:
         return self._size
 
     def _level(self, priority: int) -> ReadyList:
-        return self._levels[len(self._levels) - 1 - priority]
+        level = self._levels.get(priority)
+        if level is None:
+            level = self._levels[priority] = ReadyList()
+            insort(self._used, priority)
+        return level
 
     def append(self, entry: Entry) -> None:
         """Add a new message."""
@@ -67,15 +74,15 @@ class PriorityReadyList:
 
     def peek(self) -> Entry | None:
         """Return the head, without taking it out."""
-        for level in self._levels:
-            if level:
-                return level.peek()
-        return None
+        return self._levels[self._used[-1]].peek() if self._used else None
 
     def pop(self) -> Entry:
         """Take out the head."""
-        for level in self._levels:
-            if level:
-                self._size -= 1
-                return level.pop()
-        raise IndexError("the queue is empty")
+        priority = self._used[-1]
+        level = self._levels[priority]
+        entry = level.pop()
+        self._size -= 1
+        if not level:
+            del self._levels[priority]
+            self._used.pop()
+        return entry

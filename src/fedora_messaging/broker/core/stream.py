@@ -46,6 +46,7 @@ class StreamConsumer(BrokerConsumer):
         if self.wanted is None:
             return True
         value = message.headers.get("x-stream-filter-value")
+        message.forget_headers()
         return self.wants_unfiltered if value is None else value in self.wanted
 
 
@@ -171,6 +172,7 @@ class StreamQueue(Queue):
     def deliver(self, fresh: Entry | None = None) -> None:
         """Send each consumer the messages from its offset on, as far as its prefetch goes."""
         for consumer in self.consumers:
+            assert isinstance(consumer, StreamConsumer)  # as make_consumer says
             self._deliver_to(consumer)
 
     def _deliver_to(self, consumer: StreamConsumer) -> None:

@@ -23,7 +23,7 @@ from .declarations import ExchangeDeclaration, QueueDeclaration
 from .equivalence import check_equivalent, check_same, locked, type_name
 from .exchanges import TYPES, Binding, Destination, Exchange
 from .journal import Journal
-from .memory import MemoryUse
+from .memory import MemoryUse, declared_size
 from .message import BrokerMessage, Entry
 from .policies import EXCHANGE, Policies, combine, override
 from .profile import RABBITMQ_4, Profile
@@ -104,8 +104,9 @@ class VirtualHost:
             name: TYPES[kind](name, durable=True, internal=internal, profile=profile)
             for name, kind, internal in _PREDECLARED
         }
+        self.memory.declare(sum(declared_size(exchange.arguments) for exchange in self.exchanges.values()))
         self._exclusive: dict[object, dict[Queue, None]] = {}
-        self._bindings = Bindings(self.exchanges, journal)
+        self._bindings = Bindings(self.exchanges, journal, self.memory)
         self._dead_letters = DeadLetters(self.exchanges, wall or clock, room, profile)
 
     # Exchanges
@@ -146,6 +147,7 @@ class VirtualHost:
             return
         if name.startswith("amq."):
             raise ChannelError(ACCESS_REFUSED, f"exchange name '{name}' contains reserved prefix 'amq.*'")
+        self.memory.check_room(declared_size(declared.arguments))
         make = TYPES[declared.type]
         self.add_exchange(
             make(
@@ -166,6 +168,8 @@ class VirtualHost:
 
     def restore_exchange(self, exchange: Exchange) -> None:
         """Add an exchange that the storage has already."""
+        if exchange.name not in self.exchanges:
+            self.memory.declare(declared_size(exchange.arguments))
         self.exchanges[exchange.name] = exchange
         self._apply_to_exchange(exchange)
 
@@ -233,13 +237,15 @@ class VirtualHost:
             ChannelError: 403, 405 or 406.
         """
         name = declared.name
+        if name in self.queues:
+            self._check_owner(self.queues[name], declared, owner)
         declared = self._with_type(declared)
         arguments = read_arguments(declared, self.name, self.profile)
         if name.startswith("amq."):
             raise ChannelError(ACCESS_REFUSED, f"queue name '{name}' contains reserved prefix 'amq.*'")
         existing = self.queues.get(name)
         if existing is not None:
-            self._check_same_queue(existing, declared, owner)
+            self._check_same_queue(existing, declared)
             existing.touch()
             return existing
         if 0 <= self.limits.get("max-queues", -1) <= len(self.queues):
@@ -252,6 +258,7 @@ class VirtualHost:
             raise ChannelError(
                 PRECONDITION_FAILED, "Cannot declare a server-named queue for type rabbit_stream_queue"
             )
+        self.memory.check_room(2 * declared_size(declared.arguments))
         queue = queue_class(arguments.queue_type)(
             self,
             chosen or name,
@@ -282,6 +289,7 @@ class VirtualHost:
 
     def restore_queue(self, queue: Queue) -> None:
         """Add a queue that the storage has already."""
+        self.memory.declare(declared_size(queue.declared))
         self.queues[queue.name] = queue
         if queue.owner is not None:
             self._exclusive.setdefault(queue.owner, {})[queue] = None
@@ -289,10 +297,12 @@ class VirtualHost:
         self._apply_to_queue(queue)
         queue.touch()
 
-    def _check_same_queue(self, existing: Queue, declared: QueueDeclaration, owner: object) -> None:
+    def _check_owner(self, existing: Queue, declared: QueueDeclaration, owner: object) -> None:
         existing.check_access(owner)
         if declared.exclusive != (existing.owner is not None):
             raise locked(existing.name, self.name)
+
+    def _check_same_queue(self, existing: Queue, declared: QueueDeclaration) -> None:
         what = f"queue '{existing.name}' in vhost '{self.name}'"
         pairs = (
             ("durable", existing.durable, declared.durable),
@@ -333,6 +343,7 @@ class VirtualHost:
         if queue.owner in self._exclusive:
             self._exclusive[queue.owner].pop(queue, None)
         self.past.add_deliveries(queue.counters)
+        self.memory.remove(declared_size(queue.declared))
         # Messages that are out are forgotten when they come back.
         queue.purge()
         if queue.keeps:
@@ -433,6 +444,7 @@ class VirtualHost:
         if len(keys) > 1 and "BCC" in message.headers:
             message = without_bcc(message)
         queues = find_queues(self.exchanges, exchange, message, keys)
+        message.forget_headers()
         exchange.publish_in += 1
         exchange.publish_out += len(queues)
         refused = False

@@ -97,10 +97,19 @@ def _channel_name(channel: BrokerChannel) -> str:
     return f"{channel.session.link_name} ({channel.number})"
 
 
-def channel_details(server: "Server", consumer: BrokerConsumer) -> dict[str, Any]:
-    """Return which channel a consumer is on."""
+def _channel_of(consumer: BrokerConsumer) -> BrokerChannel:
     channel = consumer.outlet
     assert isinstance(channel, BrokerChannel)  # consumers of this broker have no other outlet
+    return channel
+
+
+def _session_of(consumer: BrokerConsumer) -> Session:
+    return _channel_of(consumer).session
+
+
+def channel_details(server: "Server", consumer: BrokerConsumer) -> dict[str, Any]:
+    """Return which channel a consumer is on."""
+    channel = _channel_of(consumer)
     session = channel.session
     return {
         "connection_name": session.link_name,
@@ -117,7 +126,7 @@ def consumer_item(consumer: BrokerConsumer, channel: dict[str, Any], vhost: str)
     """Return a consumer as lists show it."""
     queue = consumer.queue
     is_single = queue.arguments.single_active
-    is_active = not is_single or next(iter(queue.consumers)) is consumer
+    is_active = not is_single or queue.consumers.active is consumer
     state = ("single_active" if is_active else "waiting") if is_single else "up"
     return {
         "arguments": to_json(consumer.arguments),
@@ -247,7 +256,7 @@ def list_consumers(call: Call) -> Any:
         for vhost in call.vhosts()
         for _, queue in sorted(vhost.queues.items())
         for consumer in queue.consumers
-        if consumer.outlet.session in seen
+        if _session_of(consumer) in seen
     ]
     return arrange(found, lambda item: item, call.query, paged=False)
 

@@ -43,6 +43,19 @@ def listeners(call: Call) -> list[dict[str, Any]]:
     return found
 
 
+def _contexts(call: Call) -> list[dict[str, Any]]:
+    """Return what is served over HTTP."""
+    return [
+        {
+            "node": call.server.node,
+            "description": "RabbitMQ Management",
+            "path": "/",
+            "ip": "127.0.0.1",
+            "port": str(call.server.http_port),
+        }
+    ]
+
+
 def overview(call: Call) -> Any:
     """Show the broker at a glance."""
     totals = Counters()
@@ -82,7 +95,7 @@ def overview(call: Call) -> Any:
         "statistics_db_event_queue": 0,
     }
     if call.has_tag("monitoring"):
-        item |= {"node": call.server.node, "listeners": listeners(call), "contexts": []}
+        item |= {"node": call.server.node, "listeners": listeners(call), "contexts": _contexts(call)}
     return choose(item, call.query)
 
 
@@ -119,7 +132,7 @@ def _node_item(call: Call) -> dict[str, Any]:
         "applications": [
             {"name": "fedora_messaging", "description": "fedora-messaging", "version": __version__}
         ],
-        "contexts": [],
+        "contexts": _contexts(call),
         "log_files": [],
         "db_dir": str(server.data or ""),
         "config_files": [],

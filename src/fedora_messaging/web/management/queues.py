@@ -102,7 +102,8 @@ def _whole_item(call: Call, queue: Queue, vhost: str) -> dict[str, Any]:
     item = queue_item(call, queue, vhost)
     consumers: list[BrokerConsumer] = list(queue.consumers)
     exclusive = next((consumer.tag for consumer in consumers if consumer.exclusive), None)
-    active = consumers[0].tag if queue.arguments.single_active and consumers else None
+    first = queue.consumers.active if queue.arguments.single_active else None
+    active = None if first is None else first.tag
     details = []
     for consumer in consumers:
         found = consumer_item(consumer, channel_details(call.server, consumer), vhost)

@@ -74,6 +74,17 @@ class Consumers:
         self.made[tag] = BrokerConsumer(tag, self._queue, self.channels[tag], priority=priority)
         self.set.add(self.made[tag])
 
+    def close(self, *tags: str) -> None:
+        """Have consumers take nothing any more."""
+        for tag in tags:
+            self.channels[tag].open = False
+
+    def open(self, *tags: str) -> None:
+        """Have consumers take messages again, and tell the set."""
+        for tag in tags:
+            self.channels[tag].open = True
+            self.set.recall(self.made[tag])
+
     def turns(self, count: int) -> str:
         """Return the names, a letter each, of those who come next."""
         return "".join("-" if (one := self.set.next()) is None else one.tag for _ in range(count))
@@ -103,10 +114,15 @@ def test_equals_take_turns(consumers: Consumers) -> None:
 def test_who_cannot_take_is_passed_over_and_keeps_the_turn(consumers: Consumers) -> None:
     for tag in "abc":
         consumers.add(tag)
-    consumers.channels["a"].open = False
+    consumers.close("a")
     assert consumers.turns(3) == "bcb"
-    consumers.channels["a"].open = True
+    consumers.open("a")
+    consumers.open("a")
     assert consumers.turns(3) == "acb"
+    consumers.close("a", "b", "c")
+    assert consumers.turns(1) == "-"
+    consumers.open("b", "c", "a")
+    assert consumers.turns(4) == "acba"
     for channel in consumers.channels.values():
         channel.open = False
     assert consumers.turns(2) == "--"
@@ -115,14 +131,15 @@ def test_who_cannot_take_is_passed_over_and_keeps_the_turn(consumers: Consumers)
 def test_higher_priority_goes_first_while_it_can(consumers: Consumers) -> None:
     for tag, priority in {"a": 0, "b": 5, "c": -1, "d": 5}.items():
         consumers.add(tag, priority)
-    assert [one.tag for one in consumers.set] == ["b", "d", "a", "c"]
     assert consumers.turns(3) == "bdb"
-    consumers.channels["b"].open = consumers.channels["d"].open = False
+    consumers.close("b", "d")
     assert consumers.turns(2) == "aa"
-    consumers.channels["a"].open = False
+    consumers.close("a")
     assert consumers.turns(2) == "cc"
-    consumers.channels["d"].open = True
+    consumers.open("d")
     assert consumers.turns(2) == "dd"
+    consumers.open("b", "a")
+    assert consumers.turns(3) == "bdb"
 
 
 def test_who_left_gets_nothing(consumers: Consumers) -> None:
@@ -130,7 +147,9 @@ def test_who_left_gets_nothing(consumers: Consumers) -> None:
         consumers.add(tag)
     consumers.set.remove(consumers.made["b"])
     assert consumers.turns(4) == "acac"
-    with pytest.raises(ValueError, match="not in list"):
+    consumers.set.recall(consumers.made["b"])
+    assert consumers.turns(2) == "ac"
+    with pytest.raises(KeyError):
         consumers.set.remove(consumers.made["b"])
 
 

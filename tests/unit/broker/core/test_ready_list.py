@@ -32,7 +32,7 @@ def positions(ready: Ready) -> list[int]:
 
 @pytest.fixture(params=["plain", "priorities"])
 def ready(request: pytest.FixtureRequest) -> Ready:
-    return ReadyList() if request.param == "plain" else PriorityReadyList(9)
+    return ReadyList() if request.param == "plain" else PriorityReadyList()
 
 
 def test_first_in_first_out(ready: Ready) -> None:
@@ -76,7 +76,7 @@ def test_empty_list_has_nothing_to_take(ready: Ready) -> None:
 @given(st.lists(st.sampled_from(["append", "pop", "give back"]) | st.integers(0, 3), max_size=60))
 def test_the_best_of_what_waits_comes_first(steps: list[str | int]) -> None:
     """Both lists, against one that looks at everything each time; a number is the priority from there on."""
-    for ready in (ReadyList(), PriorityReadyList(3)):
+    for ready in (ReadyList(), PriorityReadyList()):
         model: list[Entry] = []
         out: list[Entry] = []
         priority, position = 0, 0
@@ -105,13 +105,13 @@ def test_the_best_of_what_waits_comes_first(steps: list[str | int]) -> None:
 
 
 def test_higher_priority_comes_first() -> None:
-    ready = PriorityReadyList(2)
+    ready = PriorityReadyList()
     fill(ready, 0, 2, 1, 2, 0)
     assert positions(ready) == [2, 4, 3, 1, 5]
 
 
 def test_returned_message_keeps_its_priority() -> None:
-    ready = PriorityReadyList(1)
+    ready = PriorityReadyList()
     _first, _second, urgent, _third = fill(ready, 0, 0, 1, 1)
     assert ready.pop() is urgent
     ready.give_back(urgent)
@@ -119,6 +119,6 @@ def test_returned_message_keeps_its_priority() -> None:
 
 
 def test_highest_priority_that_a_queue_can_have() -> None:
-    ready = PriorityReadyList(255)
+    ready = PriorityReadyList()
     fill(ready, 0, 255, 254)
     assert positions(ready) == [2, 3, 1]

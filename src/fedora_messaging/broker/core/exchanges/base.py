@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 Destination = Union["Queue", "Exchange"]
 
-#: How many routing keys have their result remembered. Most applications use few topics again and again; the
-#: bound is for those that put ids into their topics.
-_CACHE_SIZE: Final = 4096
+#: How many routing keys and destinations of theirs are remembered. Most applications use few topics again and
+#: again; the bound is for those that put ids into their topics.
+_CACHE_SIZE: Final = 16384
 
 
 class Binding:
@@ -87,6 +87,7 @@ class Exchange:
         self.bindings: dict[tuple[Any, ...], Binding] = {}
         self._alternate: str | None = self.arguments.get("alternate-exchange")
         self._cache: dict[str, tuple[Destination, ...]] = {}
+        self._remembered = 0
 
     @property
     def alternate(self) -> str | None:
@@ -109,7 +110,7 @@ class Exchange:
         binding = Binding(self, destination, routing_key, arguments)
         self._added(binding)
         self.bindings[key] = binding
-        self._cache.clear()
+        self._forget_routes()
         return binding
 
     def is_bound(self, destination: Destination, routing_key: str, arguments: Mapping[str, Any]) -> bool:
@@ -120,8 +121,12 @@ class Exchange:
         """Remove a binding that exists; returns it."""
         binding = self.bindings.pop(binding_key(destination, routing_key, arguments))
         self._removed(binding)
-        self._cache.clear()
+        self._forget_routes()
         return binding
+
+    def _forget_routes(self) -> None:
+        self._cache.clear()
+        self._remembered = 0
 
     def destinations(self, routing_key: str, message: "BrokerMessage") -> Iterable[Destination]:
         """Return the destinations of a message with this key; one may occur more than once."""
@@ -130,8 +135,10 @@ class Exchange:
         found = self._cache.get(routing_key)
         if found is None:
             found = tuple(dict.fromkeys(self._find(routing_key, message)))
-            if len(self._cache) >= _CACHE_SIZE:
+            self._remembered += 1 + len(found)
+            if self._remembered > _CACHE_SIZE:
                 self._cache.clear()
+                self._remembered = 1 + len(found)
             self._cache[routing_key] = found
         return found
 

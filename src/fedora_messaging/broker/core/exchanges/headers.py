@@ -63,6 +63,7 @@ class HeadersExchange(Exchange):
         for name, value in headers.items():
             candidates.update(self._index.get(name, {}))
             candidates.update(self._index.get((name, value), {}))
+        message.count_effort(len(candidates))
         return [b.destination for b in candidates if self._matches(b.arguments, headers)]
 
     def _wanted(self, arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -34,4 +34,4 @@ class TopicExchange(Exchange):
         self._trie.remove(binding.routing_key, binding)
 
     def _find(self, routing_key: str, message: "BrokerMessage") -> Iterable[Destination]:
-        return [binding.destination for binding in self._trie.match(routing_key)]
+        return [binding.destination for binding in self._trie.match(routing_key, message.count_effort)]

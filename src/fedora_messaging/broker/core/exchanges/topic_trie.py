@@ -1,6 +1,6 @@
 """Matching routing keys against topic patterns."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
@@ -17,6 +17,10 @@ class _Node(Generic[Value]):
 def _words(key: str) -> list[str]:
     # An empty key has no words at all, but an empty text between two dots is a word.
     return key.split(".") if key else []
+
+
+def _uncounted(_steps: int) -> None:
+    """Let the search go on."""
 
 
 class TopicTrie(Generic[Value]):
@@ -49,13 +53,19 @@ class TopicTrie(Generic[Value]):
                 break
             del parent.children[word]
 
-    def match(self, key: str) -> Iterator[Value]:
-        """Return the values of all patterns that match, once for each pattern."""
+    def match(self, key: str, count: Callable[[int], None] = _uncounted) -> Iterator[Value]:
+        """Return the values of all patterns that match, once for each pattern.
+
+        Args:
+            key: The routing key.
+            count: Called with the number of nodes to look at; may raise an exception to end the search.
+        """
         # The nodes that match so far, in order of discovery; the flag says that a node was reached by `#`,
         # which may match further words.
         alive: dict[_Node[Value], bool] = {}
         self._enter(alive, self._root, False)
         for word in _words(key):
+            count(len(alive))
             below: dict[_Node[Value], bool] = {}
             for node, is_hash in alive.items():
                 if is_hash:
