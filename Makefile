@@ -9,7 +9,7 @@ WORKERS ?= 2
 MINUTES ?= 10
 KILLS ?= 100
 
-.PHONY: help conformance demo test test-core test-embedded test-lowest test-rabbitmq test-uvloop soak outbox-kills check bench docs requirements clean
+.PHONY: help conformance demo differential test test-core test-embedded test-lowest test-rabbitmq test-uvloop soak outbox-kills check bench docs requirements clean
 
 help:
 	@echo "make demo   see a bus at work         (ARGS=\"--once\" ends by itself)"
@@ -19,6 +19,7 @@ help:
 	@echo "make test-rabbitmq  what needs a RabbitMQ, on another one (FM_TEST_RABBITMQ_SBIN=...)"
 	@echo "make test-lowest    what uses a dependency, with the lowest declared versions"
 	@echo "make conformance    the suites of foreign clients, on all brokers"
+	@echo "make differential   random operations on the embedded broker and RabbitMQ (SEQUENCES=10000 SEED=1)"
 	@echo "make check  style, types, layers"
 	@echo "make bench  measure speed"
 	@echo "make docs   build the documentation"
@@ -56,7 +57,7 @@ test-uvloop: $(VENV)/.installed
 # The tests that use a dependency, with the lowest versions that pyproject.toml declares, on the embedded broker.
 # Twisted 22.4 imports cgi.
 LOWEST_TESTS ?= tests/unit tests/compat tests/cli tests/twisted tests/transport \
-  tests/client/test_monitoring.py tests/client/test_outbox_record.py
+  tests/client/test_monitoring.py tests/client/test_outbox_record.py tests/management
 test-lowest:
 	$(MAKE) .venv-lowest/.installed VENV=.venv-lowest REQUIREMENTS=requirements/lowest.txt
 	.venv-lowest/bin/python -m pytest $(LOWEST_TESTS) -m "not rabbitmq" \
@@ -76,6 +77,11 @@ outbox-kills: $(VENV)/.installed
 	$(BIN)/python -m tests.faults.outbox --kills $(KILLS) \
 	  $(if $(BROKER),--broker $(BROKER)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+# Random operations on the embedded broker and on the RabbitMQ that it imitates, side by side.
+SEQUENCES ?= 10000
+differential: $(VENV)/.installed
+	$(BIN)/python -m tests.differential --sequences $(SEQUENCES) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 check: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -91,8 +97,9 @@ docs: $(VENV)/.installed
 	@echo "The documentation is in docs/_build/html/index.html"
 
 # Pins what requirements/dev.in names, in an environment of its own: dev.txt has the newest versions, lowest.txt
-# the lowest that pyproject.toml declares, and of everything else the newest that agree with them.
-EXTRAS := demo,metrics,sql,twisted
+# the lowest that pyproject.toml declares, and of everything else the newest that agree with them. No schemathesis
+# that is new enough agrees with them.
+EXTRAS := demo,metrics,sql,twisted,web
 requirements:
 	$(PYTHON) -m venv .venv-requirements
 	.venv-requirements/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.in -e .
@@ -104,8 +111,9 @@ requirements:
 	.venv-requirements/bin/uv pip compile --quiet --no-deps --resolution lowest-direct --all-extras \
 	  --output-file .venv-requirements/floors.txt pyproject.toml
 	.venv-requirements/bin/python -m pip uninstall --quiet --yes uv
+	grep -v '^schemathesis$$' requirements/dev.in > .venv-requirements/lowest.in
 	.venv-requirements/bin/python -m pip install --quiet --disable-pip-version-check \
-	  -c .venv-requirements/floors.txt -r requirements/dev.in -e '.[$(EXTRAS)]'
+	  -c .venv-requirements/floors.txt -r .venv-requirements/lowest.in -e '.[$(EXTRAS)]'
 	{ echo "# Pinned by \`make requirements\` from dev.in and the lower bounds in pyproject.toml."; \
 	  .venv-requirements/bin/python -m pip freeze --exclude-editable; } > requirements/lowest.txt
 	rm -rf .venv-requirements

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from tests.support.admin import Admin, Names
 from tests.support.alarms import Alarm
+from tests.support.management import Management
 from tests.support.postgresql import PostgresServer, find_postgresql
 from tests.support.proxy import Proxy
-from tests.support.rabbitmq import RabbitNode, find_rabbitmq
+from tests.support.rabbitmq import RabbitNode, available_plugins, find_rabbitmq
 from tests.support.servers import require
 
 from fedora_messaging import api, config, logs
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 #: Fixtures, and values of parameters, that stand for a RabbitMQ.
 _CLUSTERS: Final = frozenset({"cluster", "shared_cluster", "shared_parting_cluster"})
 _RABBITMQ: Final = _CLUSTERS | {"rabbitmq", "shared_node", "rabbitmq_tls"}
+#: Plugins of RabbitMQ with exchange types that the embedded broker has, too.
+EXCHANGE_PLUGINS: Final = frozenset(
+    {"rabbitmq_consistent_hash_exchange", "rabbitmq_random_exchange", "rabbitmq_sharding"}
+)
 #: The versions of RabbitMQ that the embedded broker imitates, by profile.
 IMITATED: Final = {"4": (4, 3), "3": (3, 10)}
 
@@ -139,7 +144,8 @@ def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitNode]:
         "RabbitMQ",
         "install the package rabbitmq-server (its service need not run) with Erlang's erl on the path",
     )
-    with RabbitNode(tmp_path_factory.mktemp("rabbitmq")) as node:
+    plugins = sorted(EXCHANGE_PLUGINS & available_plugins())
+    with RabbitNode(tmp_path_factory.mktemp("rabbitmq"), plugins=plugins) as node:
         yield node
 
 
@@ -199,6 +205,14 @@ def admin(broker: BrokerUnderTest, names: Names) -> Iterator[Admin]:
     made = Admin(broker.url)
     yield made
     made.close()
+
+
+@pytest.fixture
+def management(broker: BrokerUnderTest) -> Iterator[Management]:
+    """An administrator; undoes what it has done."""
+    assert broker.management_url is not None
+    with Management(broker.management_url) as made:
+        yield made
 
 
 @pytest.fixture

@@ -5,10 +5,13 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+import pika
 import pytest
+from pika.exceptions import NackError, UnroutableError
 from tests.behaviour.peer import Peer
 from tests.conftest import IMITATED, BrokerUnderTest, authenticated
 from tests.support.admin import Names, close_quietly, connect
+from tests.support.management import SECRET
 
 from fedora_messaging.broker import Broker as EmbeddedBroker
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
     from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
     from tests.support.brokers import Broker
+    from tests.support.management import Management
     from tests.support.rabbitmq import RabbitNode
 
 
@@ -94,3 +98,33 @@ def peers(broker: Broker, names: Names) -> Iterator[Callable[[], Peer]]:
 def peer(peers: Callable[[], Peer]) -> Peer:
     """A raw client with an open channel 1."""
     return peers().login().open_channel()
+
+
+@pytest.fixture
+def login(
+    management: Management, connections: Callable[..., BlockingConnection]
+) -> Callable[..., BlockingChannel]:
+    """Opens a channel for a new user with the given permissions, which are none by default."""
+
+    def log_in(configure: str = "", write: str = "", read: str = "", tags: str = "") -> BlockingChannel:
+        user = management.user(configure, write, read, tags)
+        return connections(credentials=pika.PlainCredentials(user, SECRET)).channel()
+
+    return log_in
+
+
+@pytest.fixture
+def gone(broker: Broker, confirming: BlockingChannel) -> Callable[[str], bool]:
+    """Tells whether a queue is gone, found out without using it: publishing is no use."""
+
+    def is_gone(queue: str) -> bool:
+        try:
+            confirming.basic_publish("", queue, b"", mandatory=True)
+        except UnroutableError:
+            return True
+        except NackError:
+            # RabbitMQ 4.3 says so if the queue goes before it has taken the message.
+            assert broker.version >= (4, 3)
+        return False
+
+    return is_gone

@@ -1,168 +1,25 @@
-"""Permissions of users and the operator's close.
-
-Users are made through the management HTTP API of RabbitMQ, and through the embedded broker's own interface.
-"""
+"""Permissions of users and the operator's close."""
 
 from __future__ import annotations
 
-import uuid
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any
 
-import httpx
 import pika
 import pytest
 from tests.behaviour.peer import shortstr, table
 from tests.behaviour.support import Inbox, bodies, closes, roundtrip, send, take
+from tests.support.management import SECRET
 from tests.support.waiting import eventually
 
-from fedora_messaging.broker import Permissions
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
     from tests.behaviour.peer import Peer
     from tests.support.admin import Names
     from tests.support.brokers import Broker
-
-    from fedora_messaging.broker import Broker as EmbeddedBroker
-
-SECRET = "behaviour"
-
-
-class Admin(Protocol):
-    """Makes users and closes connections."""
-
-    def user(self, configure: str, write: str, read: str, tags: str = "") -> str:
-        """Make a user with these permissions on the virtual host /."""
-
-    def stranger(self) -> str:
-        """Make a user without rights on any virtual host."""
-
-    def delete_user(self, name: str) -> None:
-        """Delete a user."""
-
-    def vhost(self) -> str:
-        """Make a virtual host that guest may use."""
-
-    def close_connection(self, client_name: str, reason: str) -> None:
-        """Close the connection that bears this name."""
-
-    def close(self) -> None:
-        """Undo everything."""
-
-
-class EmbeddedAdmin:
-    """The embedded broker's own interface."""
-
-    def __init__(self, broker: EmbeddedBroker) -> None:
-        self._broker = broker
-        self._made: list[str] = []
-
-    def user(self, configure: str, write: str, read: str, tags: str = "") -> str:
-        name = f"behaviour-{uuid.uuid4().hex}"
-        self._broker.accounts.add_user(name, SECRET, tags=tuple(tags.split()))
-        self._broker.accounts.set_permissions(name, "/", Permissions(configure, write, read))
-        self._made.append(name)
-        return name
-
-    def stranger(self) -> str:
-        name = f"behaviour-{uuid.uuid4().hex}"
-        self._broker.accounts.add_user(name, SECRET)
-        self._made.append(name)
-        return name
-
-    def delete_user(self, name: str) -> None:
-        self._broker.accounts.remove_user(name)
-
-    def vhost(self) -> str:
-        pytest.skip("the embedded broker has one virtual host")
-
-    def close_connection(self, client_name: str, reason: str) -> None:
-        assert self._broker.close_connections(reason, client_name) == 1
-
-    def close(self) -> None:
-        for name in self._made:
-            self._broker.accounts.remove_user(name)
-
-
-class ManagementAdmin:
-    """The part of RabbitMQ's management API that is needed."""
-
-    def __init__(self, url: str) -> None:
-        self._client = httpx.Client(base_url=f"{url}/api/", timeout=15)
-        self._made: list[str] = []
-
-    def put(self, path: str, **fields: Any) -> None:
-        self._client.put(path, json=fields).raise_for_status()
-        self._made.append(path)
-
-    def stranger(self) -> str:
-        name = f"behaviour-{uuid.uuid4().hex}"
-        self.put(f"users/{name}", password=SECRET, tags="")
-        return name
-
-    def delete_user(self, name: str) -> None:
-        self._client.delete(f"users/{name}").raise_for_status()
-
-    def vhost(self) -> str:
-        name = f"behaviour-{uuid.uuid4().hex}"
-        self.put(f"vhosts/{name}")
-        self.put(f"permissions/{name}/guest", configure=".*", write=".*", read=".*")
-        return name
-
-    def user(self, configure: str, write: str, read: str, tags: str = "") -> str:
-        """Make a user with these permissions on the virtual host /."""
-        name = f"behaviour-{uuid.uuid4().hex}"
-        self.put(f"users/{name}", password=SECRET, tags=tags)
-        self.put(f"permissions/%2F/{name}", configure=configure, write=write, read=read)
-        return name
-
-    def close_connection(self, client_name: str, reason: str) -> None:
-        """Close the connection that bears this name, once the API shows it."""
-
-        def found() -> list[str]:
-            shown = self._client.get("connections").raise_for_status().json()
-            return [
-                one["name"]
-                for one in shown
-                if one.get("client_properties", {}).get("connection_name") == client_name
-            ]
-
-        path = f"connections/{quote(eventually(found)[0], safe='')}"
-        self._client.delete(path, headers={"X-Reason": reason}).raise_for_status()
-
-    def close(self) -> None:
-        for path in reversed(self._made):
-            self._client.delete(path)
-        self._client.close()
-
-
-@pytest.fixture
-def admin(broker: Broker) -> Iterator[Admin]:
-    """The administrator."""
-    made: Admin
-    if broker.embedded is not None:
-        made = EmbeddedAdmin(broker.embedded)
-    else:
-        assert broker.management_url is not None
-        made = ManagementAdmin(broker.management_url)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def login(admin: Admin, connections: Callable[..., BlockingConnection]) -> Callable[..., BlockingChannel]:
-    """Opens a channel for a new user with the given permissions, which are none by default."""
-
-    def log_in(configure: str = "", write: str = "", read: str = "", tags: str = "") -> BlockingChannel:
-        user = admin.user(configure, write, read, tags)
-        return connections(credentials=pika.PlainCredentials(user, SECRET)).channel()
-
-    return log_in
-
+    from tests.support.management import Management
 
 ACTIONS: dict[str, tuple[Callable[[Any, str], object], tuple[str, ...]]] = {
     "declare queue": (lambda channel, name: channel.queue_declare(name + ".new"), ("configure",)),
@@ -356,36 +213,27 @@ def test_impersonator(
         await_answers(channel)
 
 
-def test_user_without_rights_on_the_vhost(admin: Admin, peers: Callable[[], Peer]) -> None:
+def test_user_without_rights_on_the_vhost(management: Management, peers: Callable[[], Peer]) -> None:
     """The broker closes the connection with 530."""
-    user = admin.stranger()
+    user = management.stranger()
     peer = peers()
     peer.user, peer.password = user, SECRET
     with closes(530, f"access to vhost '/' refused for user '{user}'"):
         peer.login()
 
 
-def test_vhosts_are_separate(
-    admin: Admin, connections: Callable[..., BlockingConnection], queue: str
-) -> None:
-    """Names of one virtual host mean nothing in another."""
-    vhost = admin.vhost()
-    connection = connections(virtual_host=vhost)
-    connection.channel().exchange_declare("amq.topic", "topic", durable=True)
-    with closes(404, f"no queue '{queue}' in vhost '{vhost}'"):
-        connection.channel().queue_declare(queue, passive=True)
-    connection.close()
-
-
 def test_operator_closes_a_connection(
-    admin: Admin, connections: Callable[..., BlockingConnection], channel: BlockingChannel, queue: str
+    management: Management,
+    connections: Callable[..., BlockingConnection],
+    channel: BlockingChannel,
+    queue: str,
 ) -> None:
     """The client gets the operator's reason, and the broker cleans up as at any end."""
     send(channel, queue, b"held")
     connection = connections(client_properties={"connection_name": queue})
     consuming = connection.channel()
     Inbox.on(consuming, queue).wait(1)
-    admin.close_connection(queue, "behaviour test")
+    management.close_connection(queue, "behaviour test")
     with closes(320, "CONNECTION_FORCED - behaviour test"):
         while True:
             connection.process_data_events(time_limit=1)
@@ -397,11 +245,15 @@ def test_operator_closes_a_connection(
     ("method_index", "kind"), [((50, 10), b""), ((40, 10), shortstr("fanout"))], ids=["queue", "exchange"]
 )
 def test_permission_is_that_for_the_name_without_line_ends(
-    admin: Admin, peers: Callable[[], Peer], names: Names, method_index: tuple[int, int], kind: bytes
+    management: Management,
+    peers: Callable[[], Peer],
+    names: Names,
+    method_index: tuple[int, int],
+    kind: bytes,
 ) -> None:
     """Line ends are taken out of declared names: they must not lead past a pattern."""
     peer = peers()
-    peer.user, peer.password = admin.user("^(?!behaviour)", "", ""), SECRET
+    peer.user, peer.password = management.user("^(?!behaviour)", "", ""), SECRET
     peer.login().open_channel()
     fields = b"\0\0" + shortstr("\n" + names()) + kind + b"\0" + table()
     with closes(403):
@@ -410,12 +262,12 @@ def test_permission_is_that_for_the_name_without_line_ends(
 
 
 def test_deleted_user_is_cut_off(
-    admin: Admin, connections: Callable[..., BlockingConnection], connection: BlockingConnection
+    management: Management, connections: Callable[..., BlockingConnection], connection: BlockingConnection
 ) -> None:
     """The broker closes the connections of a user who is deleted, and no others."""
-    user = admin.user(".*", ".*", ".*")
+    user = management.user(".*", ".*", ".*")
     channel = connections(credentials=pika.PlainCredentials(user, SECRET)).channel()
-    admin.delete_user(user)
+    management.delete("users", user)
     with closes(320, f"CONNECTION_FORCED - user '{user}' is deleted"):
         while True:
             channel.connection.process_data_events(time_limit=15)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pika
 import pytest
 from pamqp import commands
+from pika.exceptions import UnroutableError
 from tests.behaviour.peer import table
 from tests.behaviour.support import bodies, closes, roundtrip, send, take
 
@@ -160,3 +161,18 @@ def test_alternate_gets_nothing_that_another_exchange_takes(
     channel.exchange_bind(empty, first)
     send_to(channel, first, "key", {"CC": ["copy"]})
     assert bodies(channel, queue) == []
+
+
+@pytest.mark.parametrize("keys", [[], [1]])
+def test_bcc_without_a_key_is_removed(channel: BlockingChannel, queues: list[str], keys: list[int]) -> None:
+    """Nobody sees BCC, even if it names nobody."""
+    send(channel, queues[0], b"x", headers={"BCC": keys, "own": 1})
+    assert take(channel, queues[0]).headers == {"own": 1}
+
+
+def test_bcc_is_removed_from_what_is_returned(confirming: BlockingChannel, name: str) -> None:
+    with pytest.raises(UnroutableError) as caught:
+        confirming.basic_publish(
+            "", name, b"x", pika.BasicProperties(headers={"BCC": [name], "own": 1}), mandatory=True
+        )
+    assert [message.properties.headers for message in caught.value.messages] == [{"own": 1}]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pika
 import pytest
 from pamqp import commands
-from pika.exceptions import NackError, UnroutableError
+from pika.exceptions import NackError
 from tests.behaviour.peer import shortstr, table
 from tests.behaviour.support import Delivery, Inbox, bodies, closes, get, ready, roundtrip, send, since, take
 from tests.support.waiting import eventually
@@ -390,23 +390,6 @@ def test_good_expiration(channel: BlockingChannel, queue: str, expiration: str) 
 # --- x-expires
 
 
-@pytest.fixture
-def gone(broker: Broker, confirming: BlockingChannel) -> Callable[[str], bool]:
-    """Tells whether a queue is gone, found out without using it: publishing is no use."""
-
-    def is_gone(queue: str) -> bool:
-        try:
-            confirming.basic_publish("", queue, b"", mandatory=True)
-        except UnroutableError:
-            return True
-        except NackError:
-            # RabbitMQ 4.3 says so if the queue goes before it has taken the message.
-            assert broker.version >= (4, 3)
-        return False
-
-    return is_gone
-
-
 def test_unused_queue_expires(confirming: BlockingChannel, gone: Callable[[str], bool], name: str) -> None:
     """An unused queue goes after its x-expires, with its messages."""
     make(confirming, name, x_expires=50)
@@ -627,7 +610,7 @@ def test_ready_counts_all_priorities(confirming: BlockingChannel, name: str) -> 
     assert confirming.queue_purge(name).method.message_count == 3
 
 
-# --- x-single-active-consumer, quorum
+# --- x-single-active-consumer
 
 
 def test_single_active_consumer(confirming: BlockingChannel, name: str) -> None:
@@ -649,99 +632,6 @@ def test_exclusive_consume_with_single_active_consumer(channel: BlockingChannel,
     make(channel, name, x_single_active_consumer=True)
     with closes(403):
         Inbox.on(channel, name, exclusive=True)
-
-
-@pytest.mark.parametrize(
-    ("settings", "text"),
-    [
-        ({"durable": False}, "invalid property 'non-durable' for queue"),
-        ({"exclusive": True}, "invalid property 'exclusive-owner' for queue"),
-        ({"auto_delete": True}, "invalid property 'auto-delete' for queue"),
-    ],
-)
-def test_quorum_queue_is_durable_and_lasting(
-    channel: BlockingChannel, name: str, settings: dict[str, bool], text: str
-) -> None:
-    """The broker refuses a quorum queue that is transient, exclusive or auto-delete with 406."""
-    with closes(406, text):
-        channel.queue_declare(name, **{"durable": True, "arguments": QUORUM, **settings})
-
-
-@pytest.mark.parametrize(
-    ("argument", "value"), [("x-max-priority", 5), ("x-queue-mode", "lazy"), ("x-queue-version", 2)]
-)
-def test_classic_arguments_on_a_quorum_queue(
-    channel: BlockingChannel, name: str, argument: str, value: object
-) -> None:
-    """The broker refuses arguments of classic queues with 406."""
-    with closes(406, f"invalid arg '{argument}' for queue '{name}' in vhost '/' of queue type "):
-        channel.queue_declare(name, durable=True, arguments={**QUORUM, argument: value})
-
-
-@pytest.mark.parametrize(
-    ("argument", "value"),
-    [
-        ("x-delivery-limit", 5),
-        ("x-message-ttl", 60_000),
-        ("x-expires", 60_000),
-        ("x-max-length", 5),
-        ("x-overflow", "reject-publish"),
-        ("x-single-active-consumer", True),
-        ("x-dead-letter-exchange", ""),
-        ("x-max-in-memory-length", 5),
-        ("x-max-in-memory-bytes", 5),
-        ("x-quorum-initial-group-size", 1),
-        ("x-queue-leader-locator", "client-local"),
-        ("x-behaviour", "any"),
-    ],
-)
-def test_arguments_of_a_quorum_queue(
-    channel: BlockingChannel, name: str, argument: str, value: object
-) -> None:
-    """The broker accepts the arguments of quorum queues, and unknown ones."""
-    channel.queue_declare(name, durable=True, arguments={**QUORUM, argument: value})
-
-
-def test_quorum_queue_behaves_as_a_durable_queue(confirming: BlockingChannel, name: str) -> None:
-    """A quorum queue takes publishes, acks and requeues like any durable queue."""
-    confirming.queue_declare(name, durable=True, arguments=QUORUM)
-    send(confirming, name, b"a", b"b", delivery_mode=2)
-    first = take(confirming, name)
-    confirming.basic_ack(first.tag)
-    second = take(confirming, name)
-    confirming.basic_nack(second.tag)
-    again = take(confirming, name, auto_ack=True)
-    assert (first.body, second.body, again.body, again.redelivered) == (b"a", b"b", b"b", True)
-
-
-@pytest.mark.parametrize("how", ["nack", "reject"])
-def test_delivery_limit(
-    broker: Broker, confirming: BlockingChannel, queue: str, names: Names, how: str
-) -> None:
-    """The count of deliveries is in a header; at x-delivery-limit the message is dead-lettered.
-
-    In RabbitMQ 4.3 a nack counts no longer.
-    """
-    limited = names("limited")
-    arguments = {
-        **QUORUM,
-        "x-delivery-limit": 2,
-        "x-dead-letter-exchange": "",
-        "x-dead-letter-routing-key": queue,
-    }
-    confirming.queue_declare(limited, durable=True, arguments=arguments)
-    send(confirming, limited, b"x", delivery_mode=2)
-    counts = []
-    for _ in range(3):
-        message = take(confirming, limited)
-        counts.append(message.headers.get("x-delivery-count", 0))
-        getattr(confirming, f"basic_{how}")(message.tag)
-    if how == "nack" and broker.version >= (4, 3):
-        assert counts == [0, 0, 0]
-        assert take(confirming, limited).redelivered
-        return
-    assert counts == [0, 1, 2]
-    assert take(confirming, queue).headers["x-death"][0]["reason"] == "delivery_limit"
 
 
 def test_counts_are_64_bit_integers(
@@ -1135,3 +1025,75 @@ def test_dead_letter_body_is_the_same(channel: BlockingChannel, name: str, dead:
     channel.basic_publish("", name, body, pika.BasicProperties())
     reject(channel, name)
     assert take(channel, dead).body == body
+
+
+def test_delivery_limit_may_be_anything(channel: BlockingChannel, name: str) -> None:
+    """The broker does not check the limit of a quorum queue."""
+    channel.queue_declare(name, durable=True, arguments={**QUORUM, "x-delivery-limit": "1"})
+
+
+@pytest.mark.parametrize("condition", ["if_unused", "if_empty"])
+def test_conditional_delete_of_a_quorum_queue(channel: BlockingChannel, name: str, condition: str) -> None:
+    """It has no conditions: the broker closes the connection with 540."""
+    channel.queue_declare(name, durable=True, arguments=QUORUM)
+    flag = condition.replace("_", "-")
+    text = (
+        f"cannot delete queue '{name}' in vhost '/'. queue.delete operations with {flag} flag set are not "
+        "supported by quorum queues"
+    )
+    with closes(540, text):
+        channel.queue_delete(name, **{condition: True})
+
+
+def test_get_from_a_quorum_queue_with_single_active_consumer(channel: BlockingChannel, name: str) -> None:
+    """The broker refuses it with 405, so that no message escapes the order."""
+    channel.queue_declare(name, durable=True, arguments={**QUORUM, "x-single-active-consumer": True})
+    with closes(405, f"cannot obtain access to locked queue '{name}' in vhost '/'. basic.get operations are"):
+        channel.basic_get(name)
+
+
+@pytest.mark.parametrize(("single", "counted"), [(False, 2), (True, 1)])
+def test_consumers_of_a_quorum_queue(channel: BlockingChannel, name: str, single: bool, counted: int) -> None:
+    """A quorum queue takes an exclusive consumer like others, and counts only those that are active."""
+    channel.queue_declare(name, durable=True, arguments={**QUORUM, "x-single-active-consumer": single})
+    for exclusive in (False, True):
+        channel.basic_consume(name, lambda *_: None, exclusive=exclusive)
+    assert channel.queue_declare(name, passive=True).method.consumer_count == counted
+
+
+def test_first_delivery_of_a_quorum_queue(broker: Broker, confirming: BlockingChannel, name: str) -> None:
+    """RabbitMQ 3.10 tells the count in every answer to a get, but not in a first delivery."""
+    confirming.queue_declare(name, durable=True, arguments=QUORUM)
+    send(confirming, name, b"got", b"delivered")
+    assert take(confirming, name).headers == since(broker, (4, 0), {}, {"x-delivery-count": 0})
+    assert Inbox.on(confirming, name).wait(1)[0].headers == {}
+
+
+def test_what_comes_back_to_a_queue_that_refuses(confirming: BlockingChannel, name: str) -> None:
+    """A queue that refuses messages above its limit drops none, even if more come back to it."""
+    make(confirming, name, x_max_length=1, x_overflow="reject-publish")
+    send(confirming, name, b"a")
+    first = take(confirming, name)
+    send(confirming, name, b"b")
+    confirming.basic_reject(first.tag)
+    assert bodies(confirming, name) == [b"a", b"b"]
+
+
+def test_overflow_that_quorum_queues_do_not_know(confirming: BlockingChannel, name: str) -> None:
+    """A quorum queue takes reject-publish-dlx for drop-head."""
+    arguments = {**QUORUM, "x-max-length": 1, "x-overflow": "reject-publish-dlx"}
+    confirming.queue_declare(name, durable=True, arguments=arguments)
+    send(confirming, name, b"a", b"b", b"c")
+    eventually(lambda: ready(confirming, name) == 1)
+    assert bodies(confirming, name) == [b"c"]
+
+
+def test_limit_of_a_channel_and_quorum_queues(broker: Broker, channel: BlockingChannel, name: str) -> None:
+    """Quorum queues do not support it; in RabbitMQ 4.3 there is none."""
+    channel.queue_declare(name, durable=True, arguments=QUORUM)
+    channel.basic_qos(prefetch_count=1, global_qos=True)
+    if broker.version >= (4, 3):
+        Inbox.on(channel, name)
+        return
+    with closes(540, f"queue '{name}' in vhost '/' does not support global qos"):
+        Inbox.on(channel, name)

@@ -259,6 +259,19 @@ def test_delete_if_empty_minds_ready_messages_only(
     assert not exists(connection, queue)
 
 
+@pytest.mark.parametrize(("condition", "flag"), [("if_unused", "if-unused"), ("if_empty", "if-empty")])
+def test_quorum_queues_are_not_deleted_under_conditions(
+    channel: BlockingChannel, name: str, condition: str, flag: str
+) -> None:
+    channel.queue_declare(name, durable=True, arguments={"x-queue-type": "quorum"})
+    text = (
+        f"cannot delete queue '{name}' in vhost '/'. queue.delete operations with {flag} flag set are not "
+        "supported by quorum queues"
+    )
+    with closes(540, text):
+        channel.queue_delete(name, **{condition: True})
+
+
 def test_delete_cancels_consumers(channel: BlockingChannel, queue: str) -> None:
     """Consumers of a client with the capability get a basic.cancel."""
     cancelled: list[str] = []

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
-from tests.behaviour.test_access_control import SECRET, EmbeddedAdmin, ManagementAdmin
 from tests.cli.examining import examine, found, queue
+from tests.support.management import SECRET
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Queues
     from tests.conftest import BrokerUnderTest
+    from tests.support.management import Management
     from tests.support.processes import Processes
 
 
@@ -117,39 +118,25 @@ def test_p40_a_dead_letter_exchange_that_is_not_there(processes: Processes, queu
 
 
 def test_p40_missing_permission_for_dead_letters(
-    processes: Processes, broker: BrokerUnderTest, queues: Queues
+    processes: Processes, broker: BrokerUnderTest, management: Management, queues: Queues
 ) -> None:
-    if broker.embedded is not None:
-        users: EmbeddedAdmin | ManagementAdmin = EmbeddedAdmin(broker.embedded)
-    else:
-        assert broker.management_url is not None
-        users = ManagementAdmin(broker.management_url)
     name, dead = queues.make(), queues.name()
-    try:
-        login = users.user(f"^{name}$", ".*", ".*")
-        url = f"amqp://{login}:{SECRET}@127.0.0.1:{urlsplit(broker.url).port}/%2F"
-        ended = examine(processes, f'amqp_url = "{url}"\nbindings = []\n{queue(name)}{policy(dead)}')
-    finally:
-        users.close()
+    login = management.user(f"^{name}$", ".*", ".*")
+    url = f"amqp://{login}:{SECRET}@127.0.0.1:{urlsplit(broker.url).port}/%2F"
+    ended = examine(processes, f'amqp_url = "{url}"\nbindings = []\n{queue(name)}{policy(dead)}')
     assert ended.status == 1
     retries, letters = found(ended, "failure")
     assert f"messages of the queue {name} cannot be tried again" in retries
     assert f"the dead-letter queue {dead} is not there, and we may not declare it" in letters
 
 
-def test_missing_permission_to_declare(processes: Processes, broker: BrokerUnderTest, queues: Queues) -> None:
-    if broker.embedded is not None:
-        users: EmbeddedAdmin | ManagementAdmin = EmbeddedAdmin(broker.embedded)
-    else:
-        assert broker.management_url is not None
-        users = ManagementAdmin(broker.management_url)
+def test_missing_permission_to_declare(
+    processes: Processes, broker: BrokerUnderTest, management: Management, queues: Queues
+) -> None:
     name = queues.name()
-    try:
-        login = users.user("", ".*", ".*")
-        url = f"amqp://{login}:{SECRET}@127.0.0.1:{urlsplit(broker.url).port}/%2F"
-        ended = examine(processes, f'amqp_url = "{url}"\nbindings = []\n{queue(name)}')
-    finally:
-        users.close()
+    login = management.user("", ".*", ".*")
+    url = f"amqp://{login}:{SECRET}@127.0.0.1:{urlsplit(broker.url).port}/%2F"
+    ended = examine(processes, f'amqp_url = "{url}"\nbindings = []\n{queue(name)}')
     assert ended.status == 1
     (failure,) = found(ended, "failure")
     # RabbitMQ 4.3 does not even tell such a user whether the queue is there.

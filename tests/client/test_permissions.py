@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
-from tests.behaviour.test_access_control import SECRET, EmbeddedAdmin, ManagementAdmin
 from tests.client.scripted import ScriptedBroker, ScriptedLink
 from tests.client.support import Consuming, message, plan, queue_settings, run
+from tests.support.management import SECRET
 from tests.support.waiting import eventually, soon
 
 from fedora_messaging import aio, api
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import BrokerUnderTest
     from tests.support.admin import Admin
+    from tests.support.management import Management
 
     from fedora_messaging.config import LazyConfig
     from fedora_messaging.message import Message
@@ -30,22 +31,16 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def log_in(broker: BrokerUnderTest, settings: LazyConfig) -> Iterator[Log]:
+def log_in(broker: BrokerUnderTest, management: Management, settings: LazyConfig) -> Iterator[Log]:
     """Have `api` use a user with these permissions."""
-    if broker.embedded is not None:
-        users: EmbeddedAdmin | ManagementAdmin = EmbeddedAdmin(broker.embedded)
-    else:
-        assert broker.management_url is not None
-        users = ManagementAdmin(broker.management_url)
 
     def log_in(configure: str, write: str, read: str) -> None:
         parts = urlsplit(broker.url)
-        login = f"{users.user(configure, write, read)}:{SECRET}@{parts.hostname}:{parts.port}"
+        login = f"{management.user(configure, write, read)}:{SECRET}@{parts.hostname}:{parts.port}"
         settings["amqp_url"] = urlunsplit(parts._replace(netloc=login))
 
     yield log_in
     api.close()
-    users.close()
 
 
 def passive(queue: str) -> dict[str, Any]:

@@ -231,6 +231,21 @@ def test_deciding_twice_changes_nothing(second: str, flushed: bool) -> None:
     assert owed.flush() == [(2, False)]
 
 
+def test_confirms_that_are_owed_are_counted() -> None:
+    owed = received(4)
+    assert len(owed) == 4
+    owed.confirm(2)
+    owed.reject(3)
+    assert len(owed) == 3
+    owed.flush()
+    assert len(owed) == 2
+    owed.confirm(1)
+    owed.confirm(4)
+    owed.flush()
+    assert len(owed) == 0
+    assert len(OwedConfirms()) == 0
+
+
 class NaiveOwedConfirms:
     """Answers due, worked out from scratch."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -281,3 +282,84 @@ def test_buffered_counts_what_has_come_and_what_is_to_go() -> None:
     assert server.buffered >= len(properties) + 350
     server.data_to_send(0.0)
     assert server.buffered == len(properties) + 300
+
+
+# Piece by piece
+
+
+def deliver(machine: Machine, payload: bytes) -> None:
+    machine.send_content(1, m.BasicDeliver("c", 1, False, "e", "k").encode(), b"\0\0", payload)
+
+
+def bodies_in(data: bytes) -> bytes:
+    return b"".join(seen.payload for seen in cut(data) if seen.kind == BODY)
+
+
+def test_what_is_sent_may_leave_in_pieces() -> None:
+    machine = with_channel(Role.SERVER)
+    payload = bytes(index % 251 for index in range(3_000_000))
+    deliver(machine, payload)
+    machine.send_method(1, m.ChannelFlowOk(True))
+    sizes, data = [], b""
+    while machine.has_more:
+        before = machine.waiting
+        piece = machine.data_to_send(0, 1_000_000)
+        sizes.append(len(piece))
+        data += piece
+        assert machine.waiting == before - len(piece)
+    # A piece ends with a whole part of a frame.
+    assert all(1_000_000 <= size < 1_000_000 + machine.frame_max for size in sizes[:-1])
+    assert len(sizes) == 3
+    assert machine.unsent == 0
+    first, head, *_, last = cut(data)
+    assert isinstance(first.method, m.BasicDeliver)
+    assert head.kind == HEADER
+    assert bodies_in(data) == payload
+    assert last.method == m.ChannelFlowOk(True)
+    assert machine.data_to_send(0, 1_000_000) == b""
+
+
+def test_what_is_less_than_the_most_leaves_together() -> None:
+    machine = with_channel(Role.SERVER)
+    assert not machine.has_more
+    for size in (1000, 300_000, 400_000):
+        deliver(machine, bytes(size))
+    assert machine.has_more
+    assert bodies_in(machine.data_to_send(0, 1_000_000)) == bytes(701_000)
+    assert not machine.has_more
+    assert machine.unsent == 0
+
+
+def test_without_a_limit_all_leaves() -> None:
+    machine = with_channel(Role.SERVER)
+    deliver(machine, bytes(3_000_000))
+    machine.data_to_send(0, 1_000_000)
+    assert 1_900_000 < machine.unsent <= 2_100_000
+    assert len(machine.data_to_send(0)) > 1_900_000
+    assert not machine.has_more
+    assert machine.unsent == 0
+
+
+def test_large_bodies_that_wait_are_no_copies() -> None:
+    machine = with_channel(Role.SERVER)
+    payload = bytes(4_000_000)
+    tracemalloc.start()
+    try:
+        for _ in range(20):
+            deliver(machine, payload)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert machine.unsent > 80_000_000
+    assert taken < 1_000_000
+
+
+def test_more_may_be_sent_before_all_has_left() -> None:
+    machine = with_channel(Role.SERVER)
+    data = b""
+    for number in range(1, 6):
+        deliver(machine, bytes([number]) * 700_000)
+        data += machine.data_to_send(0, 300_000)
+    assert machine.has_more
+    data += machine.data_to_send(0)
+    assert bodies_in(data) == b"".join(bytes([number]) * 700_000 for number in range(1, 6))

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import pytest
-from tests.protocol.machines import Pair, client_in, closing, frame, machine_in, server_in, tune_ok
+from tests.protocol.machines import (
+    PUBLISH,
+    Pair,
+    client_in,
+    closing,
+    cut,
+    frame,
+    machine_in,
+    open_channel,
+    server_in,
+    tune_ok,
+)
 
 from fedora_messaging.protocol.connection import Limits, Machine
 from fedora_messaging.protocol.heartbeat import Beat, Heartbeat
 from fedora_messaging.protocol.states import Role, State
 from fedora_messaging.wire import methods as m
-from fedora_messaging.wire.frames import HEARTBEAT_FRAME
+from fedora_messaging.wire.frames import HEARTBEAT, HEARTBEAT_FRAME
 
 
 def beating(role: Role, interval: int, now: float = 100.0) -> Machine:
@@ -191,3 +202,22 @@ def test_two_machines_keep_each_other_alive() -> None:
         pair.client.handle_timeout(float(tick))
         pair.client.data_to_send(float(tick))
     closing(pair.client.events())
+
+
+@EACH_ROLE
+def test_a_heartbeat_that_cannot_leave_is_not_followed_by_others(role: Role) -> None:
+    """While the peer's network takes nothing, they would pile up, and the timer would never rest."""
+    machine = open_channel(beating(role, 10))
+    machine.data_to_send(100.0)
+    machine.listen(False, 100.0)
+    machine.send_content(1, PUBLISH.encode(), b"\0\0", bytes(1_000_000))
+    before = machine.data_to_send(100.0, 300_000)
+    for now in (105.0, 110.0, 115.0):
+        machine.handle_timeout(now)
+        deadline = machine.next_deadline()
+        assert deadline is not None
+        assert deadline > now
+    frames = cut(before + machine.data_to_send(116.0))
+    assert [seen.kind for seen in frames].count(HEARTBEAT) <= 1
+    machine.handle_timeout(121.0)
+    assert machine.data_to_send(121.0) == HEARTBEAT_FRAME

@@ -102,6 +102,16 @@ def find_rabbitmq() -> Path | None:
     return next((found for found in map(_if_release, candidates) if found), None)
 
 
+def available_plugins() -> frozenset[str]:
+    """Return the names of the plugins that the release of RabbitMQ brings."""
+    sbin = find_rabbitmq()
+    if sbin is None:
+        return frozenset()
+    # Scripts of `tools/debian-root` lie beside the directories of the distribution.
+    files = [*sbin.parent.glob("plugins/*"), *sbin.parent.glob("usr/lib/rabbitmq/lib/*/plugins/*")]
+    return frozenset(file.name.partition("-")[0] for file in files)
+
+
 def _if_release(sbin: Path) -> Path | None:
     scripts = ("rabbitmq-env", "rabbitmq-server", "rabbitmqctl")
     return sbin if all((sbin / script).is_file() for script in scripts) else None

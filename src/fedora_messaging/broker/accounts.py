@@ -135,7 +135,7 @@ class Accounts:
             re.error: One of the permissions is not a regular expression.
         """
         for pattern in (permissions.configure, permissions.write, permissions.read):
-            re.compile(pattern)
+            guarded_regex.check(pattern)
         self._users[name].permissions[vhost] = permissions
 
     def set_topic_permissions(
@@ -148,7 +148,7 @@ class Accounts:
             re.error: One of the permissions is not a regular expression.
         """
         for pattern in (permissions.write, permissions.read):
-            re.compile(pattern)
+            guarded_regex.check(pattern)
         self._users[name].topic_permissions[vhost, exchange] = permissions
 
     def forget_vhost(self, vhost: str) -> None:

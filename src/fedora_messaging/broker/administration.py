@@ -5,7 +5,7 @@ Each change is stored, if the broker has a data directory, in the form of Rabbit
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 from .accounts import Permissions, TopicPermissions, User
@@ -21,6 +21,9 @@ VHOST_LIMITS: Final = ("max-connections", "max-queues")
 USER_LIMITS: Final = ("max-connections", "max-channels")
 OPERATOR_POLICY: Final = "operator_policy"
 _LIMITS_COMPONENT: Final = "vhost-limits"
+#: Sections of the stored definitions whose keys begin with a virtual host, and those that name a user next.
+_IN_VHOSTS: Final = ("permissions", "topic_permissions", "policies", "operator_policies")
+_OF_USERS: Final = ("permissions", "topic_permissions")
 
 Reason = Literal["bad_request", "not_found", "precondition_failed"]
 
@@ -63,19 +66,43 @@ class Administration:
     Args:
         server: The broker.
         save: Stores a definition: its section, its key, and its JSON or ``None`` to delete it.
+        default_users: Users whom a new broker has: they are stored when one of them changes.
 
     Attributes:
         global_parameters: Values that the broker keeps for others, by name.
     """
 
-    def __init__(self, server: "Server", save: Callable[[str, str, str | None], None] | None) -> None:
+    def __init__(
+        self,
+        server: "Server",
+        save: Callable[[str, str, str | None], None] | None,
+        default_users: Collection[str] = (),
+    ) -> None:
         self._server = server
         self._save = save
+        self._default_users = default_users
+        self._stored: set[tuple[str, tuple[str, ...]]] = set()
         self.global_parameters: dict[str, Any] = {}
 
     def _store(self, section: str, key: Iterable[str], item: Mapping[str, Any] | None) -> None:
-        if self._save is not None:
-            self._save(section, json.dumps(list(key)), None if item is None else json.dumps(item))
+        if self._save is None:
+            return
+        key = tuple(key)
+        if item is None:
+            self._stored.discard((section, key))
+        else:
+            self._stored.add((section, key))
+        self._save(section, json.dumps(key), None if item is None else json.dumps(item))
+
+    def _drop(self, sections: Iterable[str], position: int, name: str) -> None:
+        """Delete what is stored about a virtual host or user, also of users who are not there at present."""
+        for section, key in sorted(self._stored):
+            if section in sections and key[position] == name:
+                self._store(section, key, None)
+
+    def note_stored(self, section: str, key: Iterable[str]) -> None:
+        """Note that a definition is stored already."""
+        self._stored.add((section, tuple(key)))
 
     def restore(self, section: str, value: str) -> None:
         """Take back a definition that was stored."""
@@ -154,14 +181,9 @@ class Administration:
             )
         self._server.drop_vhost(vhost)
         for user in self._server.accounts:
-            self._store("permissions", [name, user.name], None)
-            for _, exchange in [key for key in user.topic_permissions if key[0] == name]:
-                self._store("topic_permissions", [name, user.name, exchange], None)
+            self._store_default_user(user)
         self._server.accounts.forget_vhost(name)
-        for policy in vhost.policies.ordinary:
-            self._store("policies", [name, policy], None)
-        for policy in vhost.policies.operator:
-            self._store("operator_policies", [name, policy], None)
+        self._drop(_IN_VHOSTS, 0, name)
         self._store("vhosts", [name], None)
 
     def set_vhost_limit(self, vhost_name: str, limit: str, value: Any) -> None:
@@ -195,7 +217,13 @@ class Administration:
         self._store_user(self.user(name))
         return is_new
 
+    def _store_default_user(self, user: User) -> None:
+        """Store a user whom a new broker has, before the first change to the user's permissions."""
+        if user.name in self._default_users and ("users", (user.name,)) not in self._stored:
+            self._store_user(user)
+
     def _store_user(self, user: User) -> None:
+        is_first = ("users", (user.name,)) not in self._stored
         item = {
             "name": user.name,
             "password_hash": user.password.text if user.password is not None else None,
@@ -204,6 +232,9 @@ class Administration:
             "limits": user.limits,
         }
         self._store("users", [user.name], item)
+        if is_first:
+            for vhost, permissions in user.permissions.items():
+                self._store_permissions(vhost, user.name, permissions)
 
     def _restore_user(self, item: Mapping[str, Any]) -> None:
         if item.get("deleted"):
@@ -226,10 +257,7 @@ class Administration:
         self._server.accounts.remove_user(name)
         # Remembered, because a new broker has a user guest.
         self._store("users", [name], {"name": name, "deleted": True})
-        for vhost in user.permissions:
-            self._store("permissions", [vhost, name], None)
-        for vhost, exchange in user.topic_permissions:
-            self._store("topic_permissions", [vhost, name, exchange], None)
+        self._drop(_OF_USERS, 1, name)
 
     def set_user_limit(self, name: str, limit: str, value: Any) -> None:
         """Limit the connections or channels of a user; ``None`` lifts the limit.
@@ -257,6 +285,10 @@ class Administration:
             self._server.accounts.set_permissions(user, vhost, permissions)
         except re.error as error:
             bad_request(f"invalid_regexp: {error}")
+        self._store_permissions(vhost, user, permissions)
+        return is_new
+
+    def _store_permissions(self, vhost: str, user: str, permissions: Permissions) -> None:
         item = {
             "vhost": vhost,
             "user": user,
@@ -265,7 +297,6 @@ class Administration:
             "read": permissions.read,
         }
         self._store("permissions", [vhost, user], item)
-        return is_new
 
     def _restore_permissions(self, item: Mapping[str, Any]) -> None:
         permissions = Permissions(item["configure"], item["write"], item["read"])
@@ -278,8 +309,10 @@ class Administration:
             AdministrationError: The user had none.
         """
         found = self._server.accounts.user(user)
-        if found is None or found.permissions.pop(vhost, None) is None:
+        if found is None or vhost not in found.permissions:
             not_found("Not Found")
+        self._store_default_user(found)
+        del found.permissions[vhost]
         self._store("permissions", [vhost, user], None)
 
     def set_topic_permissions(
@@ -353,6 +386,7 @@ class Administration:
                 item.get("priority", 0),
                 item.get("apply-to", "all"),
                 operator,
+                vhost.profile,
             )
         except PolicyError as error:
             bad_request(f"Validation failed\n\n{error}")
@@ -388,8 +422,8 @@ class Administration:
             bad_request("policies may not be set using this method")
         if component == OPERATOR_POLICY and isinstance(value, Mapping):
             return self.set_policy(vhost, name, value, operator=True)
-        if component == _LIMITS_COMPONENT and isinstance(value, Mapping):
-            for limit, number in value.items():
+        if component == _LIMITS_COMPONENT and (isinstance(value, Mapping) or value == []):
+            for limit, number in dict(value).items():
                 self.set_vhost_limit(vhost, limit, number)
             return True
         bad_request(f"Validation failed\n\ncomponent {component} not found\n")

@@ -23,6 +23,7 @@ from .core.counters import Counters
 from .core.memory import declared_size
 from .core.message import BrokerMessage, Entry
 from .core.queue import Queue
+from .core.queue_arguments import QUORUM
 from .core.vhost import generated_name
 from .publishing import Publishing
 from .reply_to import REPLY_TO, ReplyConsumer
@@ -137,7 +138,7 @@ class BrokerChannel:
 
         Raises:
             ChannelError: 403, 404, 405 or 406.
-            ConnectionError: 530 for a tag in use.
+            ConnectionError: 530 for a tag in use; 540 for a quorum queue, if the channel has a limit.
         """
         tag = method.consumer_tag or generated_name("amq.ctag-")
         if tag in self.consumers:
@@ -147,6 +148,9 @@ class BrokerChannel:
             self._answer_consume(method, tag)
             return
         queue = self.usable_queue(method.queue)
+        if self.channel_prefetch and queue.arguments.queue_type == QUORUM:
+            what = f"queue '{queue.name}' in vhost '{self.vhost.name}'"
+            raise ConnectionError(NOT_IMPLEMENTED, f"{what} does not support global qos")
         priority = method.arguments.get("x-priority", 0)
         if isinstance(priority, bool) or not isinstance(priority, int):
             raise ChannelError(PRECONDITION_FAILED, f"invalid arg 'x-priority' for consumer '{tag}'")
@@ -186,9 +190,10 @@ class BrokerChannel:
     def get(self, method: m.BasicGet) -> None:
         """Carry out ``basic.get``."""
         queue = self.usable_queue(method.queue)
+        queue.check_get()
 
         def check(head: Entry) -> None:
-            self.check_room(_first_of(queue.name), queue.properties(head, self.room))
+            self.check_room(_first_of(queue.name), queue.properties(head, self.room, got=True))
 
         entry = queue.get(method.no_ack, check)
         if entry is None:
@@ -208,7 +213,7 @@ class BrokerChannel:
         answer = m.BasicGetOk(
             self._delivery_tag, entry.redelivered, message.exchange, message.routing_key, len(queue)
         )
-        properties = queue.properties(entry, self.room)
+        properties = queue.properties(entry, self.room, got=True)
         self.send_content(answer.encode(), properties, message.body)
 
     # The outlet of the consumers
@@ -295,7 +300,7 @@ class BrokerChannel:
 
     def reject(self, method: m.BasicReject) -> None:
         """Carry out ``basic.reject``."""
-        outcome = Queue.requeue if method.requeue else Queue.refuse
+        outcome = Queue.reject if method.requeue else Queue.refuse
         self._answered(method.delivery_tag, False, outcome)
 
     def recover(self, method: m.BasicRecover | m.BasicRecoverAsync) -> None:
@@ -323,10 +328,11 @@ class BrokerChannel:
     def finish(self, taken: dict[int, Unacked], outcome: Outcome) -> None:
         """Give the outcome of deliveries to their queues, and let these deliver more."""
         queues: dict[Queue, None] = {}
-        for entry, queue, consumer in taken.values():
+        for entry, queue, consumer, _since in taken.values():
             if consumer is not None:
                 self.unacked.at_consumers -= 1
-            outcome(queue, entry, consumer)
+            # By name, because a stream has outcomes of its own.
+            getattr(queue, outcome.__name__)(entry, consumer)
             queues[queue] = None
         if self.channel_prefetch:
             # Whichever queue has room now, all of them wait for it.

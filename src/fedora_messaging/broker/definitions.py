@@ -3,13 +3,14 @@
 An import adds and changes, but removes nothing; queues and exchanges that exist stay as they are.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from ..protocol.errors import NAMES, ChannelError, ConnectionError
 from .accounts import Permissions, TopicPermissions
 from .administration import AdministrationError, bad_request, policy_item
 from .core.declarations import ExchangeDeclaration, QueueDeclaration
+from .core.exchanges import Exchange
 from .core.queue import Queue
 from .core.vhost import VirtualHost
 from .json_values import table_from_json, to_json
@@ -198,20 +199,23 @@ def _bindings(vhosts: list[VirtualHost]) -> list[dict[str, Any]]:
     return found
 
 
-def import_definitions(server: "Server", document: Any, vhost: VirtualHost | None = None) -> None:
+def import_definitions(
+    server: "Server", document: Any, vhost: VirtualHost | None = None, kept_users: Collection[str] = ()
+) -> None:
     """Add what definitions hold to a broker, or to one virtual host.
 
     Args:
         server: The broker.
         document: The definitions.
         vhost: Where all of it goes, whatever the definitions say; users and the like are passed over then.
+        kept_users: Users who stay as they are; the definitions can only let them into other virtual hosts.
 
     Raises:
         AdministrationError: Something is wrong with an item; those before it were added.
     """
     if not isinstance(document, Mapping):
         bad_request("failed_to_parse_json")
-    importer = _Importer(server)
+    importer = _Importer(server, kept_users)
     for section, add in _SECTIONS.items():
         items = document.get(section, [])
         if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
@@ -227,56 +231,63 @@ def import_definitions(server: "Server", document: Any, vhost: VirtualHost | Non
 class _Importer:
     """Adds items of definitions to a broker."""
 
-    def __init__(self, server: "Server") -> None:
+    def __init__(self, server: "Server", kept_users: Collection[str]) -> None:
         self._server = server
         self._admin = server.administration
+        self._kept_users = kept_users
 
     def add(self, section: str, add: "Callable[[_Importer, _Item], None]", item: _Item) -> None:
-        """Add one item; errors name it."""
+        """Add one item; errors name it, but show no value of it, which may be a password."""
         try:
-            add(self, item)
+            add(self, _checked(item))
         except KeyError as error:
-            bad_request(f"an item of {section} has no {error}: {dict(item)}")
+            bad_request(f'"{error.args[0]}" is missing{_place(section, item)}')
         except (ChannelError, ConnectionError) as error:
-            bad_request(f"{NAMES[error.reply_code].lower()}: {error.explanation}")
-        except (TypeError, ValueError) as error:
-            bad_request(f"an item of {section} is wrong, {error}: {dict(item)}")
+            bad_request(f"{NAMES[error.reply_code].lower()}: {error.explanation}{_place(section, item)}")
+        except AdministrationError as error:
+            raise AdministrationError(error.error, f"{error.reason}{_place(section, item)}") from error
 
     def user(self, item: _Item) -> None:
         """Add a user."""
-        tags = item["tags"]
-        if isinstance(tags, str):
-            tags = [tag.strip() for tag in tags.split(",") if tag.strip()]
+        tags, limits = _tags(item["tags"]), _limits(item)
+        if item["name"] in self._kept_users:
+            return
         hashed = item.get("password_hash")
         password: PasswordHash | None
         if hashed:
             algorithm = item.get("hashing_algorithm") or "rabbit_password_hashing_sha256"
-            password = PasswordHash.parse(hashed, algorithm)
+            try:
+                password = PasswordHash.parse(hashed, algorithm)
+            except ValueError as error:
+                bad_request(f"the password_hash cannot be used: {error}")
         else:
             given = item.get("password")
             password = PasswordHash.of(given) if given is not None else None
         self._admin.set_user(item["name"], password, tags)
-        for limit, value in (item.get("limits") or {}).items():
+        for limit, value in limits.items():
             self._admin.set_user_limit(item["name"], limit, value)
 
     def vhost(self, item: _Item) -> None:
         """Add a virtual host."""
-        about = {**item, **(item.get("metadata") or {})}
+        about = _checked({**item, **(item.get("metadata") or {})})
+        tags, limits = _tags(about.get("tags")), _limits(item)
         kind = about.get("default_queue_type")
         self._admin.set_vhost(
             item["name"],
             about.get("description") or "",
-            about.get("tags") or [],
+            tags,
             None if kind in (None, "undefined") else kind,
         )
-        limits = item.get("limits") or {}
-        for limit, value in limits.items() if isinstance(limits, Mapping) else ():
+        for limit, value in limits.items():
             self._admin.set_vhost_limit(item["name"], limit, value)
 
     def permission(self, item: _Item) -> None:
         """Give a user access to a virtual host."""
         permissions = Permissions(item["configure"], item["write"], item["read"])
-        self._admin.set_permissions(item["vhost"], item["user"], permissions)
+        vhost, name = item["vhost"], item["user"]
+        user = self._server.accounts.user(name)
+        if name not in self._kept_users or user is None or vhost not in user.permissions:
+            self._admin.set_permissions(vhost, name, permissions)
 
     def topic_permission(self, item: _Item) -> None:
         """Limit the routing keys of a user."""
@@ -285,6 +296,7 @@ class _Importer:
 
     def parameter(self, item: _Item) -> None:
         """Set a parameter."""
+        self._vhost_of(item)
         self._admin.set_parameter(item["component"], item["vhost"], item["name"], item["value"])
 
     def global_parameter(self, item: _Item) -> None:
@@ -293,6 +305,7 @@ class _Importer:
 
     def policy(self, item: _Item) -> None:
         """Set a policy."""
+        self._vhost_of(item)
         self._admin.set_policy(item["vhost"], item["name"], item, operator=False)
 
     def exchange(self, item: _Item) -> None:
@@ -331,7 +344,10 @@ class _Importer:
     def binding(self, item: _Item) -> None:
         """Make a binding."""
         vhost = self._vhost_of(item)
-        is_queue = item["destination_type"] == Queue.kind
+        kind = item["destination_type"]
+        if kind not in (Queue.kind, Exchange.kind):
+            bad_request(f'destination_type should be "queue" or "exchange", not "{kind}"')
+        is_queue = kind == Queue.kind
         find = vhost.queue if is_queue else vhost.exchange
         destination = find(item["destination"])
         vhost.bind(
@@ -349,6 +365,68 @@ class _Importer:
                 "bad_request", f'Please create virtual host "{name}" prior to importing definitions.'
             )
         return vhost
+
+
+#: What the values of some keys must be, in any section.
+_TYPES: Final[dict[str, tuple[type, str]]] = {
+    **dict.fromkeys(
+        ("name", "vhost", "user", "exchange", "component", "source", "destination", "destination_type"),
+        (str, "a string"),
+    ),
+    **dict.fromkeys(
+        ("routing_key", "type", "configure", "write", "read", "description", "default_queue_type"),
+        (str, "a string"),
+    ),
+    **dict.fromkeys(("password", "password_hash", "hashing_algorithm"), (str, "a string")),
+    **dict.fromkeys(("durable", "auto_delete", "internal"), (bool, "true or false")),
+    **dict.fromkeys(("definition", "metadata"), (Mapping, "an object")),
+}
+#: Keys that say which item one is.
+_NAMES: Final = ("vhost", "user", "exchange", "component", "source", "destination", "routing_key", "name")
+#: Most bytes that a name can have on the wire.
+_LONGEST: Final = 255
+
+
+def _checked(item: _Item) -> dict[str, Any]:
+    """Return an item without those keys that are null, all others having a value of the right type."""
+    checked = {key: value for key, value in item.items() if value is not None or key not in _TYPES}
+    for key, value in checked.items():
+        kind, what = _TYPES.get(key, (object, ""))
+        if not isinstance(value, kind):
+            bad_request(f'"{key}" must be {what}')
+        if isinstance(value, str) and key in _NAMES:
+            _check_name(key, value)
+    return checked
+
+
+def _check_name(key: str, name: str) -> None:
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        bad_request(f'"{key}" is not Unicode text')
+    if size > _LONGEST:
+        bad_request(f'"{key}" should be less than {_LONGEST} bytes, actually was {size}')
+
+
+def _tags(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [tag.strip() for tag in value.split(",") if tag.strip()]
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(tag, str) for tag in value):
+        bad_request('"tags" must be a list of strings, or one string with commas')
+    return value
+
+
+def _limits(item: _Item) -> Mapping[str, Any]:
+    limits = item.get("limits") or {}  # RabbitMQ may write no limits as an empty list
+    return limits if isinstance(limits, Mapping) else bad_request('"limits" must be an object')
+
+
+def _place(section: str, item: _Item) -> str:
+    """Say which item of definitions an error is about."""
+    names = [f'{key} "{item[key]}"' for key in _NAMES if isinstance(item.get(key), str)]
+    return f" ({': '.join([section, ', '.join(names)] if names else [section])})"
 
 
 #: How the items of each section are added; in this order, because later ones refer to earlier ones.

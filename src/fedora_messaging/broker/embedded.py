@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from ..printable import printable
 from ..transport.tls import ServerTLSOptions
 from .accounts import Accounts
 from .administration import AdministrationError
@@ -14,7 +15,7 @@ from .alarms import ResourceLimits
 from .core.profile import find_profile
 from .definitions import import_definitions
 from .faults import Faults
-from .server import BrokerError, Server
+from .server import CONSUMER_TIMEOUT, BrokerError, Server
 
 if TYPE_CHECKING:
     from ..web import HttpServer
@@ -34,12 +35,14 @@ class AsyncBroker:
         profile: The release of RabbitMQ to imitate, ``"4"`` or ``"3"``.
         http_port: Serve the management API on this TCP port of the same host, too; 0 takes a free one. Needs
             the extra ``[web]``.
-        definitions: Definitions in RabbitMQ's form, which are added at the start.
+        consumer_timeout: Seconds after which a delivery that is not settled closes its channel; ``None`` for
+            never.
+        definitions: Definitions in RabbitMQ's form, which are added at each start. Users in ``accounts``
+            stay as they are.
 
     Raises:
         BrokerError: On start: a port or the data directory cannot be used, or the definitions are wrong. On
-            leaving: some changes could
-            not be written; no publisher was told that they were.
+            leaving: some changes could not be written; no publisher was told that they were.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class AsyncBroker:
         resources: ResourceLimits | None = None,
         profile: str = "4",
         http_port: int | None = None,
+        consumer_timeout: float | None = CONSUMER_TIMEOUT,
         definitions: Mapping[str, Any] | None = None,
     ) -> None:
         self._host = host
@@ -68,18 +72,20 @@ class AsyncBroker:
             data=None if data is None else Path(data),
             resources=resources,
             profile=find_profile(profile),
+            consumer_timeout=consumer_timeout,
         )
 
     async def __aenter__(self) -> Self:
         await self._server.start(self._host, self._port, tls=self._tls, unix_path=self._unix_path)
         try:
             if self._definitions is not None:
-                import_definitions(self._server, self._definitions)
+                import_definitions(self._server, self._definitions, kept_users=self._server.users_of_program)
             if self._http_port is not None:
                 self._http = await self._serve_http(self._http_port)
         except AdministrationError as error:
             await self._server.stop()
-            raise BrokerError(f"The definitions are wrong: {error.reason}") from error
+            reason = printable(" ".join(error.reason.split()))
+            raise BrokerError(f"The definitions are wrong: {reason}") from error
         except BaseException:
             await self._server.stop()
             raise
@@ -180,6 +186,7 @@ class Broker:
         resources: ResourceLimits | None = None,
         profile: str = "4",
         http_port: int | None = None,
+        consumer_timeout: float | None = CONSUMER_TIMEOUT,
         definitions: Mapping[str, Any] | None = None,
     ) -> None:
         self._broker = AsyncBroker(
@@ -192,6 +199,7 @@ class Broker:
             resources=resources,
             profile=profile,
             http_port=http_port,
+            consumer_timeout=consumer_timeout,
             definitions=definitions,
         )
         self._loop: asyncio.AbstractEventLoop | None = None

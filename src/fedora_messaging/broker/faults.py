@@ -100,7 +100,9 @@ class Faults:
         return self._in_loop(drop)
 
     def cancel_consumers(self, queue: str | None = None, vhost: str = "/") -> int:
-        """Cancel consumers, as RabbitMQ does when the node of a queue fails; the queue stays.
+        """Cancel consumers, as RabbitMQ does when the node of a queue fails.
+
+        The queue stays, unless it is one that goes with its last consumer (auto-delete).
 
         Args:
             queue: Cancel only the consumers of this queue.
@@ -108,6 +110,9 @@ class Faults:
 
         Returns:
             How many consumers were cancelled.
+
+        Raises:
+            KeyError: There is no such virtual host.
         """
 
         def cancel() -> int:
@@ -145,12 +150,17 @@ class Faults:
     # For a while
 
     def delay(self, seconds: float) -> Undo:
-        """Leave what clients send lying for some time, before the broker looks at it."""
+        """Leave what clients send lying for some time, before the broker looks at it.
+
+        Logins are not delayed. When the fault ends, the broker looks at once at what still lies there.
+        """
 
         def set_latency(value: float) -> None:
             self.latency = value
             if value:
                 self._note("delay")
+            else:
+                self._end_delays()
 
         self._in_loop(lambda: set_latency(seconds))
         return Undo(lambda: self._in_loop(lambda: set_latency(0.0)))
@@ -193,7 +203,8 @@ class Faults:
             AssertionError: Some have not.
         """
         left = self.pending
-        assert not left, f"these faults have not happened: {', '.join(left)}"
+        if left:
+            raise AssertionError(f"these faults have not happened: {', '.join(left)}")
 
     def count(self, fault: str) -> int:
         """Return how often a fault has happened."""
@@ -206,6 +217,7 @@ class Faults:
             self._publishes.clear()
             self._refusals = 0
             self.latency = 0.0
+            self._end_delays()
             self._server.block_on_demand(None)
             if self.is_stalled:
                 self.is_stalled = False
@@ -213,6 +225,10 @@ class Faults:
                     session.stall(False)
 
         self._in_loop(forget)
+
+    def _end_delays(self) -> None:
+        for session in list(self._server.sessions):
+            session.end_delay()
 
     # The broker asks these
 

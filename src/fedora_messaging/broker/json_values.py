@@ -4,9 +4,13 @@ import base64
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
+from ..exceptions import EncodingError
+from ..wire.fields import MAX_DEPTH, Int64, encode_table
 from .administration import bad_request
+
+_LONGEST_NAME: Final = 255
 
 
 def to_json(value: Any) -> Any:
@@ -39,25 +43,52 @@ def _text(value: str | bytes) -> str:
 
 
 def table_from_json(value: Any) -> dict[str, Any]:
-    """Convert the arguments or headers of a request.
+    """Convert the arguments or headers of a request; integers become those of 64 bits, as in RabbitMQ.
 
     Raises:
-        AdministrationError: They are no object, or one of them is null.
+        AdministrationError: They are no object, one of them is null, or AMQP has no such value.
     """
     if value == []:
         return {}
     if not isinstance(value, dict):
         bad_request("arguments must be an object")
-    return {name: _from_json(element) for name, element in value.items()}
+    table = _table(value, MAX_DEPTH)
+    try:
+        encode_table(table)
+    except EncodingError as error:
+        bad_request(str(error))
+    return table
 
 
-def _from_json(value: Any) -> Any:
+def _table(value: dict[str, Any], depth: int) -> dict[str, Any]:
+    if depth == 0:
+        bad_request(f"arguments nested deeper than {MAX_DEPTH} levels")
+    for name in value:
+        if (size := len(_encodable(name))) > _LONGEST_NAME:
+            bad_request(f"names of arguments should be less than {_LONGEST_NAME} bytes, actually was {size}")
+    return {name: _from_json(element, depth - 1) for name, element in value.items()}
+
+
+def _encodable(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        bad_request("arguments must be Unicode text")
+
+
+def _from_json(value: Any, depth: int) -> Any:
     if value is None:
         bad_request("null_not_allowed")
+    if isinstance(value, str):
+        _encodable(value)
     if isinstance(value, dict):
-        return table_from_json(value)
+        return _table(value, depth)
     if isinstance(value, list):
-        return [_from_json(element) for element in value]
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        bad_request(f"{value} is not an integer of 64 bits")
+        if depth == 0:
+            bad_request(f"arguments nested deeper than {MAX_DEPTH} levels")
+        return [_from_json(element, depth - 1) for element in value]
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not -(2**63) <= value < 2**63:
+            bad_request(f"{value} is not an integer of 64 bits")
+        return Int64(value)
     return value

@@ -10,6 +10,7 @@ from .accounts import CONFIGURE, READ, WRITE
 from .channel import BrokerChannel
 from .core.declarations import ExchangeDeclaration, QueueDeclaration
 from .core.queue import Queue
+from .core.queue_arguments import QUORUM
 from .core.stream import StreamQueue
 from .core.vhost import generated_name
 from .reply_to import REPLY_TO
@@ -62,9 +63,10 @@ def exchange_bind(channel: BrokerChannel, method: m.ExchangeBind) -> None:
     vhost = channel.vhost
     vhost.refuse_default(method.destination)
     channel.session.require(WRITE, "exchange", method.destination)
+    vhost.refuse_default(method.source)
     channel.session.require(READ, "exchange", method.source)
+    channel.session.require_topic(READ, vhost.exchange(method.source), method.routing_key)
     destination = vhost.exchange(method.destination)
-    channel.session.require_topic(READ, vhost.exchanges.get(method.source), method.routing_key)
     vhost.bind(method.source, destination, method.routing_key, method.arguments)
     _answer(channel, method, m.ExchangeBindOk(), destination.durable)
 
@@ -74,6 +76,7 @@ def exchange_unbind(channel: BrokerChannel, method: m.ExchangeUnbind) -> None:
     vhost = channel.vhost
     vhost.refuse_default(method.destination)
     channel.session.require(WRITE, "exchange", method.destination)
+    vhost.refuse_default(method.source)
     channel.session.require(READ, "exchange", method.source)
     channel.session.require_topic(READ, vhost.exchanges.get(method.source), method.routing_key)
     destination = vhost.exchanges.get(method.destination)
@@ -118,6 +121,8 @@ def _declare_passively(channel: BrokerChannel, method: m.QueueDeclare) -> None:
 
 def _declare_ok(queue: Queue) -> m.QueueDeclareOk:
     consumers = 0 if isinstance(queue, StreamQueue) else len(queue.consumers)
+    if queue.arguments.queue_type == QUORUM and queue.arguments.single_active:
+        consumers = min(consumers, 1)  # those that wait do not count
     return m.QueueDeclareOk(queue.name, len(queue), consumers)
 
 
@@ -127,10 +132,11 @@ def queue_bind(channel: BrokerChannel, method: m.QueueBind) -> None:
     # If both names are empty, the last declared queue is bound by its own name.
     routing_key = method.routing_key or ("" if method.queue else name)
     channel.session.require(WRITE, "queue", name)
+    channel.vhost.refuse_default(method.exchange)
     channel.session.require(READ, "exchange", method.exchange)
+    channel.session.require_topic(READ, channel.vhost.exchange(method.exchange), routing_key)
     queue = channel.vhost.queue(name)
     queue.check_access(channel.session)
-    channel.session.require_topic(READ, channel.vhost.exchanges.get(method.exchange), routing_key)
     channel.vhost.bind(method.exchange, queue, routing_key, method.arguments)
     _answer(channel, method, m.QueueBindOk(), queue.keeps)
 
@@ -139,6 +145,7 @@ def queue_unbind(channel: BrokerChannel, method: m.QueueUnbind) -> None:
     """Carry out ``queue.unbind``."""
     name = channel.resolve(method.queue)
     channel.session.require(WRITE, "queue", name)
+    channel.vhost.refuse_default(method.exchange)
     channel.session.require(READ, "exchange", method.exchange)
     source = channel.vhost.exchanges.get(method.exchange)
     channel.session.require_topic(READ, source, method.routing_key)

@@ -21,6 +21,7 @@ from .core.exchanges import Exchange
 from .core.message import BrokerMessage, in_canonical_order
 from .core.profile import Profile
 from .core.queue_arguments import check_time
+from .core.routing import routing_keys, without_bcc
 from .core.vhost import Enqueued
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Publishing:
         message = self._session.replies.rewrite(self._channel, message)
         transaction = self._channel.transaction
         if transaction is not None:
+            routing_keys(message)  # what is wrong with them is told now, not at the commit
             transaction.hold(exchange, message, method.mandatory)
             return
         self._counters.publish += 1
@@ -138,6 +140,8 @@ class Publishing:
         self._session.needs_flush(self._channel)
 
     def _return(self, message: BrokerMessage) -> None:
+        if message.mentions(b"BCC") and "BCC" in message.headers:
+            message = without_bcc(message)
         method = m.BasicReturn(NO_ROUTE, "NO_ROUTE", message.exchange, message.routing_key)
         self._channel.send_content(method.encode(), message.properties, message.body)
 

@@ -6,7 +6,7 @@ import json
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,13 +20,15 @@ from ..protocol.server_handshake import ServerMachine
 from ..transport.link import Link
 from ..transport.tls import ServerTLSOptions, refresh, server_context
 from ..wire.frames import room_for_properties
-from .accounts import Accounts
-from .administration import SECTIONS, Administration
+from .accounts import Accounts, User
+from .administration import SECTIONS, Administration, AdministrationError
 from .alarms import Alarms, ResourceLimits
 from .clock import Clock
 from .core.journal import NoJournal
 from .core.memory import MemoryUse
 from .core.profile import RABBITMQ_4, Profile
+from .core.queue import Queue
+from .core.queue_arguments import CLASSIC
 from .core.vhost import VirtualHost
 from .faults import Faults
 from .listener import Listener, check_unused
@@ -42,10 +44,14 @@ _log = logger(__name__)
 
 #: Seconds that clients have to answer the broker's close.
 _FAREWELL: Final = 2.0
-#: Sections of the stored definitions that belong to users.
-_OF_USERS: Final = ("users", "permissions", "topic_permissions")
+#: Sections of the stored definitions whose keys name a virtual host and then a user.
+_OF_USERS: Final = ("permissions", "topic_permissions")
 #: Seconds between two checks of memory and disk.
 _WATCH_INTERVAL: Final = 0.25
+#: Seconds after which a delivery that is not settled closes its channel, as in RabbitMQ.
+CONSUMER_TIMEOUT: Final = 1800.0
+#: Seconds between two looks for such deliveries, at most.
+_TIMEOUT_CHECK: Final = 10.0
 #: Unfinished messages may take this part of the memory limit.
 _UNFINISHED_PART: Final = 4
 #: What clients declare may take this part of the memory limit.
@@ -82,6 +88,8 @@ class Server:
         limits: Limits of a connection that are offered to clients.
         resources: Limits of memory and disk at which publishers are blocked.
         profile: The release of RabbitMQ to imitate.
+        consumer_timeout: Seconds after which a delivery that is not settled closes its channel; ``None`` for
+            never.
 
     Attributes:
         port: TCP port in use, 0 before the start.
@@ -110,9 +118,11 @@ class Server:
         limits: Limits | None = None,
         resources: ResourceLimits | None = None,
         profile: Profile = RABBITMQ_4,
+        consumer_timeout: float | None = CONSUMER_TIMEOUT,
     ) -> None:
         self.accounts = accounts or Accounts()
         self._has_own_accounts = accounts is not None
+        self._users_of_program: frozenset[str] = frozenset()
         self.administration = Administration(self, None)
         self.port = 0
         self.sessions: set[Session] = set()
@@ -140,6 +150,8 @@ class Server:
             self.memory.declared_limit = max(_DECLARED_LEAST, self.alarms.memory_limit // _DECLARED_PART)
         self.failure: str | None = None
         self.failed = asyncio.Event()
+        self._consumer_timeout = consumer_timeout
+        self._next_check = 0.0
         self._watch: asyncio.TimerHandle | None = None
         self.faults = Faults(self, self._run_in_loop)
         self._listeners: list[Listener] = []
@@ -151,6 +163,11 @@ class Server:
     def node(self) -> str:
         """Name of the node, as RabbitMQ would name it."""
         return f"rabbit@{socket.gethostname().partition('.')[0]}"
+
+    @property
+    def users_of_program(self) -> frozenset[str]:
+        """Names of the users that the program gave, rather than administrators."""
+        return self._users_of_program
 
     @property
     def journal_is_behind(self) -> bool:
@@ -191,10 +208,21 @@ class Server:
         Raises:
             BrokerError: The data directory cannot be used.
         """
+        self._forget_former_start()
         self.loop = loop
         self.started_at = self.clock()
         self._timers = Timers(loop, self.clock)
+        if self._has_own_accounts:
+            self._users_of_program = frozenset(user.name for user in self.accounts)
         self._open_storage()
+
+    def _forget_former_start(self) -> None:
+        self.vhosts.clear()
+        self.memory.bytes = self.memory.declared = 0
+        self.administration = Administration(self, None)
+        self.failure = None
+        self.failed = asyncio.Event()
+        self._listeners.clear()
 
     def _user_removed(self, name: str) -> None:
         with suppress(RuntimeError):  # the loop has ended, and with it all connections
@@ -219,9 +247,31 @@ class Server:
             )
         buffered = sum(session.buffered for session in self.sessions)
         self._bound_unfinished()
+        self._check_deliveries()
         changes = (self.alarms.look_at_memory(buffered), self._look_at_disk())
         if any(changes):
             self._tell_of_alarms()
+
+    def _check_deliveries(self) -> None:
+        """Close the channels on which a delivery has been out for too long."""
+        now = time.monotonic()
+        default = self._consumer_timeout
+        if default is None or now < self._next_check:
+            return
+        self._next_check = now + min(_TIMEOUT_CHECK, default / 4)
+
+        def timeout_of(queue: Queue) -> float | None:
+            arguments = queue.arguments
+            if arguments.queue_type == CLASSIC and not self.profile.classic_consumer_timeout:
+                return None
+            own = arguments.consumer_timeout
+            # Releases that have one for classic queues know no timeout of a queue.
+            if own is None or self.profile.classic_consumer_timeout:
+                return default
+            return own / 1000
+
+        for session in list(self.sessions):
+            session.check_deliveries(now, timeout_of)
 
     def _bound_unfinished(self) -> None:
         """Close connections whose unfinished messages take too much memory: they may never be finished."""
@@ -244,16 +294,19 @@ class Server:
 
     def _run_in_loop(self, call: Callable[[], Any]) -> Any:
         """Call a function in the thread of the event loop, from any thread."""
+        loop: asyncio.AbstractEventLoop | None = getattr(self, "loop", None)
         try:
-            if asyncio.get_running_loop() is self.loop:
-                return call()
+            running = asyncio.get_running_loop()
         except RuntimeError:
-            pass
+            running = None
+        # Before the start and after the stop nobody else uses the server.
+        if loop is None or loop is running or not loop.is_running():
+            return call()
 
         async def run() -> Any:
             return call()
 
-        return asyncio.run_coroutine_threadsafe(run(), self.loop).result()
+        return asyncio.run_coroutine_threadsafe(run(), loop).result()
 
     def look_at_resources(self) -> None:
         """Raise an alarm if published messages take too much memory or disk."""
@@ -298,8 +351,9 @@ class Server:
         except StorageError as error:
             raise BrokerError(str(error)) from error
         try:
-            self.administration = Administration(self, self._store.save_definition)
-            self._restore_definitions(self._store.definitions())
+            defaults = () if self._has_own_accounts else [user.name for user in self.accounts]
+            self.administration = Administration(self, self._store.save_definition, defaults)
+            self._store.restore_definitions(self._restore_definitions)
             self._store.load(self.vhosts.values())
         except StorageError as error:
             self._store = None
@@ -307,14 +361,39 @@ class Server:
         self._store.start()
 
     def _restore_definitions(self, stored: list[tuple[str, str, str]]) -> None:
-        """Take back what administrators have defined; the users that the program gives stay as they are."""
-        given = {user.name for user in self.accounts} if self._has_own_accounts else set()
-        for section, key, value in sorted(stored, key=lambda row: SECTIONS.index(row[0])):
-            is_of_given = section in _OF_USERS and given.intersection(json.loads(key))
-            if not is_of_given:
-                self.administration.restore(section, value)
-        if not any(section == "vhosts" for section, _, _ in stored):
+        """Take back what administrators have defined; what the program says of its users wins."""
+        rows = [(section, tuple(json.loads(key)), value) for section, key, value in stored]
+        for section, key, _ in rows:
+            self.administration.note_stored(section, key)
+            if section == "users" and not self._has_own_accounts:
+                self._forget_default_permissions(key[0])
+        said = {key for user in self.accounts for key in _keys_of(user)} if self._has_own_accounts else set()
+        for section, key, value in sorted(rows, key=lambda row: SECTIONS.index(row[0])):
+            # Users of former starts may be missing, and with them those that their permissions are for.
+            is_of_nobody = section in _OF_USERS and self.accounts.user(key[1]) is None
+            if (section, key) not in said and not is_of_nobody:
+                self._restore(section, key, value)
+        if not any(section == "vhosts" for section, _, _ in rows):
             self.administration.set_vhost("/")
+
+    def _restore(self, section: str, key: tuple[str, ...], value: str) -> None:
+        from .storage.database_file import StorageError
+
+        try:
+            self.administration.restore(section, value)
+        except AdministrationError as error:
+            name, reason = ", ".join(map(repr, key)), " ".join(error.reason.split())
+            raise StorageError(
+                f"In the data directory {self.data}, {section} has an item {name} that is refused "
+                f"({reason}): if it was defined with another profile than {self.profile.name}, use that "
+                "profile, or delete the item with it first."
+            ) from error
+
+    def _forget_default_permissions(self, name: str) -> None:
+        """Take a user's first permissions away, because what the user may do is stored."""
+        user = self.accounts.user(name)
+        if user is not None:
+            user.permissions.clear()
 
     def create_vhost(self, name: str) -> VirtualHost:
         """Add an empty virtual host."""
@@ -338,15 +417,23 @@ class Server:
         """Return the connection that owns an exclusive queue."""
         return owner if isinstance(owner, Session) else None
 
+    async def stored(self) -> None:
+        """Wait until all changes so far are safe on disk."""
+        if self._store is not None:
+            await self._told_by(self._store.when_durable)
+
     async def durable(self, vhost: VirtualHost) -> None:
         """Wait until all changes of a virtual host so far are safe on disk."""
+        await self._told_by(vhost.journal.when_durable)
+
+    async def _told_by(self, when_durable: Callable[[Callable[[], None]], None]) -> None:
         done: asyncio.Future[None] = self.loop.create_future()
 
         def tell() -> None:
             if not done.done():
                 done.set_result(None)
 
-        vhost.journal.when_durable(tell)
+        when_durable(tell)
         await done
 
     def sessions_of(self, vhost: VirtualHost) -> list[Session]:
@@ -417,6 +504,7 @@ class Server:
             BrokerError: Some changes could not be written; no publisher was told that they were.
         """
         self.accounts.on_removed.discard(self._user_removed)
+        self.faults.clear()
         for listener in self._listeners:
             await listener.close()
         if self._watch is not None:
@@ -442,6 +530,15 @@ class Server:
                 raise BrokerError(self.failure or str(error)) from error
         if self.failure is not None:
             raise BrokerError(self.failure)
+
+
+def _keys_of(user: User) -> Iterable[tuple[str, tuple[str, ...]]]:
+    """Return section and key of all definitions that say something about a user."""
+    yield "users", (user.name,)
+    for vhost in user.permissions:
+        yield "permissions", (vhost, user.name)
+    for vhost, exchange in user.topic_permissions:
+        yield "topic_permissions", (vhost, user.name, exchange)
 
 
 def _explain(where: str, error: OSError, alternative: str) -> str:

@@ -12,6 +12,7 @@ from ..protocol.errors import (
     CONNECTION_FORCED,
     INTERNAL_ERROR,
     NOT_ALLOWED,
+    PRECONDITION_FAILED,
     ChannelError,
     ConnectionError,
 )
@@ -111,6 +112,7 @@ class Session:
         self.ended: asyncio.Future[None] = server.loop.create_future()
         self._ended = False
         self._timeout: asyncio.TimerHandle | None = None
+        self._delay: asyncio.TimerHandle | None = None
 
     # Called by the link
 
@@ -133,8 +135,9 @@ class Session:
         self._events.extend(events)
         latency = self._server.faults.latency
         if latency and self.machine.state is State.OPEN:
-            self._pause(_DELAYED)
-            self._server.loop.call_later(latency, self._go_on, _DELAYED)
+            if _DELAYED not in self._pauses:
+                self._pause(_DELAYED)
+                self._delay = self._server.loop.call_later(latency, self.end_delay)
             return
         self._server.catch_up()
         self._act()
@@ -143,6 +146,8 @@ class Session:
         loop_time = self._server.loop.time
         end = loop_time() + _TURN
         while self._events:
+            if self.blocked is not None:
+                break  # heed_alarms goes on with them
             if loop_time() > end:
                 self._pause(_TURN_OVER)
                 self._server.loop.call_soon(self._go_on, _TURN_OVER)
@@ -197,7 +202,7 @@ class Session:
         link = self._link
         if link is None or self.machine.state is not State.OPEN:
             return False
-        if link.owed + self.machine.unsent >= _OWED_HIGH:
+        if link.owed >= _OWED_HIGH:
             link.flush()
         return not link.writable and link.owed >= _OWED_HIGH
 
@@ -298,16 +303,16 @@ class Session:
     def _refusal_of_another(self, vhost: VirtualHost) -> str | None:
         """Return why the limits allow no other connection, or ``None`` if they do."""
         user, limit = self.user.name, "max-connections"
+        # A connection that has ended may still wait for its client to close the socket.
+        alive = [other for other in self._server.sessions if other.open_vhost and not other.machine.is_closed]
         most = vhost.limits.get(limit, -1)
-        if 0 <= most <= len(self._server.sessions_of(vhost)):
+        if 0 <= most <= sum(other.open_vhost is vhost for other in alive):
             return (
                 f"access to vhost '{vhost.name}' refused for user '{user}': "
                 f"connection limit ({most}) is reached"
             )
         most = self.user.limits.get(limit, -1)
-        if most >= 0 and most <= sum(
-            other.user_name == user and other.open_vhost is not None for other in self._server.sessions
-        ):
+        if 0 <= most <= sum(other.user_name == user for other in alive):
             return f"connection refused for user '{user}': user connection limit ({most}) is reached"
         return None
 
@@ -356,6 +361,21 @@ class Session:
             return
         self._drop_channel(number)
         self.machine.close_channel(number, error.reply_code, error.reply_text, method)
+
+    def check_deliveries(self, now: float, timeout_of: Callable[["Queue"], float | None]) -> None:
+        """Close the channels on which a delivery has been out for too long."""
+        for channel in list(self._channels.values()):
+            timeout = channel.unacked.overdue(now, timeout_of)
+            if timeout is not None:
+                error = ChannelError(
+                    PRECONDITION_FAILED,
+                    f"delivery acknowledgement on channel {channel.number} timed out. Timeout value used: "
+                    f"{timeout * 1000:.0f} ms. This timeout value can be configured, see consumers doc guide "
+                    "to learn more",
+                )
+                self._drop_channel(channel.number)
+                self.machine.close_channel(channel.number, error.reply_code, error.reply_text, None)
+                self.flush_soon()
 
     def fail_soon(self, channel: BrokerChannel, error: ChannelError, method: type[Method]) -> None:
         """Close a channel soon, after the current event, because of a method that could not be sent."""
@@ -424,7 +444,7 @@ class Session:
 
     def can_send(self) -> bool:
         """Whether deliveries may be sent; if not, :meth:`resume_delivery` follows."""
-        if self._link is None or not self._link.writable:
+        if self._link is None or not self._link.writable or _STALLED in self._pauses:
             return False
         if self.machine.unsent < _OUT_HIGH:
             return True
@@ -440,7 +460,7 @@ class Session:
         link = self._link
         if link is None:
             return False
-        if link.owed + self.machine.unsent < _REPLIES_HIGH:
+        if link.owed < _REPLIES_HIGH:
             return True
         _log.warning(
             "%s reads no replies: further ones are dropped until it does", self.peer, extra=REPEATABLE
@@ -486,22 +506,35 @@ class Session:
         else:
             if self._client_wants_blocked:
                 self.machine.unblock()
-            self._resume("alarm")
+            self._server.loop.call_soon(self._end_block)
         self.flush_soon()
+
+    def _end_block(self) -> None:
+        if self.blocked is None:  # there may be a new alarm already
+            self._go_on("alarm")
 
     def _wait_for_journal(self) -> None:
         self._pause("journal")
         self.vhost.journal.when_durable(lambda: self._resume("journal"))
 
+    def end_delay(self) -> None:
+        """Look at what the client has sent meanwhile."""
+        if self._delay is not None:
+            self._delay.cancel()
+            self._delay = None
+            self._go_on(_DELAYED)
+
     def stall(self, is_stalled: bool) -> None:
         """Neither read nor write any more, or go on."""
         if self._link is None:
             return
-        self._link.mute(is_stalled)
         if is_stalled:
             self._pause(_STALLED)
+            self._link.mute(True)
         else:
             self._resume(_STALLED)
+            self._link.mute(False)
+            self.resume_delivery()
 
     def _pause(self, why: str) -> None:
         """Stop reading until :meth:`_resume` has been called for each reason."""

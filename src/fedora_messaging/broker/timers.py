@@ -16,6 +16,8 @@ _log = logger(__name__)
 _TIMER_MAX: Final = 86400.0
 #: Seconds of work after which clients have their turn.
 _TURN: Final = 0.02
+#: How many calls come first in any case, however slow the machine is.
+_LEAST: Final = 20
 #: Number of calls below which those for deleted queues do no harm.
 _FEW: Final = 1000
 
@@ -71,7 +73,9 @@ class Timers:
         now = self._clock()
         end = self._loop.time() + _TURN
         # One at a time: a call may ask for another one that is due before those of other queues.
-        while self._heap and self._heap[0][0] <= now and self._loop.time() <= end:
+        count = 0
+        while self._heap and self._heap[0][0] <= now and (count < _LEAST or self._loop.time() <= end):
+            count += 1
             when, _, queue = heapq.heappop(self._heap)
             try:
                 queue.on_time(when)

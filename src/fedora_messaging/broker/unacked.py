@@ -1,19 +1,29 @@
 """The deliveries of a channel that are out, that is, not acknowledged yet."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from itertools import islice
+from time import monotonic
+from typing import Final, NamedTuple
 
 from ..protocol.errors import PRECONDITION_FAILED, ChannelError
 from .core.consumer import BrokerConsumer
 from .core.message import Entry
 from .core.queue import Queue
 
+#: How many deliveries of a channel are looked at for one that is overdue.
+_OLDEST: Final = 100
+
 
 class Unacked(NamedTuple):
-    """A message that is out, with its queue and the consumer that got it (``None`` for ``basic.get``)."""
+    """A message that is out, with its queue and the consumer that got it (``None`` for ``basic.get``).
+
+    It has been out since ``since``, in seconds of the monotonic clock.
+    """
 
     entry: Entry
     queue: Queue
     consumer: BrokerConsumer | None
+    since: float = 0.0
 
 
 class UnackedDeliveries:
@@ -37,9 +47,23 @@ class UnackedDeliveries:
 
     def add(self, tag: int, entry: Entry, queue: Queue, consumer: BrokerConsumer | None) -> None:
         """Add a delivery."""
-        self._out[tag] = Unacked(entry, queue, consumer)
+        self._out[tag] = Unacked(entry, queue, consumer, monotonic())
         if consumer is not None:
             self.at_consumers += 1
+
+    def overdue(self, now: float, timeout_of: Callable[[Queue], float | None]) -> float | None:
+        """Return the timeout of a delivery that has been out for longer, if there is one.
+
+        Args:
+            now: Seconds of the monotonic clock.
+            timeout_of: Returns the timeout of a queue in seconds; ``None`` for none.
+        """
+        # The oldest come first; a few of them may belong to queues with a longer timeout.
+        for unacked in islice(self._out.values(), _OLDEST):
+            timeout = timeout_of(unacked.queue)
+            if timeout is not None and now - unacked.since > timeout:
+                return timeout
+        return None
 
     def take(self, tag: int, multiple: bool) -> dict[int, Unacked]:
         """Remove and return the deliveries that an answer of the client covers.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from ..exceptions import ConfigurationException
+from ..printable import escaped
 from . import broker_settings
 
 if TYPE_CHECKING:
@@ -86,6 +87,15 @@ def _not_empty(_context: click.Context, _parameter: click.Parameter, value: str 
     help="Block publishers while the disk of --data has less free space than this; 0 never blocks.",
 )
 @click.option(
+    "--consumer-timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    default=1800,
+    show_default=True,
+    help="Close the channel of a consumer that settles a message later than this; 0 never does. With profile "
+    "4 only quorum queues have such a timeout.",
+)
+@click.option(
     "--profile",
     type=click.Choice(["3", "4"]),
     default="4",
@@ -124,6 +134,7 @@ def broker(
     data: str | None,
     memory_limit: int | None,
     disk_limit: int,
+    consumer_timeout: float,
     profile: str,
     users: tuple[str, ...],
     permissions: tuple[tuple[str, str, str, str], ...],
@@ -146,9 +157,9 @@ def broker(
         tls = broker_settings.tls_options(file.get("tls", {}), tls_cert, tls_key, tls_ca)
         takes_certificates = tls is not None and tls.ca_cert is not None
         accounts = broker_settings.accounts_of(file.get("users", {}), users, permissions, takes_certificates)
-        broker_settings.refuse_open_door(host, accounts)
+        broker_settings.refuse_open_door(host, accounts, wanted)
     except ConfigurationException as error:
-        raise click.UsageError(error.message) from error
+        raise click.UsageError(escaped(error.message)) from error
     resources = ResourceLimits(memory_limit, disk_limit)
 
     async def serve() -> None:
@@ -165,6 +176,7 @@ def broker(
             resources=resources,
             profile=profile,
             http_port=http_port,
+            consumer_timeout=consumer_timeout or None,
             definitions=wanted,
         ) as running:
             if tls is not None:
@@ -182,7 +194,7 @@ def broker(
     try:
         asyncio.run(serve())
     except (BrokerError, ConfigurationException) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(escaped(str(error))) from error
 
 
 def _collect_rarely() -> None:
@@ -201,7 +213,7 @@ def _reload(running: "AsyncBroker") -> None:
         click.echo("The TLS files have been read again.")
 
 
-@broker.command()
+@broker.command(short_help="Print the definitions in a data directory as JSON.")
 @click.option(
     "--data",
     type=click.Path(exists=True, file_okay=False),
@@ -224,4 +236,4 @@ def export(data: str, vhost: str | None, profile: str) -> None:
     try:
         click.echo(json.dumps(asyncio.run(read_definitions(data, vhost, profile)), indent=2))
     except BrokerError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(escaped(str(error))) from error

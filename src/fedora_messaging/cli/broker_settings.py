@@ -12,6 +12,7 @@ import click
 from msgspec import Struct
 
 from ..exceptions import ConfigurationException
+from ..printable import escaped
 from ..settings.checks import typed
 from ..settings.origins import named
 from ..settings.types import Text
@@ -29,8 +30,11 @@ _OPTIONS: Final = {
     "definitions",
     "memory_limit",
     "disk_limit",
+    "consumer_timeout",
     "profile",
 }
+#: Those of them that are texts.
+_TEXTS: Final = {"host", "data", "definitions"}
 _PERMISSIONS: Final = ("configure", "write", "read")
 #: The virtual host that every broker has.
 _VHOST: Final = "/"
@@ -96,13 +100,16 @@ def read_file(context: click.Context, _parameter: click.Parameter, path: str | N
         settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise click.BadParameter(f"{path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise click.BadParameter(f"{path} is not TOML: {error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise click.BadParameter(escaped(f"{path} is not TOML: {error}")) from None
     known = {*_OPTIONS, "tls", "users", "vhosts", "policies"}
     if unknown := sorted(set(settings) - known):
         raise click.BadParameter(
-            f"{path} does not know {', '.join(unknown)}; it knows {', '.join(sorted(known))}"
+            escaped(f"{path} does not know {', '.join(unknown)}; it knows {', '.join(sorted(known))}")
         )
+    for key in _TEXTS & set(settings):
+        if not isinstance(settings[key], str):
+            raise click.BadParameter(f'"{key}" in {path} must be text, in quotes')
     context.default_map = {key: value for key, value in settings.items() if key in _OPTIONS}
     return settings
 
@@ -156,15 +163,15 @@ def accounts_of(
 
     accounts = Accounts(guest=False)
     # If the operator gives a user guest, its password is not the well-known one.
-    accounts.loopback_users.clear()
+    if any(name == "guest" for name in (*table, *(option.partition(":")[0] for option in users))):
+        accounts.loopback_users.clear()
     for name, settings in table.items():
         user = typed(settings, _User, named("users", name))
         _add_from_file(accounts, name, user)
         if user.password is None and user.password_hash is None and not takes_certificates:
             raise ConfigurationException(
                 f"[users.{name}] has no password, so nobody could log in as {name}: add one, or let "
-                "certificates "
-                "in with ca_cert in [tls]"
+                "certificates in with ca_cert in [tls]"
             )
     for option in users:
         name, colon, password = option.partition(":")
@@ -254,7 +261,7 @@ def read_definitions(path: str | None) -> dict[str, Any]:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationException(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationException(f"{path} is not JSON: {error}") from None
     if not isinstance(document, dict):
         raise ConfigurationException(f"{path} holds no definitions: it must be a JSON object")
@@ -296,18 +303,22 @@ def _permit(accounts: "Accounts", name: str, patterns: Mapping[str, str], vhost:
         ) from None
 
 
-def refuse_open_door(host: str, accounts: "Accounts | None") -> None:
+def refuse_open_door(host: str, accounts: "Accounts | None", definitions: Mapping[str, Any]) -> None:
     """Refuse to listen on an address that other machines can reach if only guest may log in.
+
+    Args:
+        host: The address.
+        accounts: The users who may log in, if any are given.
+        definitions: The definitions, which may have users, too.
 
     Raises:
         ConfigurationException: Other machines can reach the address, and only guest may log in.
     """
-    if accounts is None and not _is_loopback(host):
+    if accounts is None and not _is_loopback(host) and not definitions.get("users"):
         raise ConfigurationException(
             f"--host {host} lets other machines connect, but nobody may log in from them: the user guest, "
             "whose password everybody knows, may only do so from this machine. Add users with --user "
-            "NAME:PASSWORD "
-            "or in the file that --config names, or listen on 127.0.0.1"
+            "NAME:PASSWORD or in the file that --config names, or listen on 127.0.0.1"
         )
 
 

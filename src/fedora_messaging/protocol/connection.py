@@ -99,6 +99,9 @@ class Machine(ABC):
         # The bytes of the peer's protocol header that have arrived so far.
         self._header = b""
         self._out: list[bytes | memoryview] = []
+        # How many of the pieces in it are counted, and their bytes.
+        self._counted = 0
+        self._waiting = 0
         self._events: list[Event] = []
         self._channels = Channels(role, limits.max_body, self._out, self._events)
         self._beat = Heartbeat(0, now)
@@ -141,6 +144,7 @@ class Machine(ABC):
             return b""
         out = self._out
         if most is not None and self._channels.unsent > most:
+            waiting = self.waiting
             size = count = 0
             while count < len(out) and size < most:
                 size += len(out[count])
@@ -148,10 +152,11 @@ class Machine(ABC):
             data = b"".join(out[:count])
             del out[:count]
             self._channels.unsent = max(0, self._channels.unsent - size) if out else 0
+            self._counted, self._waiting = len(out), waiting - size
         else:
             data = b"".join(out)
             out.clear()
-            self._channels.unsent = 0
+            self._channels.unsent = self._counted = self._waiting = 0
         self._beat.sent(now)
         return data
 
@@ -159,6 +164,15 @@ class Machine(ABC):
     def has_more(self) -> bool:
         """Whether there are bytes to write that :meth:`data_to_send` has not returned yet."""
         return bool(self._out)
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes these are."""
+        out = self._out
+        for index in range(self._counted, len(out)):
+            self._waiting += len(out[index])
+        self._counted = len(out)
+        return self._waiting
 
     def next_deadline(self) -> float | None:
         """When :meth:`handle_timeout` is due next; ``None`` means never."""
@@ -170,9 +184,13 @@ class Machine(ABC):
             return
         beat = self._beat.poll(now)
         if beat is Beat.SEND:
-            self._out.append(HEARTBEAT_FRAME)
+            # What waits already shows the peer as well that we live, as soon as it can leave.
+            if not self._out:
+                self._out.append(HEARTBEAT_FRAME)
+            self._beat.sent(now)
         elif beat is Beat.DEAD:
             self._out.clear()
+            self._counted = self._waiting = 0
             self._over(0, f"no data from the peer for {self.heartbeat * 2} seconds: missed heartbeats", False)
 
     def listen(self, listening: bool, now: float) -> None:

@@ -112,7 +112,9 @@ def _value_complaints(value: object, field: FieldInfo, where: str) -> Iterator[s
     table = f" in [{printable(where)}]" if where else ""
     wanted = expected(field)
     remedy = f"; write it as [{printable(inside)}]" if wanted == "a table" else _remedy(field)
-    yield f'"{field.encode_name}"{table} must be {wanted}, but is {_shown(value)}{remedy}'
+    is_secret = "password" in field.encode_name and isinstance(value, int | float)
+    shown = "a number" if is_secret else _shown(value)
+    yield f'"{field.encode_name}"{table} must be {wanted}, but is {shown}{remedy}'
 
 
 def _item_complaints(item: object, kind: inspect.Type, where: str) -> Iterator[str]:
@@ -141,9 +143,9 @@ def _expected(kind: inspect.Type) -> str:
     if isinstance(kind, inspect.BoolType):
         return "true or false"
     if isinstance(kind, inspect.IntType):
-        return f"a whole number from {kind.ge} to {kind.le}"
+        return f"a whole number{_range(kind.ge, kind.le)}"
     if isinstance(kind, inspect.FloatType):
-        return f"a number from {_short(kind.ge)} to {_short(kind.le)}"
+        return f"a number{_range(kind.ge, kind.le)}"
     if isinstance(kind, inspect.StrType):
         return "text that is not empty" if kind.min_length else "text"
     if isinstance(kind, inspect.ListType):
@@ -152,8 +154,11 @@ def _expected(kind: inspect.Type) -> str:
     return "a table"
 
 
-def _short(limit: float | None) -> str:
-    assert limit is not None  # a number without limits is a mistake in types.py
+def _range(least: float | None, most: float | None) -> str:
+    return "" if least is None or most is None else f" from {_short(least)} to {_short(most)}"
+
+
+def _short(limit: float) -> str:
     return str(int(limit)) if limit == int(limit) else str(limit)
 
 

@@ -93,7 +93,6 @@ class Link(asyncio.Protocol):
         writable: Whether the socket's buffer has room.
         received: Number of bytes received so far.
         written: Number of bytes handed to the socket so far.
-        owed: Number of these that were handed over since its buffer became full.
         fault: The exception of machine or owner that ended the connection, or ``None``. Kept here because
             event loops treat exceptions in protocols differently, and cannot tell whose fault they are.
     """
@@ -105,7 +104,6 @@ class Link(asyncio.Protocol):
         self.writable = True
         self.received = 0
         self.written = 0
-        self.owed = 0
         self.fault: Exception | None = None
         self._owner = owner
         self._loop = loop
@@ -119,6 +117,9 @@ class Link(asyncio.Protocol):
         self._flush_due = False
         # Whether the machine has output that waits for room in the socket's buffer.
         self._is_held_back = False
+        # Bytes handed to the socket since its buffer became full, and bytes of that output that are left.
+        self._owed = 0
+        self._rest = 0
         self._is_mute = False
 
     # asyncio calls these
@@ -168,10 +169,12 @@ class Link(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Note that the socket's buffer has room again."""
         self.writable = True
-        self.owed = 0
+        self._owed = 0
         if self._is_held_back:
             self._guarded(self._write)
-        self._owner.on_writable(True)
+        # What was held back may have filled the buffer again.
+        if self.writable:
+            self._owner.on_writable(True)
 
     # The owner calls these
 
@@ -217,6 +220,11 @@ class Link(asyncio.Protocol):
     def peer_info(self, name: str) -> object:
         """Return what asyncio knows of the transport, for example ``peername``."""
         return self._transport.get_extra_info(name) if self._transport is not None else None
+
+    @property
+    def owed(self) -> int:
+        """Bytes that the machine has sent since the socket's buffer became full, written or not."""
+        return self._owed + self.machine.waiting - self._rest
 
     @property
     def buffered(self) -> int:
@@ -267,15 +275,21 @@ class Link(asyncio.Protocol):
                 break
             self.written += len(data)
             if not self.writable:
-                self.owed += len(data)
+                self._owed += len(data)
             transport.write(data)
-            self._is_held_back = self.machine.has_more
+            self._hold_back(len(data))
             if not self._is_held_back:
                 break
         if self.machine.is_closed:
             self._end(transport)
         elif self._timer is None:
             self._arm()
+
+    def _hold_back(self, written: int) -> None:
+        """Note what the machine has not handed over after a write."""
+        waiting = self.machine.waiting
+        self._rest = max(0, self._rest - written) if self._is_held_back and waiting else waiting
+        self._is_held_back = bool(waiting)
 
     def _end(self, transport: asyncio.Transport) -> None:
         if transport.is_closing() or self._is_lingering:

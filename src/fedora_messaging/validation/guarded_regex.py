@@ -63,6 +63,18 @@ def search(pattern: str, text: str) -> bool:
     return matches(text)
 
 
+def check(pattern: str) -> None:
+    """Check that an expression can be searched for.
+
+    Raises:
+        re.error: The expression is wrong, or too large for Python.
+    """
+    try:
+        re.compile(pattern)
+    except (OverflowError, RecursionError) as error:
+        raise re.error(str(error)) from error
+
+
 def is_affordable(pattern: str, text: str) -> bool:
     """Return whether the budget allows a call of :func:`re.search`, and deduct the steps if it does."""
     steps = _steps(pattern, len(text))

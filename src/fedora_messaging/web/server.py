@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _FAREWELL: Final = 2
 #: Connections that may wait to be accepted.
 _BACKLOG: Final = 128
+#: Connections at once; further ones are told to come back later, with 503.
+_CONNECTIONS: Final = 500
 
 
 class HttpServerError(Exception):
@@ -82,6 +84,7 @@ class HttpServer:
             lifespan="off",
             loop="none",
             timeout_graceful_shutdown=_FAREWELL,
+            limit_concurrency=_CONNECTIONS,
             server_header=False,
             ws="none",
         )

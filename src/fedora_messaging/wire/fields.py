@@ -68,6 +68,14 @@ _ARRAY: Final = ord("A")
 _TIMESTAMP: Final = ord("T")
 _DECIMAL_TAG: Final = ord("D")
 _VOID: Final = ord("V")
+#: Bytes of values of fixed size, with their tag.
+_SIZES: Final = {
+    **{tag: 1 + fixed.size for tag, fixed in _FIXED.items()},
+    _BOOL: 2,
+    _VOID: 1,
+    _TIMESTAMP: 9,
+    _DECIMAL_TAG: 6,
+}
 _SIZED: Final = frozenset({_TEXT, _BYTES, _TABLE, _ARRAY})
 #: A 64-bit integer has two tags; RabbitMQ writes only the other one.
 _LONG: Final = b"L"
@@ -138,26 +146,47 @@ def canonical_table(data: bytes, offset: int, end: int) -> bytes | None:
         WireError: Its fields, or those of a nested table with such an integer, do not decode or nest too
             deep.
     """
+    has_long = data.find(_LONG, offset, end) >= 0
+    if not has_long and _is_in_order(data, offset + 4, end):
+        return None
     fields: dict[bytes, bytes] = {}
-    last, is_canonical = b"", data.find(_LONG, offset, end) < 0
     offset += 4
     while offset < end:
         start = offset + 1
         offset = start + data[offset]
         name = data[start:offset]
         after = _skip(data, offset, end)
-        if name <= last and fields:
-            is_canonical = False
-        last = name
         fields.setdefault(name, data[offset:after])
         offset = after
-    if is_canonical:
-        return None
+    names = sorted(fields)
+    if not has_long:
+        return encode_longstr(b"".join([bytes((len(name),)) + name + fields[name] for name in names]))
     return encode_longstr(
-        b"".join(
-            bytes((len(name),)) + name + _canonical_value(fields[name], MAX_DEPTH) for name in sorted(fields)
-        )
+        b"".join([bytes((len(name),)) + name + _canonical_value(fields[name], MAX_DEPTH) for name in names])
     )
+
+
+def _is_in_order(data: bytes, offset: int, end: int) -> bool:
+    """Whether the names of a table's fields ascend; False also if a field is not as expected.
+
+    Each message passes here, so it does as little as possible.
+    """
+    last: bytes | None = None
+    while offset < end:
+        start = offset + 1
+        offset = start + data[offset]
+        name = data[start:offset]
+        if offset >= end or (last is not None and name <= last):
+            return False
+        last = name
+        tag = data[offset]
+        if tag in _SIZED:
+            offset += 5 + int.from_bytes(data[offset + 1 : offset + 5], "big")
+        elif tag in _SIZES:
+            offset += _SIZES[tag]
+        else:
+            return False
+    return offset == end
 
 
 def _canonical_value(value: bytes, depth: int) -> bytes:

@@ -6,7 +6,14 @@ import re
 
 import pytest
 
-from fedora_messaging.broker.accounts import Accounts, LoginRefused, Permissions
+from fedora_messaging.broker.accounts import (
+    Accounts,
+    LoginRefused,
+    Permissions,
+    TopicPermissions,
+    User,
+)
+from fedora_messaging.broker.passwords import PasswordHash
 
 WITHOUT_PASSWORD = "the user has no password, and may only log in with a certificate"
 REMOTE = "the user may only log in from the machine of the broker"
@@ -114,6 +121,25 @@ def test_password_is_neither_kept_nor_shown(accounts: Accounts) -> None:
     assert "password" not in repr(me)
 
 
+def test_user_whose_hash_is_known(accounts: Accounts) -> None:
+    accounts.add_hashed_user("hashed", PasswordHash.of("secret"), ("monitoring",))
+    assert accounts.login("hashed", "secret", "192.0.2.1").tags == ("monitoring",)
+    assert refusal(accounts, "hashed", "Secret") == "the password is wrong"
+    accounts.add_hashed_user("hashed", None)
+    assert refusal(accounts, "hashed", "secret") == WITHOUT_PASSWORD
+
+
+def test_empty_password_lets_nobody_in(accounts: Accounts) -> None:
+    accounts.add_user("me", "")
+    assert refusal(accounts, "me", "") == "the password is wrong"
+
+
+def test_users_may_be_removed_while_they_are_listed(accounts: Accounts) -> None:
+    for user in accounts:
+        accounts.remove_user(user.name)
+    assert list(accounts) == []
+
+
 # Permissions
 
 
@@ -162,3 +188,91 @@ def test_permission_that_is_no_expression_changes_nothing() -> None:
     guest = accounts.user("guest")
     assert guest is not None
     assert accounts.allows(guest, "/", "read", "q")
+
+
+def test_permission_that_takes_too_long_is_refused(
+    accounts: Accounts, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No engine at hand can decide it in bounded time."""
+    costly = r"^(a+)+\N{DIGIT ONE}$"
+    accounts.set_permissions("me", "/", Permissions(read=costly))
+    me = user(accounts)
+    assert accounts.allows(me, "/", "read", "aaa1")
+    assert caplog.messages == []
+    assert not accounts.allows(me, "/", "read", "a" * 60 + "1")
+    assert caplog.messages == [
+        f"The permission {costly} is refused for {'a' * 60}1: the search could take too long. Write it "
+        "without repetitions inside repetitions"
+    ]
+
+
+# Permissions for topics
+
+
+def user(accounts: Accounts) -> User:
+    """Return the user me."""
+    found = accounts.user("me")
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("pattern", "key", "allowed"),
+    [
+        (".*", "a.b", True),
+        ("a", "x.a.b", True),
+        ("^a", "x.a.b", False),
+        ("", "", True),
+        ("", "a", False),
+        ("^{username}\\.", "me.a", True),
+        ("^{username}\\.", "you.a", False),
+        ("^{username}\\.{vhost}$", "me./", True),
+    ],
+)
+@pytest.mark.parametrize("permission", ["write", "read"])
+def test_routing_keys(accounts: Accounts, permission: str, pattern: str, key: str, allowed: bool) -> None:
+    """An empty expression allows the empty routing key only."""
+    accounts.set_topic_permissions("me", "/", "e", TopicPermissions(**{permission: pattern}))
+    me = user(accounts)
+    assert accounts.allows_topic(me, "/", permission, "e", key) is allowed
+    other = {"write": "read", "read": "write"}[permission]
+    assert accounts.allows_topic(me, "/", other, "e", "anything")
+
+
+def test_name_in_a_topic_permission_is_no_expression(accounts: Accounts) -> None:
+    accounts.add_user("a.b", "x")
+    accounts.set_topic_permissions("a.b", "/", "e", TopicPermissions("^{username}$"))
+    found = accounts.user("a.b")
+    assert found is not None
+    assert accounts.allows_topic(found, "/", "write", "e", "a.b")
+    assert not accounts.allows_topic(found, "/", "write", "e", "axb")
+
+
+def test_topic_permissions_hold_for_one_exchange(accounts: Accounts) -> None:
+    """Without an entry every routing key is allowed; the plain permission is another matter."""
+    accounts.set_topic_permissions("me", "/", "e", TopicPermissions("^a", "^a"))
+    me = user(accounts)
+    allowed = [
+        (vhost, exchange)
+        for vhost in ("/", "v")
+        for exchange in ("e", "f")
+        if accounts.allows_topic(me, vhost, "write", exchange, "b")
+    ]
+    assert allowed == [("/", "f"), ("v", "e"), ("v", "f")]
+
+
+def test_topic_permission_that_is_wrong_changes_nothing(accounts: Accounts) -> None:
+    with pytest.raises(re.error):
+        accounts.set_topic_permissions("me", "/", "e", TopicPermissions(read="("))
+    with pytest.raises(KeyError, match="nobody"):
+        accounts.set_topic_permissions("nobody", "/", "e", TopicPermissions())
+    assert user(accounts).topic_permissions == {}
+
+
+def test_virtual_host_that_is_forgotten(accounts: Accounts) -> None:
+    for name in ("/", "v"):
+        accounts.set_permissions("me", name, Permissions())
+        accounts.set_topic_permissions("me", name, "e", TopicPermissions())
+    accounts.forget_vhost("v")
+    me = user(accounts)
+    assert (list(me.permissions), list(me.topic_permissions)) == (["/"], [("/", "e")])

@@ -9,6 +9,7 @@ from tests.unit.broker.support import Client, MemoryServer, SlowJournal, Told, p
 
 from fedora_messaging.broker.core.declarations import QueueDeclaration
 from fedora_messaging.broker.core.profile import RABBITMQ_3
+from fedora_messaging.broker.core.stream import StreamQueue
 from fedora_messaging.broker.reply_to import REPLY_TO
 from fedora_messaging.protocol.errors import ChannelError, ConnectionError
 from fedora_messaging.wire import methods as m
@@ -40,6 +41,14 @@ def deliveries(told: list[Told]) -> list[tuple[str, int, bool, bytes]]:
 
 def kinds(told: list[Told]) -> list[str]:
     return [one.method.name for one in told]
+
+
+def stream_with_consumer(client: Client, count: int, prefetch: int) -> Queue:
+    """Declare a stream s with messages, and have channel 1 consume it from its beginning."""
+    queue = declare(client, "s", count, durable=True, arguments={"x-queue-type": "stream"})
+    client.ask(m.BasicQos(0, prefetch))
+    client.send(m.BasicConsume("s", "t", arguments={"x-stream-offset": "first"}))
+    return queue
 
 
 # Names of queues
@@ -347,3 +356,64 @@ def test_end_removes_an_auto_delete_queue_once(client: Client) -> None:
     client.send(m.BasicConsume("q", "a"), m.BasicConsume("q", "b"))
     assert kinds(client.send(m.ChannelClose(200, "", 0, 0))) == ["channel.close-ok"]
     assert client.session.vhost.queues == {}
+
+
+# Streams
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        m.BasicAck(2, multiple=True),
+        m.BasicNack(2, multiple=True, requeue=True),
+        m.BasicNack(2, multiple=True, requeue=False),
+        m.BasicRecover(True),
+    ],
+)
+def test_answered_messages_stay_in_the_stream(client: Client, server: MemoryServer, method: Any) -> None:
+    queue = stream_with_consumer(client, 4, prefetch=2)
+    held = server.memory.bytes
+    told = client.send(method)
+    assert deliveries(told) == [("t", 3, False, b"3"), ("t", 4, False, b"4")]
+    assert (len(queue), queue.unacked, server.memory.bytes) == (4, 2, held)
+    client.send(m.BasicReject(3, requeue=False), m.BasicReject(4, requeue=True))
+    assert (len(queue), queue.unacked, server.memory.bytes) == (4, 0, held)
+
+
+def test_stored_messages_of_a_stream_stay_stored(slow_client: Client) -> None:
+    queue = stream_with_consumer(slow_client, 3, prefetch=3)
+    slow_client.send(m.BasicAck(3, multiple=True))
+    assert isinstance(queue, StreamQueue)
+    assert [entry.stored for entry in queue._log] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        m.BasicNack(1, requeue=True),
+        m.BasicNack(1, requeue=False),
+        m.BasicReject(1, requeue=True),
+        m.BasicReject(1, requeue=False),
+    ],
+)
+def test_old_stream_takes_no_nacks(old_client: Client, method: Any) -> None:
+    queue = stream_with_consumer(old_client, 2, prefetch=2)
+    (told,) = old_client.send(method)
+    assert isinstance(told.method, m.ConnectionClose)
+    assert told.method.reply_code == 540
+    assert told.method.reply_text == (
+        "NOT_IMPLEMENTED - basic.nack and basic.reject not supported by stream queues queue 's' in vhost '/'"
+    )
+    old_client.send(m.ConnectionCloseOk(), channel=0)
+    assert (len(queue), queue.unacked, queue.unacked_bytes, len(queue.consumers)) == (2, 0, 0, 0)
+
+
+def test_end_of_the_channel_leaves_the_stream_alone(client: Client, server: MemoryServer) -> None:
+    queue = stream_with_consumer(client, 2, prefetch=2)
+    held = server.memory.bytes
+    client.ask(m.ChannelClose(200, "", 0, 0))
+    assert (len(queue), queue.unacked, len(queue.consumers), server.memory.bytes) == (2, 0, 0, held)
+    client.ask(m.ChannelOpen())
+    client.ask(m.BasicQos(0, 2))
+    told = client.send(m.BasicConsume("s", "t", arguments={"x-stream-offset": 1}))
+    assert deliveries(told) == [("t", 1, False, b"2")]

@@ -41,6 +41,36 @@ def drain(opened: BlockingChannel, queue: str) -> list[bytes]:
     return found
 
 
+@pytest.mark.parametrize("how", ["basic_ack", "basic_nack", "basic_reject", "close"])
+def test_restart_keeps_what_readers_of_a_stream_have_settled(tmp_path: Path, how: str) -> None:
+    """A stream keeps its messages, whoever has read them."""
+
+    def read(opened: BlockingChannel) -> list[tuple[bytes, bool]]:
+        arguments = {"x-stream-offset": "first"}
+        return [
+            (body, method.redelivered)
+            for _, (method, _, body) in zip(range(2), opened.consume("s", arguments=arguments), strict=False)
+        ]
+
+    with channel(tmp_path) as opened:
+        opened.queue_declare("s", durable=True, arguments={"x-queue-type": "stream"})
+        for body in (b"1", b"2"):
+            opened.basic_publish("", "s", body, persistent())
+        reading = opened.connection.channel()
+        reading.basic_qos(prefetch_count=2)
+        assert read(reading) == [(b"1", False), (b"2", False)]
+        if how == "close":
+            reading.close()
+        else:
+            for tag in (1, 2):
+                getattr(reading, how)(tag)
+            reading.flow(True)
+    with channel(tmp_path) as opened:
+        opened.basic_qos(prefetch_count=2)
+        assert read(opened) == [(b"1", False), (b"2", False)]
+        opened.cancel()
+
+
 def test_restart_keeps_what_is_durable(tmp_path: Path) -> None:
     with channel(tmp_path) as opened:
         opened.exchange_declare("kept", "fanout", durable=True)

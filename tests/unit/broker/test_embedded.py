@@ -9,6 +9,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
+import httpx
 import pika
 import pytest
 from tests.behaviour.peer import WAIT
@@ -168,3 +169,135 @@ def test_leaving_a_broker_tells_that_it_had_failed(tmp_path: Path) -> None:
             connection.process_data_events(WAIT)
         assert closed.value.reply_code == 541
         assert re.match(why, closed.value.reply_text)
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_broker_may_be_started_again(tmp_path: Path, keeps: bool) -> None:
+    """It finds what it has stored, and nothing else."""
+    broker = Broker(data=tmp_path if keeps else None)
+    for number in range(3):
+        with broker:
+            connection = pika.BlockingConnection(pika.URLParameters(broker.amqp_url))
+            channel = connection.channel()
+            channel.confirm_delivery()
+            channel.queue_declare("transient")
+            channel.basic_publish("", "transient", b"x")
+            assert channel.queue_declare("transient").method.message_count == 1
+            found = channel.queue_declare("q", durable=True).method.message_count
+            assert found == (number if keeps else 0)
+            channel.basic_publish("", "q", b"x", pika.BasicProperties(delivery_mode=2))
+            connection.close()
+
+
+def test_broker_that_failed_may_be_started_again(tmp_path: Path) -> None:
+    broker = Broker(data=tmp_path / "data")
+    with pytest.raises(BrokerError, match="was deleted or replaced"), broker:
+        connection = pika.BlockingConnection(pika.URLParameters(broker.amqp_url))
+        shutil.rmtree(tmp_path / "data")
+        with pytest.raises(pika.exceptions.ConnectionClosedByBroker):
+            connection.process_data_events(WAIT)
+    with broker:
+        pika.BlockingConnection(pika.URLParameters(broker.amqp_url)).close()
+
+
+# Definitions and the management API
+
+
+TOPOLOGY = {
+    "users": [{"name": "bob", "password": "secret", "tags": ["administrator"]}],
+    "vhosts": [{"name": "v"}],
+    "permissions": [{"user": "bob", "vhost": "v", "configure": ".*", "write": ".*", "read": ".*"}],
+    "queues": [{"name": "q", "vhost": "v", "durable": True}],
+}
+
+
+def url_of(broker: Broker, user: str, vhost: str = "v") -> str:
+    return broker.amqp_url.replace("amqp://", f"amqp://{user}:secret@") + f"/{vhost}"
+
+
+def test_definitions_are_there_from_the_start(tmp_path: Path) -> None:
+    """At each start, so that what was deleted meanwhile comes back."""
+    for deletes in (True, False):
+        with Broker(definitions=TOPOLOGY, data=tmp_path) as broker:
+            connection = pika.BlockingConnection(pika.URLParameters(url_of(broker, "bob")))
+            connection.channel().queue_declare("q", passive=True)
+            if deletes:
+                connection.channel().queue_delete("q")
+            connection.close()
+            broker.accounts.remove_user("bob")
+
+
+def test_users_of_the_program_win_over_definitions() -> None:
+    accounts = Accounts(guest=False)
+    accounts.add_user("bob", "mine")
+    with Broker(definitions=TOPOLOGY, accounts=accounts) as broker:
+        with pytest.raises(pika.exceptions.ProbableAuthenticationError):
+            pika.BlockingConnection(pika.URLParameters(url_of(broker, "bob")))
+        parameters = pika.URLParameters(url_of(broker, "bob").replace("secret", "mine"))
+        pika.BlockingConnection(parameters).close()
+
+
+def test_wrong_definitions_end_the_start(
+    tmp_path: Path, threads: Callable[[], list[threading.Thread]]
+) -> None:
+    """In one line; port and data directory are free again."""
+    wrong = {"policies": [{"vhost": "/", "name": "p\x1b", "pattern": "", "definition": {"foo": 1}}]}
+    with pytest.raises(BrokerError) as caught:
+        Broker(definitions=wrong, data=tmp_path).start()
+    assert str(caught.value) == (
+        'The definitions are wrong: Validation failed [{<<"foo">>,1}] are not recognised policy settings '
+        '(policies: vhost "/", name "p\\x1b")'
+    )
+    assert threads() == []
+    with Broker(data=tmp_path):
+        pass
+
+
+def test_management_api_is_served_while_the_broker_runs() -> None:
+    with Broker() as quiet:
+        assert quiet.management_url is None
+    with Broker(http_port=0) as broker:
+        assert broker.management_url is not None
+        answer = httpx.get(f"{broker.management_url}/api/whoami", auth=("guest", "guest"))
+        assert answer.json()["name"] == "guest"
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{broker.management_url}/api/whoami")
+
+
+def test_port_of_the_management_api_that_is_in_use(
+    tmp_path: Path, threads: Callable[[], list[threading.Thread]]
+) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        broker = Broker(http_port=port, data=tmp_path)
+        with pytest.raises(BrokerError, match=f"127.0.0.1:{port} is in use already"):
+            broker.start()
+        assert threads() == []
+    with broker:
+        assert broker.management_url == f"http://127.0.0.1:{port}"
+
+
+def test_what_the_management_api_defines_survives_a_restart(tmp_path: Path) -> None:
+    with Broker(http_port=0, data=tmp_path) as broker:
+        with httpx.Client(base_url=f"{broker.management_url}/api/", auth=("guest", "guest")) as http:
+            for path, body in (
+                ("vhosts/v", {"description": "for tests"}),
+                ("users/bob", {"password": "secret", "tags": "monitoring"}),
+                ("permissions/v/bob", {"configure": "a", "write": "b", "read": "c"}),
+                ("topic-permissions/v/bob", {"exchange": "amq.topic", "write": "w", "read": "r"}),
+                ("policies/v/p", {"pattern": "", "definition": {"max-length": 1}}),
+                ("operator-policies/v/o", {"pattern": "", "definition": {"max-length": 1}}),
+                ("vhost-limits/v/max-queues", {"value": 5}),
+                ("user-limits/bob/max-channels", {"value": 6}),
+                ("global-parameters/cluster_name", {"value": "test bus"}),
+                ("users/guest", {"password": "changed", "tags": "administrator"}),
+            ):
+                assert http.put(path, json=body).status_code in (201, 204)
+            exported = http.get("definitions", auth=("guest", "changed")).json()
+    with Broker(http_port=0, data=tmp_path) as broker:
+        found = httpx.get(f"{broker.management_url}/api/definitions", auth=("guest", "changed")).json()
+    assert found == exported
+    assert {user["name"] for user in found["users"]} == {"guest", "bob"}
+    assert len(found["parameters"]) == 2

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.unit.broker.support import Client, MemoryServer, SlowJournal, Told, publish
 
+from fedora_messaging.broker.accounts import User
 from fedora_messaging.broker.core.declarations import ExchangeDeclaration, QueueDeclaration
+from fedora_messaging.broker.core.message import BrokerMessage
 from fedora_messaging.broker.core.profile import RABBITMQ_3, RABBITMQ_4, Profile
+from fedora_messaging.broker.publishing import check_message
 from fedora_messaging.protocol.connection import Limits
 from fedora_messaging.protocol.errors import ChannelError, ConnectionError
 from fedora_messaging.protocol.events import ContentReceived
@@ -255,3 +258,31 @@ def test_publish_in_a_transaction_waits_for_the_commit(client: Client) -> None:
     told = client.send(m.TxCommit())
     assert [type(one.method) for one in told] == [m.BasicReturn, m.TxCommitOk]
     assert len(queue) == 1
+
+
+# Messages that are published in another way than on a channel
+
+
+def checked(profile: Profile = RABBITMQ_4, tags: tuple[str, ...] = (), **properties: Any) -> None:
+    encoded = encode_properties(BasicProperties(**properties))
+    check_message(BrokerMessage("", "q", encoded, b""), User("bob", None, tags), profile)
+
+
+def test_message_that_anybody_may_publish() -> None:
+    checked(expiration="0", delivery_mode=2, user_id="bob")
+    checked(RABBITMQ_4, delivery_mode=7)
+    checked(tags=("administrator", "impersonator"), user_id="alice")
+
+
+@pytest.mark.parametrize(
+    ("properties", "text"),
+    [
+        ({"expiration": "5x"}, "invalid expiration '5x': {leftover_string,\"x\"}"),
+        ({"delivery_mode": 7}, "invalid message: {delivery_mode_unknown,7}"),
+        ({"user_id": "alice"}, "user_id property set to 'alice' but authenticated user was 'bob'"),
+    ],
+)
+def test_message_that_the_user_may_not_publish(properties: dict[str, Any], text: str) -> None:
+    with pytest.raises(ChannelError) as caught:
+        checked(RABBITMQ_3, ("administrator",), **properties)
+    assert (caught.value.reply_code, caught.value.explanation) == (406, text)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.tls.pki import Authority
 from tests.unit.broker.support import Client, MemoryServer, SlowJournal, publish
 
 from fedora_messaging import __version__
@@ -15,7 +17,9 @@ from fedora_messaging.broker.alarms import ResourceLimits
 from fedora_messaging.broker.core.declarations import QueueDeclaration
 from fedora_messaging.broker.core.profile import RABBITMQ_3, RABBITMQ_4, Profile
 from fedora_messaging.broker.server import BrokerError, Server
+from fedora_messaging.exceptions import ConfigurationException
 from fedora_messaging.protocol.connection import Limits
+from fedora_messaging.transport.tls import ServerTLSOptions
 from fedora_messaging.wire import methods as m
 from fedora_messaging.wire.frames import PROTOCOL_HEADER
 from fedora_messaging.wire.methods import decode_method
@@ -239,3 +243,78 @@ def test_journal_that_is_slow_confirms_nothing_when_the_server_stops(
     assert told == ["connection.close"]
     assert ended(client)
     loop.run_until_complete(stopping)
+
+
+# What is stored, and TLS files
+
+
+def test_stored_means_that_it_is_found_after_a_crash(tmp_path: Path) -> None:
+    async def run() -> None:
+        server = Server(data=tmp_path / "used")
+        await server.start(port=0)
+        for number in range(20):
+            server.administration.set_user(f"user {number}", None)
+            await server.stored()
+            shutil.copytree(tmp_path / "used", tmp_path / f"{number}")
+        await server.stop()
+
+    asyncio.run(run())
+
+    async def names(directory: Path) -> set[str]:
+        server = Server(data=directory)
+        server.open(asyncio.get_running_loop())
+        found = {user.name for user in server.accounts}
+        await server.stop()
+        return found
+
+    for number in range(20):
+        expected = {"guest", *(f"user {each}" for each in range(number + 1))}
+        assert asyncio.run(names(tmp_path / f"{number}")) == expected
+
+
+def test_nothing_has_to_be_stored_without_a_directory(
+    server: MemoryServer, loop: asyncio.AbstractEventLoop
+) -> None:
+    server.administration.set_user("bob", None)
+    loop.run_until_complete(server.stored())
+
+
+def test_tls_files_are_read_again(tmp_path: Path) -> None:
+    """For connections from now on. With files that are wrong, the old ones stay in use."""
+    authority = Authority(tmp_path / "ca")
+    current = tmp_path / "current.crt", tmp_path / "current.key"
+
+    def use(name: str) -> None:
+        identity = authority.issue(name, "127.0.0.1", f"{name}.example")
+        shutil.copy(identity.certfile, current[0])
+        shutil.copy(identity.keyfile, current[1])
+
+    async def name_of(port: int) -> str:
+        context = ssl.create_default_context(cafile=authority.ca_cert)
+        _reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        found: Any = writer.get_extra_info("peercert")
+        writer.transport.abort()
+        return str(found["subjectAltName"][1][1])
+
+    async def run() -> list[str]:
+        use("one")
+        server = Server()
+        tls = ServerTLSOptions(str(current[0]), str(current[1]), None)
+        await server.start(port=0, tls=tls)
+        names = [await name_of(server.port)]
+        use("two")
+        names.append(await name_of(server.port))
+        server.reload_tls()
+        names.append(await name_of(server.port))
+        current[1].write_text("no key")
+        with pytest.raises(ConfigurationException, match="current"):
+            server.reload_tls()
+        names.append(await name_of(server.port))
+        await server.stop()
+        return names
+
+    assert asyncio.run(run()) == [f"{name}.example" for name in ("one", "one", "two", "two")]
+
+
+def test_reading_tls_files_again_without_tls_does_nothing(server: MemoryServer) -> None:
+    server.reload_tls()

@@ -6,11 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.protocol.machines import frame
+from tests.protocol.machines import cut, frame
+from tests.support.pipes import NarrowPipe
 from tests.unit.broker.support import Client, MemoryServer, SlowJournal, Told, publish
 from tests.unit.client.support import event_loop
 
-from fedora_messaging.broker.accounts import Accounts
+from fedora_messaging.broker.accounts import Accounts, Permissions
 from fedora_messaging.broker.alarms import ResourceLimits
 from fedora_messaging.broker.core.declarations import QueueDeclaration
 from fedora_messaging.broker.core.journal import NoJournal
@@ -24,6 +25,8 @@ from fedora_messaging.wire import methods as m
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from fedora_messaging.wire.methods import Method
 
 CLOSES: dict[str, Any] = {"capabilities": {"authentication_failure_close": True}}
 BLOCKING: dict[str, Any] = {"capabilities": {"connection.blocked": True}}
@@ -425,6 +428,31 @@ def test_answers_to_come_count_with_those_that_wait(roomy: Client) -> None:
     assert list(client.session.vhost.queues) == ["q"]
 
 
+def test_answers_behind_a_large_message_count(client: Client) -> None:
+    """A client that has stopped in the middle of a message may not ask for more without end."""
+    declare(client)
+    method = m.BasicPublish("", "q").encode()
+    client.feed(f.encode_content(1, method, b"\0\0", bytes(4_000_000), 131072))
+    pipe = NarrowPipe(client._link)
+    client._link._transport = pipe
+    client.send(m.BasicGet("q", no_ack=True))
+    asked = [m.QueueDeclare("q", passive=True)] * 5000
+    for _ in range(100):
+        if pipe.reads:
+            client.send(*asked)
+    assert not pipe.reads
+    assert len(pipe.buffer) < 1_300_000
+    assert OWED <= client._link.owed < OWED + 100
+    seen = pipe.take_all()
+    # The session goes on by turns.
+    while client.told() or not pipe.reads or pipe.buffer:
+        seen += pipe.take_all()
+    answers = [one.method.name for one in cut(seen) if one.method is not None]
+    assert answers[0] == "basic.get-ok"
+    assert len(answers) % 5000 == 1
+    assert set(answers[1:]) == {"queue.declare-ok"}
+
+
 def test_client_that_reads_may_ask_for_any_amount(roomy: Client) -> None:
     client = roomy
     client.feed(publish("", "q", bytes(OWED)))
@@ -517,3 +545,103 @@ def test_lost_connection_takes_its_channels_along(client: Client, server: Memory
     assert client.told() == []
     client.session.force_close("late")
     assert client.told() == []
+
+
+# Limits that administrators set
+
+
+def opened(client: Client, user: str = "guest", vhost: str = "/") -> Method:
+    """Log in, and open a virtual host; returns the answer."""
+    response = f"\0{user}\0{user}".encode()
+    greet(client).send(m.ConnectionStartOk({}, "PLAIN", response, "en_US"), channel=0)
+    (told,) = client.send(m.ConnectionTuneOk(2047, 131072, 0), m.ConnectionOpen(vhost), channel=0)
+    return told.method
+
+
+def refusal_of(method: Method) -> str:
+    """Return the text of a close with 530."""
+    assert isinstance(method, m.ConnectionClose)
+    assert method.reply_code == 530
+    return method.reply_text
+
+
+def test_connections_of_a_virtual_host_are_limited(server: MemoryServer) -> None:
+    """Those to others do not count, and the end of one makes room."""
+    server.administration.set_vhost("v")
+    server.administration.set_permissions("v", "guest", Permissions())
+    server.administration.set_vhost_limit("/", "max-connections", 1)
+    assert isinstance(opened(Client(server), vhost="v"), m.ConnectionOpenOk)
+    first = Client(server)
+    assert isinstance(opened(first), m.ConnectionOpenOk)
+    text = "NOT_ALLOWED - access to vhost '/' refused for user 'guest': connection limit (1) is reached"
+    assert refusal_of(opened(Client(server))) == text
+    first.send(m.ConnectionClose(200, "", 0, 0), channel=0)
+    assert isinstance(opened(Client(server)), m.ConnectionOpenOk)
+
+
+def test_connections_of_a_user_are_limited(server: MemoryServer) -> None:
+    """In all virtual hosts together; other users do not count."""
+    server.administration.set_vhost("v")
+    for name in ("one", "two"):
+        server.accounts.add_user(name, name)
+        for vhost in ("/", "v"):
+            server.accounts.set_permissions(name, vhost, Permissions())
+    server.administration.set_user_limit("one", "max-connections", 2)
+    assert isinstance(opened(Client(server), "two"), m.ConnectionOpenOk)
+    for vhost in ("/", "v"):
+        assert isinstance(opened(Client(server), "one", vhost), m.ConnectionOpenOk)
+    text = "NOT_ALLOWED - connection refused for user 'one': user connection limit (2) is reached"
+    assert refusal_of(opened(Client(server), "one", "v")) == text
+    assert isinstance(opened(Client(server), "two"), m.ConnectionOpenOk)
+
+
+@pytest.mark.parametrize(("limit", "allowed"), [(0, False), (-1, True), (-5, True), (None, True)])
+def test_limits_that_allow_nothing_or_everything(
+    server: MemoryServer, limit: int | None, allowed: bool
+) -> None:
+    server.administration.set_vhost_limit("/", "max-connections", limit)
+    assert isinstance(opened(Client(server)), m.ConnectionOpenOk) is allowed
+    server.administration.set_vhost_limit("/", "max-connections", None)
+    server.administration.set_user_limit("guest", "max-connections", limit)
+    if limit == 0:
+        assert not isinstance(opened(Client(server)), m.ConnectionOpenOk)
+
+
+def test_limit_that_is_set_later_leaves_connections_alone(server: MemoryServer, client: Client) -> None:
+    server.administration.set_vhost_limit("/", "max-connections", 0)
+    server.administration.set_user_limit("guest", "max-connections", 0)
+    assert client.told() == []
+    assert isinstance(client.ask(m.QueueDeclare("q")), m.QueueDeclareOk)
+
+
+def test_channels_of_a_user_are_limited(server: MemoryServer, client: Client) -> None:
+    """On all of the user's connections together. The connection of one too many ends."""
+    server.administration.set_user_limit("guest", "max-channels", 2)
+    other = Client(server)
+    assert isinstance(opened(other), m.ConnectionOpenOk)
+    assert isinstance(other.send(m.ChannelOpen())[0].method, m.ChannelOpenOk)
+    told = other.send(m.ChannelOpen(), channel=2)[-1]
+    assert refusal_of(told.method) == (
+        "NOT_ALLOWED - number of channels opened for user 'guest' has reached the maximum allowed user "
+        "limit of 2"
+    )
+    assert isinstance(client.ask(m.QueueDeclare("q")), m.QueueDeclareOk)
+    other.send(m.ConnectionCloseOk(), channel=0)
+    # The channels of the connection that ended make room.
+    assert isinstance(client.send(m.ChannelOpen(), channel=2)[0].method, m.ChannelOpenOk)
+
+
+def test_closed_channel_makes_room(server: MemoryServer, client: Client) -> None:
+    server.administration.set_user_limit("guest", "max-channels", 1)
+    client.ask(m.ChannelClose(200, "", 0, 0))
+    assert isinstance(client.ask(m.ChannelOpen()), m.ChannelOpenOk)
+
+
+def test_virtual_host_that_is_made_while_the_broker_runs(server: MemoryServer) -> None:
+    expected = "NOT_ALLOWED - vhost v not found"
+    assert refusal_of(opened(Client(server), vhost="v")) == expected
+    server.administration.set_vhost("v")
+    found = refusal_of(opened(Client(server), vhost="v"))
+    assert found == "NOT_ALLOWED - access to vhost 'v' refused for user 'guest'"
+    server.administration.set_permissions("v", "guest", Permissions())
+    assert isinstance(opened(Client(server), vhost="v"), m.ConnectionOpenOk)

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from fedora_messaging.broker import Accounts, Permissions
 from fedora_messaging.broker.accounts import LoginRefused
-from fedora_messaging.cli.broker_settings import accounts_of, refuse_open_door, tls_options
+from fedora_messaging.cli.broker_settings import (
+    accounts_of,
+    definitions_of,
+    merged,
+    read_definitions,
+    refuse_open_door,
+    tls_options,
+)
 from fedora_messaging.exceptions import ConfigurationException
 from fedora_messaging.transport.tls import ServerTLSOptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 EVERYTHING = Permissions()
 FILES = {"certfile": "file.crt", "keyfile": "file.key", "ca_cert": "file.ca"}
@@ -122,11 +132,114 @@ def test_name_that_needs_quotes_is_told_as_it_is_written() -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "localhost"])
 def test_guest_alone_is_fine_on_this_machine(host: str) -> None:
-    refuse_open_door(host, None)
+    refuse_open_door(host, None, {})
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "localhost.example", "::ffff:192.0.2.1"])
 def test_guest_alone_is_refused_elsewhere(host: str) -> None:
     with pytest.raises(ConfigurationException, match=f"--host {host} lets other machines connect"):
-        refuse_open_door(host, None)
-    refuse_open_door(host, Accounts(guest=False))
+        refuse_open_door(host, None, {"users": []})
+    refuse_open_door(host, Accounts(guest=False), {})
+    refuse_open_door(host, None, {"users": [{"name": "alice", "password": "x", "tags": []}]})
+
+
+@pytest.mark.parametrize(("given", "from_elsewhere"), [(("alice:x",), False), (("guest:x",), True)])
+def test_guest_of_definitions_may_come_from_this_machine_only(
+    given: tuple[str, ...], from_elsewhere: bool
+) -> None:
+    """Unless the operator gives the user: everybody knows the password of another guest."""
+    made = accounts(users=given)
+    made.add_user("guest", "guest")
+    if from_elsewhere:
+        assert made.login("guest", "guest", "192.0.2.1").name == "guest"
+    else:
+        with pytest.raises(LoginRefused, match="only log in from the machine of the broker"):
+            made.login("guest", "guest", "192.0.2.1")
+
+
+# What becomes definitions
+
+
+def test_no_tables_make_no_definitions() -> None:
+    assert definitions_of({}) == {"vhosts": [], "policies": [], "parameters": []}
+
+
+def test_tables_become_definitions() -> None:
+    found = definitions_of(
+        {
+            "vhosts": {"plain": {}, "v": {"description": "d", "tags": ["t"], "max_queues": 0}},
+            "policies": {
+                "p": {"pattern": "^q", "definition": {"max-length": 1}},
+                "o": {
+                    "pattern": "",
+                    "definition": {"expires": 1},
+                    "vhost": "v",
+                    "priority": -1.5,
+                    "apply-to": "queues",
+                    "operator": True,
+                },
+            },
+        }
+    )
+    plain = {"description": "", "tags": [], "default_queue_type": "classic", "limits": {}}
+    assert found == {
+        "vhosts": [
+            {"name": "plain", **plain},
+            {"name": "v", **plain, "description": "d", "tags": ["t"], "limits": {"max-queues": 0}},
+        ],
+        "policies": [
+            {
+                "vhost": "/",
+                "name": "p",
+                "pattern": "^q",
+                "definition": {"max-length": 1},
+                "priority": 0,
+                "apply-to": "all",
+            }
+        ],
+        "parameters": [
+            {
+                "component": "operator_policy",
+                "vhost": "v",
+                "name": "o",
+                "value": {
+                    "pattern": "",
+                    "definition": {"expires": 1},
+                    "priority": -1.5,
+                    "apply-to": "queues",
+                },
+            }
+        ],
+    }
+
+
+def test_definitions_are_put_together() -> None:
+    """Of two items for the same thing, the import takes the later one."""
+    found = merged({"users": [1], "a": [2]}, {}, {"users": [3], "b": 4}, {"a": "not a list"})
+    assert found == {"users": [1, 3], "a": "not a list", "b": 4}
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"[]", "holds no definitions: it must be a JSON object"),
+        (b"{", "is not JSON: Expecting property name"),
+        (b"\xff", "is not JSON: 'utf-8' codec can't decode"),
+        (b"[" * 100_000, "is not JSON: maximum recursion depth exceeded"),
+    ],
+)
+def test_files_that_hold_no_definitions(tmp_path: Path, content: bytes, complaint: str) -> None:
+    path = tmp_path / "definitions.json"
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationException) as caught:
+        read_definitions(str(path))
+    assert caught.value.message.startswith(f"{path} {complaint}")
+
+
+def test_file_with_definitions(tmp_path: Path) -> None:
+    path = tmp_path / "definitions.json"
+    path.write_text('{"users": []}')
+    assert read_definitions(str(path)) == {"users": []}
+    assert read_definitions(None) == {}
+    with pytest.raises(ConfigurationException, match="cannot be read: Is a directory"):
+        read_definitions(str(tmp_path))

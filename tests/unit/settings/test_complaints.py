@@ -41,6 +41,9 @@ class Outer(Struct, kw_only=True):
     several: list[Inner] = []
     named: dict[str, Inner] = {}
     one: Inner | None = None
+    any_number: float = 0
+    any_whole: int | None = None
+    password_hash: str = ""
     either: Annotated[bool | str | None, Meta(examples=["yes"])] = None
     free: dict[str, Any] = {}
 
@@ -130,6 +133,8 @@ def test_toml_says_the_same(value: Any) -> None:
         (Configuration, "bindings", "a list of tables"),
         (Configuration, "consumer", "a table"),
         (Outer, "ratio", "a number from 0.5 to 2"),
+        (Outer, "any_number", "a number"),
+        (Outer, "any_whole", "a whole number"),
         (Outer, "either", "true or false or text"),
     ],
 )
@@ -230,3 +235,11 @@ def test_texts_are_not_shown(value: object, shown: str) -> None:
         f'"number" in [one] must be a whole number from 0 to 9, but is {shown}; '
         "write, for example, number = 5"
     )
+
+
+def test_number_in_place_of_a_password_is_not_shown() -> None:
+    """It may be the password without its quotes."""
+    assert told({"password_hash": 20261129, "any_whole": 1.5}) == [
+        '"any_whole" must be a whole number, but is 1.5',
+        '"password_hash" must be text, but is a number; write, for example, password_hash = ""',
+    ]

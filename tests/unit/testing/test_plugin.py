@@ -87,6 +87,29 @@ SUITE = """
         assert config.conf["amqp_url"] == bus.amqp_url
 
 
+    def test_bus_with_faults(bus):
+        bus.faults.nack_next()
+        with pytest.raises(api.exceptions.PublishReturned):
+            api.publish(Message(topic="a"))
+        bus.faults.assert_all_used()
+        assert bus.faults.count("nack_next") == 1
+        bus.faults.return_next()
+        bus.faults.delay(3600)
+        bus.faults.block()
+        bus.faults.stall()
+
+
+    def test_no_fault_survives(bus):
+        assert (bus.faults.pending, bus.faults.history, bus.alarm) == ([], [], None)
+        api.publish(Message(topic="a"))
+
+
+    def test_bus_that_the_test_stops(bus):
+        api.publish(Message(topic="a"))
+        bus.faults.nack_next()
+        bus.stop()
+
+
     def test_without_them_nothing_is_left(monkeypatch):
         assert config.conf["amqp_url"] == "amqp://127.0.0.1:1"
 """
@@ -130,7 +153,7 @@ FORBIDDEN = """
 
 def test_fixtures(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(SUITE)
-    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=7)
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=10)
 
 
 def test_forbidden_publish(pytester: pytest.Pytester) -> None:

@@ -33,6 +33,7 @@ from fedora_messaging.wire.frames import (
     describe,
     encode_content,
     encode_method,
+    split_content,
 )
 
 if TYPE_CHECKING:
@@ -257,3 +258,13 @@ def test_what_is_written_is_read(channel: int, body: bytes, frame_max: int) -> N
     assert header[2][12:] == b"properties"
     assert b"".join(payload for _, _, payload in bodies) == body
     assert all(0 < len(payload) <= frame_max - OVERHEAD for _, _, payload in bodies)
+
+
+@pytest.mark.parametrize("size", [0, 1, 4088, 4089, 9000])
+def test_split_content_writes_the_same_without_a_copy_of_the_body(size: int) -> None:
+    body = bytes(index % 251 for index in range(size))
+    pieces = split_content(3, b"\x00\x3c\x00\x28rest", b"\x10\x00\x02", body, FRAME_MIN)
+    assert b"".join(pieces) == content(body, FRAME_MIN)
+    views = [piece for piece in pieces if isinstance(piece, memoryview)]
+    assert sum(map(len, views)) == size
+    assert all(view.obj is body for view in views)

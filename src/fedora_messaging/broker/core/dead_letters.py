@@ -175,7 +175,7 @@ def _with_death(history: Any, death: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _sum(first: int, second: int) -> Int64:
-    return Int64(min(first + second, INT64_MAX))
+    return Int64(max(-INT64_MAX - 1, min(first + second, INT64_MAX)))
 
 
 def _count(entry: dict[str, Any]) -> int:

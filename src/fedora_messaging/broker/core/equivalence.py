@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from ...protocol.errors import PRECONDITION_FAILED, RESOURCE_LOCKED, ChannelError
+from ...wire.fields import Int64
 
 #: Values of arguments that are not given, when declarations are compared.
 _DEFAULTS: Final = {"x-queue-type": "classic"}
@@ -24,7 +25,8 @@ def type_name(value: Any) -> str:
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, int):
-        return "signedint" if -0x80000000 <= value <= 0x7FFFFFFF else "long"
+        is_long = isinstance(value, Int64) or not -0x80000000 <= value <= 0x7FFFFFFF
+        return "long" if is_long else "signedint"
     names = {str: "longstr", float: "double", dict: "table", list: "array", type(None): "void"}
     return names.get(type(value), "binary")
 
@@ -67,9 +69,9 @@ def check_equivalent(
     """
     for name in names:
         default = _DEFAULTS.get(name)
-        old, new = current.get(name, default), received.get(name, default)
-        if old == new:
+        if current.get(name, default) == received.get(name, default):
             continue
+        old, new = current.get(name), received.get(name)
         if old is None or new is None:
             got, have = _described(new), _described(old)
         else:

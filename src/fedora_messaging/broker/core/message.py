@@ -121,7 +121,9 @@ def in_canonical_order(message: BrokerMessage) -> BrokerMessage:
     if place is None:
         return message
     properties = with_canonical_headers(message.properties, place)
-    if properties is message.properties:
+    if len(properties) == len(message.properties):
+        # The same fields in another order, so that all else is where it was.
+        message.properties = properties
         return message
     return BrokerMessage(message.exchange, message.routing_key, properties, message.body)
 

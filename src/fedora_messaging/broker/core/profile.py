@@ -34,7 +34,10 @@ class Profile:
         counts_acquisitions: Whether quorum queues tell in a header how often a message was delivered before.
         quorum_priorities: Highest priority of quorum queues; 0 for none.
         marks_dead_letters: Whether dead letters say that they were delivered, and name their last death.
+        policies_for: What a policy can be for; newer releases, which can tell types of queues apart, have no
+            settings for mirrors.
         streams_take_nacks: Whether a stream takes ``basic.nack`` and ``reject`` for ``ack``.
+        streams_filter: Whether consumers of a stream can filter messages.
         hashes_bare_values: Whether a consistent hash exchange hashes headers without their types.
         keeps_cc: Whether a dead letter with a new routing key keeps its header ``CC``.
     """
@@ -62,7 +65,9 @@ class Profile:
     counts_acquisitions: bool
     quorum_priorities: int
     marks_dead_letters: bool
+    policies_for: tuple[str, ...]
     streams_take_nacks: bool
+    streams_filter: bool
     hashes_bare_values: bool
     keeps_cc: bool
 
@@ -92,7 +97,12 @@ _DIFFERENCES: Final[dict[str, tuple[Any, Any]]] = {
     "counts_acquisitions": (False, True),
     "quorum_priorities": (0, 31),
     "marks_dead_letters": (False, True),
+    "policies_for": (
+        ("queues", "exchanges", "all"),
+        ("queues", "classic_queues", "quorum_queues", "streams", "exchanges", "all"),
+    ),
     "streams_take_nacks": (False, True),
+    "streams_filter": (False, True),
     "hashes_bare_values": (False, True),
     "keeps_cc": (False, True),
 }

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
-from ...protocol.errors import ACCESS_REFUSED, ChannelError
+from ...protocol.errors import ACCESS_REFUSED, RESOURCE_LOCKED, ChannelError
 from .consumer import BrokerConsumer, ConsumerSet
 from .counters import Counters
 from .equivalence import locked
@@ -127,10 +127,12 @@ class Queue:
         """
         if arguments == self.arguments:
             return
+        # A classic queue that begins to refuse is trimmed first.
+        is_trimmed = not (arguments.refuses and (self.arguments.refuses or arguments.queue_type == QUORUM))
         self.arguments = arguments
         self._timer.change_expiry(arguments.expires)
-        if not (arguments.refuses and arguments.queue_type == QUORUM):
-            self._drop_head()
+        if is_trimmed:
+            self._trim()
 
     @property
     def keeps(self) -> bool:
@@ -205,6 +207,10 @@ class Queue:
         return Entry(message, self._position, self.arguments.priority_of(message.scan), expires_at)
 
     def _drop_head(self) -> None:
+        if not self.arguments.refuses:  # otherwise the queue never drops what it has accepted
+            self._trim()
+
+    def _trim(self) -> None:
         while self.arguments.is_exceeded(len(self._ready), self._ready_bytes):
             self._host.dead_letter(self, self._take_ready(), MAXLEN)
 
@@ -239,19 +245,33 @@ class Queue:
         self._drop_head()
         self._timer.ask_for(self._ready.peek())
 
-    def properties(self, entry: Entry, room: int) -> bytes:
+    def properties(self, entry: Entry, room: int, *, got: bool = False) -> bytes:
         """Return the properties to send with a message; a quorum queue counts deliveries in them.
 
         Args:
             entry: The message.
             room: Most bytes of properties that can be sent; a count that does not fit is left out.
+            got: Whether the message answers ``basic.get``: older releases count in each such answer.
         """
         if not self.counts_deliveries:
             return entry.message.properties
         with_acquisitions = self._host.profile.counts_acquisitions
-        if not (entry.acquisitions if with_acquisitions else entry.returns):
+        if not (entry.acquisitions if with_acquisitions else entry.returns or got):
             return entry.message.properties
         return counted_properties(entry, with_acquisitions, room)
+
+    def check_get(self) -> None:
+        """Check that single messages may be taken out.
+
+        Raises:
+            ChannelError: 405 if it is a quorum queue with a single active consumer.
+        """
+        if self.arguments.queue_type == QUORUM and self.arguments.single_active:
+            raise ChannelError(
+                RESOURCE_LOCKED,
+                f"cannot obtain access to locked queue '{self.name}' in vhost '{self._host.name}'. "
+                "basic.get operations are not supported by quorum queues with single active consumer",
+            )
 
     def get(self, no_ack: bool, check: Callable[[Entry], None] | None = None) -> Entry | None:
         """Take the head for ``basic.get``.
@@ -331,6 +351,10 @@ class Queue:
             entry.returns -= 1
         self.requeue(entry, consumer)
 
+    def reject(self, entry: Entry, consumer: BrokerConsumer | None) -> None:
+        """Put a message back that its consumer rejected; see :meth:`requeue`."""
+        self.requeue(entry, consumer)
+
     def requeue(self, entry: Entry, consumer: BrokerConsumer | None) -> None:
         """Put a message back to its old position; call :meth:`deliver` after the last one."""
         self._returned(entry, consumer)
@@ -373,7 +397,9 @@ class Queue:
             ChannelError: 403 because of an exclusive consumer.
         """
         is_taken = bool(self.consumers) and (consumer.exclusive or self.consumers.has_exclusive)
-        if is_taken or (consumer.exclusive and self.arguments.single_active):
+        is_taken = is_taken or (consumer.exclusive and self.arguments.single_active)
+        # Quorum queues know no exclusive consumers.
+        if is_taken and self.arguments.queue_type != QUORUM:
             raise ChannelError(
                 ACCESS_REFUSED, f"queue '{self.name}' in vhost '{self._host.name}' in exclusive use"
             )

@@ -21,8 +21,13 @@ REJECT_PUBLISH: Final = "reject-publish"
 REJECT_PUBLISH_DLX: Final = "reject-publish-dlx"
 OVERFLOWS: Final = (DROP_HEAD, REJECT_PUBLISH, REJECT_PUBLISH_DLX)
 #: An age of messages in a stream: a number and one of year, month, day, hour, minute, second.
-MAX_AGE: Final = re.compile(r"0*[1-9][0-9]*[YMDhms]")
+_AGE: Final = re.compile(r"0*([1-9][0-9]*)([YMDhms])")
 _AGE_UNITS: Final = {"Y": 31_536_000, "M": 2_592_000, "D": 86_400, "h": 3600, "m": 60, "s": 1}
+#: Numbers with more digits stand for an age that nothing reaches; Python refuses to read very long ones.
+_MOST_DIGITS: Final = 15
+MAX_SEGMENT_SIZE: Final = 3_000_000_000
+#: Least and most bytes of a stream's filter.
+FILTER_SIZES: Final = range(16, 256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,9 @@ class QueueArguments:
             size: Bytes of their bodies.
             more: Bytes of the new message's body.
         """
+        if self.queue_type == QUORUM:
+            # It looks at its length after it has taken a message.
+            return self.is_exceeded(length, size)
         if self.max_length is not None and length >= self.max_length:
             return True
         return self.max_length_bytes is not None and size + more > self.max_length_bytes
@@ -107,6 +115,7 @@ class QueueArguments:
 
 #: Ten years in milliseconds; RabbitMQ accepts no longer time.
 _LONGEST_TIME: Final = 315_360_000_000
+_TIMES: Final = frozenset({"x-message-ttl", "x-expires"})
 #: Priority of a message without one in a quorum queue.
 _QUORUM_PRIORITY: Final = 4
 
@@ -128,9 +137,23 @@ def check_time(milliseconds: int) -> int:
     return milliseconds
 
 
+def read_age(text: str) -> int | None:
+    """Return the seconds that an age in a stream stands for, such as ``12h``; ``None`` if it is none."""
+    age = _AGE.fullmatch(text)
+    if age is None:
+        return None
+    number = int(age[1]) if len(age[1]) <= _MOST_DIGITS else 10**_MOST_DIGITS
+    return number * _AGE_UNITS[age[2]]
+
+
+def is_routing_key(value: Any) -> bool:
+    """Whether a message can bear this routing key."""
+    return isinstance(value, str) and len(value.encode("utf-8", "surrogateescape")) <= SHORTSTR_MAX
+
+
 def _integer(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _Refused(f"expected integer, got {type_name(value)}")
+        raise _Refused(f'"expected integer, got {type_name(value)}"')
     return value
 
 
@@ -172,7 +195,7 @@ def _typed(kind: type) -> Callable[[Any], Any]:
 
 def _routing_key(value: Any) -> str:
     key: str = _typed(str)(value)
-    if len(key.encode()) > SHORTSTR_MAX:
+    if not is_routing_key(key):
         raise _Refused(f"longer than {SHORTSTR_MAX} bytes, so no message could bear it")
     return key
 
@@ -192,50 +215,65 @@ def _unchecked(value: Any) -> Any:
 
 
 def _age(value: Any) -> int:
-    text: str = _typed(str)(value)
-    if MAX_AGE.fullmatch(text) is None:
+    age = read_age(_typed(str)(value))
+    if age is None:
         raise _Refused("invalid_max_age")
-    return int(text[:-1]) * _AGE_UNITS[text[-1]]
+    return age
 
 
 def _segment_size(value: Any) -> int:
     size = _count(value)
-    if size > 3_000_000_000:
-        raise _Refused("Exceeded max value for x-stream-max-segment-size-bytes")
+    if size > MAX_SEGMENT_SIZE:
+        raise _precondition("Exceeded max value for x-stream-max-segment-size-bytes")
     return size
 
 
-#: The known arguments; for each, an attribute of QueueArguments or None, and a check.
+def _cluster_size(value: Any) -> int:
+    size = _count(value)
+    if size == 0:
+        raise _Refused("{value_zero,0}")
+    return size
+
+
+def _filter_size(value: Any) -> int:
+    size = _count(value)
+    if size not in FILTER_SIZES:
+        raise _precondition("Invalid value for x-stream-filter-size-bytes")
+    return size
+
+
+#: The known arguments, in the order of RabbitMQ's checks; for each, an attribute of QueueArguments or None,
+#: and a check.
 _KNOWN: Final[dict[str, tuple[str | None, Callable[[Any], Any]]]] = {
-    "x-message-ttl": ("message_ttl", _time),
     "x-expires": ("expires", _lifetime),
-    "x-max-length": ("max_length", _count),
-    "x-max-length-bytes": ("max_length_bytes", _count),
-    "x-overflow": (
-        "overflow",
-        _choice('{{invalid_overflow,<<"{}">>}}', DROP_HEAD, REJECT_PUBLISH, REJECT_PUBLISH_DLX),
-    ),
+    "x-message-ttl": ("message_ttl", _time),
     "x-dead-letter-exchange": ("dead_letter_exchange", _typed(str)),
     "x-dead-letter-routing-key": ("dead_letter_routing_key", _routing_key),
+    "x-dead-letter-strategy": (None, _choice("invalid_dlx_strategy", "at-most-once", "at-least-once")),
+    "x-max-length": ("max_length", _count),
+    "x-max-length-bytes": ("max_length_bytes", _count),
+    "x-max-in-memory-length": (None, _unchecked),
+    "x-max-in-memory-bytes": (None, _unchecked),
     "x-max-priority": ("max_priority", _priority),
+    "x-overflow": (
+        "overflow",
+        _choice("invalid_overflow", DROP_HEAD, REJECT_PUBLISH, REJECT_PUBLISH_DLX),
+    ),
+    "x-queue-mode": (None, _unchecked),
+    "x-queue-version": (None, _unchecked),
     "x-single-active-consumer": ("single_active", _typed(bool)),
     "x-queue-type": ("queue_type", _choice("\"unsupported queue type '{}'\"", *QUEUE_TYPES)),
-    "x-delivery-limit": ("delivery_limit", _integer),
+    "x-delivery-limit": ("delivery_limit", _unchecked),
     "x-consumer-timeout": ("consumer_timeout", _unchecked),
     "x-max-age": ("max_age", _age),
     "x-stream-max-segment-size-bytes": ("segment_size", _segment_size),
-    "x-initial-cluster-size": (None, _unchecked),
+    "x-initial-cluster-size": (None, _cluster_size),
     "x-quorum-initial-group-size": (None, _unchecked),
     "x-stream-filter-size-bytes": (None, _unchecked),
-    "x-max-in-memory-length": (None, _unchecked),
-    "x-max-in-memory-bytes": (None, _unchecked),
-    "x-dead-letter-strategy": (None, _choice("invalid_dlx_strategy", "at-most-once", "at-least-once")),
     "x-queue-leader-locator": (
         None,
         _choice("invalid_queue_locator_arg", "client-local", "balanced", "random", "least-leaders"),
     ),
-    "x-queue-mode": (None, _unchecked),
-    "x-queue-version": (None, _unchecked),
     "x-queue-master-locator": (None, _unchecked),
 }
 #: The known arguments that each type of queue has; another known one is refused.
@@ -277,37 +315,60 @@ _OF_TYPE: Final = {
     ),
 }
 
-#: Arguments that a repeated declaration must repeat with the same values.
-EQUIVALENT: Final = (
-    "x-expires",
-    "x-message-ttl",
-    "x-max-length",
-    "x-max-length-bytes",
-    "x-overflow",
-    "x-dead-letter-exchange",
-    "x-dead-letter-routing-key",
-    "x-max-priority",
-    "x-queue-mode",
-    "x-single-active-consumer",
-    "x-queue-type",
-)
+#: By type of queue, the arguments that a repeated declaration must repeat, in the order of RabbitMQ's checks.
+_EQUIVALENT: Final = {
+    CLASSIC: (
+        "x-expires",
+        "x-message-ttl",
+        "x-dead-letter-exchange",
+        "x-dead-letter-routing-key",
+        "x-max-length",
+        "x-max-length-bytes",
+        "x-max-priority",
+        "x-overflow",
+        "x-queue-mode",
+        "x-queue-version",
+        "x-single-active-consumer",
+        "x-queue-type",
+        "x-queue-master-locator",
+    ),
+    QUORUM: (
+        "x-dead-letter-exchange",
+        "x-dead-letter-routing-key",
+        "x-dead-letter-strategy",
+        "x-expires",
+        "x-max-length",
+        "x-max-length-bytes",
+        "x-max-in-memory-length",
+        "x-max-in-memory-bytes",
+        "x-overflow",
+        "x-single-active-consumer",
+        "x-queue-type",
+        "x-quorum-initial-group-size",
+        "x-delivery-limit",
+        "x-message-ttl",
+        "x-queue-leader-locator",
+    ),
+    STREAM: (
+        "x-max-length-bytes",
+        "x-queue-type",
+        "x-max-age",
+        "x-stream-max-segment-size-bytes",
+        "x-stream-filter-size-bytes",
+        "x-initial-cluster-size",
+        "x-queue-leader-locator",
+    ),
+}
 
 
-#: Arguments of streams that count when a declaration is repeated.
-_EQUIVALENT_OF_STREAMS: Final = (
-    "x-initial-cluster-size",
-    "x-max-age",
-    "x-max-length-bytes",
-    "x-queue-leader-locator",
-    "x-queue-type",
-    "x-stream-filter-size-bytes",
-    "x-stream-max-segment-size-bytes",
-)
-
-
-def equivalent(queue_type: str) -> tuple[str, ...]:
+def equivalent(queue_type: str, profile: Profile = RABBITMQ_4) -> tuple[str, ...]:
     """Return the arguments that a repeated declaration of a queue must repeat with the same values."""
-    return _EQUIVALENT_OF_STREAMS if queue_type == STREAM else EQUIVALENT
+    names = _EQUIVALENT[queue_type]
+    if queue_type == CLASSIC and profile.classic_has_locator:
+        names += ("x-queue-leader-locator",)
+    if queue_type == QUORUM and not profile.classic_consumer_timeout:
+        names += ("x-consumer-timeout",)
+    return names
 
 
 def read_arguments(declared: QueueDeclaration, vhost: str, profile: Profile = RABBITMQ_4) -> QueueArguments:
@@ -327,18 +388,18 @@ def read_arguments(declared: QueueDeclaration, vhost: str, profile: Profile = RA
             "By default, this feature is not permitted anymore.",
         )
     queue_type = _check("x-queue-type", arguments.get("x-queue-type", CLASSIC), what, profile)
+    allowed = _allowed(queue_type, profile)
+    for name in _KNOWN:
+        if name not in arguments or name not in allowed:
+            continue
+        _check(name, arguments[name], what, profile)
+        if name == "x-dead-letter-routing-key" and "x-dead-letter-exchange" not in arguments:
+            raise _precondition(f"invalid arg '{name}' for {what}: routing_key_but_no_dlx_defined")
+    for name in _KNOWN:
+        if name in arguments and name not in allowed:
+            raise _precondition(f"invalid arg '{name}' for {what} of queue type rabbit_{queue_type}_queue")
     if queue_type != CLASSIC:
         _check_replicated(declared, what)
-    allowed = _allowed(queue_type, profile)
-    for name in arguments:
-        if name in _KNOWN and name not in allowed:
-            raise _precondition(f"invalid arg '{name}' for {what} of queue type rabbit_{queue_type}_queue")
-    for name, value in arguments.items():
-        _check(name, value, what, profile)
-    if "x-dead-letter-routing-key" in arguments and "x-dead-letter-exchange" not in arguments:
-        raise _precondition(
-            f"invalid arg 'x-dead-letter-routing-key' for {what}: routing_key_but_no_dlx_defined"
-        )
     return interpret(arguments, queue_type, profile)
 
 
@@ -358,7 +419,9 @@ def _check(name: str, value: Any, what: str, profile: Profile) -> Any:
         if name == "x-queue-version":
             _check_version(value, profile)
         elif name == "x-queue-mode" and profile.has_queue_mode:
-            _choice("unsupported queue mode '{}'", "default", "lazy")(value)
+            _choice("\"unsupported queue mode '{}'\"", "default", "lazy")(value)
+        elif name == "x-stream-filter-size-bytes" and profile.streams_filter:
+            _filter_size(value)
         elif name == "x-consumer-timeout" and not profile.classic_consumer_timeout:
             _count(value)
         return _KNOWN[name][1](value) if name in _KNOWN else value
@@ -378,6 +441,8 @@ def interpret(arguments: Mapping[str, Any], queue_type: str, profile: Profile) -
     for name, value in arguments.items():
         attribute, read = _KNOWN.get(name, (None, _unchecked))
         if attribute is not None:
+            if name in _TIMES:
+                value = min(value, _LONGEST_TIME)  # a policy may give a longer time
             values[attribute] = read(value)
     meaning = QueueArguments(**{**values, "queue_type": queue_type})
     if queue_type != QUORUM:
@@ -385,11 +450,16 @@ def interpret(arguments: Mapping[str, Any], queue_type: str, profile: Profile) -
     limit = meaning.delivery_limit
     if limit is None:
         limit = profile.quorum_delivery_limit
+    elif not isinstance(limit, int) or isinstance(limit, bool):
+        limit = None  # RabbitMQ accepts anything, and in Erlang no number is more than what is none
     elif limit < 0:
-        limit = None
+        # Releases without a limit by default need no value for it.
+        limit = None if profile.quorum_delivery_limit is not None else 0
     return replace(
         meaning,
         delivery_limit=limit,
+        # Quorum queues do not know the third way, and take the first instead.
+        overflow=DROP_HEAD if meaning.overflow == REJECT_PUBLISH_DLX else meaning.overflow,
         max_priority=profile.quorum_priorities or None,
         default_priority=_QUORUM_PRIORITY,
     )
@@ -409,11 +479,11 @@ def _check_dead_letter_exchange(declared: QueueDeclaration, what: str) -> None:
 def _check_replicated(declared: QueueDeclaration, what: str) -> None:
     """Refuse what queues that RabbitMQ replicates cannot be."""
     wrong = None
-    if declared.exclusive:
+    if declared.auto_delete:
+        wrong = "auto-delete"
+    elif declared.exclusive:
         wrong = "exclusive-owner"
     elif not declared.durable:
         wrong = "non-durable"
-    elif declared.auto_delete:
-        wrong = "auto-delete"
     if wrong is not None:
         raise _precondition(f"invalid property '{wrong}' for {what}")

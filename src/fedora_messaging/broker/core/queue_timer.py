@@ -26,9 +26,9 @@ class QueueTimer:
         self._scheduled: float | None = None
 
     def change_expiry(self, expires: int | None) -> None:
-        """Set another time that the queue may be unused, in milliseconds; it counts from the last use."""
+        """Set another time that the queue may be unused, in milliseconds; it counts from now."""
         self._expires = None if expires is None else expires / 1000
-        self.ask_for_expiry()
+        self.touch()
 
     def touch(self) -> None:
         """Begin ``x-expires`` anew, because the queue was used."""

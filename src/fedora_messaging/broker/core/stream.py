@@ -1,6 +1,5 @@
 """A stream: a queue that keeps its messages, and that each consumer reads from an offset of its own."""
 
-import re
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -13,10 +12,9 @@ from ...wire.properties import edit_headers
 from .consumer import BrokerConsumer
 from .message import BrokerMessage, Entry
 from .queue import Queue
+from .queue_arguments import read_age
 
 OFFSET_HEADER: Final = "x-stream-offset"
-_INTERVAL: Final = re.compile(r"([0-9]*[1-9][0-9]*)([YMDhms])")
-_UNITS: Final = {"Y": 31_536_000, "M": 2_592_000, "D": 86_400, "h": 3600, "m": 60, "s": 1}
 
 
 class StreamConsumer(BrokerConsumer):
@@ -47,7 +45,7 @@ class StreamConsumer(BrokerConsumer):
             return True
         value = message.headers.get("x-stream-filter-value")
         message.forget_headers()
-        return self.wants_unfiltered if value is None else value in self.wanted
+        return self.wants_unfiltered if value is None else isinstance(value, str) and value in self.wanted
 
 
 class StreamQueue(Queue):
@@ -81,24 +79,27 @@ class StreamQueue(Queue):
         """Append a message; a stream never refuses one."""
         entry = Entry(message, self._first + len(self._log) + 1)
         entry.redelivered = False
-        if message.persistent or self.keeps:
-            entry.stored = True
-            self._host.journal.message_added(self, entry)
-        self._append(entry, self._host.clock())
+        entry.stored = True  # whatever its delivery mode
+        self._host.journal.message_added(self, entry)
+        is_new_segment = self._append(entry, self._host.clock())
         self.counters.publish += 1
-        self._retain()
+        if is_new_segment:
+            self._retain()
         self.deliver()
         return True
 
-    def _append(self, entry: Entry, now: float) -> None:
+    def _append(self, entry: Entry, now: float) -> bool:
+        """Append an entry; returns whether a segment begins with it."""
         self._host.memory.hold(entry.message)
         size = len(entry.message.body)
-        if not self._segments or self._segments[-1][1] >= self.arguments.segment_size:
+        is_new_segment = not self._segments or self._segments[-1][1] >= self.arguments.segment_size
+        if is_new_segment:
             self._segments.append((entry.position - 1, 0))
         start, have = self._segments[-1]
         self._segments[-1] = (start, have + size)
         self._log.append(entry)
         self._times.append(now)
+        return is_new_segment
 
     def restore(self, entry: Entry) -> bool:
         """Put back a stored message when the broker starts, in order of offset."""
@@ -143,6 +144,8 @@ class StreamQueue(Queue):
                 f"invalid arg 'x-priority' for queue '{self.name}' in vhost '{self._host.name}' of queue "
                 "type rabbit_stream_queue",
             )
+        if not self._host.profile.streams_filter:
+            consumer.wanted = None
         consumer.next_offset = self._offset_for(consumer.arguments.get(OFFSET_HEADER, "next"))
         self.consumers.add(consumer)
 
@@ -158,16 +161,15 @@ class StreamQueue(Queue):
             return max(end - 1, self._first)
         if wanted == "next":
             return end
-        interval = _INTERVAL.fullmatch(wanted) if isinstance(wanted, str) else None
-        if interval is None:
+        age = read_age(wanted) if isinstance(wanted, str) else None
+        if age is None:
             shown = f'<<"{wanted}">>' if wanted else "<<>>"
             raise ChannelError(
                 PRECONDITION_FAILED,
                 f"invalid arg '{OFFSET_HEADER}' for queue '{self.name}' in vhost '{self._host.name}': "
                 f"{{invalid_stream_offset_arg,{{longstr,{shown}}}}}",
             )
-        since = self._host.clock() - int(interval[1]) * _UNITS[interval[2]]
-        return self._first + bisect_left(self._times, since)
+        return self._first + bisect_left(self._times, self._host.clock() - age)
 
     def deliver(self, fresh: Entry | None = None) -> None:
         """Send each consumer the messages from its offset on, as far as its prefetch goes."""
@@ -176,9 +178,8 @@ class StreamQueue(Queue):
             self._deliver_to(consumer)
 
     def _deliver_to(self, consumer: StreamConsumer) -> None:
-        end = self._first + len(self._log)
         consumer.next_offset = max(consumer.next_offset, self._first)
-        while consumer.next_offset < end and consumer.can_take():
+        while consumer.next_offset < self._first + len(self._log) and consumer.can_take():
             entry = self._log[consumer.next_offset - self._first]
             if consumer.wants(entry.message):
                 properties = _with_offset(entry, consumer.outlet.room)
@@ -218,10 +219,11 @@ class StreamQueue(Queue):
             ConnectionError: 540 in the others.
         """
         if not self._host.profile.streams_take_nacks:
+            self._returned(entry, consumer)
             raise self._unsupported("basic.nack and basic.reject")
         self.settle(entry, consumer)
 
-    release = refuse
+    release = reject = refuse
 
     def requeue(self, entry: Entry, consumer: BrokerConsumer | None) -> None:
         """Let the consumer have another message; it was on a channel that has ended."""
@@ -259,10 +261,16 @@ class StreamQueue(Queue):
 
 
 def _with_offset(entry: Entry, room: int) -> bytes:
-    """Return the properties of a message with its offset."""
+    """Return the properties of a message with its offset, if that can be added.
+
+    Args:
+        entry: The message.
+        room: Most bytes of properties that can be sent.
+    """
     properties = entry.message.properties
     offset: Mapping[str, Any] = {OFFSET_HEADER: Int64(entry.position - 1)}
     try:
-        return edit_headers(properties, offset)
+        with_offset = edit_headers(properties, offset)
     except WireError:
         return properties  # nothing can be added to headers that do not decode
+    return with_offset if len(with_offset) <= room else properties

@@ -11,6 +11,7 @@ from ...protocol.errors import (
     ACCESS_REFUSED,
     COMMAND_INVALID,
     NOT_FOUND,
+    NOT_IMPLEMENTED,
     PRECONDITION_FAILED,
     ChannelError,
     ConnectionError,
@@ -20,15 +21,17 @@ from .bindings import DEFAULT_EXCHANGE, Bindings
 from .counters import Counters
 from .dead_letters import DeadLetters
 from .declarations import ExchangeDeclaration, QueueDeclaration
+from .delayed_messages import DelayedMessages
 from .equivalence import check_equivalent, check_same, locked, type_name
-from .exchanges import TYPES, Binding, Destination, Exchange
+from .exchanges import TYPES, Binding, DelayedExchange, Destination, Exchange
+from .exchanges.delayed import delay_of
 from .journal import Journal
 from .memory import MemoryUse, declared_size
 from .message import BrokerMessage, Entry
 from .policies import EXCHANGE, Policies, combine, override
 from .profile import RABBITMQ_4, Profile
 from .queue import Queue
-from .queue_arguments import CLASSIC, STREAM, equivalent, interpret, read_arguments
+from .queue_arguments import CLASSIC, QUORUM, STREAM, equivalent, interpret, read_arguments
 from .routing import find_queues, routing_keys, without_bcc
 from .stream import StreamQueue
 
@@ -96,6 +99,8 @@ class VirtualHost:
         self.is_protected = False
         #: ``max-connections`` and ``max-queues``; a negative number is no limit.
         self.limits: dict[str, int] = {}
+        #: Messages that wait for their delayed exchange, by its name.
+        self.delayed: dict[str, DelayedMessages] = {}
         self.policies = Policies()
         #: What happened to messages of queues and channels that are gone.
         self.past = Counters()
@@ -168,8 +173,7 @@ class VirtualHost:
 
     def restore_exchange(self, exchange: Exchange) -> None:
         """Add an exchange that the storage has already."""
-        if exchange.name not in self.exchanges:
-            self.memory.declare(declared_size(exchange.arguments))
+        self.memory.declare(declared_size(exchange.arguments))
         self.exchanges[exchange.name] = exchange
         self._apply_to_exchange(exchange)
 
@@ -211,6 +215,12 @@ class VirtualHost:
         if if_unused and exchange.bindings:
             raise ChannelError(PRECONDITION_FAILED, f"exchange '{name}' in vhost '{self.name}' in use")
         self._bindings.remove_exchange(exchange)
+        waiting = self.delayed.pop(name, None)
+        if waiting is not None:
+            waiting.deleted = True
+            waiting.purge()
+            if waiting.keeps:
+                self.journal.queue_removed(waiting)
 
     # Queues
 
@@ -237,15 +247,14 @@ class VirtualHost:
             ChannelError: 403, 405 or 406.
         """
         name = declared.name
-        if name in self.queues:
-            self._check_owner(self.queues[name], declared, owner)
-        declared = self._with_type(declared)
-        arguments = read_arguments(declared, self.name, self.profile)
         if name.startswith("amq."):
             raise ChannelError(ACCESS_REFUSED, f"queue name '{name}' contains reserved prefix 'amq.*'")
+        if declared.exclusive:
+            declared = replace(declared, durable=False)  # it ends with its connection anyway
         existing = self.queues.get(name)
         if existing is not None:
-            self._check_same_queue(existing, declared)
+            self._check_owner(existing, declared, owner)
+            self._check_same_queue(existing, self._with_type(declared))
             existing.touch()
             return existing
         if 0 <= self.limits.get("max-queues", -1) <= len(self.queues):
@@ -254,6 +263,8 @@ class VirtualHost:
                 f"cannot declare queue '{chosen or name}': queue limit in vhost '{self.name}' "
                 f"({self.limits['max-queues']}) is reached",
             )
+        declared = self._with_type(declared)
+        arguments = read_arguments(declared, self.name, self.profile)
         if arguments.queue_type == STREAM and not name:
             raise ChannelError(
                 PRECONDITION_FAILED, "Cannot declare a server-named queue for type rabbit_stream_queue"
@@ -272,13 +283,15 @@ class VirtualHost:
         return queue
 
     def _with_type(self, declared: QueueDeclaration) -> QueueDeclaration:
-        """Add the type to a declaration that leaves it to the virtual host, for releases that do."""
-        if not self.profile.names_default_type or declared.arguments.get("x-queue-type", "") != "":
-            return declared
-        if declared.name in self.queues and "x-queue-type" in declared.arguments:
-            return declared
+        """Add the type to a declaration that leaves it to the virtual host."""
         is_plain = declared.durable and not declared.exclusive and not declared.auto_delete
         kind = self.default_queue_type if is_plain else CLASSIC
+        if "x-queue-type" in declared.arguments:
+            is_default = declared.arguments["x-queue-type"] == "" and declared.name not in self.queues
+            if not (is_default and self.profile.names_default_type):
+                return declared
+        elif kind == CLASSIC and not self.profile.names_default_type:
+            return declared
         return replace(declared, arguments={**declared.arguments, "x-queue-type": kind})
 
     def add_queue(self, queue: Queue) -> None:
@@ -309,15 +322,15 @@ class VirtualHost:
             ("auto_delete", existing.auto_delete, declared.auto_delete),
         )
         check_same(what, pairs)
-        check_equivalent(
-            equivalent(existing.arguments.queue_type), what, existing.declared, declared.arguments
-        )
+        names = equivalent(existing.arguments.queue_type, self.profile)
+        check_equivalent(names, what, existing.declared, declared.arguments)
 
     def delete_queue(self, name: str, owner: object, *, if_unused: bool, if_empty: bool) -> int:
         """Delete a queue, if it exists; returns how many ready messages it had.
 
         Raises:
             ChannelError: 405 or 406.
+            ConnectionError: 540 for a condition of a quorum queue.
         """
         queue = self.queues.get(name)
         if queue is None:
@@ -326,6 +339,13 @@ class VirtualHost:
         what = f"queue '{queue.name}' in vhost '{self.name}'"
         if isinstance(queue, StreamQueue):
             if_unused = if_empty = False  # RabbitMQ ignores them
+        if queue.arguments.queue_type == QUORUM and (if_unused or if_empty):
+            flag = "if-unused" if if_unused else "if-empty"
+            raise ConnectionError(
+                NOT_IMPLEMENTED,
+                f"cannot delete {what}. queue.delete operations with {flag} flag set are not supported by "
+                "quorum queues",
+            )
         if if_unused and queue.consumers:
             raise ChannelError(PRECONDITION_FAILED, f"{what} in use")
         if if_empty and len(queue):
@@ -440,8 +460,10 @@ class VirtualHost:
         Raises:
             ChannelError: 406 for a CC or BCC header that is not an array.
         """
+        if isinstance(exchange, DelayedExchange) and (delay := delay_of(message)):
+            return self._delay(exchange, message, delay)
         keys = routing_keys(message)
-        if len(keys) > 1 and "BCC" in message.headers:
+        if message.mentions(b"BCC") and "BCC" in message.headers:
             message = without_bcc(message)
         queues = find_queues(self.exchanges, exchange, message, keys)
         message.forget_headers()
@@ -452,6 +474,32 @@ class VirtualHost:
             if not queue.enqueue(message):
                 refused = True
         return Enqueued(bool(queues), refused, message.placements > 0)
+
+    def _delay(self, exchange: Exchange, message: BrokerMessage, delay: int) -> Enqueued:
+        routing_keys(message)  # a mistake in them is told now
+        exchange.publish_in += 1
+        waiting = self.delayed.get(exchange.name)
+        if waiting is None:
+            waiting = DelayedMessages(self, exchange.name, exchange.durable)
+            if waiting.keeps:
+                self.journal.queue_added(waiting)
+            self.delayed[exchange.name] = waiting
+        waiting.hold(message, delay)
+        # Whether any queue gets it is not known yet.
+        return Enqueued(False, False, message.placements > 0)
+
+    def route_delayed(self, exchange: str, message: BrokerMessage) -> None:
+        """Route a message that has waited; if the exchange is gone, so is the message."""
+        found = self.exchanges.get(exchange)
+        if found is None:
+            return
+        keys = routing_keys(message)
+        if "BCC" in message.headers:
+            message = without_bcc(message)
+        for queue in find_queues(self.exchanges, found, message, keys):
+            found.publish_out += 1
+            queue.enqueue(message)
+        message.forget_headers()
 
     def dead_letter(self, queue: Queue, entry: Entry, reason: str) -> None:
         """Publish a message that a queue refuses to its dead-letter exchange, if it has one that exists."""

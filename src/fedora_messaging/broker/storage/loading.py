@@ -7,6 +7,7 @@ from typing import Any
 from ...protocol.errors import ChannelError, ConnectionError
 from ...wire.fields import decode_table
 from ..core.declarations import QueueDeclaration
+from ..core.delayed_messages import EXCHANGE_ARGUMENT, DelayedMessages
 from ..core.exchanges import TYPES
 from ..core.message import BrokerMessage, Entry
 from ..core.queue import Queue
@@ -49,7 +50,7 @@ def _load_exchanges(connection: sqlite3.Connection, vhost: VirtualHost) -> None:
 def _load_queues(
     connection: sqlite3.Connection, positions: DeliveredPositions, vhost: VirtualHost
 ) -> dict[int, Queue]:
-    queues = {}
+    queues: dict[int, Queue] = {}
     rows = connection.execute(
         "SELECT id, name, auto_delete, arguments, delivered_position FROM queue WHERE vhost = ?",
         (stored_name(vhost.name),),
@@ -61,6 +62,12 @@ def _load_queues(
             auto_delete=bool(auto_delete),
             arguments=decode_table(encoded)[0],
         )
+        if EXCHANGE_ARGUMENT in declared.arguments:
+            exchange = declared.arguments[EXCHANGE_ARGUMENT]
+            waiting = vhost.delayed[exchange] = DelayedMessages(vhost, exchange, True)
+            waiting.stored_id = queue_id
+            queues[queue_id] = waiting
+            continue
         arguments = _read_arguments(declared, vhost)
         queue = queue_class(arguments.queue_type)(
             vhost,

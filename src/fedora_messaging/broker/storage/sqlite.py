@@ -160,14 +160,14 @@ class SqliteStore:
         else:
             self.do("INSERT OR REPLACE INTO definition VALUES (?, ?, ?)", section, key, value)
 
-    def definitions(self) -> list[tuple[str, str, str]]:
-        """Return section, key and JSON of each stored definition; to be called before :meth:`start`.
+    def restore_definitions(self, take: Callable[[list[tuple[str, str, str]]], None]) -> None:
+        """Hand over section, key and JSON of each stored definition; to be called before :meth:`start`.
 
         Raises:
             StorageError: The file is damaged.
         """
         with closed_if_damaged(self._connection, self._path):
-            return self._connection.execute("SELECT section, key, value FROM definition").fetchall()
+            take(self._connection.execute("SELECT section, key, value FROM definition").fetchall())
 
     # The part of the journals that no virtual host has for itself
 

@@ -34,6 +34,8 @@ _log = logger(__name__)
 #: Most bytes of a body; definitions may be larger.
 _LARGEST_BODY: Final = 16 * 1024 * 1024
 _LARGEST_DEFINITIONS: Final = 64 * 1024 * 1024
+#: Parts of paths that are names of AMQP, which may have any bytes.
+_ANY_BYTES: Final = frozenset({"queue", "exchange", "destination", "props"})
 _SECURITY: Final = {
     "cache-control": "no-cache",
     "content-security-policy": "script-src 'self'; object-src 'self'",
@@ -79,6 +81,7 @@ def make_app(server: "Server") -> "ASGIApp":
         Route("/api/openapi.json", show_openapi),
     ]
     app = Starlette(routes=routes, exception_handlers={404: _not_found, 405: _wrong_method})
+    app.router.redirect_slashes = False  # it would send clients to the host that they name
     return _encoded_paths(app)
 
 
@@ -87,8 +90,9 @@ def _encoded_paths(app: "ASGIApp") -> "ASGIApp":
 
     async def with_encoded_path(scope: "Scope", receive: "Receive", send: "Send") -> None:
         if scope["type"] == "http":
-            raw = scope.get("raw_path") or scope["path"].encode()
-            path = raw.decode("ascii", "replace")
+            raw: bytes = scope.get("raw_path") or scope["path"].encode()
+            # Some servers leave the query in it.
+            path = raw.partition(b"?")[0].decode("ascii", "replace")
             if len(path) > 1 and path.endswith("/"):
                 path = path[:-1]
             scope = {**scope, "path": path}
@@ -124,8 +128,9 @@ async def _carry_out(
     rates: Rates,
 ) -> Response:
     user = await _log_in(server, request)
-    path = {name: unquote(value, "utf-8", "surrogateescape") for name, value in request.path_params.items()}
-    most = _LARGEST_DEFINITIONS if endpoint.path.startswith("definitions") else _LARGEST_BODY
+    path = {name: _decoded(name, value) for name, value in request.path_params.items()}
+    is_import = endpoint.path.startswith(("definitions", "all-configuration"))
+    most = _LARGEST_DEFINITIONS if is_import else _LARGEST_BODY
     raw = await _body(request, most)
     call = Call(server, user, path, _query(request), dict(request.headers), raw, rates)
     call.require_tag("management")
@@ -135,11 +140,32 @@ async def _carry_out(
     result = handler(call)
     if inspect.isawaitable(result):
         result = await result
+    if method != "GET":
+        await server.stored()
     if isinstance(result, Answer):
-        return Response(status_code=result.status, headers={**_SECURITY, **result.headers})
+        if result.body is None:
+            return Response(status_code=result.status, headers={**_SECURITY, **result.headers})
+        answer = _json(result.body, result.status)
+        answer.headers.update(result.headers)
+        return answer
     if method in ("PUT", "DELETE"):
         return Response(status_code=204, headers=_SECURITY)
     return _json(result)
+
+
+def _decoded(name: str, value: str) -> str:
+    """Decode a variable part of a path: only queues, exchanges and bindings have names that may be no text.
+
+    Raises:
+        RequestError: 400.
+    """
+    decoded = unquote(value, "utf-8", "surrogateescape")
+    if name not in _ANY_BYTES:
+        try:
+            decoded.encode()
+        except UnicodeEncodeError:
+            raise RequestError(400) from None
+    return decoded
 
 
 def _query(request: Request) -> dict[str, str]:

@@ -7,8 +7,9 @@ from urllib.parse import quote, quote_plus
 
 from ...broker.core.exchanges import Binding, Destination, Exchange
 from ...broker.json_values import table_from_json, to_json
+from ...exceptions import EncodingError
 from ...protocol.errors import ChannelError
-from ...wire.fields import encode_table
+from ...wire.fields import encode_shortstr, encode_table
 from .call import NO_CONTENT, Answer, Call, exchange_name
 from .errors import bad_request, not_authorised, not_found
 from .lists import arrange
@@ -79,6 +80,10 @@ async def post_binding(call: Call) -> Answer:
     """Make a binding; the header ``Location`` leads to it."""
     vhost, source, destination = _ends(call)
     routing_key = call.text("routing_key", "")
+    try:
+        encode_shortstr(routing_key)
+    except EncodingError as error:
+        raise bad_request(str(error)) from None
     arguments = table_from_json(call.body.get("arguments", {}))
     if source is None:
         name = exchange_name(call.path["exchange"])

@@ -1,7 +1,8 @@
 """One request: who asks, for what, with which body."""
 
 import base64
-import binascii
+import email
+import email.policy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -27,16 +28,25 @@ _INCLUDED: Final = {
     "administrator": {"management", "policymaker", "monitoring", "administrator"},
 }
 _MISSING: Final = object()
+#: Levels of lists and objects that a body may have; field tables may have as many.
+_DEEPEST: Final = 100
 #: How paths name the default exchange.
 _DEFAULT_EXCHANGE: Final = "amq.default"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer that is not simply JSON with status 200."""
+    """An answer that is not simply JSON with status 200.
+
+    Attributes:
+        status: HTTP status.
+        headers: Further headers.
+        body: What the client is told as JSON; ``None`` for an empty answer.
+    """
 
     status: int
     headers: Mapping[str, str]
+    body: Any = None
 
 
 NO_CONTENT: Final = Answer(204, {})
@@ -106,25 +116,36 @@ class Call:
             }
             raise not_authorised(reasons[tag])
 
-    def sees_vhost(self, vhost: "VirtualHost") -> bool:
-        """Whether the user may look into a virtual host."""
-        return self.has_tag("administrator") or vhost.name in self.user.permissions
+    def sees_vhost(self, vhost: "VirtualHost", everywhere: str = "administrator") -> bool:
+        """Whether the user may look into a virtual host.
 
-    def vhosts(self) -> list["VirtualHost"]:
+        Args:
+            vhost: The virtual host.
+            everywhere: Tag of users who need no permission in it.
+        """
+        return self.has_tag(everywhere) or vhost.name in self.user.permissions
+
+    def vhosts(self, everywhere: str = "administrator") -> list["VirtualHost"]:
         """Return the virtual hosts that the request is about, in the order of their names: one or all.
+
+        Args:
+            everywhere: See :meth:`sees_vhost`.
 
         Raises:
             RequestError: 404 for one that does not exist, or that the user may not look into.
         """
         if "vhost" in self.path:
-            return [self.vhost()]
-        return [vhost for _, vhost in sorted(self.server.vhosts.items()) if self.sees_vhost(vhost)]
+            return [self.vhost(everywhere=everywhere)]
+        return [
+            vhost for _, vhost in sorted(self.server.vhosts.items()) if self.sees_vhost(vhost, everywhere)
+        ]
 
-    def vhost(self, writes: bool = False) -> "VirtualHost":
+    def vhost(self, writes: bool = False, everywhere: str = "administrator") -> "VirtualHost":
         """Return the virtual host in the path.
 
         Args:
             writes: Whether the request makes something in it; the error differs.
+            everywhere: See :meth:`sees_vhost`.
 
         Raises:
             RequestError: 404 for one that does not exist, or that the user may not look into.
@@ -132,7 +153,7 @@ class Call:
         vhost = self.server.vhosts.get(self.path["vhost"])
         if vhost is None:
             raise not_found("vhost_not_found" if writes else None)
-        if not self.sees_vhost(vhost):
+        if not self.sees_vhost(vhost, everywhere):
             raise not_found("Not Found")
         return vhost
 
@@ -235,6 +256,25 @@ class Call:
             )
         if not isinstance(body, dict):
             raise bad_request("not_json")
+        _check_depth(self._raw, body)
+        return body
+
+    @property
+    def upload(self) -> dict[str, Any]:
+        """The body, an object, or such a file in a form, as browsers send it.
+
+        Raises:
+            RequestError: 400.
+        """
+        kind = self.headers.get("content-type", "")
+        raw = _file_in_form(kind, self._raw) if kind.startswith("multipart/form-data") else self._raw
+        try:
+            body = orjson.loads(raw.strip() or b"{}")
+        except orjson.JSONDecodeError:
+            body = None
+        if not isinstance(body, dict):
+            raise bad_request("failed_to_parse_json")
+        _check_depth(raw, body)
         return body
 
     def need(self, *names: str) -> None:
@@ -308,6 +348,34 @@ class Call:
         return default
 
 
+def _check_depth(raw: bytes, body: dict[str, Any]) -> None:
+    """Refuse a body that is nested deeper than answers and field tables can be.
+
+    Raises:
+        RequestError: 400.
+    """
+    if raw.count(b"[") + raw.count(b"{") <= _DEEPEST:
+        return
+    level: list[Any] = [body]
+    for _ in range(_DEEPEST):
+        children = (part.values() if isinstance(part, dict) else part for part in level)
+        level = [child for parts in children for child in parts if isinstance(child, dict | list)]
+        if not level:
+            return
+    raise bad_request("the request body is nested too deeply")
+
+
+def _file_in_form(content_type: str, raw: bytes) -> bytes:
+    """Return the field ``file`` of a form; nothing if it has none."""
+    head = f"content-type: {content_type}\r\n\r\n".encode("latin-1")
+    form = email.message_from_bytes(head + raw, policy=email.policy.HTTP)
+    for field in form.iter_parts() if form.is_multipart() else ():
+        if field.get_param("name", header="content-disposition") == "file":
+            content = field.get_payload(decode=True)
+            return content if isinstance(content, bytes) else b""
+    return b""
+
+
 def exchange_name(text: str) -> str:
     """Return the name of an exchange that a path names."""
     return "" if text == _DEFAULT_EXCHANGE else text
@@ -320,7 +388,7 @@ def basic_credentials(header: str) -> tuple[str, str] | None:
         return None
     try:
         text = base64.b64decode(encoded.strip(), validate=True).decode("utf-8", "surrogateescape")
-    except binascii.Error:
+    except ValueError:  # binascii.Error, or letters that are not ASCII
         return None
     name, colon, password = text.partition(":")
     return (name, password) if colon else None

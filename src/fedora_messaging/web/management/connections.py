@@ -149,7 +149,7 @@ class _Named:
         self.thing = thing
 
 
-def _sessions(call: Call) -> list[Session]:
+def visible_sessions(call: Call) -> list[Session]:
     """Return the connections that the user may see, in the order in which they began."""
     everybody = call.has_tag("monitoring")
     open_ones = (session for session in call.server.sessions if session.open_vhost is not None)
@@ -159,9 +159,9 @@ def _sessions(call: Call) -> list[Session]:
 
 def _in_vhost(call: Call) -> list[Session]:
     if "vhost" not in call.path:
-        return _sessions(call)
+        return visible_sessions(call)
     vhost = call.vhost()
-    return [session for session in _sessions(call) if session.vhost is vhost]
+    return [session for session in visible_sessions(call) if session.vhost is vhost]
 
 
 def _arranged_connections(call: Call, sessions: Iterable[Session]) -> Any:
@@ -179,7 +179,9 @@ def list_of_user(call: Call) -> Any:
     wanted = call.path["user"]
     if wanted != call.user.name and not call.has_tag("monitoring"):
         raise not_authorised("User not authorised to access object")
-    return [connection_item(call, session) for session in _sessions(call) if session.user_name == wanted]
+    return [
+        connection_item(call, session) for session in visible_sessions(call) if session.user_name == wanted
+    ]
 
 
 def close_of_user(call: Call) -> Answer:
@@ -187,7 +189,7 @@ def close_of_user(call: Call) -> Answer:
     wanted = call.path["user"]
     if wanted != call.user.name and not call.has_tag("administrator"):
         raise not_authorised("User not authorised to access object")
-    for session in _sessions(call):
+    for session in visible_sessions(call):
         if session.user_name == wanted:
             session.force_close(call.headers.get("x-reason") or _CLOSED)
     return NO_CONTENT
@@ -208,7 +210,9 @@ def _session(call: Call) -> Session:
 
 def get_connection(call: Call) -> dict[str, Any]:
     """Show a connection."""
-    return connection_item(call, _session(call))
+    item = connection_item(call, _session(call))
+    # As RabbitMQ does, which has null in lists.
+    return {**item, **{key: "" for key in _NO_TLS if item[key] is None}}
 
 
 def close_connection(call: Call) -> Answer:
@@ -237,7 +241,7 @@ def list_channels(call: Call) -> Any:
 
 def get_channel(call: Call) -> dict[str, Any]:
     """Show a channel."""
-    for channel in _channels(_sessions(call)):
+    for channel in _channels(visible_sessions(call)):
         if _channel_name(channel) == call.path["channel"]:
             details = [
                 consumer_item(consumer, channel_details(call.server, consumer), channel.vhost.name)
@@ -250,10 +254,10 @@ def get_channel(call: Call) -> dict[str, Any]:
 
 def list_consumers(call: Call) -> Any:
     """List the consumers, of one virtual host or of all."""
-    seen = set(_sessions(call))
+    seen = set(visible_sessions(call))
     found = [
         consumer_item(consumer, channel_details(call.server, consumer), vhost.name)
-        for vhost in call.vhosts()
+        for vhost in call.vhosts(everywhere="monitoring")
         for _, queue in sorted(vhost.queues.items())
         for consumer in queue.consumers
         if _session_of(consumer) in seen

@@ -1,21 +1,34 @@
 """Definitions: export and import all that the broker is set up with."""
 
 from typing import Any, Final
+from urllib.parse import quote
 
 from ...broker.definitions import export_definitions, import_definitions
 from .call import NO_CONTENT, Answer, Call
 from .errors import bad_request, not_found
 from .routes import Endpoint
 
+#: What the name of a file may have, beside letters and digits; at others its header could end.
+_IN_FILE_NAMES: Final = "!#$&+-.^_@~"
+
 
 def export_all(call: Call) -> Any:
     """Export the definitions of the broker."""
-    return export_definitions(call.server)
+    return _exported(call, export_definitions(call.server))
+
+
+def _exported(call: Call, definitions: dict[str, Any]) -> Any:
+    """Return definitions, as a file if the request names one."""
+    name = call.query.get("download")
+    if not name:
+        return definitions
+    disposition = f"attachment; filename={quote(name, safe=_IN_FILE_NAMES)}"
+    return Answer(200, {"content-disposition": disposition}, definitions)
 
 
 async def import_all(call: Call) -> Answer:
     """Import definitions."""
-    import_definitions(call.server, call.body)
+    import_definitions(call.server, call.upload)
     for vhost in list(call.server.vhosts.values()):
         await call.server.durable(vhost)
     return NO_CONTENT
@@ -26,7 +39,7 @@ def export_vhost(call: Call) -> Any:
     vhost = call.server.vhosts.get(call.path["vhost"])
     if vhost is None:
         raise bad_request("vhost_not_found")
-    return export_definitions(call.server, vhost)
+    return _exported(call, export_definitions(call.server, vhost))
 
 
 async def import_vhost(call: Call) -> Answer:
@@ -34,7 +47,7 @@ async def import_vhost(call: Call) -> Answer:
     vhost = call.server.vhosts.get(call.path["vhost"])
     if vhost is None:
         raise not_found("vhost_not_found")
-    import_definitions(call.server, call.body, vhost)
+    import_definitions(call.server, call.upload, vhost)
     await call.server.durable(vhost)
     return NO_CONTENT
 

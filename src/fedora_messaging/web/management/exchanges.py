@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ...broker.accounts import READ, WRITE
 from ...broker.core.declarations import ExchangeDeclaration
-from ...broker.core.exchanges import Exchange
+from ...broker.core.exchanges import DelayedExchange, Exchange
 from ...broker.core.message import BrokerMessage, in_canonical_order
 from ...broker.json_values import table_from_json, to_json
 from ...broker.publishing import check_message
@@ -16,7 +16,7 @@ from ...protocol.errors import NAMES, ChannelError, ConnectionError
 from ...wire.properties import BasicProperties, encode_properties
 from .bindings import binding_item
 from .call import NO_CONTENT, Answer, Call, put_answer
-from .errors import bad_request, not_authorised, not_found
+from .errors import bad_request, not_found
 from .lists import arrange, choose
 from .queues import refusals
 from .routes import Endpoint
@@ -50,6 +50,9 @@ def exchange_item(call: Call, exchange: Exchange, vhost: str) -> dict[str, Any]:
         "user_who_performed_action": "rmq-internal" if _is_own(exchange.name) else call.user.name,
         "vhost": vhost,
     }
+    if exchange.type == DelayedExchange.type:
+        waiting = call.server.vhosts[vhost].delayed.get(exchange.name)
+        item["messages_delayed"] = 0 if waiting is None else len(waiting)
     if exchange.policy is not None:
         item["policy"] = exchange.policy.name
     return item
@@ -150,7 +153,7 @@ async def publish(call: Call) -> dict[str, bool]:
         message = in_canonical_order(message)
     try:
         if exchange.internal:
-            raise not_authorised(
+            raise bad_request(
                 f"403 ACCESS_REFUSED - cannot publish to internal exchange '{exchange.name}' in vhost "
                 f"'{vhost.name}'"
             )

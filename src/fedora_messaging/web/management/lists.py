@@ -110,8 +110,8 @@ def _matcher(query: Mapping[str, str]) -> Callable[[str], bool]:
     def matches(name: str) -> bool:
         try:
             with guarded_regex.budget():
-                return guarded_regex.search(wanted, name)
-        except (re.error, guarded_regex.TooCostlyError):
+                return guarded_regex.search(f"(?i){wanted}", name)
+        except (re.error, OverflowError, RecursionError, guarded_regex.TooCostlyError):
             return False
 
     return matches

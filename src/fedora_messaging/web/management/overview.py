@@ -10,8 +10,8 @@ from ..._version import __version__
 from ...broker.core.counters import Counters
 from ...broker.core.exchanges import TYPES
 from .call import NO_CONTENT, Answer, Call
-from .connections import _sessions as visible_sessions
-from .errors import RequestError, bad_request, not_found
+from .connections import visible_sessions
+from .errors import RequestError, bad_request, not_authorised, not_found
 from .lists import choose
 from .routes import Endpoint
 from .statistics import deliveries, messages, publishing, stats_item, totals_of
@@ -106,6 +106,7 @@ def _node_item(call: Call) -> dict[str, Any]:
     alarms = server.alarms
     return {
         "name": server.node,
+        "rabbitmq_version": server.profile.version,
         "running": True,
         "type": "disc",
         "os_pid": str(os.getpid()),
@@ -199,7 +200,8 @@ def do_nothing(call: Call) -> Answer:
 
 def aliveness(call: Call) -> dict[str, str]:
     """Check that a virtual host works."""
-    call.vhost()
+    if call.vhost().name not in call.user.permissions:
+        raise not_authorised("Access refused.")
     return {"status": "ok"}
 
 
@@ -221,7 +223,9 @@ def check_port(call: Call) -> dict[str, Any]:
     try:
         port = int(call.path["port"])
     except ValueError:
-        raise bad_request("Invalid port") from None
+        port = -1
+    if not 0 <= port < 1 << 16:
+        raise bad_request("Invalid port")
     ports = [listener["port"] for listener in listeners(call)]
     if port not in ports:
         raise _failed("No active listener", missing=port, ports=ports)
@@ -298,5 +302,8 @@ ENDPOINTS: Final = (
         "below-node-connection-limit",
         "metadata-store/initialized",
         "metadata-store/initialized/with-data",
+        "reached-target-cluster-size",
+        "quorum-queues-without-elected-leaders/all-vhosts",
+        "quorum-queues-without-elected-leaders/vhost/{vhost}",
     ),
 )

@@ -1,7 +1,8 @@
 """Queues: list, declare, delete, purge, fetch messages."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +12,7 @@ from ...broker.core.message import Entry
 from ...broker.core.policies import combine
 from ...broker.core.queue import Queue
 from ...broker.json_values import table_from_json, to_json
-from ...protocol.errors import NAMES, ChannelError, ConnectionError
+from ...protocol.errors import ACCESS_REFUSED, NAMES, ChannelError, ConnectionError
 from ...wire.errors import WireError
 from ...wire.properties import decode_properties
 from .bindings import binding_item
@@ -61,6 +62,8 @@ def queue_item(call: Call, queue: Queue, vhost: str) -> dict[str, Any]:
     consumers = list(queue.consumers)
     able = sum(consumer.can_take() for consumer in consumers)
     capacity = able / len(consumers) if consumers else 0
+    exclusive = next((consumer.tag for consumer in consumers if consumer.exclusive), None)
+    active = consumers[0].tag if queue.arguments.single_active and consumers else None
     item: dict[str, Any] = {
         "arguments": to_json(queue.declared),
         "auto_delete": queue.auto_delete,
@@ -70,6 +73,8 @@ def queue_item(call: Call, queue: Queue, vhost: str) -> dict[str, Any]:
         "durable": queue.durable,
         "effective_policy_definition": combine(queue.policy, queue.operator_policy),
         "exclusive": queue.owner is not None,
+        "exclusive_consumer_tag": None if exclusive is None else to_json(exclusive),
+        "head_message_timestamp": _timestamp_of(queue.peek()),
         "memory": ready_bytes + out_bytes,
         "message_bytes": ready_bytes + out_bytes,
         "message_bytes_persistent": ready_bytes + out_bytes if queue.keeps else 0,
@@ -84,6 +89,7 @@ def queue_item(call: Call, queue: Queue, vhost: str) -> dict[str, Any]:
         "node": call.server.node,
         "operator_policy": queue.operator_policy.name if queue.operator_policy else None,
         "policy": queue.policy.name if queue.policy else None,
+        "single_active_consumer_tag": None if active is None else to_json(active),
         "state": "running",
         "type": queue.arguments.queue_type,
         "vhost": vhost,
@@ -101,9 +107,6 @@ def queue_item(call: Call, queue: Queue, vhost: str) -> dict[str, Any]:
 def _whole_item(call: Call, queue: Queue, vhost: str) -> dict[str, Any]:
     item = queue_item(call, queue, vhost)
     consumers: list[BrokerConsumer] = list(queue.consumers)
-    exclusive = next((consumer.tag for consumer in consumers if consumer.exclusive), None)
-    first = queue.consumers.active if queue.arguments.single_active else None
-    active = None if first is None else first.tag
     details = []
     for consumer in consumers:
         found = consumer_item(consumer, channel_details(call.server, consumer), vhost)
@@ -111,10 +114,7 @@ def _whole_item(call: Call, queue: Queue, vhost: str) -> dict[str, Any]:
     return {
         "consumer_details": details,
         "deliveries": [],
-        "exclusive_consumer_tag": exclusive,
-        "head_message_timestamp": _timestamp_of(queue.peek()),
         "incoming": [],
-        "single_active_consumer_tag": active,
         **item,
     }
 
@@ -231,10 +231,11 @@ def get_messages(call: Call) -> list[dict[str, Any]]:
     call.require(READ, vhost, queue.name)
     with refusals(with_code=True):
         queue.check_access(None)
+        queue.check_get()
         taken = _take(queue, len(queue) if count == -1 else count)
     answer = []
     for left, entry in taken:
-        properties = queue.properties(entry, room=1 << 31)
+        properties = queue.properties(entry, room=1 << 31, got=True)
         answer.append(_message_item(entry, properties, left, encoding, truncate))
     for _, entry in taken:
         _OUTCOMES[mode](queue, entry, None)
@@ -293,29 +294,20 @@ def _properties_item(encoded: bytes) -> Mapping[str, Any]:
     return item
 
 
-class refusals:  # noqa: N801 - used like a function
-    """Turns what the broker refuses in this block into answers of the API.
+@contextmanager
+def refusals(with_code: bool = False) -> Iterator[None]:
+    """Turn what the broker refuses in this block into answers of the API.
 
     Args:
         with_code: Whether the answer names the reply code.
     """
-
-    def __init__(self, with_code: bool = False) -> None:
-        self._with_code = with_code
-
-    def __enter__(self) -> None:
-        """Begin the block."""
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        """Refuse the request, if the broker has refused it."""
-        if not isinstance(error, ChannelError | ConnectionError):
-            return
-        if error.reply_code == 403 and not self._with_code:  # noqa: PLR2004 - access refused
+    try:
+        yield
+    except (ChannelError, ConnectionError) as error:
+        if error.reply_code == ACCESS_REFUSED and not with_code:
             raise not_authorised("Access refused.") from error
-        text = error.explanation
-        if self._with_code:
-            text = f"{error.reply_code} {NAMES[error.reply_code]} - {text}"
-        raise bad_request(text) from error
+        code = f"{error.reply_code} {NAMES[error.reply_code]} - " if with_code else ""
+        raise bad_request(f"{code}{error.explanation}") from error
 
 
 ENDPOINTS: Final = (

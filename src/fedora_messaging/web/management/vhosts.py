@@ -31,9 +31,7 @@ def vhost_item(call: Call, vhost: VirtualHost) -> dict[str, Any]:
 
 def list_vhosts(call: Call) -> Any:
     """List the virtual hosts that the user may look into."""
-    everybody = call.has_tag("monitoring")
-    seen = [vhost for _, vhost in sorted(call.server.vhosts.items()) if everybody or call.sees_vhost(vhost)]
-    return arrange(seen, lambda vhost: vhost_item(call, vhost), call.query)
+    return arrange(call.vhosts(everywhere="monitoring"), lambda vhost: vhost_item(call, vhost), call.query)
 
 
 def get_vhost(call: Call) -> dict[str, Any]:
@@ -100,7 +98,8 @@ def list_topic_permissions(call: Call) -> list[dict[str, Any]]:
 
 def list_limits(call: Call) -> list[dict[str, Any]]:
     """List the limits of virtual hosts."""
-    return [{"vhost": vhost.name, "value": vhost.limits} for vhost in call.vhosts() if vhost.limits]
+    seen = call.vhosts(everywhere="monitoring")
+    return [{"vhost": vhost.name, "value": vhost.limits} for vhost in seen if vhost.limits]
 
 
 def put_limit(call: Call) -> Answer:

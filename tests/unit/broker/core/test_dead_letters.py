@@ -108,6 +108,17 @@ def test_count_of_deaths_has_an_end(vhost: VirtualHost, given_count: int) -> Non
     assert refused.headers["x-death"][0]["count"] == 0x7FFFFFFFFFFFFFFF
 
 
+@pytest.mark.parametrize("count", [-(2**63), 2**63 - 1])
+def test_sum_of_forged_counts_has_an_end(vhost: VirtualHost, count: int) -> None:
+    """Clients may write several entries for one queue and reason, which become one."""
+    queue = full(vhost, "q", "dead")
+    death = {"queue": "other", "reason": "rejected", "count": count}
+    properties = encode_properties(BasicProperties(headers={"x-death": [death, death]}))
+    entry = Entry(BrokerMessage("", "q", properties, b""), 1)
+    deaths = make_dead_letter(queue, entry, "rejected", 1000.0, ROOM).headers["x-death"]
+    assert [one["count"] for one in deaths] == [1, count]
+
+
 @pytest.mark.parametrize(
     "headers", [sized(b""), UNREADABLE, FULL, NEARLY_FULL], ids=["empty", "unreadable", "full", "nearly full"]
 )

@@ -23,6 +23,7 @@ WHAT = "queue 'q' in vhost '/'"
         (-(2**31), "signedint"),
         (2**31, "long"),
         (-(2**31) - 1, "long"),
+        (Int64(1), "long"),
         ("", "longstr"),
         (1.5, "double"),
         ({}, "table"),
@@ -95,7 +96,7 @@ def test_equivalent_arguments(current: dict[str, Any], received: dict[str, Any])
         (
             {},
             {"x-queue-type": "quorum"},
-            "'x-queue-type' for {}: received 'quorum' but current is 'classic'",
+            "'x-queue-type' for {}: received the value 'quorum' of type 'longstr' but current is none",
         ),
         ({"a": 1, "x-queue-type": "quorum"}, {"a": 2}, "'a' for {}: received '2' but current is '1'"),
     ],

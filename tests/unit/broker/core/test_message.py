@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from tests.unit.wire.test_fields import sized
 
-from fedora_messaging.broker.core.message import BrokerMessage, Entry, in_canonical_order
+from fedora_messaging.broker.core.message import MOST_EFFORT, BrokerMessage, Entry, in_canonical_order
+from fedora_messaging.protocol.errors import ChannelError
 from fedora_messaging.wire.properties import BasicProperties, encode_properties
 
 
@@ -40,3 +41,12 @@ def test_new_place_in_a_queue() -> None:
     assert (message.was_delivered, message.failures) == (False, 0)
     entry = Entry(message, 7)
     assert (entry.redelivered, entry.returns, entry.acquisitions, entry.stored) == (False, 0, 0, False)
+
+
+def test_routing_has_an_end() -> None:
+    """A message with very many words or headers must not keep the broker from serving others."""
+    message = BrokerMessage("e", "k", b"\0\0", b"")
+    message.count_effort(MOST_EFFORT - 1)
+    message.count_effort(1)
+    with pytest.raises(ChannelError, match="routing this message takes too many steps"):
+        message.count_effort(1)

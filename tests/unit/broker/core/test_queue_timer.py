@@ -92,3 +92,43 @@ def test_message_that_is_due_before_the_queue(world: World) -> None:
     timer.ask_for(due(1001.0))
     timer.ask_for(due(1002.0))
     assert world.asked == [1001.5, 1001.0]
+
+
+# Another lifetime
+
+
+def test_new_lifetime_counts_from_now(world: World) -> None:
+    """A queue that has been idle for an hour has this time left, too."""
+    timer = world.timer()
+    world.now = 4600.0
+    timer.change_expiry(1000)
+    assert world.asked == [4601.0]
+    assert [timer.is_unused(when) for when in (4600.0, 4600.9, 4601.0)] == [False, False, True]
+
+
+def test_shorter_lifetime_is_asked_for(world: World) -> None:
+    timer = world.timer(60_000)
+    timer.touch()
+    timer.change_expiry(1000)
+    assert world.asked == [1060.0, 1001.0]
+
+
+def test_longer_lifetime_is_asked_for_when_the_shorter_one_is_over(world: World) -> None:
+    timer = world.timer(1000)
+    timer.touch()
+    timer.change_expiry(60_000)
+    assert world.asked == [1001.0]
+    assert not timer.is_unused(1001.0)
+    timer.came()
+    timer.ask_for_expiry()
+    assert world.asked == [1001.0, 1060.0]
+
+
+def test_queue_without_a_lifetime_any_more(world: World) -> None:
+    timer = world.timer(1000)
+    timer.touch()
+    timer.change_expiry(None)
+    timer.came()
+    timer.touch()
+    assert world.asked == [1001.0]
+    assert not timer.is_unused(1e12)

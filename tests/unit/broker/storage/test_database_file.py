@@ -162,22 +162,53 @@ def test_newer_layout_is_refused(tmp_path: Path) -> None:
     close(tmp_path)
 
 
-def test_older_layout_is_brought_up_to_date(tmp_path: Path) -> None:
+#: What makes a file of the present layout one of an older layout.
+OLDER = {
+    1: ("ALTER TABLE queue_message DROP COLUMN deliveries", "DROP TABLE definition"),
+    2: ("DROP TABLE definition",),
+}
+
+
+@pytest.mark.parametrize("layout", OLDER)
+def test_older_layout_is_brought_up_to_date(tmp_path: Path, layout: int) -> None:
     close(tmp_path)
     change(
         tmp_path,
-        "ALTER TABLE queue_message DROP COLUMN deliveries",
-        "DROP TABLE definition",
-        "UPDATE meta SET value = 1 WHERE key = 'version'",
+        *OLDER[layout],
+        f"UPDATE meta SET value = {layout} WHERE key = 'version'",
         "INSERT INTO queue (id, vhost, name) VALUES (1, '/', 'q')",
         "INSERT INTO message VALUES (1, '', 'q', x'0000', x'78')",
         "INSERT INTO queue_message (queue_id, position, message_id) VALUES (1, 1, 1)",
     )
-    for _ in range(2):
+    for number_of_start in range(2):
         connection = open_file(tmp_path)
         assert connection.execute("SELECT * FROM queue_message").fetchall() == [(1, 1, 1, None, 0)]
-        assert number(connection, "SELECT value FROM meta WHERE key = 'version'") == SCHEMA_VERSION
+        assert number(connection, "SELECT value FROM meta WHERE key = 'version'") == SCHEMA_VERSION == 3
+        assert number(connection, "SELECT count(*) FROM definition") == number_of_start
+        connection.execute("INSERT OR REPLACE INTO definition VALUES ('vhosts', '[\"/\"]', '{}')")
         close_file(connection)
+
+
+def test_layouts_do_not_differ_by_their_history(tmp_path: Path) -> None:
+    """A file that was brought up to date has the tables of a new one."""
+
+    def tables(directory: Path) -> list[tuple[str, list[str]]]:
+        connection = open_file(directory)
+        names = connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
+        ).fetchall()
+        found = [
+            (name, [str(column[1:]) for column in connection.execute(f"PRAGMA table_info({name})")])
+            for (name,) in names
+        ]
+        close_file(connection)
+        return found
+
+    for layout, statements in OLDER.items():
+        directory = tmp_path / str(layout)
+        close(directory)
+        change(directory, *statements, f"UPDATE meta SET value = {layout} WHERE key = 'version'")
+        assert tables(directory) == tables(tmp_path / "new")
 
 
 def test_file_of_an_older_version_learns_to_shrink(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from fedora_messaging.broker.core.declarations import ExchangeDeclaration, Queue
 from fedora_messaging.broker.core.journal import NoJournal
 from fedora_messaging.broker.core.message import BrokerMessage
 from fedora_messaging.broker.core.profile import RABBITMQ_3
+from fedora_messaging.broker.core.stream import StreamQueue
 from fedora_messaging.broker.core.vhost import VirtualHost
 from fedora_messaging.broker.storage.database_file import StorageError
 from fedora_messaging.broker.storage.loading import load
@@ -140,6 +141,25 @@ def test_messages_keep_their_order_and_new_ones_come_behind(
     assert [entry.position for entry in entries[:3]] == [4, 6, 9]
     assert entries[3].position > 9
     assert (entries[0].message.exchange, entries[0].message.routing_key) == ("e", "k")
+
+
+def test_offsets_of_a_stream_go_on(
+    connection: sqlite3.Connection, positions: DeliveredPositions, vhost: VirtualHost
+) -> None:
+    """Its first messages have been forgotten before."""
+    add_queue(connection, 1, "s", queue_type="stream")
+    for stored_id, position in ((1, 41), (2, 42)):
+        add_message(connection, stored_id)
+        place(connection, 1, position, stored_id)
+    load(connection, positions, [vhost])
+    vhost.enqueue(vhost.exchanges[""], BrokerMessage("", "s", b"\0\0", b"new"))
+    stream = vhost.queues["s"]
+    assert isinstance(stream, StreamQueue)
+    assert [(entry.position, entry.message.body, entry.redelivered) for entry in stream._log] == [
+        (41, b"1", False),
+        (42, b"2", False),
+        (43, b"new", False),
+    ]
 
 
 def test_priorities_are_told_from_the_properties(

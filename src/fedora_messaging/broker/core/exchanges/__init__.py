@@ -2,6 +2,7 @@
 
 from .base import Binding, Destination, Exchange
 from .consistent_hash import ConsistentHashExchange
+from .delayed import ROUTERS, DelayedExchange
 from .direct import DirectExchange
 from .fanout import FanoutExchange
 from .headers import HeadersExchange
@@ -23,9 +24,13 @@ TYPES: dict[str, type[Exchange]] = {
     )
 }
 
+ROUTERS.update(TYPES)
+TYPES[DelayedExchange.type] = DelayedExchange
+
 __all__ = [
     "TYPES",
     "Binding",
+    "DelayedExchange",
     "Destination",
     "DirectExchange",
     "Exchange",

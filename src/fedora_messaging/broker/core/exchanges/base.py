@@ -142,6 +142,16 @@ class Exchange:
             self._cache[routing_key] = found
         return found
 
+    def take_binding(self, binding: Binding) -> None:
+        """Note a binding of an exchange that this one routes for."""
+        self._added(binding)
+        self._forget_routes()
+
+    def drop_binding(self, binding: Binding) -> None:
+        """Forget such a binding."""
+        self._removed(binding)
+        self._forget_routes()
+
     def _added(self, binding: Binding) -> None:
         raise NotImplementedError
 

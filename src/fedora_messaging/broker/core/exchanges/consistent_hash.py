@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from ....protocol.errors import PRECONDITION_FAILED, ChannelError
+from ....protocol.errors import INTERNAL_ERROR, PRECONDITION_FAILED, ChannelError, ConnectionError
 from ....wire.errors import WireError
 from ....wire.properties import decode_properties
 from .base import Binding, Destination, Exchange
@@ -35,6 +35,9 @@ class ConsistentHashExchange(Exchange):
         self._property = self.arguments.get("hash-property")
         if self._header is not None and self._property is not None:
             raise ChannelError(PRECONDITION_FAILED, "hash-header and hash-property are mutually exclusive")
+        for name in ("hash-header", "hash-property"):
+            if not isinstance(self.arguments.get(name, ""), str | None):
+                raise ConnectionError(INTERNAL_ERROR, f"{name} is not a string")
         if self._property is not None and self._property not in _PROPERTIES:
             raise ChannelError(PRECONDITION_FAILED, f"Unsupported property: {self._property}")
 
@@ -61,7 +64,9 @@ class ConsistentHashExchange(Exchange):
 
     def _seed(self, message: "BrokerMessage") -> int:
         if self._header is not None:
-            value = message.headers.get(self._header)
+            if self._header not in message.headers:
+                return _UNDEFINED
+            value = message.headers[self._header]
             return _seed_of(value) if self.profile.hashes_bare_values else _seed_of_tagged(value)
         if self._property is None:
             return hash_bytes(message.routing_key.encode("utf-8", "surrogateescape"))
@@ -95,7 +100,7 @@ def _seed_of_tagged(value: Any) -> int:
     if isinstance(value, datetime):
         return hash_tagged("timestamp", int(value.timestamp()))
     if value is None:
-        return _UNDEFINED
+        return hash_tagged("void", "undefined")
     return hash_tagged("longstr", _as_bytes(value))
 
 

@@ -8,8 +8,12 @@ from typing import Final
 _MASK: Final = 0xFFFFFFFF
 _MASK_64: Final = 0xFFFFFFFFFFFFFFFF
 _GOLDEN: Final = 0x9E3779B9
-#: Multiples of the golden ratio that tell kinds of terms apart: lists, atoms, tuples, binaries.
-_LIST, _ATOM, _TUPLE, _BINARY = ((_GOLDEN * kind) & _MASK for kind in (2, 3, 9, 13))
+#: Multiples of the golden ratio that tell kinds of terms apart.
+_LIST, _ATOM, _TUPLE, _NEGATIVE, _LARGE, _BINARY = (
+    (_GOLDEN * kind) & _MASK for kind in (2, 3, 9, 10, 11, 13)
+)
+#: Integers beyond these 28 bits are hashed as large ones.
+_SMALL: Final = range(-(1 << 27), 1 << 27)
 _BITS_27: Final = (1 << 27) - 1
 
 
@@ -20,7 +24,7 @@ def hash_bytes(value: bytes) -> int:
 
 def hash_atom(name: str) -> int:
     """Return ``phash2`` of an atom."""
-    return _atom(name, 0) & _BITS_27
+    return _name(name) & _BITS_27  # not mixed, unlike that of an atom inside another term
 
 
 def hash_tagged(kind: str, value: bytes | int | str) -> int:
@@ -44,18 +48,33 @@ def _binary(value: bytes, start: int) -> int:
 
 
 def _integer(value: int, start: int) -> int:
+    if value not in _SMALL:
+        return _large_integer(value, start)
     if value < 0:
         start = _mix((_GOLDEN - value) & _MASK, _GOLDEN, start)[2]
     return _mix((_GOLDEN + (value & _MASK)) & _MASK, _GOLDEN, start)[2]
 
 
+def _large_integer(value: int, start: int) -> int:
+    kind = _NEGATIVE if value < 0 else _LARGE
+    value = abs(value)
+    while value:
+        start = _mix((kind + (value & _MASK)) & _MASK, (kind + (value >> 32 & _MASK)) & _MASK, start)[2]
+        value >>= 64
+    return start
+
+
 def _atom(name: str, start: int) -> int:
+    return _mix((_ATOM + _name(name)) & _MASK, _ATOM, start)[2]
+
+
+def _name(name: str) -> int:
     value = 0
     for byte in name.encode():
         value = ((value << 4) + byte) & _MASK
         high = value & 0xF0000000
         value ^= (high >> 24) ^ high
-    return _mix((_ATOM + value) & _MASK, _ATOM, start)[2]
+    return value
 
 
 def _mix(a: int, b: int, c: int) -> tuple[int, int, int]:

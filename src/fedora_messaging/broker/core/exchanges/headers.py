@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from ....protocol.errors import PRECONDITION_FAILED, ChannelError
+from ..equivalence import type_name
 from .base import Binding, Destination, Exchange
 
 if TYPE_CHECKING:
@@ -35,9 +36,17 @@ class HeadersExchange(Exchange):
 
     def _added(self, binding: Binding) -> None:
         mode = binding.arguments.get("x-match", "all")
-        if not isinstance(mode, str) or mode not in _MODES:
+        if not isinstance(mode, str):
+            shown = str(mode).lower() if isinstance(mode, bool) else mode
             raise ChannelError(
-                PRECONDITION_FAILED, f"Invalid x-match field value {mode!r}; expected all or any"
+                PRECONDITION_FAILED,
+                f"Invalid x-match field type {type_name(mode)} (value {shown}); expected longstr",
+            )
+        if mode not in _MODES:
+            shown = f'<<"{mode}">>' if mode else "<<>>"
+            raise ChannelError(
+                PRECONDITION_FAILED,
+                f"Invalid x-match field value {shown}; expected all, any, all-with-x, or any-with-x",
             )
         for place in self._places(binding):
             place[binding] = None

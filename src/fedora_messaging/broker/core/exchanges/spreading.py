@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class _SpreadingExchange(Exchange):
-    """Passes each message to one of its destinations."""
+    """Passes each message to one of its destinations; a subclass chooses in :meth:`_choose`."""
 
     by_key: ClassVar[bool] = False
 
@@ -23,8 +23,14 @@ class _SpreadingExchange(Exchange):
     def _removed(self, binding: Binding) -> None:
         """Do nothing: the base class keeps the bindings."""
 
-    def _destinations(self) -> list[Destination]:
-        return list(dict.fromkeys(binding.destination for binding in self.bindings.values()))
+    def _find(self, routing_key: str, message: "BrokerMessage") -> Iterable[Destination]:
+        destinations = list(dict.fromkeys(binding.destination for binding in self.bindings.values()))
+        if not destinations or routing_key != message.routing_key:
+            return ()  # further keys of a message make no copies
+        return (self._choose(destinations, routing_key),)
+
+    def _choose(self, destinations: list[Destination], routing_key: str) -> Destination:
+        raise NotImplementedError
 
 
 class RandomExchange(_SpreadingExchange):
@@ -32,9 +38,8 @@ class RandomExchange(_SpreadingExchange):
 
     type = "x-random"
 
-    def _find(self, routing_key: str, message: "BrokerMessage") -> Iterable[Destination]:
-        destinations = self._destinations()
-        return [random.choice(destinations)] if destinations else ()  # noqa: S311 - no secret
+    def _choose(self, destinations: list[Destination], routing_key: str) -> Destination:
+        return random.choice(destinations)  # noqa: S311 - no secret
 
 
 class LocalRandomExchange(RandomExchange):
@@ -54,9 +59,7 @@ class ModulusHashExchange(_SpreadingExchange):
 
     type = "x-modulus-hash"
 
-    def _find(self, routing_key: str, message: "BrokerMessage") -> Iterable[Destination]:
-        destinations = sorted(self._destinations(), key=lambda destination: destination.name)
-        if not destinations:
-            return ()
+    def _choose(self, destinations: list[Destination], routing_key: str) -> Destination:
+        destinations.sort(key=lambda destination: destination.name)
         number = hash_list_of(routing_key.encode("utf-8", "surrogateescape"))
-        return (destinations[number % len(destinations)],)
+        return destinations[number % len(destinations)]

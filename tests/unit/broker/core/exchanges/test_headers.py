@@ -131,15 +131,21 @@ def test_unequal_values(vhost: VirtualHost, wanted: object, sent: object) -> Non
 
 
 @pytest.mark.parametrize(
-    ("mode", "shown"), [("ANY", "'ANY'"), ("", "''"), (None, "None"), (True, "True"), (["all"], r"\['all'\]")]
+    ("mode", "told"),
+    [
+        ("ANY", 'value <<"ANY">>; expected all, any, all-with-x, or any-with-x'),
+        ("", "value <<>>; expected all, any, all-with-x, or any-with-x"),
+        (None, "type void (value None); expected longstr"),
+        (True, "type bool (value true); expected longstr"),
+        (["all"], "type array (value ['all']); expected longstr"),
+    ],
 )
-def test_mode_that_does_not_exist_is_shown(vhost: VirtualHost, mode: object, shown: str) -> None:
+def test_mode_that_does_not_exist_is_shown(vhost: VirtualHost, mode: object, told: str) -> None:
     exchange = HeadersExchange("h")
-    with pytest.raises(
-        ChannelError, match=f"^.*Invalid x-match field value {shown}; expected all or any"
-    ) as caught:
+    with pytest.raises(ChannelError) as caught:
         exchange.bind(declare(vhost, "q"), "", {"x-match": mode})
     assert caught.value.reply_code == 406
+    assert caught.value.reply_text == f"PRECONDITION_FAILED - Invalid x-match field {told}"
 
 
 def test_headers_that_do_not_decode_count_as_none(vhost: VirtualHost) -> None:
