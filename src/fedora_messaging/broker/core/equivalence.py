@@ -69,7 +69,7 @@ def check_equivalent(
     """
     for name in names:
         default = _DEFAULTS.get(name)
-        if current.get(name, default) == received.get(name, default):
+        if _is_equal(current.get(name, default), received.get(name, default)):
             continue
         old, new = current.get(name), received.get(name)
         if old is None or new is None:
@@ -80,6 +80,11 @@ def check_equivalent(
             PRECONDITION_FAILED,
             f"inequivalent arg '{name}' for {what}: received {got} but current is {have}",
         )
+
+
+def _is_equal(one: Any, other: Any) -> bool:
+    """Whether values are the same for AMQP, in which 1, 1.0 and true differ."""
+    return one == other and all(isinstance(one, kind) == isinstance(other, kind) for kind in (bool, float))
 
 
 def _described(value: Any) -> str:

@@ -106,3 +106,11 @@ def test_argument_that_differs(current: dict[str, Any], received: dict[str, Any]
         check_equivalent(("a", "x-queue-type"), WHAT, current, received)
     assert caught.value.reply_code == 406
     assert caught.value.reply_text == f"PRECONDITION_FAILED - inequivalent arg {told.format(WHAT)}"
+
+
+@pytest.mark.parametrize(("current", "received"), [(10, 10.0), (1, True), (0.0, False)])
+def test_numbers_of_other_kinds_differ(current: Any, received: Any) -> None:
+    """For Python they are equal."""
+    with pytest.raises(ChannelError, match="inequivalent arg 'x-any'"):
+        check_equivalent(("x-any",), "queue 'q' in vhost '/'", {"x-any": current}, {"x-any": received})
+    check_equivalent(("x-any",), "queue 'q' in vhost '/'", {"x-any": current}, {"x-any": current})
