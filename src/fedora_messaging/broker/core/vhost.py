@@ -215,12 +215,15 @@ class VirtualHost:
         if if_unused and exchange.bindings:
             raise ChannelError(PRECONDITION_FAILED, f"exchange '{name}' in vhost '{self.name}' in use")
         self._bindings.remove_exchange(exchange)
-        waiting = self.delayed.pop(name, None)
-        if waiting is not None:
-            waiting.deleted = True
-            waiting.purge()
-            if waiting.keeps:
-                self.journal.queue_removed(waiting)
+        if name in self.delayed:
+            self._drop_delayed(name)
+
+    def _drop_delayed(self, exchange: str) -> None:
+        waiting = self.delayed.pop(exchange)
+        waiting.deleted = True
+        waiting.purge()
+        if waiting.keeps:
+            self.journal.queue_removed(waiting)
 
     # Queues
 
@@ -381,6 +384,8 @@ class VirtualHost:
         """Remove everything, because the virtual host is deleted."""
         for queue in list(self.queues.values()):
             self.remove_queue(queue)
+        for name in list(self.delayed):
+            self._drop_delayed(name)
         for exchange in list(self.exchanges.values()):
             if exchange.name in self.exchanges:  # it may have gone with its last binding
                 self._bindings.remove_exchange(exchange)

@@ -111,6 +111,14 @@ def test_messages_of_a_deleted_exchange_are_gone(vhost: VirtualHost, times: Time
     assert len(vhost.queues["q"]) == 0
 
 
+def test_messages_of_a_deleted_virtual_host_are_gone(vhost: VirtualHost, times: Times) -> None:
+    """Otherwise the next virtual host of its name would get them."""
+    publish(vhost, message(**{"x-delay": 100}))
+    vhost.clear()
+    assert (vhost.delayed, vhost.memory.bytes) == ({}, 0)
+    times.advance(1)
+
+
 def test_messages_of_an_exchange_that_went_by_itself_are_dropped(times: Times) -> None:
     """An auto-delete exchange goes with its last binding; what waits for it finds no exchange."""
     vhost = VirtualHost("/", times.now, NoJournal(), times.schedule)
