@@ -12,6 +12,7 @@ import pytest
 from tests.behaviour.support import bodies, closes, since
 from tests.conftest import EXCHANGE_PLUGINS
 from tests.support.rabbitmq import available_plugins
+from tests.support.servers import require
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +31,12 @@ BY_KEY = "121112101100110100102120"
 @pytest.fixture(autouse=True)
 def plugins(broker: Broker) -> None:
     """RabbitMQ has the plugins."""
-    if broker.kind == "rabbitmq" and not available_plugins() >= EXCHANGE_PLUGINS:
-        pytest.skip("this RabbitMQ comes without the plugins")
+    if broker.kind == "rabbitmq":
+        require(
+            available_plugins() >= EXCHANGE_PLUGINS,
+            "RabbitMQ's plugins for exchanges",
+            f"install a RabbitMQ that has {', '.join(sorted(EXCHANGE_PLUGINS))}",
+        )
 
 
 @pytest.fixture
