@@ -40,14 +40,19 @@ class Management:
         """Make a request, whatever comes of it."""
         return self._client.request(method, path(*parts), json=json, headers=headers)
 
+    def _done(self, method: str, *parts: str, json: Any = None) -> httpx.Response:
+        answer = self.ask(method, *parts, json=json)
+        answer.raise_for_status()
+        return answer
+
     def get(self, *parts: str) -> Any:
         """Return what there is."""
-        return self.ask("GET", *parts).raise_for_status().json()
+        return self._done("GET", *parts).json()
 
     def put(self, *parts: str, **fields: Any) -> int:
         """Make or change something; returns the status."""
         self._made.append(path(*parts))
-        return self.ask("PUT", *parts, json=fields).raise_for_status().status_code
+        return self._done("PUT", *parts, json=fields).status_code
 
     def refused(self, *parts: str, **fields: Any) -> tuple[int, Any]:
         """Put something wrong; returns the status and the reason. RabbitMQ 3.10 writes reasons as HTML."""
@@ -59,7 +64,7 @@ class Management:
 
     def delete(self, *parts: str) -> int:
         """Delete something; returns the status."""
-        return self.ask("DELETE", *parts).raise_for_status().status_code
+        return self._done("DELETE", *parts).status_code
 
     def policy(
         self, pattern: str, *, operator: bool = False, vhost: str = "/", name: str = "", **fields: Any

@@ -1,7 +1,6 @@
 """Reads the configuration file of ``fedora-messaging broker``: users, virtual hosts, policies, TLS."""
 
 import ipaddress
-import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from ..settings.checks import typed
 from ..settings.origins import named
 from ..settings.types import Text
 from ..transport.tls import ServerTLSOptions
+from ..validation import json_body
 
 if TYPE_CHECKING:
     from ..broker import Accounts
@@ -100,7 +100,9 @@ def read_file(context: click.Context, _parameter: click.Parameter, path: str | N
         settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise click.BadParameter(f"{path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except RecursionError:
+        raise click.BadParameter(f"{path} is not TOML: it is nested too deeply") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise click.BadParameter(escaped(f"{path} is not TOML: {error}")) from None
     known = {*_OPTIONS, "tls", "users", "vhosts", "policies"}
     if unknown := sorted(set(settings) - known):
@@ -111,6 +113,9 @@ def read_file(context: click.Context, _parameter: click.Parameter, path: str | N
         if not isinstance(settings[key], str):
             raise click.BadParameter(f'"{key}" in {path} must be text, in quotes')
     context.default_map = {key: value for key, value in settings.items() if key in _OPTIONS}
+    if "profile" in settings:
+        # Click before 8.1 does not find a number among the texts to choose from.
+        context.default_map["profile"] = str(settings["profile"])
     return settings
 
 
@@ -258,10 +263,10 @@ def read_definitions(path: str | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
+        document = json_body.decode_text(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationException(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ConfigurationException(f"{path} is not JSON: {error}") from None
     if not isinstance(document, dict):
         raise ConfigurationException(f"{path} holds no definitions: it must be a JSON object")

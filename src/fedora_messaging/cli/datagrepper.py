@@ -10,6 +10,7 @@ import click
 from ..exceptions import ValidationError
 from ..message import Message, load_message
 from ..printable import printable
+from ..validation import json_body
 
 DEFAULT_DATAGREPPER_URL: Final = "https://apps.fedoraproject.org/datagrepper"
 #: Seconds to wait for the connection, and again for each part of the answer.
@@ -49,8 +50,8 @@ def fetch_message(message_id: str, url: str) -> Message | None:
             follow_redirects=True,
         )
         response.raise_for_status()
-        data = response.json()
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
+        data = json_body.decode_text(response.text)
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise click.ClickException(
             f"Failed to retrieve message from Datagrepper: {printable(error)}"
         ) from error

@@ -2,7 +2,6 @@
 
 import difflib
 import errno
-import json
 import logging
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from .. import api, config, exceptions
 from ..message import get_class, schema_names
 from ..printable import explained, printable
 from ..settings.to_options import connection_options
+from ..validation import json_body
 
 
 @click.command()
@@ -76,8 +76,8 @@ def _opened(path: str) -> TextIO:
 def _described(topic: str, body: str | None, headers: tuple[str, ...], schema: str | None) -> api.Message:
     """Make a message from the options."""
     try:
-        content = json.loads("{}" if body is None else body)
-    except (ValueError, RecursionError) as error:
+        content = json_body.decode_text("{}" if body is None else body)
+    except ValueError as error:
         raise click.BadParameter(f"it is not JSON: {error}", param_hint="--body") from error
     if not isinstance(content, dict):
         raise click.BadParameter("it is JSON, but not an object in {}", param_hint="--body")

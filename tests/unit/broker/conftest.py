@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.unit.broker.support import Client, MemoryServer, SlowJournal
 
+from fedora_messaging.broker import session
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def long_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a slow machine too, one turn of the loop is enough for all that a test sends at once."""
+    monkeypatch.setattr(session, "_TURN", 3600)
 
 
 @pytest.fixture
