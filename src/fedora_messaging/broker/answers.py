@@ -1,6 +1,7 @@
 """The answers of a channel, in order; some of them wait for the disk."""
 
 from collections.abc import Callable
+from functools import partial
 
 from ..wire.methods import Method
 from .core.journal import Journal
@@ -21,7 +22,7 @@ class Answers:
         self._send = send
         self._journal = journal
         self._caught_up = caught_up
-        self._held: list[Method] = []
+        self._held: list[Callable[[], None]] = []
         self._commits = 0
         self._closed = False
 
@@ -33,15 +34,22 @@ class Answers:
     def add(self, method: Method) -> None:
         """Send an answer, after those that wait."""
         if self._commits:
-            self._held.append(method)
+            self._held.append(partial(self._send, method))
         else:
             self._send(method)
+
+    def add_content(self, send: Callable[[], None]) -> None:
+        """Have a content sent that answers something, after the answers that wait."""
+        if self._commits:
+            self._held.append(send)
+        else:
+            send()
 
     def add_when_durable(self, method: Method | None) -> None:
         """Send an answer once everything so far is safe on disk; the answers after it wait, too."""
         self._commits += 1
         if method is not None:
-            self._held.append(method)
+            self._held.append(partial(self._send, method))
         self._journal.when_durable(self._committed)
 
     def _committed(self) -> None:
@@ -49,8 +57,8 @@ class Answers:
         if self._commits or self._closed:
             return
         held, self._held = self._held, []
-        for answer in held:
-            self._send(answer)
+        for send in held:
+            send()
         self._caught_up()
 
     def close(self) -> None:

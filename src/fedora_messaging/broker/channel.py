@@ -1,6 +1,8 @@
 """A channel of the broker: AMQP's class basic, and deliveries to the channel's consumers."""
 
 import struct
+from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ..protocol.errors import (
@@ -62,6 +64,8 @@ class BrokerChannel:
         self.room = room_for_properties(session.machine.frame_max)
         self.last_queue: str | None = None
         self.consumers: dict[str, BrokerConsumer] = {}
+        # Tags of consumers that are gone, of which the client will be told.
+        self._cancelled: list[str] = []
         self.reply_consumer: ReplyConsumer | None = None
         self.transaction: Transaction | None = None
         self.counters = Counters()
@@ -87,11 +91,15 @@ class BrokerChannel:
         self._answers.add_when_durable(method)
 
     def _send(self, answer: Method) -> None:
+        if self.closed:
+            return
         self.session.machine.send_method(self.number, answer)
         self.session.flush_soon()
 
     def send_content(self, method: bytes, properties: bytes, body: bytes) -> None:
         """Send a message; it is written at the end of this turn of the loop."""
+        if self.closed:
+            return
         self.session.machine.send_content(self.number, method, properties, body)
         self.session.flush_soon()
 
@@ -140,6 +148,7 @@ class BrokerChannel:
             ChannelError: 403, 404, 405 or 406.
             ConnectionError: 530 for a tag in use; 540 for a quorum queue, if the channel has a limit.
         """
+        self._tell_cancelled()
         tag = method.consumer_tag or generated_name("amq.ctag-")
         if tag in self.consumers:
             raise ConnectionError(NOT_ALLOWED, f"attempt to reuse consumer tag '{tag}'")
@@ -178,6 +187,7 @@ class BrokerChannel:
 
     def cancel(self, method: m.BasicCancel) -> None:
         """Carry out ``basic.cancel``; deliveries that are out stay out."""
+        self._tell_cancelled()
         consumer = self.consumers.get(method.consumer_tag)
         if consumer is not None:
             self._forget(consumer)
@@ -214,7 +224,7 @@ class BrokerChannel:
             self._delivery_tag, entry.redelivered, message.exchange, message.routing_key, len(queue)
         )
         properties = queue.properties(entry, self.room, got=True)
-        self.send_content(answer.encode(), properties, message.body)
+        self._answers.add_content(partial(self.send_content, answer.encode(), properties, message.body))
 
     # The outlet of the consumers
 
@@ -273,14 +283,24 @@ class BrokerChannel:
             return
         self._delivery_tag += 1
         method = m.BasicDeliver(tag, self._delivery_tag, False, message.exchange, message.routing_key)
-        self.send_content(method.encode(), message.properties, message.body)
+        self._answers.add_content(
+            partial(self.send_content, method.encode(), message.properties, message.body)
+        )
 
     def consumer_cancelled(self, consumer: BrokerConsumer) -> None:
         """Tell the client that the queue of a consumer is gone."""
         self._forget(consumer)
         if self.session.client_wants_cancel:
             # If a method on this connection removed the queue, the answer to that comes first.
-            self.session.call_soon(lambda: self.reply(m.BasicCancel(consumer.tag, no_wait=True)))
+            if not self._cancelled:
+                self.session.call_soon(self._tell_cancelled)
+            self._cancelled.append(consumer.tag)
+
+    def _tell_cancelled(self) -> None:
+        """Tell the client which consumers are gone, before their tags can mean anything else."""
+        tags, self._cancelled = self._cancelled, []
+        for tag in tags:
+            self.reply(m.BasicCancel(tag, no_wait=True))
 
     def _forget(self, consumer: BrokerConsumer) -> None:
         if self.consumers.pop(consumer.tag, None) is not None:
@@ -289,25 +309,25 @@ class BrokerChannel:
 
     # Acknowledgements
 
-    def ack(self, method: m.BasicAck) -> None:
+    def ack(self, method: m.BasicAck) -> Iterator[None]:
         """Carry out ``basic.ack``."""
-        self._answered(method.delivery_tag, method.multiple, Queue.settle)
+        return self._answered(method.delivery_tag, method.multiple, Queue.settle)
 
-    def nack(self, method: m.BasicNack) -> None:
+    def nack(self, method: m.BasicNack) -> Iterator[None]:
         """Carry out ``basic.nack``."""
         outcome = Queue.release if method.requeue else Queue.refuse
-        self._answered(method.delivery_tag, method.multiple, outcome)
+        return self._answered(method.delivery_tag, method.multiple, outcome)
 
-    def reject(self, method: m.BasicReject) -> None:
+    def reject(self, method: m.BasicReject) -> Iterator[None]:
         """Carry out ``basic.reject``."""
         outcome = Queue.reject if method.requeue else Queue.refuse
-        self._answered(method.delivery_tag, False, outcome)
+        return self._answered(method.delivery_tag, False, outcome)
 
-    def recover(self, method: m.BasicRecover | m.BasicRecoverAsync) -> None:
+    def recover(self, method: m.BasicRecover | m.BasicRecoverAsync) -> Iterator[None]:
         """Carry out ``basic.recover`` and ``recover-async``."""
         if not method.requeue:
             raise ConnectionError(NOT_IMPLEMENTED, "requeue=false")
-        self.finish(self.unacked.take_all(), Queue.release)
+        yield from self.finish(self.unacked.take_all(), Queue.release)
         if isinstance(method, m.BasicRecover):
             self.reply(m.BasicRecoverOk())
 
@@ -316,29 +336,40 @@ class BrokerChannel:
         tag: int,
         multiple: bool,
         outcome: Outcome,
-    ) -> None:
+    ) -> Iterator[None]:
         taken = self.unacked.take(tag, multiple)
         if outcome is Queue.settle:
             self.counters.ack += len(taken)
         if self.transaction is not None:
             self.transaction.hold_acks(taken, outcome)
-        else:
-            self.finish(taken, outcome)
+            return iter(())
+        return self.finish(taken, outcome)
 
-    def finish(self, taken: dict[int, Unacked], outcome: Outcome) -> None:
-        """Give the outcome of deliveries to their queues, and let these deliver more."""
+    def undo(self, transaction: Transaction) -> None:
+        """Drop the publishes of a transaction; messages acknowledged in it are out again."""
+        for _ in transaction.take_publishes():
+            pass
+        for taken, _outcome in transaction.take_acks():
+            self.unacked.give_back(taken)
+
+    def finish(self, taken: dict[int, Unacked], outcome: Outcome) -> Iterator[None]:
+        """Give the outcome of deliveries to their queues, step by step, and then let these deliver more."""
         queues: dict[Queue, None] = {}
         for entry, queue, consumer, _since in taken.values():
+            if queue not in queues:
+                queue.hold_back()
+                queues[queue] = None
             if consumer is not None:
                 self.unacked.at_consumers -= 1
             # By name, because a stream has outcomes of its own.
             getattr(queue, outcome.__name__)(entry, consumer)
-            queues[queue] = None
-        if self.channel_prefetch:
-            # Whichever queue has room now, all of them wait for it.
-            queues = {**self.recall_consumers(), **queues}
-        for queue in queues:
-            if not queue.deleted:
+            yield
+        # Whichever queue has room now in a channel with a limit, all of them wait for it.
+        waiting = {**self.recall_consumers(), **queues} if self.channel_prefetch else queues
+        for queue in waiting:
+            if queue in queues:
+                queue.go_on()
+            elif not queue.deleted:
                 queue.deliver()
 
     def recall_consumers(self) -> dict[Queue, None]:
@@ -363,19 +394,18 @@ class BrokerChannel:
     def close(self) -> None:
         """End the channel: remove its consumers, and put unacknowledged messages back."""
         self.closed = True
+        self._cancelled.clear()
         self.vhost.past.add_publishing(self.counters)
         self._answers.close()
         self.session.replies.unsubscribe(self)
         if self.transaction is not None:
-            self.transaction.take_publishes()
-            for taken, _outcome in self.transaction.take_acks():
-                self.unacked.give_back(taken)
+            self.undo(self.transaction)
         consumers = list(self.consumers.values())
         for consumer in consumers:
             self._forget(consumer)
             # Do this before the messages go back; otherwise they would be delivered to this channel again.
             consumer.queue.consumers.remove(consumer)
-        self.finish(self.unacked.take_all(), Queue.requeue)
+        self.vhost.work_off(self.finish(self.unacked.take_all(), Queue.requeue))
         for consumer in consumers:
             if not consumer.queue.deleted:
                 consumer.queue.consumer_left()

@@ -239,7 +239,7 @@ class _Importer:
     def add(self, section: str, add: "Callable[[_Importer, _Item], None]", item: _Item) -> None:
         """Add one item; errors name it, but show no value of it, which may be a password."""
         try:
-            add(self, _checked(item))
+            add(self, _checked(item, section in _ON_THE_WIRE))
         except KeyError as error:
             bad_request(f'"{error.args[0]}" is missing{_place(section, item)}')
         except (ChannelError, ConnectionError) as error:
@@ -387,24 +387,29 @@ _NAMES: Final = ("vhost", "user", "exchange", "component", "source", "destinatio
 _LONGEST: Final = 255
 
 
-def _checked(item: _Item) -> dict[str, Any]:
-    """Return an item without those keys that are null, all others having a value of the right type."""
+def _checked(item: _Item, is_short: bool = False) -> dict[str, Any]:
+    """Return an item without those keys that are null, all others having a value of the right type.
+
+    Args:
+        item: The item.
+        is_short: Whether its names must fit into AMQP's methods.
+    """
     checked = {key: value for key, value in item.items() if value is not None or key not in _TYPES}
     for key, value in checked.items():
         kind, what = _TYPES.get(key, (object, ""))
         if not isinstance(value, kind):
             bad_request(f'"{key}" must be {what}')
         if isinstance(value, str) and key in _NAMES:
-            _check_name(key, value)
+            _check_name(key, value, is_short)
     return checked
 
 
-def _check_name(key: str, name: str) -> None:
+def _check_name(key: str, name: str, is_short: bool) -> None:
     try:
         size = len(name.encode())
     except UnicodeEncodeError:
         bad_request(f'"{key}" is not Unicode text')
-    if size > _LONGEST:
+    if is_short and size > _LONGEST:
         bad_request(f'"{key}" should be less than {_LONGEST} bytes, actually was {size}')
 
 
@@ -442,4 +447,6 @@ _SECTIONS: Final[dict[str, Callable[[_Importer, _Item], None]]] = {
     "queues": _Importer.queue,
     "bindings": _Importer.binding,
 }
+#: The sections whose names AMQP carries.
+_ON_THE_WIRE: Final = frozenset({"exchanges", "queues", "bindings"})
 _OF_VHOSTS: Final = frozenset({"parameters", "policies", "exchanges", "queues", "bindings"})

@@ -1,6 +1,6 @@
 """The handlers of AMQP methods on a channel; those of class basic are methods of the channel itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from ..protocol.errors import NOT_IMPLEMENTED, PRECONDITION_FAILED, ChannelError, ConnectionError
@@ -155,10 +155,11 @@ def queue_unbind(channel: BrokerChannel, method: m.QueueUnbind) -> None:
     channel.reply_when_durable(m.QueueUnbindOk())
 
 
-def queue_purge(channel: BrokerChannel, method: m.QueuePurge) -> None:
+def queue_purge(channel: BrokerChannel, method: m.QueuePurge) -> Iterator[None]:
     """Carry out ``queue.purge``."""
     queue = channel.usable_queue(method.queue)
-    count = queue.purge()
+    count = len(queue)
+    yield from queue.drop_ready()
     _answer(channel, method, m.QueuePurgeOk(count), queue.keeps)
 
 
@@ -196,22 +197,21 @@ def select_transaction(channel: BrokerChannel, _method: m.TxSelect) -> None:
     channel.reply(m.TxSelectOk())
 
 
-def commit(channel: BrokerChannel, _method: m.TxCommit) -> None:
+def commit(channel: BrokerChannel, _method: m.TxCommit) -> Iterator[None]:
     """Carry out ``tx.commit``; the answer follows when the changes are durable."""
     transaction = _transaction_of(channel)
     for exchange, message, mandatory in transaction.take_publishes():
         channel.publishing.route(exchange, message, mandatory)
+        yield
     for taken, outcome in transaction.take_acks():
-        channel.finish(taken, outcome)
+        yield from channel.finish(taken, outcome)
     channel.reply_when_durable(m.TxCommitOk())
 
 
 def rollback(channel: BrokerChannel, _method: m.TxRollback) -> None:
     """Carry out ``tx.rollback``; messages acknowledged in the transaction are out again."""
     transaction = _transaction_of(channel)
-    transaction.take_publishes()
-    for taken, _outcome in transaction.take_acks():
-        channel.unacked.give_back(taken)
+    channel.undo(transaction)
     channel.reply(m.TxRollbackOk())
 
 
@@ -226,7 +226,7 @@ def ignore(_channel: BrokerChannel, _method: Method) -> None:
 
 
 #: The handlers of methods on a channel. The session handles ``basic.publish``, the hot path, by itself.
-HANDLERS: Final[dict[type[Method], Callable[[BrokerChannel, Any], None]]] = {
+HANDLERS: Final[dict[type[Method], Callable[[BrokerChannel, Any], Iterator[None] | None]]] = {
     m.BasicAck: BrokerChannel.ack,
     m.BasicNack: BrokerChannel.nack,
     m.BasicReject: BrokerChannel.reject,

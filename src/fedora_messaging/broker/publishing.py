@@ -18,7 +18,7 @@ from ..wire import methods as m
 from ..wire.properties import PERSISTENT, TRANSIENT
 from .accounts import WRITE, User
 from .core.exchanges import Exchange
-from .core.message import BrokerMessage, in_canonical_order
+from .core.message import BrokerMessage, in_canonical_order, new_message
 from .core.profile import Profile
 from .core.queue_arguments import check_time
 from .core.routing import routing_keys, without_bcc
@@ -77,7 +77,7 @@ class Publishing:
                 ACCESS_REFUSED,
                 f"cannot publish to internal exchange '{exchange.name}' in vhost '{self._vhost.name}'",
             )
-        message = BrokerMessage(method.exchange, method.routing_key, content.properties, content.body)
+        message = new_message(method.exchange, method.routing_key, content.properties, content.body)
         if self._vhost.profile.sorts_headers:
             message = in_canonical_order(message)
         check_message(message, self._session.user, self._vhost.profile)

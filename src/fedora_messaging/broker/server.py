@@ -6,7 +6,7 @@ import json
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +23,7 @@ from ..wire.frames import room_for_properties
 from .accounts import Accounts, User
 from .administration import SECTIONS, Administration, AdministrationError
 from .alarms import Alarms, ResourceLimits
+from .chores import Chores
 from .clock import Clock
 from .core.journal import NoJournal
 from .core.memory import MemoryUse
@@ -142,6 +143,7 @@ class Server:
         )
         self._store: SqliteStore | None = None
         self._timers: Timers | None = None
+        self._chores: Chores | None = None
         self.clock = Clock()
         self.strangers = Strangers(self.clock)
         self.memory = MemoryUse()
@@ -212,6 +214,7 @@ class Server:
         self.loop = loop
         self.started_at = self.clock()
         self._timers = Timers(loop, self.clock)
+        self._chores = Chores(loop)
         if self._has_own_accounts:
             self._users_of_program = frozenset(user.name for user in self.accounts)
         self._open_storage()
@@ -401,10 +404,23 @@ class Server:
         room = room_for_properties(self.limits.frame_max)
         journal = NoJournal() if self._store is None else self._store.journal_of(name)
         vhost = VirtualHost(
-            name, self.clock, journal, self._timers.schedule, self.memory, time.time, room, self.profile
+            name,
+            self.clock,
+            journal,
+            self._timers.schedule,
+            self.memory,
+            self.work_off,
+            time.time,
+            room,
+            self.profile,
         )
         self.vhosts[name] = vhost
         return vhost
+
+    def work_off(self, steps: Iterator[None]) -> None:
+        """Do work for which no client waits; if it is long, with the turns of others in between."""
+        assert self._chores is not None  # start() has set it
+        self._chores.run(steps)
 
     def drop_vhost(self, vhost: VirtualHost) -> None:
         """Remove a virtual host with all that is in it, and close its connections."""
@@ -518,8 +534,9 @@ class Server:
             session.abort()
         if ended:
             await asyncio.wait(ended, timeout=_FAREWELL)
-        if self._timers is not None:
+        if self._timers is not None and self._chores is not None:
             self._timers.stop()
+            self._chores.finish()
         if self._store is not None:
             from .storage.database_file import StorageError
 

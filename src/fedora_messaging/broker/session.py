@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final, cast
 
 from ..logs import REPEATABLE, logger
@@ -34,6 +34,7 @@ from ..wire.errors import WireError
 from ..wire.methods import Method
 from .accounts import CONFIGURE, DEFAULT_RESOURCE, READ, WRITE, LoginRefused, User
 from .channel import BrokerChannel
+from .chores import TURN, advance
 from .core.exchanges import Exchange
 from .core.vhost import VirtualHost
 from .login import authenticate
@@ -53,8 +54,6 @@ _OUT_HIGH: Final = 262144
 _OWED_HIGH: Final = 1_000_000
 #: Bytes of direct replies that a client may leave unread; nothing holds back those who send them.
 _REPLIES_HIGH: Final = 8_000_000
-#: Seconds that a session may handle events before the others have their turn.
-_TURN: Final = 0.005
 #: The reasons why a session pauses.
 _TURN_OVER: Final = "turn"
 _DELAYED: Final = "delay on demand"
@@ -105,6 +104,9 @@ class Session:
         self._channels: dict[int, BrokerChannel] = {}
         # Events that the session has not handled yet.
         self._events: deque[Event] = deque()
+        # The event that it has handled last, and what is left to do of that.
+        self._event: Event | None = None
+        self._steps: Iterator[None] | None = None
         self._to_flush: dict[BrokerChannel, None] = {}
         self._resume_due = False
         self._resumptions = 0
@@ -144,8 +146,8 @@ class Session:
 
     def _act(self) -> None:
         loop_time = self._server.loop.time
-        end = loop_time() + _TURN
-        while self._events:
+        end = loop_time() + TURN
+        while self._events or self._steps is not None:
             if self.blocked is not None:
                 break  # heed_alarms goes on with them
             if loop_time() > end:
@@ -155,9 +157,15 @@ class Session:
             if self._owes_too_much():
                 self._pause(_UNREAD)
                 break
-            event = self._events.popleft()
+            steps, self._steps = self._steps, None
+            if steps is None:
+                self._event = self._events.popleft()
+            event = cast("Event", self._event)
             try:
-                self._on_event(event)
+                if steps is None:
+                    steps = self._on_event(event)
+                if steps is not None and not advance(steps, loop_time, end):
+                    self._steps = steps
             except ChannelError as error:
                 offending = cast("ContentReceived | MethodReceived", event)
                 self._close_channel(offending.channel, error, type(offending.method))
@@ -212,7 +220,7 @@ class Session:
         self._server.sessions.discard(self)
         self.ended.set_result(None)
 
-    def _on_event(self, event: Event) -> None:
+    def _on_event(self, event: Event) -> Iterator[None] | None:
         if isinstance(event, ContentReceived):
             channel = self._channels.get(event.channel)
             if channel is not None:
@@ -221,10 +229,10 @@ class Session:
         elif isinstance(event, MethodReceived):
             if event.channel == 0:
                 self._connection_method(event.method)
-                return
+                return None
             channel = self._channels.get(event.channel)
             if channel is not None:
-                HANDLERS[type(event.method)](channel, event.method)
+                return HANDLERS[type(event.method)](channel, event.method)
         elif isinstance(event, ChannelOpened):
             self._check_channel_limit()
             self._channels[event.channel] = BrokerChannel(self, event.channel)
@@ -236,6 +244,7 @@ class Session:
             self._open(event)
         elif isinstance(event, ConnectionEnded):
             self._closed(event)
+        return None
 
     # Beginning
 
@@ -635,6 +644,10 @@ class Session:
         if self._ended:
             return
         self._ended = True
+        if self._steps is not None:
+            # What the client has asked for in full is done in full.
+            steps, self._steps = self._steps, None
+            self._server.work_off(steps)
         self._lift_limit()
         self._server.strangers.went(self)
         for number in list(self._channels):

@@ -1,6 +1,6 @@
 """The publishes and acknowledgements that a channel holds back until ``tx.commit`` (AMQP 0-9-1 class tx)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from .core.consumer import BrokerConsumer
 from .core.exchanges import Exchange
@@ -29,12 +29,14 @@ class Transaction:
         """Hold back an acknowledgement."""
         self._acks.append((taken, outcome))
 
-    def take_publishes(self) -> list[tuple[Exchange, BrokerMessage, bool]]:
-        """Return the publishes, and forget them."""
+    def take_publishes(self) -> Iterator[tuple[Exchange, BrokerMessage, bool]]:
+        """Forget the publishes, and return one after the other."""
         taken, self._publishes = self._publishes, []
-        for _, message, _ in taken:
-            self._memory.release(message)
-        return taken
+        return map(self._release, taken)
+
+    def _release(self, held: tuple[Exchange, BrokerMessage, bool]) -> tuple[Exchange, BrokerMessage, bool]:
+        self._memory.release(held[1])
+        return held
 
     def take_acks(self) -> list[tuple[dict[int, Unacked], Outcome]]:
         """Return the acknowledgements, and forget them."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.unit.broker.support import Client, MemoryServer, SlowJournal
 
-from fedora_messaging.broker import session
+from fedora_messaging.broker import chores, session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def long_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a slow machine too, one turn of the loop is enough for all that a test sends at once."""
-    monkeypatch.setattr(session, "_TURN", 3600)
+    for module in (session, chores):
+        monkeypatch.setattr(module, "TURN", 3600)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from tests.protocol.machines import body, cut, frame, header
 
+from fedora_messaging.broker.chores import Chores
 from fedora_messaging.broker.core.journal import Journal, NoJournal
 from fedora_messaging.broker.core.vhost import VirtualHost
 from fedora_messaging.broker.server import Server
@@ -105,9 +106,16 @@ class MemoryServer(Server):
         super().__init__(**options)
         self.loop = loop
         self._timers = Timers(loop, self.clock)
+        self._chores = Chores(loop)
         journal = journal or NoJournal()
         self.vhosts["/"] = VirtualHost(
-            "/", self.clock, journal, self._timers.schedule, self.memory, profile=self.profile
+            "/",
+            self.clock,
+            journal,
+            self._timers.schedule,
+            self.memory,
+            self.work_off,
+            profile=self.profile,
         )
 
 

@@ -14,7 +14,7 @@ from tests.unit.broker.support import Client, MemoryServer
 from fedora_messaging.broker.accounts import Accounts, Permissions, TopicPermissions
 from fedora_messaging.broker.administration import AdministrationError, policy_item
 from fedora_messaging.broker.core.declarations import ExchangeDeclaration, QueueDeclaration
-from fedora_messaging.broker.core.message import BrokerMessage
+from fedora_messaging.broker.core.message import new_message
 from fedora_messaging.broker.passwords import PasswordHash
 from fedora_messaging.broker.server import BrokerError, Server
 from fedora_messaging.wire import methods as m
@@ -82,7 +82,7 @@ def rows(data: Path, query: str = "SELECT section, key FROM definition ORDER BY 
 def put(vhost: VirtualHost, body: bytes = b"x") -> None:
     """Put a persistent message into the queue q."""
     properties = encode_properties(BasicProperties(delivery_mode=2))
-    vhost.queue("q").enqueue(BrokerMessage("", "q", properties, body))
+    vhost.queue("q").enqueue(new_message("", "q", properties, body))
 
 
 def head(vhost: VirtualHost) -> bytes:

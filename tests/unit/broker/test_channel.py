@@ -287,7 +287,7 @@ def test_recovery_answers_after_the_messages_are_back(client: Client) -> None:
     assert client.send(m.BasicRecoverAsync(True)) == []
     assert (len(queue), queue.unacked) == (2, 0)
     with pytest.raises(ConnectionError) as caught:
-        client.channel.recover(m.BasicRecover(False))
+        next(client.channel.recover(m.BasicRecover(False)))
     assert caught.value.reply_text == "NOT_IMPLEMENTED - requeue=false"
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from fedora_messaging.broker import AsyncBroker, BrokerError
 from fedora_messaging.broker.core.declarations import QueueDeclaration
-from fedora_messaging.broker.core.message import BrokerMessage
+from fedora_messaging.broker.core.message import new_message
 from fedora_messaging.broker.core.profile import RABBITMQ_3
 from fedora_messaging.broker.definitions import export_definitions
 from fedora_messaging.broker.offline import read_definitions
@@ -53,7 +53,7 @@ def fill(server: Server) -> dict[str, Any]:
     vhost.declare_queue(QueueDeclaration("q", durable=True), None)
     vhost.bind("amq.topic", vhost.queue("q"), "a.#", {})
     properties = encode_properties(BasicProperties(delivery_mode=2, expiration="0"))
-    vhost.queue("q").enqueue(BrokerMessage("", "q", properties, b"x"))
+    vhost.queue("q").enqueue(new_message("", "q", properties, b"x"))
     return export_definitions(server)
 
 

@@ -9,7 +9,7 @@ from tests.unit.broker.support import Client, MemoryServer, SlowJournal, Told, p
 
 from fedora_messaging.broker.accounts import User
 from fedora_messaging.broker.core.declarations import ExchangeDeclaration, QueueDeclaration
-from fedora_messaging.broker.core.message import BrokerMessage
+from fedora_messaging.broker.core.message import new_message
 from fedora_messaging.broker.core.profile import RABBITMQ_3, RABBITMQ_4, Profile
 from fedora_messaging.broker.publishing import check_message
 from fedora_messaging.protocol.connection import Limits
@@ -265,7 +265,7 @@ def test_publish_in_a_transaction_waits_for_the_commit(client: Client) -> None:
 
 def checked(profile: Profile = RABBITMQ_4, tags: tuple[str, ...] = (), **properties: Any) -> None:
     encoded = encode_properties(BasicProperties(**properties))
-    check_message(BrokerMessage("", "q", encoded, b""), User("bob", None, tags), profile)
+    check_message(new_message("", "q", encoded, b""), User("bob", None, tags), profile)
 
 
 def test_message_that_anybody_may_publish() -> None:

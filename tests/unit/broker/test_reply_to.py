@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.unit.broker.support import Client
 
-from fedora_messaging.broker.core.message import BrokerMessage
+from fedora_messaging.broker.core.message import BrokerMessage, new_message
 from fedora_messaging.broker.reply_to import REPLY_TO, Replies
 from fedora_messaging.protocol.errors import ChannelError
 from fedora_messaging.wire import methods as m
@@ -41,11 +41,11 @@ def subscribe(replies: Replies, channel: BrokerChannel, tag: str = "t") -> Reply
 
 
 def request(**properties: Any) -> BrokerMessage:
-    return BrokerMessage("e", "k", encode_properties(BasicProperties(**properties)), b"body")
+    return new_message("e", "k", encode_properties(BasicProperties(**properties)), b"body")
 
 
 def reply(address: str, content: bytes = b"answer") -> BrokerMessage:
-    return BrokerMessage("", address, encode_properties(BasicProperties(correlation_id="7")), content)
+    return new_message("", address, encode_properties(BasicProperties(correlation_id="7")), content)
 
 
 def test_consumer_must_want_no_acknowledgements(replies: Replies, channel: BrokerChannel) -> None:
@@ -153,7 +153,7 @@ def test_address_must_fit_into_a_frame(replies: Replies, server: MemoryServer) -
         fill = channel.room - len(plain.properties) - 33 - short_of
         headers = {"fill": b"x" * (fill - 14)}  # and four bytes of length, five of name, five of value
         encoded = encode_properties(BasicProperties(reply_to=REPLY_TO, message_id="", headers=headers))
-        return BrokerMessage("e", "k", encoded, b"")
+        return new_message("e", "k", encoded, b"")
 
     assert len(replies.rewrite(channel, padded(0)).properties) == channel.room
     with pytest.raises(ChannelError) as caught:

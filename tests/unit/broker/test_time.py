@@ -16,7 +16,7 @@ from tests.support.waiting import eventually
 from fedora_messaging.broker import Broker
 from fedora_messaging.broker.core.declarations import QueueDeclaration
 from fedora_messaging.broker.core.journal import NoJournal
-from fedora_messaging.broker.core.message import BrokerMessage
+from fedora_messaging.broker.core.message import new_message
 from fedora_messaging.broker.core.vhost import VirtualHost
 from fedora_messaging.broker.timers import Timers
 from fedora_messaging.wire.frames import HEARTBEAT_FRAME
@@ -57,7 +57,7 @@ class World:
     def publish(self, queue: str, body: str, ttl: int | None = None) -> None:
         """Publish; the time to live is in milliseconds."""
         properties = BasicProperties(expiration=None if ttl is None else str(ttl))
-        message = BrokerMessage("", queue, encode_properties(properties), body.encode())
+        message = new_message("", queue, encode_properties(properties), body.encode())
         self.vhost.enqueue(self.vhost.exchanges[""], message)
 
     def suspend(self, seconds: float) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.broker.core.support import declare, message, new_vhost
 
-from fedora_messaging.broker.core.message import Entry
+from fedora_messaging.broker.core.message import new_entry
 from fedora_messaging.broker.unacked import UnackedDeliveries
 from fedora_messaging.protocol.errors import ChannelError
 
@@ -26,7 +26,7 @@ def filled(queue: Queue, count: int) -> UnackedDeliveries:
     """Make a channel on which so many messages are out, with tags from 1."""
     unacked = UnackedDeliveries()
     for tag in range(1, count + 1):
-        unacked.add(tag, Entry(message(), tag), queue, None)
+        unacked.add(tag, new_entry(message(), tag), queue, None)
     return unacked
 
 
@@ -96,7 +96,7 @@ def test_any_order(steps: list[str | tuple[int, bool]]) -> None:
     for step in steps:
         if step == "add":
             highest += 1
-            unacked.add(highest, Entry(message(), highest), queue, None)
+            unacked.add(highest, new_entry(message(), highest), queue, None)
             model.add(highest)
         elif step == "undo":
             unacked.give_back(last)

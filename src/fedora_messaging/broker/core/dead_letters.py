@@ -11,7 +11,7 @@ from ...wire.errors import WireError
 from ...wire.fields import INT64_MAX, Int64
 from ...wire.properties import decode_properties, edit_headers, with_text_property
 from .exchanges import Exchange
-from .message import BrokerMessage, Entry
+from .message import BrokerMessage, Entry, new_message
 from .profile import RABBITMQ_4, Profile
 from .queue import DELIVERY_LIMIT, REJECTED, Queue
 from .routing import find_queues, routing_keys
@@ -100,7 +100,7 @@ def make_dead_letter(
     old = entry.message
     key = queue.arguments.dead_letter_routing_key
     properties = _with_new_death(queue, old, reason, now, room, profile)
-    message = BrokerMessage(
+    message = new_message(
         queue.arguments.dead_letter_exchange or "",
         old.routing_key if key is None else key,
         properties,
@@ -110,6 +110,7 @@ def make_dead_letter(
     if profile.marks_dead_letters and reason in (REJECTED, DELIVERY_LIMIT):
         message.was_delivered = True
         message.failures = entry.returns + (reason == REJECTED)
+        message.acquisitions = entry.acquisitions + (reason == REJECTED)
     message.passed = frozenset() if reason == REJECTED else old.passed | {queue.name}
     return message
 

@@ -1,11 +1,12 @@
 """The messages that a delayed exchange keeps until their time has come."""
 
+from collections.abc import Iterator
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final
 
 from ...wire.properties import edit_headers
 from .exchanges.delayed import DELAY_HEADER, delay_of
-from .message import BrokerMessage, Entry
+from .message import BrokerMessage, Entry, new_entry, new_message
 from .queue import Queue
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class DelayedMessages(Queue):
         """Keep a message for so many milliseconds."""
         self._position += 1
         due = self._host.clock() + delay / 1000
-        entry = Entry(message, self._position, expires_at=due)
+        entry = new_entry(message, self._position, expires_at=due)
         if self.keeps and message.persistent:
             entry.stored = True
             self._host.journal.message_added(self, entry)
@@ -69,14 +70,19 @@ class DelayedMessages(Queue):
     def purge(self) -> int:
         """Drop all messages; returns how many there were."""
         count = len(self._waiting)
-        for _, _, entry in self._waiting:
-            self.forget(entry)
-        self._waiting.clear()
+        self._host.work_off(self.drop_ready())
         return count
+
+    def drop_ready(self) -> Iterator[None]:
+        """Drop all messages, step by step."""
+        dropped, self._waiting = self._waiting, []
+        for _, _, entry in dropped:
+            self.forget(entry)
+            yield
 
 
 def _released(message: BrokerMessage) -> BrokerMessage:
     """Return the message as consumers get it: the sign of its delay says that it is over."""
     headers: dict[str, Any] = {DELAY_HEADER: -delay_of(message)}
     properties = edit_headers(message.properties, headers)
-    return BrokerMessage(message.exchange, message.routing_key, properties, message.body)
+    return new_message(message.exchange, message.routing_key, properties, message.body)

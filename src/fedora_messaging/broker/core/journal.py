@@ -54,6 +54,10 @@ class Journal(Protocol):
         """
         ...
 
+    def returned(self, queue: "Queue", entry: "Entry") -> None:
+        """Note that a stored message came back, without failing, to a queue that counts deliveries."""
+        ...
+
     def when_durable(self, callback: Callable[[], None]) -> None:
         """Call back once all changes so far are safe on disk."""
         ...
@@ -87,6 +91,9 @@ class NoJournal:
         """Do nothing."""
 
     def delivered(self, queue: "Queue", entry: "Entry") -> None:
+        """Do nothing."""
+
+    def returned(self, queue: "Queue", entry: "Entry") -> None:
         """Do nothing."""
 
     def when_durable(self, callback: Callable[[], None]) -> None:

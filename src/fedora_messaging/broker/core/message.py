@@ -3,6 +3,8 @@
 from contextlib import suppress
 from typing import Any, Final
 
+from msgspec import Struct
+
 from ...protocol.errors import PRECONDITION_FAILED, ChannelError
 from ...wire.errors import WireError
 from ...wire.fields import Int64, encode_shortstr
@@ -19,8 +21,10 @@ from ...wire.properties import (
 MOST_EFFORT: Final = 300_000
 
 
-class BrokerMessage:
-    """One published message, shared by all queues that hold it.
+# Queues may hold very many messages. They are part of no cycle, so the garbage collector need not know them,
+# which would take hundreds of milliseconds to walk over all.
+class BrokerMessage(Struct, gc=False, eq=False):
+    """One published message, shared by all queues that hold it; :func:`new_message` makes one.
 
     Properties stay the bytes that were published, so that consumers get them exactly.
 
@@ -36,43 +40,27 @@ class BrokerMessage:
         stored_id: Identity in the storage; ``None`` until it is stored.
         was_delivered: Whether it is a dead letter that was delivered, for releases that mark such.
         failures: How many of its deliveries failed in the queues that dead-lettered it.
+        acquisitions: How often these queues have delivered it.
         effort: Steps that its routing has taken so far.
         passed: Queues that dead-lettered it since it was last rejected. Its headers cannot be relied on for
             this: they may be unreadable, or have no room for it.
     """
 
-    __slots__ = (
-        "_headers",
-        "address",
-        "body",
-        "effort",
-        "exchange",
-        "failures",
-        "holders",
-        "passed",
-        "placements",
-        "properties",
-        "routing_key",
-        "scan",
-        "stored_id",
-        "was_delivered",
-    )
-
-    def __init__(self, exchange: str, routing_key: str, properties: bytes, body: bytes) -> None:
-        self.exchange = exchange
-        self.routing_key = routing_key
-        self.properties = properties
-        self.body = body
-        self.scan = PropertyScan(properties)
-        self.address = encode_shortstr(exchange) + encode_shortstr(routing_key)
-        self.holders = 0
-        self.placements = 0
-        self.stored_id: int | None = None
-        self.effort = 0
-        self.was_delivered = False
-        self.failures = 0
-        self.passed: frozenset[str] = frozenset()
-        self._headers: dict[str, Any] | None = None
+    exchange: str
+    routing_key: str
+    properties: bytes
+    body: bytes
+    scan: PropertyScan
+    address: bytes
+    holders: int = 0
+    placements: int = 0
+    stored_id: int | None = None
+    effort: int = 0
+    was_delivered: bool = False
+    failures: int = 0
+    acquisitions: int = 0
+    passed: frozenset[str] = frozenset()
+    _headers: dict[str, Any] | None = None
 
     @property
     def persistent(self) -> bool:
@@ -115,6 +103,16 @@ class BrokerMessage:
         return self.properties.find(needle, start, end) >= 0
 
 
+def new_message(exchange: str, routing_key: str, properties: bytes, body: bytes) -> BrokerMessage:
+    """Make a message of what was published.
+
+    Raises:
+        WireError: The properties are wrong.
+    """
+    address = encode_shortstr(exchange) + encode_shortstr(routing_key)
+    return BrokerMessage(exchange, routing_key, properties, body, PropertyScan(properties), address)
+
+
 def in_canonical_order(message: BrokerMessage) -> BrokerMessage:
     """Return a message whose headers are written as RabbitMQ 4 writes them."""
     place = message.scan.headers
@@ -125,11 +123,11 @@ def in_canonical_order(message: BrokerMessage) -> BrokerMessage:
         # The same fields in another order, so that all else is where it was.
         message.properties = properties
         return message
-    return BrokerMessage(message.exchange, message.routing_key, properties, message.body)
+    return new_message(message.exchange, message.routing_key, properties, message.body)
 
 
-class Entry:
-    """A message's place in one queue.
+class Entry(Struct, gc=False, eq=False):
+    """A message's place in one queue; :func:`new_entry` makes one.
 
     Attributes:
         message: The message.
@@ -142,28 +140,29 @@ class Entry:
         stored: Whether it is in the storage.
     """
 
-    __slots__ = (
-        "acquisitions",
-        "expires_at",
-        "message",
-        "position",
-        "priority",
-        "redelivered",
-        "returns",
-        "stored",
-    )
+    message: BrokerMessage
+    position: int
+    priority: int = 0
+    expires_at: float | None = None
+    redelivered: bool = False
+    returns: int = 0
+    acquisitions: int = 0
+    stored: bool = False
 
-    def __init__(
-        self, message: BrokerMessage, position: int, priority: int = 0, expires_at: float | None = None
-    ) -> None:
-        self.message = message
-        self.position = position
-        self.priority = priority
-        self.expires_at = expires_at
-        self.redelivered = message.was_delivered
-        self.returns = message.failures
-        self.acquisitions = 0
-        self.stored = False
+
+def new_entry(
+    message: BrokerMessage, position: int, priority: int = 0, expires_at: float | None = None
+) -> Entry:
+    """Make the entry of a message that enters a queue."""
+    return Entry(
+        message,
+        position,
+        priority,
+        expires_at,
+        message.was_delivered,
+        message.failures,
+        message.acquisitions,
+    )
 
 
 def counted_properties(entry: Entry, with_acquisitions: bool, room: int) -> bytes:

@@ -1,6 +1,6 @@
 """A queue: messages that are ready, messages that are out, and consumers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from ...protocol.errors import ACCESS_REFUSED, RESOURCE_LOCKED, ChannelError
@@ -9,7 +9,7 @@ from .counters import Counters
 from .equivalence import locked
 from .journal import Journal
 from .memory import MemoryUse
-from .message import BrokerMessage, Entry, counted_properties
+from .message import BrokerMessage, Entry, counted_properties, new_entry
 from .profile import Profile
 from .queue_arguments import QUORUM, REJECT_PUBLISH_DLX, QueueArguments
 from .queue_timer import QueueTimer
@@ -40,6 +40,10 @@ class Host(Protocol):
 
     def schedule(self, queue: "Queue", when: float) -> None:
         """Call :meth:`Queue.on_time` at this time."""
+        ...
+
+    def work_off(self, steps: Iterator[None]) -> None:
+        """Do work that may take long; the last steps may be done after this returns."""
         ...
 
     def dead_letter(self, queue: "Queue", entry: Entry, reason: str) -> None:
@@ -102,6 +106,7 @@ class Queue:
         self.consumers = ConsumerSet(self.arguments.single_active)
         self.unacked = 0
         self.deleted = False
+        self._holds = 0
         self.stored_id: int | None = None
         self.delivered_position = 0
         self._host = host
@@ -132,7 +137,7 @@ class Queue:
         self.arguments = arguments
         self._timer.change_expiry(arguments.expires)
         if is_trimmed:
-            self._trim()
+            self._host.work_off(self._trim())
 
     @property
     def keeps(self) -> bool:
@@ -204,15 +209,18 @@ class Queue:
     def _make_entry(self, message: BrokerMessage) -> Entry:
         self._position += 1
         expires_at = self.arguments.expiry_of(message.scan, self._host.clock())
-        return Entry(message, self._position, self.arguments.priority_of(message.scan), expires_at)
+        return new_entry(message, self._position, self.arguments.priority_of(message.scan), expires_at)
 
     def _drop_head(self) -> None:
-        if not self.arguments.refuses:  # otherwise the queue never drops what it has accepted
-            self._trim()
+        arguments = self.arguments
+        # A queue that refuses messages never drops what it has accepted.
+        if not arguments.refuses and arguments.is_exceeded(len(self._ready), self._ready_bytes):
+            self._host.work_off(self._trim())
 
-    def _trim(self) -> None:
+    def _trim(self) -> Iterator[None]:
         while self.arguments.is_exceeded(len(self._ready), self._ready_bytes):
             self._host.dead_letter(self, self._take_ready(), MAXLEN)
+            yield
 
     # Messages out
 
@@ -222,6 +230,8 @@ class Queue:
         Args:
             fresh: A message that has just arrived; with a time to live of 0 it may be sent only now.
         """
+        if self._holds:
+            return  # the last call of go_on() does it
         while (entry := self._head(fresh)) is not None:
             consumer = self.consumers.next()
             if consumer is None:
@@ -244,6 +254,16 @@ class Queue:
             outlet.deliver(consumer, entry, properties)
         self._drop_head()
         self._timer.ask_for(self._ready.peek())
+
+    def hold_back(self) -> None:
+        """Deliver nothing until :meth:`go_on`: messages are coming back, and keep their order."""
+        self._holds += 1
+
+    def go_on(self) -> None:
+        """End :meth:`hold_back`, and deliver."""
+        self._holds -= 1
+        if not self.deleted:
+            self.deliver()
 
     def properties(self, entry: Entry, room: int, *, got: bool = False) -> bytes:
         """Return the properties to send with a message; a quorum queue counts deliveries in them.
@@ -347,9 +367,7 @@ class Queue:
 
     def release(self, entry: Entry, consumer: BrokerConsumer | None) -> None:
         """Put a message back that its consumer handed back in good order; see :meth:`requeue`."""
-        if not self._host.profile.nack_counts:
-            entry.returns -= 1
-        self.requeue(entry, consumer)
+        self._take_back(entry, consumer, has_failed=self._host.profile.nack_counts)
 
     def reject(self, entry: Entry, consumer: BrokerConsumer | None) -> None:
         """Put a message back that its consumer rejected; see :meth:`requeue`."""
@@ -357,13 +375,18 @@ class Queue:
 
     def requeue(self, entry: Entry, consumer: BrokerConsumer | None) -> None:
         """Put a message back to its old position; call :meth:`deliver` after the last one."""
+        self._take_back(entry, consumer, has_failed=True)
+
+    def _take_back(self, entry: Entry, consumer: BrokerConsumer | None, *, has_failed: bool) -> None:
         self._returned(entry, consumer)
         if self.deleted:
             self.forget(entry)
             return
         entry.redelivered = True
-        entry.returns += 1
+        entry.returns += has_failed
         entry.acquisitions += 1
+        if entry.stored and self.counts_deliveries and not has_failed:
+            self._host.journal.returned(self, entry)
         if self.arguments.is_exhausted(entry.returns):
             self.give_up(entry)
             return
@@ -382,11 +405,21 @@ class Queue:
         return self._ready.peek()
 
     def purge(self) -> int:
-        """Drop all ready messages; returns how many there were."""
+        """Drop all messages that wait; returns how many there were.
+
+        The last of them may leave the memory and the storage after this returns.
+        """
         count = len(self._ready)
-        for _ in range(count):
-            self.forget(self._take_ready())
+        self._host.work_off(self.drop_ready())
         return count
+
+    def drop_ready(self) -> Iterator[None]:
+        """Drop all messages that wait, step by step; none of them is delivered any more."""
+        dropped, self._ready = self._ready, type(self._ready)()
+        self._ready_bytes = 0
+        while dropped:
+            self.forget(dropped.pop())
+            yield
 
     # Consumers
 

@@ -6,7 +6,7 @@ from ...protocol.errors import PRECONDITION_FAILED, ChannelError
 from ...wire.properties import edit_headers
 from .equivalence import type_name
 from .exchanges import Exchange
-from .message import BrokerMessage
+from .message import BrokerMessage, new_message
 from .queue import Queue
 
 
@@ -69,4 +69,4 @@ def routing_keys(message: BrokerMessage) -> list[str]:
 def without_bcc(message: BrokerMessage) -> BrokerMessage:
     """Return the message without its header ``BCC``, as consumers get it."""
     properties = edit_headers(message.properties, {}, ("BCC",))
-    return BrokerMessage(message.exchange, message.routing_key, properties, message.body)
+    return new_message(message.exchange, message.routing_key, properties, message.body)

@@ -1,7 +1,7 @@
 """A stream: a queue that keeps its messages, and that each consumer reads from an offset of its own."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from ...wire.errors import WireError
 from ...wire.fields import Int64
 from ...wire.properties import edit_headers
 from .consumer import BrokerConsumer
-from .message import BrokerMessage, Entry
+from .message import BrokerMessage, Entry, new_entry
 from .queue import Queue
 from .queue_arguments import read_age
 
@@ -77,7 +77,7 @@ class StreamQueue(Queue):
 
     def enqueue(self, message: BrokerMessage) -> bool:
         """Append a message; a stream never refuses one."""
-        entry = Entry(message, self._first + len(self._log) + 1)
+        entry = new_entry(message, self._first + len(self._log) + 1)
         entry.redelivered = False
         entry.stored = True  # whatever its delivery mode
         self._host.journal.message_added(self, entry)
@@ -239,12 +239,18 @@ class StreamQueue(Queue):
         """
         if not self.deleted:
             raise self._unsupported("queue.purge")
-        for entry in self._log:
-            self.forget(entry)
+        self._host.work_off(self.drop_ready())
+        return 0
+
+    def drop_ready(self) -> Iterator[None]:
+        """Drop all messages, step by step."""
+        dropped = list(self._log)
         self._log.clear()
         self._times.clear()
         self._segments.clear()
-        return 0
+        for entry in dropped:
+            self.forget(entry)
+            yield
 
     def on_time(self, when: float) -> None:
         """Do nothing: streams do not expire."""

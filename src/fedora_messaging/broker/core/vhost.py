@@ -2,7 +2,7 @@
 
 import base64
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -62,6 +62,12 @@ class Enqueued(NamedTuple):
     stored: bool
 
 
+def all_at_once(steps: Iterator[None]) -> None:
+    """Do all steps of some work."""
+    for _ in steps:
+        pass
+
+
 class VirtualHost:
     """A namespace of exchanges and queues.
 
@@ -71,6 +77,7 @@ class VirtualHost:
         journal: Gets all durable changes.
         schedule: Calls a queue's ``on_time`` at a given time.
         memory: Counts the memory that messages take.
+        work_off: Does work that may take long; it may return before all steps are done.
         wall: Returns the time to stamp messages with; by default ``clock``.
         room: Most bytes of properties that a dead letter may have.
         profile: The release of RabbitMQ to imitate.
@@ -83,6 +90,7 @@ class VirtualHost:
         journal: Journal,
         schedule: Callable[[Queue, float], None],
         memory: MemoryUse | None = None,
+        work_off: Callable[[Iterator[None]], None] = all_at_once,
         wall: Callable[[], float] | None = None,
         room: int = room_for_properties(131072),
         profile: Profile = RABBITMQ_4,
@@ -91,6 +99,7 @@ class VirtualHost:
         self.clock = clock
         self.journal = journal
         self.schedule = schedule
+        self.work_off = work_off
         self.memory = memory or MemoryUse()
         self.profile = profile
         self.default_queue_type = CLASSIC
@@ -254,7 +263,7 @@ class VirtualHost:
             raise ChannelError(ACCESS_REFUSED, f"queue name '{name}' contains reserved prefix 'amq.*'")
         if declared.exclusive:
             declared = replace(declared, durable=False)  # it ends with its connection anyway
-        existing = self.queues.get(name)
+        existing = self.queues.get(chosen or name)
         if existing is not None:
             self._check_owner(existing, declared, owner)
             self._check_same_queue(existing, self._with_type(declared))

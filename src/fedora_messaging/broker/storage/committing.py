@@ -21,8 +21,8 @@ def commit(connection: sqlite3.Connection, window: Window) -> None:
         [(position, queue_id) for queue_id, position in window.delivered.items()],
     )
     connection.executemany(
-        "UPDATE queue_message SET deliveries = ? WHERE queue_id = ? AND position = ?",
-        [(count, *key) for key, count in window.deliveries.items()],
+        "UPDATE queue_message SET deliveries = ?, acquisitions = ? WHERE queue_id = ? AND position = ?",
+        [(*counts, *key) for key, counts in window.deliveries.items()],
     )
     connection.execute("COMMIT")
 
@@ -36,8 +36,11 @@ def _write_messages(connection: sqlite3.Connection, adds: dict[tuple[int, int], 
         ),
     )
     connection.executemany(
-        "INSERT INTO queue_message (queue_id, position, message_id, expires_at) VALUES (?, ?, ?, ?)",
-        [(*key, entry.message.stored_id, entry.expires_at) for key, entry in adds.items()],
+        "INSERT INTO queue_message VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [
+            (*key, e.message.stored_id, e.expires_at, e.returns, e.acquisitions, e.redelivered)
+            for key, e in adds.items()
+        ],
     )
 
 

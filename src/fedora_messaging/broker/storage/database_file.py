@@ -10,7 +10,7 @@ from typing import Final
 from .positions import DeliveredPositions
 
 FILE_NAME: Final = "broker.sqlite"
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 #: Bytes of the log that stay on the disk for the next changes.
 _LOG_MAX: Final = 16_000_000
 #: SQLite's number for files that give empty pages back on request.
@@ -194,24 +194,41 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     if row is None or not isinstance(row[0], int):
         raise StorageError(_damage(path, ValueError("it does not say which layout it has")))
     version = row[0]
-    if version < 2:  # noqa: PLR2004 - that layout counted no deliveries
-        connection.execute("ALTER TABLE queue_message ADD COLUMN deliveries INTEGER NOT NULL DEFAULT 0")
-    if version < SCHEMA_VERSION:
-        # Older layouts had no definitions.
-        connection.execute(_schema()[-1])
-        connection.execute("UPDATE meta SET value = ? WHERE key = 'version'", (SCHEMA_VERSION,))
     if version > SCHEMA_VERSION:
         raise StorageError(
             f"{path} was written by a newer version (layout {version}, this one knows {SCHEMA_VERSION}); "
             "use that version, or another data directory."
         )
+    if version < SCHEMA_VERSION:
+        _upgrade(connection, version)
     _drop_strays(connection)
+
+
+def _upgrade(connection: sqlite3.Connection, version: int) -> None:
+    """Bring the tables of an older layout to today's."""
+    counts = ["deliveries"] if version < 2 else []  # noqa: PLR2004 - that layout counted no deliveries
+    for column in (*counts, "acquisitions", "redelivered"):
+        connection.execute(f"ALTER TABLE queue_message ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0")
+    connection.execute("UPDATE queue_message SET acquisitions = deliveries")
+    if version < 3:  # noqa: PLR2004 - that layout had no definitions
+        connection.execute(_creation_of("definition"))
+    # The bindings had no order.
+    connection.execute("ALTER TABLE binding RENAME TO unordered")
+    connection.execute(_creation_of("binding"))
+    connection.execute("INSERT INTO binding SELECT * FROM unordered")
+    connection.execute("DROP TABLE unordered")
+    connection.execute("UPDATE meta SET value = ? WHERE key = 'version'", (SCHEMA_VERSION,))
 
 
 def _schema() -> list[str]:
     """Return the statements that create the tables."""
     text = files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")
     return [statement for statement in text.split(";") if statement.strip()]
+
+
+def _creation_of(table: str) -> str:
+    (found,) = (statement for statement in _schema() if f"CREATE TABLE {table} " in statement)
+    return found
 
 
 def _drop_strays(connection: sqlite3.Connection) -> None:

@@ -9,7 +9,7 @@ from ...wire.fields import decode_table
 from ..core.declarations import QueueDeclaration
 from ..core.delayed_messages import EXCHANGE_ARGUMENT, DelayedMessages
 from ..core.exchanges import TYPES
-from ..core.message import BrokerMessage, Entry
+from ..core.message import BrokerMessage, Entry, new_entry, new_message
 from ..core.queue import Queue
 from ..core.queue_arguments import QueueArguments, read_arguments
 from ..core.vhost import VirtualHost, queue_class
@@ -100,7 +100,9 @@ def _other_profile(what: str, error: ChannelError | ConnectionError, vhost: Virt
 
 def _load_bindings(connection: sqlite3.Connection, vhost: VirtualHost) -> None:
     rows = connection.execute(
-        "SELECT source, kind, destination, routing_key, arguments FROM binding WHERE vhost = ?",
+        # In the order in which they were made, which a consistent-hash exchange keeps.
+        "SELECT source, kind, destination, routing_key, arguments FROM binding WHERE vhost = ? "
+        "ORDER BY rowid",
         (stored_name(vhost.name),),
     )
     for source, kind, destination, routing_key, arguments in rows:
@@ -118,25 +120,24 @@ def _load_messages(connection: sqlite3.Connection, queues: dict[int, Queue]) -> 
     messages: dict[int, BrokerMessage] = {}
     exhausted: list[tuple[Queue, Entry]] = []
     rows = connection.execute(
-        "SELECT queue_id, position, message_id, expires_at, deliveries, "
+        "SELECT queue_id, position, message_id, expires_at, deliveries, acquisitions, redelivered, "
         "exchange, routing_key, properties, body "
         "FROM queue_message JOIN message ON message.id = message_id ORDER BY queue_id, position"
     )
-    for queue_id, position, message_id, expires_at, deliveries, *published in rows:
+    for queue_id, position, message_id, expires_at, *counts, exchange, key, properties, body in rows:
         queue = queues.get(queue_id)
         if queue is None:
             continue
         message = messages.get(message_id)
         if message is None:
-            exchange, key, properties, body = published
-            message = BrokerMessage(read_name(exchange), read_name(key), properties, body)
+            message = new_message(read_name(exchange), read_name(key), properties, body)
             messages[message_id] = message
             message.stored_id = message_id
         message.placements += 1
-        entry = Entry(message, position, queue.arguments.priority_of(message.scan), expires_at)
+        entry = new_entry(message, position, queue.arguments.priority_of(message.scan), expires_at)
         entry.stored = True
-        entry.returns = entry.acquisitions = deliveries
-        entry.redelivered = position <= queue.delivered_position
+        entry.returns, entry.acquisitions, redelivered = counts
+        entry.redelivered = bool(redelivered) or position <= queue.delivered_position
         if not queue.restore(entry):
             exhausted.append((queue, entry))
     for queue, entry in exhausted:

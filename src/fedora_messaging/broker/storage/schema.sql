@@ -12,13 +12,14 @@ CREATE TABLE queue (
 CREATE TABLE binding (
     vhost TEXT, source TEXT, kind TEXT, destination TEXT, routing_key TEXT, arguments BLOB,
     PRIMARY KEY (vhost, source, kind, destination, routing_key, arguments)
-) WITHOUT ROWID;
+);
 CREATE TABLE message (
     id INTEGER PRIMARY KEY, exchange TEXT, routing_key TEXT, properties BLOB, body BLOB
 );
 CREATE TABLE queue_message (
     queue_id INTEGER, position INTEGER, message_id INTEGER, expires_at REAL,
-    deliveries INTEGER NOT NULL DEFAULT 0,
+    deliveries INTEGER NOT NULL DEFAULT 0, acquisitions INTEGER NOT NULL DEFAULT 0,
+    redelivered INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (queue_id, position)
 ) WITHOUT ROWID;
 -- What administrators define: users, virtual hosts, policies and so on, each as in RabbitMQ's definitions.

@@ -203,8 +203,15 @@ class SqliteStore:
         with self._wake:
             self._window.delivered[key[0]] = queue.delivered_position
             if queue.counts_deliveries:
-                self._window.deliveries[key] = entry.returns + 1
+                # What it will count if the broker ends before the message is settled.
+                self._window.deliveries[key] = entry.returns + 1, entry.acquisitions + 1
                 self._wake.notify()
+
+    def returned(self, queue: Queue, entry: Entry) -> None:
+        """Store how often a message was delivered that came back."""
+        with self._wake:
+            self._window.deliveries[entry_key(queue, entry)] = entry.returns, entry.acquisitions
+            self._wake.notify()
 
     def when_durable(self, callback: Callable[[], None]) -> None:
         """Call back when all changes so far are committed."""

@@ -27,6 +27,7 @@ class VhostJournal:
         self.message_added = store.message_added
         self.message_removed = store.message_removed
         self.delivered = store.delivered
+        self.returned = store.returned
         self.when_durable = store.when_durable
 
     def exchange_added(self, exchange: Exchange) -> None:

@@ -38,8 +38,8 @@ class Window:
         self.adds: dict[tuple[int, int], Entry] = {}
         self.removes: list[tuple[int, int, int | None]] = []
         self.delivered: dict[int, int] = {}
-        # How often messages were delivered, for queues that count it.
-        self.deliveries: dict[tuple[int, int], int] = {}
+        # How often messages failed, and how often they were delivered, in queues that count it.
+        self.deliveries: dict[tuple[int, int], tuple[int, int]] = {}
         self.callbacks: list[Callable[[], None]] = []
         # Queues that the statements delete.
         self.gone: set[int] = set()

@@ -8,7 +8,7 @@ from typing import Any, Final
 from ...broker.accounts import READ, WRITE
 from ...broker.core.declarations import ExchangeDeclaration
 from ...broker.core.exchanges import DelayedExchange, Exchange
-from ...broker.core.message import BrokerMessage, in_canonical_order
+from ...broker.core.message import in_canonical_order, new_message
 from ...broker.json_values import table_from_json, to_json
 from ...broker.publishing import check_message
 from ...exceptions import EncodingError
@@ -146,7 +146,7 @@ async def publish(call: Call) -> dict[str, bool]:
     properties = _properties(call.body["properties"])
     try:
         encoded = encode_properties(properties)
-        message = BrokerMessage(exchange.name, key, encoded, _payload(call))
+        message = new_message(exchange.name, key, encoded, _payload(call))
     except EncodingError as error:
         raise bad_request(str(error)) from error
     if vhost.profile.sorts_headers:

@@ -9,6 +9,8 @@ from .errors import RequestError, bad_request
 
 _PAGE_SIZE: Final = 100
 _LARGEST_PAGE: Final = 500
+#: Highest number of a page; answers in JSON have no larger integers.
+_LAST_PAGE: Final = 2**63 - 1
 
 
 def arrange(
@@ -92,7 +94,7 @@ def _page(query: Mapping[str, str]) -> tuple[int, int]:
         size = int(query["page_size"]) if "page_size" in query else None
     except ValueError:
         raise bad_request("Pagination parameters are invalid") from None
-    if page < 1 or (size is not None and not 1 <= size <= _LARGEST_PAGE):
+    if not 1 <= page <= _LAST_PAGE or (size is not None and not 1 <= size <= _LARGEST_PAGE):
         shown = "undefined" if size is None else size
         reason = f"Invalid pagination parameters: page number {page}, page size {shown}"
         raise RequestError(400, {"error": "invalid_pagination_parameters", "reason": reason})

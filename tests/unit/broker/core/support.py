@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedora_messaging.broker.core.declarations import QueueDeclaration
 from fedora_messaging.broker.core.journal import NoJournal
-from fedora_messaging.broker.core.message import BrokerMessage
+from fedora_messaging.broker.core.message import BrokerMessage, new_message
 from fedora_messaging.broker.core.profile import RABBITMQ_4, Profile
 from fedora_messaging.broker.core.vhost import VirtualHost
 
@@ -46,7 +46,7 @@ def new_vhost(profile: Profile = RABBITMQ_4) -> VirtualHost:
 
 def message(key: str = "k") -> BrokerMessage:
     """Make a message without properties."""
-    return BrokerMessage("", key, b"\0\0", b"body")
+    return new_message("", key, b"\0\0", b"body")
 
 
 def declare(vhost: VirtualHost, name: str) -> Queue:

@@ -14,7 +14,7 @@ from tests.unit.wire.test_fields import sized, wires
 
 from fedora_messaging.broker.core.dead_letters import is_cycle, make_dead_letter
 from fedora_messaging.broker.core.declarations import ExchangeDeclaration, QueueDeclaration
-from fedora_messaging.broker.core.message import BrokerMessage, Entry
+from fedora_messaging.broker.core.message import BrokerMessage, new_entry, new_message
 from fedora_messaging.broker.core.profile import RABBITMQ_3, RABBITMQ_4, Profile
 from fedora_messaging.broker.core.queue import Queue
 from fedora_messaging.broker.core.queue_arguments import QueueArguments
@@ -31,7 +31,7 @@ def test_p01_message_whose_headers_do_not_decode_is_dead_lettered_as_it_is(vhost
     arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"}
     queue = vhost.declare_queue(QueueDeclaration("q", arguments=arguments), owner=None)
     broken = b"\x20\x00\x00\x00\x00\x03\x01aZ"
-    queue.enqueue(BrokerMessage("", "q", broken, b"body"))
+    queue.enqueue(new_message("", "q", broken, b"body"))
     entry = queue.get(no_ack=False)
     assert entry is not None
     queue.refuse(entry, None)
@@ -44,7 +44,7 @@ def with_headers(table: bytes, *, expiration: bytes = b"") -> BrokerMessage:
     """A message whose headers are these bytes."""
     flags = 0x2000 | (0x0100 if expiration else 0)
     properties = struct.pack(">H", flags) + table
-    return BrokerMessage(
+    return new_message(
         "", "q", properties + (bytes((len(expiration),)) + expiration if expiration else b""), b"x"
     )
 
@@ -87,7 +87,7 @@ def test_message_with_any_headers_becomes_a_dead_letter(fields: dict[bytes, byte
     vhost = new_vhost()
     queue = full(vhost, "q", "dead")
     table = sized(b"".join(bytes((len(name),)) + name + wire for name, wire in fields.items()))
-    headers = make_dead_letter(queue, Entry(with_headers(table), 1), "rejected", 1000.0, ROOM).headers
+    headers = make_dead_letter(queue, new_entry(with_headers(table), 1), "rejected", 1000.0, ROOM).headers
     assert headers["x-death"][0]["queue"] == "q"
     if "a" in (before := decode_table(table)[0]):
         assert repr(headers["a"]) == repr(before["a"])
@@ -103,7 +103,7 @@ def test_count_of_deaths_has_an_end(vhost: VirtualHost, given_count: int) -> Non
         "time": datetime(1969, 7, 20, tzinfo=UTC),
     }
     properties = encode_properties(BasicProperties(headers={"x-death": [death]}))
-    entry = Entry(BrokerMessage("", "q", properties, b""), 1)
+    entry = new_entry(new_message("", "q", properties, b""), 1)
     refused = make_dead_letter(queue, entry, "rejected", 1000.0, ROOM)
     assert refused.headers["x-death"][0]["count"] == 0x7FFFFFFFFFFFFFFF
 
@@ -114,7 +114,7 @@ def test_sum_of_forged_counts_has_an_end(vhost: VirtualHost, count: int) -> None
     queue = full(vhost, "q", "dead")
     death = {"queue": "other", "reason": "rejected", "count": count}
     properties = encode_properties(BasicProperties(headers={"x-death": [death, death]}))
-    entry = Entry(BrokerMessage("", "q", properties, b""), 1)
+    entry = new_entry(new_message("", "q", properties, b""), 1)
     deaths = make_dead_letter(queue, entry, "rejected", 1000.0, ROOM).headers["x-death"]
     assert [one["count"] for one in deaths] == [1, count]
 
@@ -201,8 +201,8 @@ def letter(profile: Profile, reason: str, returns: int = 0, **headers: Any) -> B
     """Make the dead letter of a message with these headers."""
     queue = full(new_vhost(profile), "q", "dead")
     properties = encode_properties(BasicProperties(headers=headers))
-    entry = Entry(BrokerMessage("e", "k", properties, b""), 1)
-    entry.returns = returns
+    entry = new_entry(new_message("e", "k", properties, b""), 1)
+    entry.returns = entry.acquisitions = returns
     return make_dead_letter(queue, entry, reason, 1000.0, ROOM, profile)
 
 
@@ -214,8 +214,8 @@ def test_mark_of_a_dead_letter(reason: str, marked: bool, failures: int) -> None
     """RabbitMQ 4 tells the next consumer what has been delivered, and goes on counting."""
     new = letter(RABBITMQ_4, reason, returns=3)
     assert (new.was_delivered, new.failures) == (marked, failures)
-    entry = Entry(new, 1)
-    assert (entry.redelivered, entry.returns, entry.acquisitions) == (marked, failures, 0)
+    entry = new_entry(new, 1)
+    assert (entry.redelivered, entry.returns, entry.acquisitions) == (marked, failures, failures)
     old = letter(RABBITMQ_3, reason, returns=3)
     assert (old.was_delivered, old.failures) == (False, 0)
 
@@ -245,7 +245,7 @@ def test_further_keys_of_a_dead_letter_with_a_new_key(profile: Profile, kept: li
 def test_further_keys_of_a_dead_letter_with_its_own_key(profile: Profile) -> None:
     queue = Queue(new_vhost(profile), "q", arguments=QueueArguments(dead_letter_exchange="d"))
     properties = encode_properties(BasicProperties(headers={"CC": ["a"], "BCC": ["b"]}))
-    entry = Entry(BrokerMessage("e", "k", properties, b""), 1)
+    entry = new_entry(new_message("e", "k", properties, b""), 1)
     dead = make_dead_letter(queue, entry, "rejected", 1000.0, ROOM, profile)
     assert (dead.headers["CC"], "BCC" in dead.headers, dead.routing_key) == (["a"], False, "k")
 
@@ -265,4 +265,4 @@ def test_further_keys_of_a_dead_letter_with_its_own_key(profile: Profile) -> Non
 def test_dead_letter_that_comes_back_to_its_queue(deaths: list[dict[str, str]], expected: bool) -> None:
     properties = encode_properties(BasicProperties(headers={"x-death": deaths}))
     queue = declare(new_vhost(), "q")
-    assert is_cycle(BrokerMessage("", "q", properties, b""), queue) is expected
+    assert is_cycle(new_message("", "q", properties, b""), queue) is expected

@@ -7,13 +7,13 @@ from tests.unit.broker.core.support import new_vhost
 
 from fedora_messaging.broker.core.declarations import ExchangeDeclaration, QueueDeclaration
 from fedora_messaging.broker.core.memory import OVERHEAD, MemoryUse, declared_size
-from fedora_messaging.broker.core.message import BrokerMessage
+from fedora_messaging.broker.core.message import new_message
 from fedora_messaging.protocol.errors import ChannelError
 
 
 def test_message_counts_once_while_any_queue_holds_it() -> None:
     memory = MemoryUse()
-    message = BrokerMessage("", "k", b"\x08\x00\x00", b"x" * 100)
+    message = new_message("", "k", b"\x08\x00\x00", b"x" * 100)
     seen = []
     for step in (memory.hold, memory.hold, memory.release, memory.release):
         step(message)
@@ -24,7 +24,7 @@ def test_message_counts_once_while_any_queue_holds_it() -> None:
 
 def test_messages_add_up() -> None:
     memory = MemoryUse()
-    small, large = BrokerMessage("", "k", b"\0\0", b""), BrokerMessage("", "k", b"\0\0", b"x" * 10_000)
+    small, large = new_message("", "k", b"\0\0", b""), new_message("", "k", b"\0\0", b"x" * 10_000)
     memory.hold(small)
     memory.hold(large)
     assert memory.bytes == 2 * (OVERHEAD + 2) + 10_000
@@ -34,7 +34,7 @@ def test_messages_add_up() -> None:
 
 def test_message_that_no_queue_holds_any_more_may_come_again() -> None:
     memory = MemoryUse()
-    message = BrokerMessage("", "k", b"\0\0", b"")
+    message = new_message("", "k", b"\0\0", b"")
     for _ in range(2):
         memory.hold(message)
         assert memory.bytes == OVERHEAD + 2

@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 from tests.unit.wire.test_fields import sized
 
-from fedora_messaging.broker.core.message import MOST_EFFORT, BrokerMessage, Entry, in_canonical_order
+from fedora_messaging.broker.core.message import (
+    MOST_EFFORT,
+    in_canonical_order,
+    new_entry,
+    new_message,
+)
 from fedora_messaging.protocol.errors import ChannelError
 from fedora_messaging.wire.properties import BasicProperties, encode_properties
 
@@ -22,13 +27,13 @@ from fedora_messaging.wire.properties import BasicProperties, encode_properties
     ids=["nothing", "no headers", "empty headers", "ordered", "unreadable"],
 )
 def test_message_that_is_already_in_order(properties: bytes) -> None:
-    message = BrokerMessage("e", "k", properties, b"body")
+    message = new_message("e", "k", properties, b"body")
     assert in_canonical_order(message) is message
 
 
 def test_message_is_put_in_order() -> None:
     properties = encode_properties(BasicProperties(headers={"b": 2, "a": 1}, priority=3, reply_to="r"))
-    message = in_canonical_order(BrokerMessage("e", "k", properties, b"body"))
+    message = in_canonical_order(new_message("e", "k", properties, b"body"))
     assert message.properties == encode_properties(
         BasicProperties(headers={"a": 1, "b": 2}, priority=3, reply_to="r")
     )
@@ -37,15 +42,15 @@ def test_message_is_put_in_order() -> None:
 
 
 def test_new_place_in_a_queue() -> None:
-    message = BrokerMessage("e", "k", b"\0\0", b"")
+    message = new_message("e", "k", b"\0\0", b"")
     assert (message.was_delivered, message.failures) == (False, 0)
-    entry = Entry(message, 7)
+    entry = new_entry(message, 7)
     assert (entry.redelivered, entry.returns, entry.acquisitions, entry.stored) == (False, 0, 0, False)
 
 
 def test_routing_has_an_end() -> None:
     """A message with very many words or headers must not keep the broker from serving others."""
-    message = BrokerMessage("e", "k", b"\0\0", b"")
+    message = new_message("e", "k", b"\0\0", b"")
     message.count_effort(MOST_EFFORT - 1)
     message.count_effort(1)
     with pytest.raises(ChannelError, match="routing this message takes too many steps"):

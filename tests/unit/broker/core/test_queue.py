@@ -10,7 +10,7 @@ from tests.unit.wire.test_fields import sized
 
 from fedora_messaging.broker.core.declarations import QueueDeclaration
 from fedora_messaging.broker.core.journal import NoJournal
-from fedora_messaging.broker.core.message import BrokerMessage
+from fedora_messaging.broker.core.message import new_message
 from fedora_messaging.broker.core.profile import RABBITMQ_3, RABBITMQ_4, Profile
 from fedora_messaging.broker.core.queue_arguments import QueueArguments, interpret
 from fedora_messaging.broker.core.vhost import VirtualHost
@@ -35,7 +35,7 @@ def test_message_refused_after_its_queue_is_gone_is_forgotten(vhost: VirtualHost
 def test_p01_quorum_queue_returns_a_message_whose_headers_do_not_decode(vhost: VirtualHost) -> None:
     declaration = QueueDeclaration("q", durable=True, arguments={"x-queue-type": "quorum"})
     queue = vhost.declare_queue(declaration, owner=None)
-    broken = BrokerMessage("", "q", b"\x20\x00" + sized(b"\x01aZ"), b"x")
+    broken = new_message("", "q", b"\x20\x00" + sized(b"\x01aZ"), b"x")
     queue.enqueue(broken)
     entry = queue.get(no_ack=False)
     assert entry is not None
@@ -139,7 +139,7 @@ def test_count_without_room_is_left_out(profile: Profile) -> None:
 def test_bytes_that_are_out() -> None:
     queue = declare(new_vhost(), "q")
     for size in (3, 5, 7):
-        queue.enqueue(BrokerMessage("", "q", b"\0\0", bytes(size)))
+        queue.enqueue(new_message("", "q", b"\0\0", bytes(size)))
     assert (queue.ready_bytes, queue.unacked_bytes) == (15, 0)
     first, second, third = take(queue), take(queue), take(queue)
     assert (queue.ready_bytes, queue.unacked_bytes) == (0, 15)
@@ -218,7 +218,7 @@ class World:
         self.publish(count)
 
     def publish(self, count: int = 1, body: bytes = b"0123456789") -> list[bool]:
-        return [self.queue.enqueue(BrokerMessage("", "q", b"\0\0", body)) for _ in range(count)]
+        return [self.queue.enqueue(new_message("", "q", b"\0\0", body)) for _ in range(count)]
 
     def reconfigure(self, **arguments: Any) -> None:
         """Have these arguments added by policies."""

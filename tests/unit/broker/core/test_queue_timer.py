@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.unit.broker.core.support import message
 
-from fedora_messaging.broker.core.message import Entry
+from fedora_messaging.broker.core.message import Entry, new_entry
 from fedora_messaging.broker.core.queue_timer import QueueTimer
 
 
@@ -31,7 +31,7 @@ def world() -> World:
 
 
 def due(when: float | None) -> Entry:
-    return Entry(message(), 1, 0, when)
+    return new_entry(message(), 1, 0, when)
 
 
 def test_nothing_that_is_due_asks_for_nothing(world: World) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.broker.core.support import message
 
-from fedora_messaging.broker.core.message import Entry
+from fedora_messaging.broker.core.message import Entry, new_entry
 from fedora_messaging.broker.core.ready_list import PriorityReadyList, ReadyList
 
 Ready = ReadyList | PriorityReadyList
@@ -15,7 +15,7 @@ Ready = ReadyList | PriorityReadyList
 
 def entries(*priorities: int) -> list[Entry]:
     """Make messages that come one after the other."""
-    return [Entry(message(), position, priority) for position, priority in enumerate(priorities, 1)]
+    return [new_entry(message(), position, priority) for position, priority in enumerate(priorities, 1)]
 
 
 def fill(ready: Ready, *priorities: int) -> list[Entry]:
@@ -53,7 +53,7 @@ def test_returned_messages_go_before_those_that_came_later(ready: Ready, order: 
 
 
 def test_returned_message_goes_behind_those_that_came_earlier(ready: Ready) -> None:
-    late = Entry(message(), 3)
+    late = new_entry(message(), 3)
     for entry in entries(0, 0):
         ready.append(entry)
     ready.give_back(late)
@@ -85,7 +85,9 @@ def test_the_best_of_what_waits_comes_first(steps: list[str | int]) -> None:
                 priority = step
             elif step == "append":
                 position += 1
-                entry = Entry(message(), position, priority if isinstance(ready, PriorityReadyList) else 0)
+                entry = new_entry(
+                    message(), position, priority if isinstance(ready, PriorityReadyList) else 0
+                )
                 ready.append(entry)
                 model.append(entry)
             elif step == "give back" and out:

@@ -9,7 +9,7 @@ from tests.unit.broker.core.support import declare, message
 from tests.unit.wire.test_fields import sized
 
 from fedora_messaging.broker.core.declarations import ExchangeDeclaration
-from fedora_messaging.broker.core.message import BrokerMessage
+from fedora_messaging.broker.core.message import BrokerMessage, new_message
 from fedora_messaging.broker.core.routing import find_queues, routing_keys, without_bcc
 from fedora_messaging.protocol.errors import ChannelError
 from fedora_messaging.wire.properties import BasicProperties, decode_properties, encode_properties
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def with_headers(**headers: Any) -> BrokerMessage:
-    return BrokerMessage("e", "k", encode_properties(BasicProperties(headers=headers)), b"body")
+    return new_message("e", "k", encode_properties(BasicProperties(headers=headers)), b"body")
 
 
 def routed(vhost: VirtualHost, exchange: str, *keys: str) -> list[str]:
@@ -102,7 +102,7 @@ def test_header_that_is_no_array(header: str, value: object, kind: str) -> None:
 
 
 def test_headers_that_do_not_decode_have_no_keys() -> None:
-    assert routing_keys(BrokerMessage("", "k", b"\x20\x00" + sized(b"\x02CCZ"), b"")) == ["k"]
+    assert routing_keys(new_message("", "k", b"\x20\x00" + sized(b"\x02CCZ"), b"")) == ["k"]
 
 
 def test_receivers_do_not_see_bcc() -> None:

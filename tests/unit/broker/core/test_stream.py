@@ -14,7 +14,7 @@ from tests.unit.wire.test_fields import sized
 
 from fedora_messaging.broker.core.declarations import QueueDeclaration
 from fedora_messaging.broker.core.journal import NoJournal
-from fedora_messaging.broker.core.message import BrokerMessage, Entry
+from fedora_messaging.broker.core.message import Entry, new_entry, new_message
 from fedora_messaging.broker.core.profile import RABBITMQ_3, RABBITMQ_4, Profile
 from fedora_messaging.broker.core.stream import StreamConsumer, StreamQueue
 from fedora_messaging.broker.core.vhost import VirtualHost
@@ -100,7 +100,7 @@ class World:
     def publish(self, count: int = 1, body: bytes = b"body", **properties: Any) -> None:
         encoded = encode_properties(BasicProperties(**properties))
         for _ in range(count):
-            assert self.stream.enqueue(BrokerMessage("e", "k", encoded, body))
+            assert self.stream.enqueue(new_message("e", "k", encoded, body))
 
     def consume(self, prefetch: int = 1000, **options: Any) -> StreamConsumer:
         arguments = {
@@ -370,7 +370,7 @@ def test_stream_that_goes_while_it_delivers(world: World) -> None:
 
 def test_message_is_shared_and_counted_once(world: World) -> None:
     """What consumers get is never marked as redelivered, even if it is a dead letter that was."""
-    message = BrokerMessage("e", "k", b"\0\0", b"body")
+    message = new_message("e", "k", b"\0\0", b"body")
     message.was_delivered = True
     world.stream.enqueue(message)
     world.consume(offset="first")
@@ -394,7 +394,7 @@ def test_offset_comes_last_and_replaces_that_of_the_client(world: World) -> None
 
 def test_headers_that_do_not_decode_are_sent_as_they_are(world: World) -> None:
     broken = b"\x20\x00" + sized(b"\x01aZ")
-    world.stream.enqueue(BrokerMessage("e", "k", broken, b""))
+    world.stream.enqueue(new_message("e", "k", broken, b""))
     world.consume(offset="first")
     assert [properties for _, _, properties in world.channel.taken] == [broken]
 
@@ -670,7 +670,7 @@ def test_offsets_continue_after_a_restart() -> None:
     assert before.journal.offsets == [2, 3, 4, 5]
     after = in_segments(max_length_bytes=12)
     for entry in before.stream._log:
-        assert after.stream.restore(Entry(entry.message, entry.position))
+        assert after.stream.restore(new_entry(entry.message, entry.position))
     assert after.kept() == [2, 3, 4, 5]
     assert after.offsets(offset=5) == [5]
     after.consume()

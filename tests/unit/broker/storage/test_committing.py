@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fedora_messaging.broker.core.message import BrokerMessage, Entry
+from fedora_messaging.broker.core.message import Entry, new_entry, new_message
 from fedora_messaging.broker.storage.committing import commit
 from fedora_messaging.broker.storage.window import Window
 
@@ -15,9 +15,9 @@ ADD_QUEUE = "INSERT INTO queue (id, vhost, name) VALUES (?, '/', ?)"
 
 
 def entry(stored_id: int, position: int = 1, exchange: str = "e", expires_at: float | None = None) -> Entry:
-    message = BrokerMessage(exchange, "k", b"\0\0", str(stored_id).encode())
+    message = new_message(exchange, "k", b"\0\0", str(stored_id).encode())
     message.stored_id = stored_id
-    return Entry(message, position, expires_at=expires_at)
+    return new_entry(message, position, expires_at=expires_at)
 
 
 def rows(connection: sqlite3.Connection, query: str) -> list[Any]:
@@ -48,13 +48,16 @@ def test_message_of_several_queues_is_written_once(connection: sqlite3.Connectio
     window = Window(1)
     shared = entry(1, 5, "\udcff", 12.5)
     window.add((1, 5), shared)
-    window.add((2, 8), Entry(shared.message, 8))
+    window.add((2, 8), new_entry(shared.message, 8))
     commit(connection, window)
     assert rows(connection, "SELECT * FROM message") == [(1, b"\xff", "k", b"\0\0", b"1")]
-    assert rows(connection, "SELECT * FROM queue_message") == [(1, 5, 1, 12.5, 0), (2, 8, 1, None, 0)]
+    assert rows(connection, "SELECT * FROM queue_message") == [
+        (1, 5, 1, 12.5, 0, 0, 0),
+        (2, 8, 1, None, 0, 0, 0),
+    ]
     # A third queue gets it after that, for example as a dead letter.
     later = Window(2)
-    later.add((3, 1), Entry(shared.message, 1))
+    later.add((3, 1), new_entry(shared.message, 1))
     commit(connection, later)
     assert places(connection) == [(1, 5, 1), (2, 8, 1), (3, 1, 1)]
     assert bodies(connection) == [b"1"]
@@ -102,9 +105,21 @@ def test_deliveries_of_a_message_that_comes_in_the_same_window(connection: sqlit
     window = Window(1)
     window.add((1, 1), entry(1))
     window.add((1, 2), entry(2, 2))
-    window.deliveries.update({(1, 2): 3, (9, 9): 1})
+    window.deliveries.update({(1, 2): (3, 4), (9, 9): (1, 1)})
     commit(connection, window)
-    assert rows(connection, "SELECT position, deliveries FROM queue_message") == [(1, 0), (2, 3)]
+    counts = rows(connection, "SELECT position, deliveries, acquisitions FROM queue_message")
+    assert counts == [(1, 0, 0), (2, 3, 4)]
+
+
+def test_message_that_has_a_past_when_it_comes(connection: sqlite3.Connection) -> None:
+    """A dead letter keeps what its former queue has counted."""
+    window = Window(1)
+    dead_letter = entry(1)
+    dead_letter.redelivered, dead_letter.returns, dead_letter.acquisitions = True, 2, 3
+    window.add((1, 1), dead_letter)
+    commit(connection, window)
+    counts = rows(connection, "SELECT deliveries, acquisitions, redelivered FROM queue_message")
+    assert counts == [(2, 3, 1)]
 
 
 @pytest.mark.parametrize("mistake", ["statement", "place"])

@@ -163,9 +163,17 @@ def test_newer_layout_is_refused(tmp_path: Path) -> None:
 
 
 #: What makes a file of the present layout one of an older layout.
+OF_LAYOUT_3 = (
+    "ALTER TABLE queue_message DROP COLUMN acquisitions",
+    "ALTER TABLE queue_message DROP COLUMN redelivered",
+    "DROP TABLE binding",
+    "CREATE TABLE binding (vhost TEXT, source TEXT, kind TEXT, destination TEXT, routing_key TEXT, "
+    "arguments BLOB, PRIMARY KEY (vhost, source, kind, destination, routing_key, arguments)) WITHOUT ROWID",
+)
 OLDER = {
-    1: ("ALTER TABLE queue_message DROP COLUMN deliveries", "DROP TABLE definition"),
-    2: ("DROP TABLE definition",),
+    1: (*OF_LAYOUT_3, "ALTER TABLE queue_message DROP COLUMN deliveries", "DROP TABLE definition"),
+    2: (*OF_LAYOUT_3, "DROP TABLE definition"),
+    3: OF_LAYOUT_3,
 }
 
 
@@ -179,11 +187,13 @@ def test_older_layout_is_brought_up_to_date(tmp_path: Path, layout: int) -> None
         "INSERT INTO queue (id, vhost, name) VALUES (1, '/', 'q')",
         "INSERT INTO message VALUES (1, '', 'q', x'0000', x'78')",
         "INSERT INTO queue_message (queue_id, position, message_id) VALUES (1, 1, 1)",
+        "INSERT INTO binding VALUES ('/', 'e', 'queue', 'q', 'k', x'00000000')",
     )
     for number_of_start in range(2):
         connection = open_file(tmp_path)
-        assert connection.execute("SELECT * FROM queue_message").fetchall() == [(1, 1, 1, None, 0)]
-        assert number(connection, "SELECT value FROM meta WHERE key = 'version'") == SCHEMA_VERSION == 3
+        assert connection.execute("SELECT * FROM queue_message").fetchall() == [(1, 1, 1, None, 0, 0, 0)]
+        assert number(connection, "SELECT value FROM meta WHERE key = 'version'") == SCHEMA_VERSION
+        assert number(connection, "SELECT count(*) FROM binding") == 1
         assert number(connection, "SELECT count(*) FROM definition") == number_of_start
         connection.execute("INSERT OR REPLACE INTO definition VALUES ('vhosts', '[\"/\"]', '{}')")
         close_file(connection)

@@ -13,7 +13,7 @@ from tests.unit.broker.storage.test_sqlite import Untroubled
 
 from fedora_messaging.broker.core.declarations import ExchangeDeclaration, QueueDeclaration
 from fedora_messaging.broker.core.journal import NoJournal
-from fedora_messaging.broker.core.message import BrokerMessage
+from fedora_messaging.broker.core.message import new_message
 from fedora_messaging.broker.core.profile import RABBITMQ_3
 from fedora_messaging.broker.core.stream import StreamQueue
 from fedora_messaging.broker.core.vhost import VirtualHost
@@ -71,10 +71,12 @@ def place(
     message_id: int,
     expires_at: float | None = None,
     deliveries: int = 0,
+    acquisitions: int = 0,
+    redelivered: bool = False,
 ) -> None:
     connection.execute(
-        "INSERT INTO queue_message VALUES (?, ?, ?, ?, ?)",
-        (queue_id, position, message_id, expires_at, deliveries),
+        "INSERT INTO queue_message VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (queue_id, position, message_id, expires_at, deliveries, acquisitions, redelivered),
     )
 
 
@@ -122,7 +124,7 @@ def test_queue_takes_messages_again(
     assert (queue.stored_id, queue.durable, queue.auto_delete) == (7, True, False)
     declared = QueueDeclaration("q", durable=True, arguments={"x-max-length": 5})
     assert vhost.declare_queue(declared, owner=None) is queue
-    message = BrokerMessage("", "q", b"\0\0", b"new")
+    message = new_message("", "q", b"\0\0", b"new")
     assert vhost.enqueue(vhost.exchanges[""], message) == (True, False, False)
 
 
@@ -134,7 +136,7 @@ def test_messages_keep_their_order_and_new_ones_come_behind(
         add_message(connection, stored_id)
         place(connection, 1, position, stored_id)
     load(connection, positions, [vhost])
-    vhost.enqueue(vhost.exchanges[""], BrokerMessage("", "q", b"\0\0", b"new"))
+    vhost.enqueue(vhost.exchanges[""], new_message("", "q", b"\0\0", b"new"))
     queue = vhost.queues["q"]
     entries = taken(queue)
     assert [entry.message.body for entry in entries] == [b"2", b"3", b"1", b"new"]
@@ -152,7 +154,7 @@ def test_offsets_of_a_stream_go_on(
         add_message(connection, stored_id)
         place(connection, 1, position, stored_id)
     load(connection, positions, [vhost])
-    vhost.enqueue(vhost.exchanges[""], BrokerMessage("", "s", b"\0\0", b"new"))
+    vhost.enqueue(vhost.exchanges[""], new_message("", "s", b"\0\0", b"new"))
     stream = vhost.queues["s"]
     assert isinstance(stream, StreamQueue)
     assert [(entry.position, entry.message.body, entry.redelivered) for entry in stream._log] == [
@@ -232,7 +234,7 @@ def test_damaged_positions_cost_no_message(
         place(connection, 1, stored_id, stored_id)
     (tmp_path / FILE_NAME).write_bytes(b"\xff" * 80)
     load(connection, positions, [vhost])
-    vhost.enqueue(vhost.exchanges[""], BrokerMessage("", "q", b"\0\0", b"new"))
+    vhost.enqueue(vhost.exchanges[""], new_message("", "q", b"\0\0", b"new"))
     entries = taken(vhost.queues["q"])
     assert [(entry.message.body, entry.redelivered) for entry in entries] == [
         (b"1", True),
@@ -264,11 +266,12 @@ def test_deliveries_before_the_start_are_told(
 ) -> None:
     add_queue(connection, 1, "q", queue_type="quorum")
     add_message(connection, 1)
-    place(connection, 1, 1, 1, deliveries=2)
+    place(connection, 1, 1, 1, deliveries=2, acquisitions=3, redelivered=True)
     load(connection, positions, [vhost])
     (entry,) = taken(vhost.queues["q"])
+    assert entry.redelivered
     headers = decode_properties(vhost.queues["q"].properties(entry, 1000)).headers
-    assert headers == {"x-acquired-count": 2, "x-delivery-count": 2}
+    assert headers == {"x-acquired-count": 3, "x-delivery-count": 2}
 
 
 # What another profile has stored
@@ -398,7 +401,7 @@ def test_message_that_was_given_up_at_the_start_stays_given_up(tmp_path: Path) -
         vhost.declare_queue(QueueDeclaration("q", durable=True, arguments=arguments), owner=None)
         vhost.declare_queue(QueueDeclaration("dead", durable=True), owner=None)
         properties = encode_properties(BasicProperties(delivery_mode=2))
-        vhost.enqueue(vhost.exchanges[""], BrokerMessage("", "q", properties, b"x"))
+        vhost.enqueue(vhost.exchanges[""], new_message("", "q", properties, b"x"))
     file = sqlite3.connect(tmp_path / "broker.sqlite")
     file.execute("UPDATE queue_message SET deliveries = 3")
     file.commit()
@@ -421,9 +424,9 @@ def test_names_of_any_bytes_are_found_again(tmp_path: Path, name: str) -> None:
         made = vhost.declare_queue(QueueDeclaration(queue, durable=True), owner=None)
         vhost.bind(exchange, made, key, arguments)
         properties = encode_properties(BasicProperties(delivery_mode=2))
-        vhost.enqueue(vhost.exchanges[exchange], BrokerMessage(exchange, key, properties, b"first"))
+        vhost.enqueue(vhost.exchanges[exchange], new_message(exchange, key, properties, b"first"))
     with stored(tmp_path) as vhost:
-        vhost.enqueue(vhost.exchanges[exchange], BrokerMessage(exchange, key, b"\0\0", b"second"))
+        vhost.enqueue(vhost.exchanges[exchange], new_message(exchange, key, b"\0\0", b"second"))
         entries = taken(vhost.queues[queue])
         assert [entry.message.body for entry in entries] == [b"first", b"second"]
         assert [(each.message.exchange, each.message.routing_key) for each in entries] == [

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fedora_messaging.broker.core.declarations import ExchangeDeclaration, QueueDeclaration
-from fedora_messaging.broker.core.message import BrokerMessage
+from fedora_messaging.broker.core.message import new_message
 from fedora_messaging.broker.server import Server
 from fedora_messaging.broker.storage.vhost_journal import VhostJournal
 from fedora_messaging.exceptions import EncodingError
@@ -61,7 +61,7 @@ def fill(vhost: VirtualHost, _other: VirtualHost) -> None:
     vhost.bind("e", vhost.queue("q"), "k", {})
     vhost.bind("e", vhost.exchange("f"), "k", {})
     properties = encode_properties(BasicProperties(delivery_mode=2))
-    vhost.queue("q").enqueue(BrokerMessage("", "q", properties, b"x"))
+    vhost.queue("q").enqueue(new_message("", "q", properties, b"x"))
 
 
 def fill_both(one: VirtualHost, other: VirtualHost) -> None:
@@ -171,7 +171,7 @@ def test_arguments_that_cannot_be_stored_leave_no_row(tmp_path: Path) -> None:
         def new_queue_id(self) -> int:
             raise AssertionError
 
-        message_added = message_removed = delivered = when_durable = do
+        message_added = message_removed = delivered = returned = when_durable = do
 
     async def declare() -> None:
         server = Server()

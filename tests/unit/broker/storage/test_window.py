@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.unit.broker.core.support import declare, new_vhost
 
-from fedora_messaging.broker.core.message import BrokerMessage, Entry
+from fedora_messaging.broker.core.message import Entry, new_entry, new_message
 from fedora_messaging.broker.storage.window import Window, entry_key
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def entry(size: int = 0, position: int = 1) -> Entry:
-    return Entry(BrokerMessage("", "k", b"\0\0", b"x" * size), position)
+    return new_entry(new_message("", "k", b"\0\0", b"x" * size), position)
 
 
 def nothing() -> None:
@@ -110,11 +110,11 @@ def test_merge_takes_the_newest_numbers() -> None:
     older, newer = Window(1), Window(1)
     older.delivered.update({1: 5, 2: 5})
     newer.delivered.update({1: 6, 3: 1})
-    older.deliveries.update({(1, 1): 1, (1, 2): 1})
-    newer.deliveries.update({(1, 1): 2})
+    older.deliveries.update({(1, 1): (1, 1), (1, 2): (0, 1)})
+    newer.deliveries.update({(1, 1): (2, 2)})
     older.merge(newer)
     assert older.delivered == {1: 6, 2: 5, 3: 1}
-    assert older.deliveries == {(1, 1): 2, (1, 2): 1}
+    assert older.deliveries == {(1, 1): (2, 2), (1, 2): (0, 1)}
 
 
 def test_merge_drops_messages_that_have_left_meanwhile() -> None:

@@ -12,7 +12,7 @@ from tests.unit.wire.test_fields import sized
 from fedora_messaging.broker.core.declarations import ExchangeDeclaration
 from fedora_messaging.broker.core.exchanges import TYPES
 from fedora_messaging.broker.core.exchanges.consistent_hash import ConsistentHashExchange
-from fedora_messaging.broker.core.message import BrokerMessage
+from fedora_messaging.broker.core.message import BrokerMessage, new_message
 from fedora_messaging.broker.core.profile import RABBITMQ_3, RABBITMQ_4, Profile
 from fedora_messaging.protocol.errors import ChannelError, ConnectionError, PeerError
 from fedora_messaging.wire.properties import BasicProperties, encode_properties
@@ -55,14 +55,14 @@ class Ring:
         )
 
     def by_key(self) -> str:
-        return self.places(BrokerMessage("ch", key, b"\0\0", b"") for key in KEYS)
+        return self.places(new_message("ch", key, b"\0\0", b"") for key in KEYS)
 
     def by_header(self, values: Iterable[Any]) -> str:
         return self.places(with_properties(headers={"h": value}) for value in values)
 
 
 def with_properties(key: str = "any", **properties: Any) -> BrokerMessage:
-    return BrokerMessage("ch", key, encode_properties(BasicProperties(**properties)), b"")
+    return new_message("ch", key, encode_properties(BasicProperties(**properties)), b"")
 
 
 USUAL = (("q1", 1), ("q2", 2), ("q3", 1))
@@ -115,7 +115,7 @@ def test_queue_that_is_deleted_leaves_the_ring(vhost: VirtualHost) -> None:
     for name in ("q2", "q1"):
         vhost.remove_queue(vhost.queues[name])
     exchange = vhost.exchanges["ch"]
-    messages = [BrokerMessage("ch", key, b"\0\0", b"") for key in KEYS]
+    messages = [new_message("ch", key, b"\0\0", b"") for key in KEYS]
     assert "".join(
         found.name[1:]
         for message in messages
@@ -142,7 +142,7 @@ def test_further_keys_of_a_message_make_no_copies() -> None:
 
 def test_key_that_is_not_utf8_is_hashed() -> None:
     ring = Ring().bind(*USUAL)
-    assert len(ring.places([BrokerMessage("ch", "\udcff", b"\0\0", b"")])) == 1
+    assert len(ring.places([new_message("ch", "\udcff", b"\0\0", b"")])) == 1
 
 
 # What is hashed
@@ -173,7 +173,7 @@ def test_messages_without_the_property_go_to_one_queue(profile: Profile, name: s
 def test_properties_that_do_not_decode_count_as_missing() -> None:
     ring = Ring(hash_property="message_id").bind(*USUAL)
     broken = b"\x20\x80" + sized(b"\x01aZ") + b"\x02k1"
-    assert ring.places([BrokerMessage("ch", "k", broken, b"")]) == "2"
+    assert ring.places([new_message("ch", "k", broken, b"")]) == "2"
 
 
 TEXTS = KEYS

@@ -10,7 +10,7 @@ from tests.unit.broker.core.support import Times, declare
 from fedora_messaging.broker.core.declarations import ExchangeDeclaration
 from fedora_messaging.broker.core.exchanges.delayed import delay_of
 from fedora_messaging.broker.core.journal import NoJournal
-from fedora_messaging.broker.core.message import BrokerMessage
+from fedora_messaging.broker.core.message import BrokerMessage, new_message
 from fedora_messaging.broker.core.vhost import Enqueued, VirtualHost
 from fedora_messaging.protocol.errors import ChannelError
 from fedora_messaging.wire.properties import BasicProperties, decode_properties, encode_properties
@@ -36,7 +36,7 @@ def make_exchange(vhost: VirtualHost, kind: Any) -> None:
 
 
 def message(key: str = "a.b", /, **headers: Any) -> BrokerMessage:
-    return BrokerMessage("later", key, encode_properties(BasicProperties(headers=headers or None)), b"x")
+    return new_message("later", key, encode_properties(BasicProperties(headers=headers or None)), b"x")
 
 
 def publish(vhost: VirtualHost, published: BrokerMessage) -> Enqueued:

@@ -13,7 +13,7 @@ from tests.unit.broker.core.support import declare, new_vhost
 
 from fedora_messaging.broker.core.exchanges import TYPES, HeadersExchange
 from fedora_messaging.broker.core.journal import NoJournal
-from fedora_messaging.broker.core.message import BrokerMessage
+from fedora_messaging.broker.core.message import BrokerMessage, new_message
 from fedora_messaging.broker.core.profile import RABBITMQ_3, RABBITMQ_4
 from fedora_messaging.broker.core.vhost import VirtualHost
 from fedora_messaging.protocol.errors import ChannelError
@@ -23,7 +23,7 @@ NOON = datetime(2024, 5, 17, 12, tzinfo=UTC)
 
 
 def message(headers: dict[str, Any] | None) -> BrokerMessage:
-    return BrokerMessage("h", "k", encode_properties(BasicProperties(headers=headers)), b"")
+    return new_message("h", "k", encode_properties(BasicProperties(headers=headers)), b"")
 
 
 def found(exchange: HeadersExchange, headers: dict[str, Any] | None) -> list[str]:
@@ -152,7 +152,7 @@ def test_headers_that_do_not_decode_count_as_none(vhost: VirtualHost) -> None:
     exchange = HeadersExchange("h")
     exchange.bind(declare(vhost, "all"), "", {})
     exchange.bind(declare(vhost, "one"), "", {"a": None})
-    broken = BrokerMessage("h", "k", b"\x20\x00\0\0\0\x03\x01aZ", b"")
+    broken = new_message("h", "k", b"\x20\x00\0\0\0\x03\x01aZ", b"")
     assert [destination.name for destination in exchange.destinations("k", broken)] == ["all"]
 
 

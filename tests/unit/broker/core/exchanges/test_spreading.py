@@ -16,7 +16,7 @@ from fedora_messaging.broker.core.exchanges.spreading import (
     ModulusHashExchange,
     RandomExchange,
 )
-from fedora_messaging.broker.core.message import BrokerMessage
+from fedora_messaging.broker.core.message import new_message
 from fedora_messaging.protocol.errors import ChannelError
 from fedora_messaging.wire.properties import BasicProperties, encode_properties
 
@@ -120,7 +120,7 @@ def test_further_keys_of_a_message_make_no_copies(vhost: VirtualHost, kind: type
         vhost.bind("e", queue, "", {})
     properties = encode_properties(BasicProperties(headers={"CC": ["1", "2", "3"], "BCC": ["4"]}))
     for number in range(20):
-        vhost.enqueue(vhost.exchanges["e"], BrokerMessage("e", f"k{number}", properties, b""))
+        vhost.enqueue(vhost.exchanges["e"], new_message("e", f"k{number}", properties, b""))
     assert sum(map(len, queues)) == 20
 
 
