@@ -240,14 +240,31 @@ def test_message_without_a_dead_letter_exchange_is_dropped(confirming: BlockingC
 
 
 def test_place_of_a_message_that_comes_back(broker: Broker, confirming: BlockingChannel, name: str) -> None:
-    """RabbitMQ 3.10 puts it behind all others; RabbitMQ 4.3 and the embedded broker back to the head."""
+    """RabbitMQ 3.10 puts it behind all others, RabbitMQ 4.3 back to the head."""
     make(confirming, name)
     send(confirming, name, b"0", b"1", b"2")
     first, _ = take(confirming, name), take(confirming, name)
     confirming.basic_nack(first.tag)
     eventually(lambda: ready(confirming, name) == 2)
-    is_last = broker.kind == "rabbitmq" and broker.version < (4, 0)
-    assert [take(confirming, name).body for _ in range(2)] == ([b"2", b"0"] if is_last else [b"0", b"2"])
+    found = [take(confirming, name).body for _ in range(2)]
+    assert found == since(broker, (4, 3), [b"0", b"2"], [b"2", b"0"])
+
+
+@pytest.mark.parametrize("order", [(2, 0, 1), (0, 1, 2)])
+@pytest.mark.parametrize("how", ["nack", "reject"])
+def test_order_of_messages_that_come_back(
+    broker: Broker, confirming: BlockingChannel, name: str, how: str, order: tuple[int, ...]
+) -> None:
+    """They keep the order of their return, whatever their priority."""
+    make(confirming, name)
+    for number in range(5):
+        send(confirming, name, str(number), priority=9 - number)
+    out = [take(confirming, name) for _ in range(3)]
+    for place in order:
+        getattr(confirming, f"basic_{how}")(out[place].tag)
+    eventually(lambda: ready(confirming, name) == 5)
+    found = [int(take(confirming, name).body) for _ in range(5)]
+    assert found == since(broker, (4, 3), [*order, 3, 4], [3, 4, *order])
 
 
 def test_priorities(broker: Broker, confirming: BlockingChannel, name: str) -> None:
@@ -313,7 +330,7 @@ def test_expired_message_behind_a_live_head(confirming: BlockingChannel, name: s
 def test_more_important_consumer_takes_over(
     broker: Broker, confirming: BlockingChannel, name: str, priority: int, takes_over: bool
 ) -> None:
-    """In RabbitMQ 4.3, the single active consumer is that of highest priority; elsewhere the first one."""
+    """In RabbitMQ 4.3 the consumer of highest priority is active; before, it is the first one."""
     make(confirming, name, x_single_active_consumer=True)
     log: list[Delivery] = []
     Inbox.on(confirming, name, log, consumer_tag="first", auto_ack=True)
@@ -322,5 +339,22 @@ def test_more_important_consumer_takes_over(
     )
     send(confirming, name, b"a")
     second.wait(1)
-    takes_over = takes_over and broker.version >= (4, 3) and broker.kind == "rabbitmq"
-    assert log[0].consumer == ("second" if takes_over else "first")
+    expected = "second" if takes_over else "first"
+    assert log[0].consumer == since(broker, (4, 3), expected, "first")
+
+
+def test_more_important_consumer_waits_for_what_is_out(
+    broker: Broker, confirming: BlockingChannel, name: str
+) -> None:
+    """The one that was active gets nothing more, and may settle what it has in peace."""
+    make(confirming, name, x_single_active_consumer=True)
+    log: list[Delivery] = []
+    first = Inbox.on(confirming, name, log, consumer_tag="first")
+    send(confirming, name, b"a")
+    first.wait(1)
+    second = Inbox.on(confirming, name, log, consumer_tag="second", arguments={"x-priority": 5})
+    send(confirming, name, b"b")
+    assert ready(confirming, name) == since(broker, (4, 3), 1, 0)
+    confirming.basic_ack(log[0].tag)
+    second.wait(2)
+    assert [delivery.consumer for delivery in log] == ["first", since(broker, (4, 3), "second", "first")]

@@ -106,12 +106,20 @@ class ConsumerSet:
 
     Attributes:
         single_active: Whether only one consumer, the active one, gets messages.
+
+    Args:
+        single_active: See there.
+        by_priority: Whether a consumer of higher priority takes over from the active one, once that has
+            settled all that it got.
     """
 
-    __slots__ = ("_all", "_rings", "_turn", "single_active")
+    __slots__ = ("_all", "_by_priority", "_heir", "_rings", "_turn", "single_active")
 
-    def __init__(self, single_active: bool) -> None:
+    def __init__(self, single_active: bool, *, by_priority: bool = False) -> None:
         self.single_active = single_active
+        self._by_priority = by_priority
+        # The first one of those whose priority is higher than that of the active one, and the highest.
+        self._heir: BrokerConsumer | None = None
         # In the order of their arrival; the value tells whether the consumer stands in its ring.
         self._all: dict[BrokerConsumer, bool] = {}
         # Those who may be able to take a message, by priority, highest first. Some may have left the set.
@@ -141,14 +149,29 @@ class ConsumerSet:
         consumer.turn = self._turn
         self._all[consumer] = False
         self.recall(consumer)
+        if self._by_priority:
+            self._choose_heir()
 
     def remove(self, consumer: BrokerConsumer) -> None:
         """Remove a consumer; the active one is followed by the one with the highest priority."""
         was_active = self.single_active and self.active is consumer
         del self._all[consumer]
         if was_active and self._all:
-            heir = max(self._all, key=lambda other: other.priority)
-            self._all = {heir: self._all[heir], **self._all}
+            self._activate(self._most_important())
+        if self._by_priority:
+            self._choose_heir()
+
+    def _most_important(self) -> BrokerConsumer:
+        return max(self._all, key=lambda other: other.priority)
+
+    def _activate(self, consumer: BrokerConsumer) -> None:
+        self._all = {consumer: self._all[consumer], **self._all}
+        self._heir = None
+
+    def _choose_heir(self) -> None:
+        active = self.active
+        heir = self._most_important() if active is not None else None
+        self._heir = heir if heir is not active else None
 
     def recall(self, consumer: BrokerConsumer) -> None:
         """Ask a consumer again, because it may be able to take a message now."""
@@ -168,6 +191,11 @@ class ConsumerSet:
         """Return the consumer that gets the next message, and move it behind those of the same priority."""
         if self.single_active:
             active = self.active
+            if self._heir is not None and active is not None:
+                if active.unacked:
+                    return None
+                active = self._heir
+                self._activate(active)
             return active if active is not None and active.can_take() else None
         while self._rings:
             priority, ring = next(iter(self._rings.items()))

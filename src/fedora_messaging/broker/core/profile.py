@@ -33,6 +33,8 @@ class Profile:
         nack_counts: Whether a delivery that ``basic.nack`` or ``basic.recover`` returns counts as failed.
         counts_acquisitions: Whether quorum queues tell in a header how often a message was delivered before.
         quorum_priorities: Highest priority of quorum queues; 0 for none.
+        quorum_returns_first: Whether messages that come back to a quorum queue are next, or the last.
+        active_by_priority: Whether the single active consumer of a quorum queue is that of highest priority.
         marks_dead_letters: Whether dead letters say that they were delivered, and name their last death.
         policies_for: What a policy can be for; newer releases, which can tell types of queues apart, have no
             settings for mirrors.
@@ -64,6 +66,8 @@ class Profile:
     nack_counts: bool
     counts_acquisitions: bool
     quorum_priorities: int
+    quorum_returns_first: bool
+    active_by_priority: bool
     marks_dead_letters: bool
     policies_for: tuple[str, ...]
     streams_take_nacks: bool
@@ -96,6 +100,8 @@ _DIFFERENCES: Final[dict[str, tuple[Any, Any]]] = {
     "nack_counts": (True, False),
     "counts_acquisitions": (False, True),
     "quorum_priorities": (0, 31),
+    "quorum_returns_first": (False, True),
+    "active_by_priority": (False, True),
     "marks_dead_letters": (False, True),
     "policies_for": (
         ("queues", "exchanges", "all"),

@@ -13,7 +13,7 @@ from .message import BrokerMessage, Entry, counted_properties, new_entry
 from .profile import Profile
 from .queue_arguments import QUORUM, REJECT_PUBLISH_DLX, QueueArguments
 from .queue_timer import QueueTimer
-from .ready_list import PriorityReadyList, ReadyList
+from .ready_list import PriorityReadyList, ReadyList, ReturnsFirstList, ReturnsLastList
 
 if TYPE_CHECKING:
     from .policies import Policy
@@ -103,15 +103,17 @@ class Queue:
         self.policy: Policy | None = None
         self.operator_policy: Policy | None = None
         self.counters = Counters()
-        self.consumers = ConsumerSet(self.arguments.single_active)
+        self.consumers = ConsumerSet(
+            self.arguments.single_active,
+            by_priority=self.arguments.queue_type == QUORUM and host.profile.active_by_priority,
+        )
         self.unacked = 0
         self.deleted = False
         self._holds = 0
         self.stored_id: int | None = None
         self.delivered_position = 0
         self._host = host
-        has_priorities = bool(self.arguments.max_priority)
-        self._ready: ReadyList | PriorityReadyList = PriorityReadyList() if has_priorities else ReadyList()
+        self._ready = self._new_ready_list()
         self._ready_bytes = 0
         self.unacked_bytes = 0
         self._position = 0
@@ -119,6 +121,11 @@ class Queue:
 
     def __len__(self) -> int:
         return len(self._ready)
+
+    def _new_ready_list(self) -> ReadyList | PriorityReadyList | ReturnsFirstList:
+        if self.arguments.queue_type == QUORUM:
+            return ReturnsFirstList() if self._host.profile.quorum_returns_first else ReturnsLastList()
+        return PriorityReadyList() if self.arguments.max_priority else ReadyList()
 
     @property
     def ready_bytes(self) -> int:
@@ -374,7 +381,7 @@ class Queue:
         self.requeue(entry, consumer)
 
     def requeue(self, entry: Entry, consumer: BrokerConsumer | None) -> None:
-        """Put a message back to its old position; call :meth:`deliver` after the last one."""
+        """Put a message back to its place; call :meth:`deliver` after the last one."""
         self._take_back(entry, consumer, has_failed=True)
 
     def _take_back(self, entry: Entry, consumer: BrokerConsumer | None, *, has_failed: bool) -> None:
@@ -415,7 +422,7 @@ class Queue:
 
     def drop_ready(self) -> Iterator[None]:
         """Drop all messages that wait, step by step; none of them is delivered any more."""
-        dropped, self._ready = self._ready, type(self._ready)()
+        dropped, self._ready = self._ready, self._new_ready_list()
         self._ready_bytes = 0
         while dropped:
             self.forget(dropped.pop())

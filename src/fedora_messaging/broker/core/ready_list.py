@@ -40,6 +40,14 @@ class ReadyList:
         return self._fresh.popleft()
 
 
+class ReturnsLastList(ReadyList):
+    """First in, first out; a returned message goes behind all others."""
+
+    __slots__ = ()
+
+    give_back = ReadyList.append
+
+
 class PriorityReadyList:
     """Higher priority first; the order within a priority is that of :class:`ReadyList`."""
 
@@ -86,3 +94,32 @@ class PriorityReadyList:
             del self._levels[priority]
             self._used.pop()
         return entry
+
+
+class ReturnsFirstList:
+    """Returned messages first, in the order of their return; the others as in :class:`PriorityReadyList`."""
+
+    __slots__ = ("_fresh", "_returned")
+
+    def __init__(self) -> None:
+        self._returned: deque[Entry] = deque()
+        self._fresh = PriorityReadyList()
+
+    def __len__(self) -> int:
+        return len(self._returned) + len(self._fresh)
+
+    def append(self, entry: Entry) -> None:
+        """Add a new message."""
+        self._fresh.append(entry)
+
+    def give_back(self, entry: Entry) -> None:
+        """Put back a message that was taken out before."""
+        self._returned.append(entry)
+
+    def peek(self) -> Entry | None:
+        """Return the head, without taking it out."""
+        return self._returned[0] if self._returned else self._fresh.peek()
+
+    def pop(self) -> Entry:
+        """Take out the head."""
+        return self._returned.popleft() if self._returned else self._fresh.pop()

@@ -63,8 +63,8 @@ def test_prefetch(
 class Consumers:
     """A set whose consumers have names, priorities and a channel each."""
 
-    def __init__(self, vhost: VirtualHost, single_active: bool = False) -> None:
-        self.set = ConsumerSet(single_active)
+    def __init__(self, vhost: VirtualHost, single_active: bool = False, *, by_priority: bool = False) -> None:
+        self.set = ConsumerSet(single_active, by_priority=by_priority)
         self.made: dict[str, BrokerConsumer] = {}
         self.channels: dict[str, Channel] = {}
         self._queue = declare(vhost, "q")
@@ -193,3 +193,19 @@ def test_arguments_are_the_consumers_own(vhost: VirtualHost, channel: Channel) -
     consumer = BrokerConsumer("c", declare(vhost, "q"), channel, arguments=given)
     given["x-priority"] = 2
     assert consumer.arguments == {"x-priority": 1}
+
+
+def test_more_important_one_becomes_active_when_nothing_is_out(vhost: VirtualHost) -> None:
+    consumers = Consumers(vhost, single_active=True, by_priority=True)
+    for tag, priority in (("a", 0), ("b", 0), ("c", 5), ("d", 5), ("e", 9)):
+        consumers.add(tag, priority)
+    consumers.made["a"].unacked = 1
+    assert consumers.turns(2) == "--"
+    consumers.set.remove(consumers.made["e"])
+    consumers.made["a"].unacked = 0
+    assert consumers.turns(3) == "ccc"
+    consumers.set.remove(consumers.made["c"])
+    assert consumers.turns(2) == "dd"
+    for tag in "dba":
+        consumers.set.remove(consumers.made[tag])
+    assert consumers.turns(1) == "-"

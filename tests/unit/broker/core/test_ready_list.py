@@ -8,9 +8,14 @@ from hypothesis import strategies as st
 from tests.unit.broker.core.support import message
 
 from fedora_messaging.broker.core.message import Entry, new_entry
-from fedora_messaging.broker.core.ready_list import PriorityReadyList, ReadyList
+from fedora_messaging.broker.core.ready_list import (
+    PriorityReadyList,
+    ReadyList,
+    ReturnsFirstList,
+    ReturnsLastList,
+)
 
-Ready = ReadyList | PriorityReadyList
+Ready = ReadyList | PriorityReadyList | ReturnsFirstList
 
 
 def entries(*priorities: int) -> list[Entry]:
@@ -124,3 +129,32 @@ def test_highest_priority_that_a_queue_can_have() -> None:
     ready = PriorityReadyList()
     fill(ready, 0, 255, 254)
     assert positions(ready) == [2, 3, 1]
+
+
+# Quorum queues
+
+
+@pytest.mark.parametrize(
+    ("ready", "expected"), [(ReturnsFirstList(), [3, 1, 2, 4]), (ReturnsLastList(), [2, 4, 3, 1])]
+)
+def test_returned_messages_keep_the_order_of_their_return(ready: Ready, expected: list[int]) -> None:
+    fresh = fill(ready, 0, 0, 0, 0)
+    out = {ready.pop().position for _ in range(len(fresh))}
+    assert (out, ready.peek()) == ({1, 2, 3, 4}, None)
+    for position in (2, 4):
+        ready.append(fresh[position - 1])
+    for position in (3, 1):
+        ready.give_back(fresh[position - 1])
+    head = ready.peek()
+    assert head is not None
+    assert (len(ready), head.position) == (4, expected[0])
+    assert positions(ready) == expected
+
+
+def test_returned_message_comes_before_one_of_higher_priority() -> None:
+    ready = ReturnsFirstList()
+    fill(ready, 0)
+    low = ready.pop()
+    fill(ready, 0, 9)
+    ready.give_back(low)
+    assert [ready.pop().priority for _ in range(3)] == [0, 9, 0]
