@@ -326,7 +326,8 @@ class Administration:
         found = self._server.accounts.user(user)
         if found is None or vhost not in self._server.vhosts:
             bad_request("vhost_or_user_not_found")
-        is_new = (vhost, exchange) not in found.topic_permissions
+        # As in RabbitMQ, for whatever exchange.
+        is_new = all(place != vhost for place, _ in found.topic_permissions)
         try:
             self._server.accounts.set_topic_permissions(user, vhost, exchange, permissions)
         except re.error as error:

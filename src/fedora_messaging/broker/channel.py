@@ -10,7 +10,6 @@ from ..protocol.errors import (
     NOT_ALLOWED,
     NOT_FOUND,
     NOT_IMPLEMENTED,
-    PRECONDITION_FAILED,
     ChannelError,
     ConnectionError,
 )
@@ -25,7 +24,7 @@ from .core.counters import Counters
 from .core.memory import declared_size
 from .core.message import BrokerMessage, Entry
 from .core.queue import Queue
-from .core.queue_arguments import QUORUM
+from .core.queue_arguments import QUORUM, check_consumer
 from .core.vhost import generated_name
 from .publishing import Publishing
 from .reply_to import REPLY_TO, ReplyConsumer
@@ -136,8 +135,9 @@ class BrokerChannel:
         Raises:
             ChannelError: 403, 404 or 405.
         """
-        queue = self.vhost.queue(self.resolve(name))
-        self.session.require(READ, "queue", queue.name)
+        name = self.resolve(name)
+        self.session.permissions.require(READ, "queue", name)
+        queue = self.vhost.queue(name)
         queue.check_access(self.session)
         return queue
 
@@ -160,9 +160,12 @@ class BrokerChannel:
         if self.channel_prefetch and queue.arguments.queue_type == QUORUM:
             what = f"queue '{queue.name}' in vhost '{self.vhost.name}'"
             raise ConnectionError(NOT_IMPLEMENTED, f"{what} does not support global qos")
-        priority = method.arguments.get("x-priority", 0)
-        if isinstance(priority, bool) or not isinstance(priority, int):
-            raise ChannelError(PRECONDITION_FAILED, f"invalid arg 'x-priority' for consumer '{tag}'")
+        priority = check_consumer(
+            queue.arguments.queue_type,
+            f"queue '{queue.name}' in vhost '{self.vhost.name}'",
+            method.arguments,
+            self.vhost.profile,
+        )
         self.vhost.memory.check_room(declared_size(method.arguments))
         consumer = queue.make_consumer(
             tag,

@@ -12,7 +12,6 @@ from .core.declarations import ExchangeDeclaration, QueueDeclaration
 from .core.queue import Queue
 from .core.queue_arguments import QUORUM
 from .core.stream import StreamQueue
-from .core.vhost import generated_name
 from .reply_to import REPLY_TO
 from .transaction import Transaction
 
@@ -35,14 +34,15 @@ def exchange_declare(channel: BrokerChannel, method: m.ExchangeDeclare) -> None:
     if method.passive:
         channel.vhost.refuse_default(name)
         channel.vhost.exchange(name)
-        channel.session.require_any("exchange", name)
+        channel.session.permissions.require_any("exchange", name)
         _answer(channel, method, m.ExchangeDeclareOk(), False)
         return
-    channel.session.require(CONFIGURE, "exchange", name)
+    channel.session.permissions.require(CONFIGURE, "exchange", name)
     alternate = method.arguments.get("alternate-exchange")
-    if isinstance(alternate, str):
-        channel.session.require(READ, "exchange", name)
-        channel.session.require(WRITE, "exchange", alternate)
+    # They are needed for a new exchange; one that exists is only compared.
+    if isinstance(alternate, str) and name not in channel.vhost.exchanges:
+        channel.session.permissions.require(READ, "exchange", name)
+        channel.session.permissions.require(WRITE, "exchange", alternate)
     channel.vhost.declare_exchange(
         ExchangeDeclaration(
             name, method.type, method.durable, method.auto_delete, method.internal, method.arguments
@@ -53,7 +53,7 @@ def exchange_declare(channel: BrokerChannel, method: m.ExchangeDeclare) -> None:
 
 def exchange_delete(channel: BrokerChannel, method: m.ExchangeDelete) -> None:
     """Carry out ``exchange.delete``."""
-    channel.session.require(CONFIGURE, "exchange", method.exchange)
+    channel.session.permissions.require(CONFIGURE, "exchange", method.exchange)
     channel.vhost.delete_exchange(method.exchange, if_unused=method.if_unused)
     _answer(channel, method, m.ExchangeDeleteOk(), True)
 
@@ -61,11 +61,11 @@ def exchange_delete(channel: BrokerChannel, method: m.ExchangeDelete) -> None:
 def exchange_bind(channel: BrokerChannel, method: m.ExchangeBind) -> None:
     """Carry out ``exchange.bind``."""
     vhost = channel.vhost
+    channel.session.permissions.require(WRITE, "exchange", method.destination)
     vhost.refuse_default(method.destination)
-    channel.session.require(WRITE, "exchange", method.destination)
     vhost.refuse_default(method.source)
-    channel.session.require(READ, "exchange", method.source)
-    channel.session.require_topic(READ, vhost.exchange(method.source), method.routing_key)
+    channel.session.permissions.require(READ, "exchange", method.source)
+    channel.session.permissions.require_topic(READ, vhost.exchange(method.source), method.routing_key)
     destination = vhost.exchange(method.destination)
     vhost.bind(method.source, destination, method.routing_key, method.arguments)
     _answer(channel, method, m.ExchangeBindOk(), destination.durable)
@@ -74,11 +74,11 @@ def exchange_bind(channel: BrokerChannel, method: m.ExchangeBind) -> None:
 def exchange_unbind(channel: BrokerChannel, method: m.ExchangeUnbind) -> None:
     """Carry out ``exchange.unbind``."""
     vhost = channel.vhost
+    channel.session.permissions.require(WRITE, "exchange", method.destination)
     vhost.refuse_default(method.destination)
-    channel.session.require(WRITE, "exchange", method.destination)
     vhost.refuse_default(method.source)
-    channel.session.require(READ, "exchange", method.source)
-    channel.session.require_topic(READ, vhost.exchanges.get(method.source), method.routing_key)
+    channel.session.permissions.require(READ, "exchange", method.source)
+    channel.session.permissions.require_topic(READ, vhost.exchanges.get(method.source), method.routing_key)
     destination = vhost.exchanges.get(method.destination)
     if destination is not None:
         vhost.unbind(method.source, destination, method.routing_key, method.arguments)
@@ -92,13 +92,14 @@ def queue_declare(channel: BrokerChannel, method: m.QueueDeclare) -> None:
         return
     session = channel.session
     name = _without_line_ends(method.queue)
-    chosen = None if name else generated_name("amq.gen-")
-    session.require(CONFIGURE, "queue", chosen or name)
-    dead_letters = method.arguments.get("x-dead-letter-exchange")
-    if isinstance(dead_letters, str):
-        session.require(READ, "queue", chosen or name)
-        session.require(WRITE, "exchange", dead_letters)
     declared = QueueDeclaration(name, method.durable, method.exclusive, method.auto_delete, method.arguments)
+    chosen = None if name else channel.vhost.choose_name(declared)
+    session.permissions.require(CONFIGURE, "queue", chosen or name)
+    dead_letters = method.arguments.get("x-dead-letter-exchange")
+    # They are needed for a new queue; one that exists is only compared.
+    if isinstance(dead_letters, str) and name not in channel.vhost.queues:
+        session.permissions.require(READ, "queue", chosen or name)
+        session.permissions.require(WRITE, "exchange", dead_letters)
     queue = channel.vhost.declare_queue(declared, session, chosen)
     channel.last_queue = queue.name
     _answer(channel, method, _declare_ok(queue), queue.keeps)
@@ -112,7 +113,7 @@ def _declare_passively(channel: BrokerChannel, method: m.QueueDeclare) -> None:
         _answer(channel, method, m.QueueDeclareOk(method.queue, 0, 1), False)
         return
     queue = channel.vhost.queue(_without_line_ends(method.queue))
-    channel.session.require_any("queue", queue.name)
+    channel.session.permissions.require_any("queue", queue.name)
     queue.check_access(channel.session)
     queue.touch()
     channel.last_queue = queue.name
@@ -131,10 +132,10 @@ def queue_bind(channel: BrokerChannel, method: m.QueueBind) -> None:
     name = channel.resolve(method.queue)
     # If both names are empty, the last declared queue is bound by its own name.
     routing_key = method.routing_key or ("" if method.queue else name)
-    channel.session.require(WRITE, "queue", name)
+    channel.session.permissions.require(WRITE, "queue", name)
     channel.vhost.refuse_default(method.exchange)
-    channel.session.require(READ, "exchange", method.exchange)
-    channel.session.require_topic(READ, channel.vhost.exchange(method.exchange), routing_key)
+    channel.session.permissions.require(READ, "exchange", method.exchange)
+    channel.session.permissions.require_topic(READ, channel.vhost.exchange(method.exchange), routing_key)
     queue = channel.vhost.queue(name)
     queue.check_access(channel.session)
     channel.vhost.bind(method.exchange, queue, routing_key, method.arguments)
@@ -144,11 +145,11 @@ def queue_bind(channel: BrokerChannel, method: m.QueueBind) -> None:
 def queue_unbind(channel: BrokerChannel, method: m.QueueUnbind) -> None:
     """Carry out ``queue.unbind``."""
     name = channel.resolve(method.queue)
-    channel.session.require(WRITE, "queue", name)
+    channel.session.permissions.require(WRITE, "queue", name)
     channel.vhost.refuse_default(method.exchange)
-    channel.session.require(READ, "exchange", method.exchange)
+    channel.session.permissions.require(READ, "exchange", method.exchange)
     source = channel.vhost.exchanges.get(method.exchange)
-    channel.session.require_topic(READ, source, method.routing_key)
+    channel.session.permissions.require_topic(READ, source, method.routing_key)
     queue = channel.vhost.queues.get(name)
     if queue is not None:
         channel.vhost.unbind(method.exchange, queue, method.routing_key, method.arguments, channel.session)
@@ -166,7 +167,7 @@ def queue_purge(channel: BrokerChannel, method: m.QueuePurge) -> Iterator[None]:
 def queue_delete(channel: BrokerChannel, method: m.QueueDelete) -> None:
     """Carry out ``queue.delete``."""
     name = channel.resolve(method.queue)
-    channel.session.require(CONFIGURE, "queue", name)
+    channel.session.permissions.require(CONFIGURE, "queue", name)
     count = channel.vhost.delete_queue(
         name, channel.session, if_unused=method.if_unused, if_empty=method.if_empty
     )

@@ -69,9 +69,9 @@ class Publishing:
             raise ChannelError(
                 PRECONDITION_FAILED, f"message is larger than configured max size {self._session.max_body}"
             )
+        self._session.permissions.require(WRITE, "exchange", method.exchange)
         exchange = self._vhost.exchange(method.exchange)
-        self._session.require(WRITE, "exchange", method.exchange)
-        self._session.require_topic(WRITE, exchange, method.routing_key)
+        self._session.permissions.require_topic(WRITE, exchange, method.routing_key)
         if exchange.internal:
             raise ChannelError(
                 ACCESS_REFUSED,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final, cast
 from ..logs import REPEATABLE, logger
 from ..printable import printable
 from ..protocol.errors import (
-    ACCESS_REFUSED,
     CONNECTION_FORCED,
     INTERNAL_ERROR,
     NOT_ALLOWED,
@@ -32,13 +31,14 @@ from ..transport.link import Link
 from ..wire import methods as m
 from ..wire.errors import WireError
 from ..wire.methods import Method
-from .accounts import CONFIGURE, DEFAULT_RESOURCE, READ, WRITE, LoginRefused, User
+from .accounts import LoginRefused, User
 from .channel import BrokerChannel
 from .chores import TURN, advance
-from .core.exchanges import Exchange
+from .connection_limits import check_channels, refusal_of_connection
 from .core.vhost import VirtualHost
 from .login import authenticate
 from .methods import HANDLERS
+from .permissions import Permissions
 
 if TYPE_CHECKING:
     import asyncio
@@ -77,6 +77,7 @@ class Session:
         mechanism: How the client has logged in.
         connected_at: Time of the beginning, in seconds since 1970.
         vhost: The open virtual host.
+        permissions: What the user may do there.
         client_wants_cancel: Whether the client understands ``basic.cancel`` from the broker.
         blocked: The alarm because of which this publisher is not read from, or ``None``.
         max_body: Largest message body that is accepted, in bytes.
@@ -84,6 +85,7 @@ class Session:
 
     user: User
     vhost: VirtualHost
+    permissions: Permissions
 
     def __init__(self, server: "Server", machine: ServerMachine) -> None:
         self.machine = machine
@@ -234,7 +236,7 @@ class Session:
             if channel is not None:
                 return HANDLERS[type(event.method)](channel, event.method)
         elif isinstance(event, ChannelOpened):
-            self._check_channel_limit()
+            check_channels(self.user, self._server.sessions)
             self._channels[event.channel] = BrokerChannel(self, event.channel)
         elif isinstance(event, ChannelEnded):
             self._drop_channel(event.channel)
@@ -301,48 +303,14 @@ class Session:
                 f"access to vhost '{event.vhost}' refused for user '{self.user.name}'",
                 m.ConnectionOpen,
             )
-        elif (refusal := self._refusal_of_another(vhost)) is not None:
+        elif (refusal := refusal_of_connection(self.user, vhost, self._server.sessions)) is not None:
             self.close(NOT_ALLOWED, refusal, m.ConnectionOpen)
         else:
             self.vhost = vhost
+            self.permissions = Permissions(self._server.accounts, self.user, vhost)
             self._lift_limit()
             self._server.strangers.went(self)
             self.machine.accept_open()
-
-    def _refusal_of_another(self, vhost: VirtualHost) -> str | None:
-        """Return why the limits allow no other connection, or ``None`` if they do."""
-        user, limit = self.user.name, "max-connections"
-        # A connection that has ended may still wait for its client to close the socket.
-        alive = [other for other in self._server.sessions if other.open_vhost and not other.machine.is_closed]
-        most = vhost.limits.get(limit, -1)
-        if 0 <= most <= sum(other.open_vhost is vhost for other in alive):
-            return (
-                f"access to vhost '{vhost.name}' refused for user '{user}': "
-                f"connection limit ({most}) is reached"
-            )
-        most = self.user.limits.get(limit, -1)
-        if 0 <= most <= sum(other.user_name == user for other in alive):
-            return f"connection refused for user '{user}': user connection limit ({most}) is reached"
-        return None
-
-    def _check_channel_limit(self) -> None:
-        """Check that the user may have another channel.
-
-        Raises:
-            ConnectionError: 530.
-        """
-        most = self.user.limits.get("max-channels", -1)
-        if most < 0:
-            return
-        user = self.user.name
-        open_channels = sum(len(other.channels) for other in self._server.sessions if other.user_name == user)
-        if open_channels >= most:
-            raise ConnectionError(
-                NOT_ALLOWED,
-                f"number of channels opened for user '{user}' has reached the maximum allowed user limit "
-                f"of {most}",
-                m.ChannelOpen,
-            )
 
     def _limit_time(self, seconds: float, act: Callable[[], None]) -> None:
         """Act when some time is over, in place of what was to be done before."""
@@ -401,49 +369,6 @@ class Session:
         if channel is not None:
             self._to_flush.pop(channel, None)
             channel.close()
-
-    def require(self, permission: str, kind: str, name: str) -> None:
-        """Check a permission.
-
-        Raises:
-            ChannelError: 403.
-        """
-        if not self._server.accounts.allows(self.user, self.vhost.name, permission, name):
-            resource = f"{kind} '{name or DEFAULT_RESOURCE}' in vhost '{self.vhost.name}'"
-            raise ChannelError(
-                ACCESS_REFUSED,
-                f"{permission} access to {resource} refused for user '{self.user.name}'",
-            )
-
-    def require_topic(self, permission: str, exchange: Exchange | None, routing_key: str) -> None:
-        """Check that the user may use a routing key with an exchange, if that is a topic exchange.
-
-        Raises:
-            ChannelError: 403.
-        """
-        if exchange is None or not self.user.topic_permissions or exchange.type != "topic":
-            return
-        vhost = self.vhost.name
-        if not self._server.accounts.allows_topic(self.user, vhost, permission, exchange.name, routing_key):
-            raise ChannelError(
-                ACCESS_REFUSED,
-                f"{permission} access to topic '{routing_key}' in exchange '{exchange.name}' in vhost "
-                f"'{vhost}' refused for user '{self.user.name}'",
-            )
-
-    def require_any(self, kind: str, name: str) -> None:
-        """Check that the user has any permission at all, for releases that ask for that.
-
-        Raises:
-            ChannelError: 403.
-        """
-        allows = self._server.accounts.allows
-        vhost = self.vhost
-        if not vhost.profile.passive_needs_permission or any(
-            allows(self.user, vhost.name, permission, name) for permission in (READ, WRITE)
-        ):
-            return
-        self.require(CONFIGURE, kind, name)
 
     def needs_flush(self, channel: BrokerChannel) -> None:
         """Have the channel's confirms sent when all events that came together have been handled."""

@@ -99,7 +99,8 @@ def test_refused_consumer_leaves_nothing_behind(client: Client) -> None:
         (m.BasicConsume("q", "t"), "NOT_ALLOWED - attempt to reuse consumer tag 't'"),
         (
             m.BasicConsume("q", "other", arguments={"x-priority": True}),
-            "PRECONDITION_FAILED - invalid arg 'x-priority' for consumer 'other'",
+            "PRECONDITION_FAILED - invalid arg 'x-priority' for queue 'q' in vhost '/': "
+            '"expected integer, got bool"',
         ),
         (
             m.BasicConsume("q", "other", exclusive=True),

@@ -16,6 +16,7 @@ class Profile:
         unknown_exchange_type: Reply code for an exchange type that does not exist.
         max_hash_wildcards: How many ``#`` a topic pattern may have; ``None`` for any number.
         passive_needs_permission: Whether a passive declare needs any of the three permissions.
+        names_permission: Whether a refusal names the permission that is missing.
         has_channel_prefetch: Whether ``basic.qos`` with ``global`` limits a channel, rather than each new
             consumer.
         replies_count_as_routed: Whether a direct reply is routed, for ``mandatory`` and statistics.
@@ -38,6 +39,7 @@ class Profile:
         marks_dead_letters: Whether dead letters say that they were delivered, and name their last death.
         policies_for: What a policy can be for; newer releases, which can tell types of queues apart, have no
             settings for mirrors.
+        compares_ages: Whether two ways to write the same ``x-max-age`` are the same declaration.
         streams_take_nacks: Whether a stream takes ``basic.nack`` and ``reject`` for ``ack``.
         streams_filter: Whether consumers of a stream can filter messages.
         hashes_bare_values: Whether a consistent hash exchange hashes headers without their types.
@@ -51,6 +53,7 @@ class Profile:
     unknown_exchange_type: int
     max_hash_wildcards: int | None
     passive_needs_permission: bool
+    names_permission: bool
     has_channel_prefetch: bool
     replies_count_as_routed: bool
     sorts_headers: bool
@@ -70,6 +73,7 @@ class Profile:
     active_by_priority: bool
     marks_dead_letters: bool
     policies_for: tuple[str, ...]
+    compares_ages: bool
     streams_take_nacks: bool
     streams_filter: bool
     hashes_bare_values: bool
@@ -85,6 +89,7 @@ _DIFFERENCES: Final[dict[str, tuple[Any, Any]]] = {
     "unknown_exchange_type": (503, 406),
     "max_hash_wildcards": (None, 2),
     "passive_needs_permission": (False, True),
+    "names_permission": (False, True),
     "has_channel_prefetch": (True, False),
     "replies_count_as_routed": (False, True),
     "sorts_headers": (False, True),
@@ -107,6 +112,7 @@ _DIFFERENCES: Final[dict[str, tuple[Any, Any]]] = {
         ("queues", "exchanges", "all"),
         ("queues", "classic_queues", "quorum_queues", "streams", "exchanges", "all"),
     ),
+    "compares_ages": (False, True),
     "streams_take_nacks": (False, True),
     "streams_filter": (False, True),
     "hashes_bare_values": (False, True),

@@ -11,7 +11,7 @@ from .journal import Journal
 from .memory import MemoryUse
 from .message import BrokerMessage, Entry, counted_properties, new_entry
 from .profile import Profile
-from .queue_arguments import QUORUM, REJECT_PUBLISH_DLX, QueueArguments
+from .queue_arguments import CLASSIC, QUORUM, REJECT_PUBLISH_DLX, QueueArguments
 from .queue_timer import QueueTimer
 from .ready_list import PriorityReadyList, ReadyList, ReturnsFirstList, ReturnsLastList
 
@@ -239,6 +239,8 @@ class Queue:
         """
         if self._holds:
             return  # the last call of go_on() does it
+        if fresh is None and self.arguments.queue_type == CLASSIC:
+            self._drop_head()  # what was given back to a full queue is dropped, not delivered again
         while (entry := self._head(fresh)) is not None:
             consumer = self.consumers.next()
             if consumer is None:
@@ -315,6 +317,8 @@ class Queue:
         if check is not None:
             check(head)
         entry = self._take_ready()
+        if self.arguments.queue_type == CLASSIC:
+            self._head()  # a classic queue drops expired messages before it tells how many it has
         self._note_delivery(entry)
         if no_ack:
             self.counters.get_no_ack += 1

@@ -361,6 +361,21 @@ _EQUIVALENT: Final = {
 }
 
 
+#: The arguments of consumers, by whether streams can filter.
+_FOR_CONSUMERS: Final[dict[bool, dict[str, tuple[str, ...]]]] = {
+    False: {
+        CLASSIC: ("x-priority", "x-cancel-on-ha-failover"),
+        QUORUM: ("x-priority",),
+        STREAM: ("x-stream-offset",),
+    },
+    True: {
+        CLASSIC: ("x-priority",),
+        QUORUM: ("x-priority",),
+        STREAM: ("x-stream-offset", "x-stream-filter", "x-stream-match-unfiltered"),
+    },
+}
+
+
 def equivalent(queue_type: str, profile: Profile = RABBITMQ_4) -> tuple[str, ...]:
     """Return the arguments that a repeated declaration of a queue must repeat with the same values."""
     names = _EQUIVALENT[queue_type]
@@ -369,6 +384,32 @@ def equivalent(queue_type: str, profile: Profile = RABBITMQ_4) -> tuple[str, ...
     if queue_type == QUORUM and not profile.classic_consumer_timeout:
         names += ("x-consumer-timeout",)
     return names
+
+
+def check_consumer(queue_type: str, what: str, arguments: Mapping[str, Any], profile: Profile) -> int:
+    """Check that a queue knows the arguments of a consumer; those that no type knows are ignored.
+
+    Returns:
+        The priority of the consumer.
+
+    Raises:
+        ChannelError: 406 with RabbitMQ's wording.
+    """
+    known = _FOR_CONSUMERS[profile.streams_filter]
+    for name in dict.fromkeys(name for names in known.values() for name in names):
+        if name in arguments and name not in known[queue_type]:
+            raise _precondition(f"invalid arg '{name}' for {what} of queue type rabbit_{queue_type}_queue")
+    try:
+        return _integer(arguments.get("x-priority", 0))
+    except _Refused as error:
+        raise _precondition(f"invalid arg 'x-priority' for {what}: {error}") from None
+
+
+def comparable(arguments: Mapping[str, Any], profile: Profile) -> Mapping[str, Any]:
+    """Return arguments as they are compared; releases that compare ages do so in milliseconds."""
+    age = arguments.get("x-max-age")
+    seconds = read_age(age) if isinstance(age, str) and profile.compares_ages else None
+    return arguments if seconds is None else {**arguments, "x-max-age": str(1000 * seconds)}
 
 
 def read_arguments(declared: QueueDeclaration, vhost: str, profile: Profile = RABBITMQ_4) -> QueueArguments:

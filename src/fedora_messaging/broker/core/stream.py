@@ -134,19 +134,13 @@ class StreamQueue(Queue):
         """
         assert isinstance(consumer, StreamConsumer)  # as make_consumer says
         what = f"stream queue '{self.name}' in vhost '{self._host.name}'"
+        consumer.next_offset = self._offset_for(consumer.arguments.get(OFFSET_HEADER, "next"))
         if not consumer.prefetch:
             raise ChannelError(PRECONDITION_FAILED, f"consumer prefetch count is not set for {what}")
         if consumer.no_ack:
             raise ConnectionError(NOT_IMPLEMENTED, f"automatic acknowledgement not supported by {what}")
-        if "x-priority" in consumer.arguments:
-            raise ChannelError(
-                PRECONDITION_FAILED,
-                f"invalid arg 'x-priority' for queue '{self.name}' in vhost '{self._host.name}' of queue "
-                "type rabbit_stream_queue",
-            )
         if not self._host.profile.streams_filter:
             consumer.wanted = None
-        consumer.next_offset = self._offset_for(consumer.arguments.get(OFFSET_HEADER, "next"))
         self.consumers.add(consumer)
 
     def _offset_for(self, wanted: Any) -> int:

@@ -31,7 +31,7 @@ from .message import BrokerMessage, Entry
 from .policies import EXCHANGE, Policies, combine, override
 from .profile import RABBITMQ_4, Profile
 from .queue import Queue
-from .queue_arguments import CLASSIC, QUORUM, STREAM, equivalent, interpret, read_arguments
+from .queue_arguments import CLASSIC, QUORUM, STREAM, comparable, equivalent, interpret, read_arguments
 from .routing import find_queues, routing_keys, without_bcc
 from .stream import StreamQueue
 
@@ -276,11 +276,7 @@ class VirtualHost:
                 f"({self.limits['max-queues']}) is reached",
             )
         declared = self._with_type(declared)
-        arguments = read_arguments(declared, self.name, self.profile)
-        if arguments.queue_type == STREAM and not name:
-            raise ChannelError(
-                PRECONDITION_FAILED, "Cannot declare a server-named queue for type rabbit_stream_queue"
-            )
+        arguments = read_arguments(replace(declared, name=chosen or name), self.name, self.profile)
         self.memory.check_room(2 * declared_size(declared.arguments))
         queue = queue_class(arguments.queue_type)(
             self,
@@ -293,6 +289,19 @@ class VirtualHost:
         )
         self.add_queue(queue)
         return queue
+
+    def choose_name(self, declared: QueueDeclaration) -> str:
+        """Choose the name of a queue whose declaration leaves it to the broker.
+
+        Raises:
+            ChannelError: 406 for a type whose queues need a name.
+        """
+        kind = self._with_type(declared).arguments.get("x-queue-type")
+        if kind in (QUORUM, STREAM):
+            raise ChannelError(
+                PRECONDITION_FAILED, f"Cannot declare a server-named queue for type rabbit_{kind}_queue"
+            )
+        return generated_name("amq.gen-")
 
     def _with_type(self, declared: QueueDeclaration) -> QueueDeclaration:
         """Add the type to a declaration that leaves it to the virtual host."""
@@ -335,7 +344,10 @@ class VirtualHost:
         )
         check_same(what, pairs)
         names = equivalent(existing.arguments.queue_type, self.profile)
-        check_equivalent(names, what, existing.declared, declared.arguments)
+        current, received = (
+            comparable(arguments, self.profile) for arguments in (existing.declared, declared.arguments)
+        )
+        check_equivalent(names, what, current, received)
 
     def delete_queue(self, name: str, owner: object, *, if_unused: bool, if_empty: bool) -> int:
         """Delete a queue, if it exists; returns how many ready messages it had.

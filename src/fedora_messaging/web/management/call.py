@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from ...broker.accounts import CONFIGURE, READ, WRITE, User
+from ...broker.permissions import Permissions
 from .errors import bad_request, not_authorised, not_found
 
 if TYPE_CHECKING:
@@ -177,6 +178,10 @@ class Call:
             self.user, vhost, permission, exchange.name, key
         ):
             raise not_authorised("Access refused.")
+
+    def permissions(self, vhost: "VirtualHost") -> Permissions:
+        """Return what AMQP clients of this user may do."""
+        return Permissions(self.server.accounts, self.user, vhost)
 
     def require_binding(
         self, vhost: "VirtualHost", source: "Exchange", destination: "Queue | Exchange", key: str

@@ -141,8 +141,10 @@ async def publish(call: Call) -> dict[str, bool]:
     if exchange is None:
         raise not_found("exchange_not_found")
     key = call.text("routing_key")
-    call.require(WRITE, vhost, exchange.name)
-    call.require_topic(WRITE, exchange, key)
+    allowed = call.permissions(vhost)
+    refusal = allowed.refusal(WRITE, "exchange", exchange.name) or allowed.topic_refusal(WRITE, exchange, key)
+    if refusal is not None:
+        raise bad_request(f"403 ACCESS_REFUSED - {refusal}")
     properties = _properties(call.body["properties"])
     try:
         encoded = encode_properties(properties)
@@ -165,7 +167,9 @@ async def publish(call: Call) -> dict[str, bool]:
     if not outcome.routed:
         vhost.past.return_unroutable += 1
     await call.server.durable(vhost)
-    return {"routed": outcome.routed and not outcome.refused}
+    if outcome.refused:
+        raise bad_request("rejected Unable to publish message. Check queue limits.")
+    return {"routed": outcome.routed}
 
 
 def _payload(call: Call) -> bytes:

@@ -228,7 +228,9 @@ def get_messages(call: Call) -> list[dict[str, Any]]:
     queue = vhost.queues.get(call.path["queue"])
     if queue is None:
         raise not_found("queue_not_found")
-    call.require(READ, vhost, queue.name)
+    refusal = call.permissions(vhost).refusal(READ, "queue", queue.name)
+    if refusal is not None:
+        raise not_authorised(f"ACCESS_REFUSED - {refusal}")
     with refusals(with_code=True):
         queue.check_access(None)
         queue.check_get()

@@ -198,6 +198,9 @@ def put_topic_permission(call: Call) -> Answer:
     """Limit the routing keys of a user at a topic exchange."""
     call.need("exchange", "write", "read")
     permissions = TopicPermissions(call.text("write"), call.text("read"))
+    vhost = call.server.vhosts.get(call.path["vhost"])
+    if vhost is not None and vhost.profile.names_permission and call.text("exchange") not in vhost.exchanges:
+        raise bad_request(["no_such_exchange", call.text("exchange")])
     is_new = call.admin.set_topic_permissions(
         call.path["vhost"], call.path["user"], call.text("exchange"), permissions
     )

@@ -280,16 +280,6 @@ def test_consumer_that_does_not_acknowledge_is_refused(world: World) -> None:
     )
 
 
-@pytest.mark.parametrize("priority", [0, 5])
-def test_consumer_with_a_priority_is_refused(world: World, priority: int) -> None:
-    with pytest.raises(ChannelError) as caught:
-        world.consume(arguments={"x-priority": priority})
-    assert caught.value.reply_text == (
-        "PRECONDITION_FAILED - invalid arg 'x-priority' for queue 's' in vhost '/' "
-        "of queue type rabbit_stream_queue"
-    )
-
-
 def test_exclusive_consumers_do_not_exclude_others(world: World) -> None:
     world.publish()
     for _ in range(2):
