@@ -240,5 +240,7 @@ def test_users_see_their_own_connections(
     error = user.error(401, "GET", f"connections/{part(foreign)}")
     assert error == {"error": "not_authorised", "reason": "User not authorised to access object"}
     assert user.ask("DELETE", f"connections/{part(foreign)}").status_code == 401
-    assert since(broker, (4, 0), 401, 500) == user.ask("GET", "connections/username/guest").status_code
+    of_guest = user.ask("GET", "connections/username/guest").status_code
+    # An error of 3.10's own that need not be imitated.
+    assert of_guest in since(broker, (4, 0), {401}, {401, 500})
     assert [item["name"] for item in user.get(f"vhosts/{ROOT}/connections")] == [own[0]["name"]]

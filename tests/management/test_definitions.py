@@ -173,10 +173,12 @@ def test_what_is_no_json_object_is_refused(api: Api, content: bytes) -> None:
 def test_items_that_refer_to_nothing_are_refused(api: Api, broker: Broker) -> None:
     queue = {"name": "q", "vhost": "nov", "durable": True, "auto_delete": False, "arguments": {}}
     error = api.error(400, "POST", "definitions", {"queues": [queue]})
-    new = 'Please create virtual host "nov" prior to importing definitions.'
+    reason: Any = 'Please create virtual host "nov" prior to importing definitions.'
     if broker.kind == "embedded":
-        new += ' (queues: vhost "nov", name "q")'
-    assert error == bad_request(since(broker, (4, 0), new, ["no_such_vhost", "nov"]))
+        reason += ' (queues: vhost "nov", name "q")'  # in both profiles: it is the better text
+    elif broker.version < (4, 0):
+        reason = ["no_such_vhost", "nov"]
+    assert error == bad_request(reason)
     permission = {"user": "nobody", "vhost": "/", "configure": "", "write": "", "read": ""}
     refused = api.error(400, "POST", "definitions", {"permissions": [permission]})
     assert "no_such_user" in str(refused["reason"]) or "not_found" in str(refused["reason"])

@@ -44,7 +44,6 @@ LEFT_OUT: Final = {
     r"overview\.contexts\[\].*": COWBOY,
     r"overview\.listeners\[\]\.(socket_opts|tls).*": COWBOY,
     r"overview\.message_stats\.disk_.*": STORE,
-    r"overview\.churn_rates\..*": "is not counted",
     r".*\.backing_queue_status.*": STORE,
     r".*\.(recoverable_slaves|storage_version|idle_since)": STORE,
     r".*\.(messages_ready_ram|messages_unacknowledged_ram)": STORE,

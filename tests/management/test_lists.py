@@ -166,7 +166,7 @@ def test_pages_beyond_the_end(api: Api, full: str) -> None:
 
 def test_a_filter_that_is_no_regular_expression(api: Api, full: str, broker: Broker) -> None:
     answer = api.ask("GET", f"queues/{full}?page=1&name=(&use_regex=true")
-    assert answer.status_code == since(broker, (4, 0), 200, 400)
+    assert answer.status_code in since(broker, (4, 0), {200}, {200, 400})
     if answer.status_code == 200:
         assert answer.json()["items"] == []
 

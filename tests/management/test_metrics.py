@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pika
@@ -10,6 +11,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.management.client import ROOT, Api, part
 from tests.support.admin import connect
+from tests.support.rabbitmq import RabbitNode, find_rabbitmq, free_ports
+from tests.support.servers import require
+from tests.support.waiting import eventually
 
 from fedora_messaging.broker import Broker as EmbeddedBroker
 
@@ -104,10 +108,38 @@ def test_what_there_is_and_what_has_happened(broker: EmbeddedBroker, api: Api) -
         "rabbitmq_channel_get_empty": 1,
         "rabbitmq_channel_messages_redelivered": 0,
         "rabbitmq_alarms_memory_used_watermark": 0,
+        "rabbitmq_connections_opened": 1,
+        "rabbitmq_connections_closed": 0,
+        "rabbitmq_channels_opened": 1,
+        "rabbitmq_channels_closed": 0,
+        "rabbitmq_queues_declared": 2,
+        "rabbitmq_queues_created": 2,
+        "rabbitmq_queues_deleted": 0,
     }
     assert {name: value(found, name) for name in expected} == expected
     assert value(found, "rabbitmq_process_resident_memory_bytes") > 1_000_000
     assert value(found, "rabbitmq_process_open_fds") > 3
+    assert value(found, "rabbitmq_disk_space_available_bytes") > 1_000_000
+
+
+def test_logins_are_counted_by_protocol(broker: EmbeddedBroker, api: Api) -> None:
+    connect(broker.amqp_url).close()
+    with Api(str(api.url), ("guest", "wrong")) as wrong:
+        wrong.error(401, "GET", "whoami")
+    found = metrics(api)
+    counted = {
+        (name, sample.labels["protocol"]): sample.value
+        for name in ("", "_failed", "_succeeded")
+        for sample in found[f"rabbitmq_auth_attempts{name}"].samples
+    }
+    assert counted == {
+        ("", "amqp091"): 1,
+        ("_failed", "amqp091"): 0,
+        ("_succeeded", "amqp091"): 1,
+        ("", "http"): 1,
+        ("_failed", "http"): 1,
+        ("_succeeded", "http"): 0,
+    }
 
 
 def test_totals_outlive_what_they_are_of(broker: EmbeddedBroker, api: Api) -> None:
@@ -142,3 +174,42 @@ def test_a_name_that_is_no_text(broker: EmbeddedBroker, api: Api) -> None:
     api.put(f"queues/{ROOT}/%FF", {"durable": True})
     (sample,) = metrics(api, "/metrics/per-object")["rabbitmq_queue_messages"].samples
     assert sample.labels["queue"] == "\N{REPLACEMENT CHARACTER}"
+
+
+@pytest.mark.rabbitmq
+def test_names_and_labels_are_rabbitmqs(
+    tmp_path_factory: pytest.TempPathFactory, broker: EmbeddedBroker, api: Api
+) -> None:
+    require(find_rabbitmq() is not None, "RabbitMQ", "install the package rabbitmq-server")
+    (port,) = free_ports(1)
+    node = RabbitNode(
+        tmp_path_factory.mktemp("metrics"),
+        plugins=["rabbitmq_prometheus"],
+        extra_config=f"prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {port}",
+    )
+    with node, Api(node.management_url) as theirs, Api(f"http://127.0.0.1:{port}") as scraped:
+        for one in (api, theirs):
+            one.put(f"queues/{ROOT}/q", {"durable": True})
+        for url in (broker.amqp_url, node.url):
+            connect(url).close()
+        # Those of channels are by channel there, and the broker has none.
+        for path, start in (("/metrics", "rabbitmq_"), ("/metrics/per-object", "rabbitmq_queue_")):
+            ours = shapes(metrics(api, path))
+            wanted = {name: labels for name, labels in ours.items() if name.startswith(start)}
+            assert wanted
+            eventually(partial(_are_all_there, wanted, scraped, path))
+
+
+def _are_all_there(ours: dict[str, set[str]], scraped: Api, path: str) -> bool:
+    found = shapes(metrics(scraped, path))
+    return all(name in found and labels <= found[name] for name, labels in ours.items())
+
+
+def shapes(found: dict[str, Metric]) -> dict[str, set[str]]:
+    """Return the names of metrics that have values, each with its labels."""
+    return {
+        sample.name: set(sample.labels)
+        for family in found.values()
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }

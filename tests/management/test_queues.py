@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
+    from tests.support.admin import Names
     from tests.support.brokers import Broker
 
 #: The shortest request for messages that is complete.
@@ -457,3 +458,37 @@ def test_payload_of_base64_is_what_was_published(api: Api, queue: str) -> None:
     assert api.post(f"exchanges/{ROOT}/amq.default/publish", sent) == {"routed": True}
     (message,) = api.post(f"{path_of(queue)}/get", FETCH)
     assert base64.b64decode(message["payload"]) == b"\xff\x00"
+
+
+def test_the_list_with_all_details(api: Api, queue: str, broker: Broker) -> None:
+    if broker.version < (4, 0):
+        assert api.error(404, "GET", "queues/detailed") == NOT_FOUND
+        return
+
+    def item() -> Any:
+        (found,) = api.get(f"queues/detailed?page=1&name={queue}")["items"]
+        return found if "messages" in found else None
+
+    shown = eventually(item)
+    assert (shown["name"], shown["messages"], shown["durable"]) == (queue, 0, True)
+    assert {"arguments", "node", "type"} <= shown.keys()
+    assert {"name": queue} in api.get("queues/detailed?columns=name")
+    assert api.ask("PUT", "queues/detailed", {}).status_code == 405
+
+
+def test_the_replicas_of_a_quorum_queue(api: Api, names: Names, queue: str, broker: Broker) -> None:
+    if broker.version < (4, 0):
+        assert api.ask("GET", f"queues/quorum/{ROOT}/{queue}/status").status_code in (400, 404)
+        return
+    name = names()
+    api.put(path_of(name), {"durable": True, "arguments": {"x-queue-type": "quorum"}})
+    (replica,) = api.get(f"queues/quorum/{ROOT}/{name}/status")
+    shown = {key: replica[key] for key in ("Node Name", "Raft State", "Membership")}
+    assert shown == {
+        "Node Name": api.get("overview")["node"],
+        "Raft State": "leader",
+        "Membership": "voter",
+    }
+    refused = {"status": "failed", "reason": "classic_queue_not_supported"}
+    assert api.error(503, "GET", f"queues/quorum/{ROOT}/{queue}/status") == refused
+    assert api.error(404, "GET", f"queues/quorum/{ROOT}/nope/status") == NOT_FOUND

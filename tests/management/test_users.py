@@ -118,8 +118,20 @@ def test_deleting_several(api: Api, user: str, broker: Broker) -> None:
     api.put(f"users/{user}", {"password": "secret", "tags": ""})
     unknown = api.ask("POST", "users/bulk-delete", {"users": ["nobody"]})
     assert unknown.status_code == since(broker, (4, 0), 204, 400)
+    missing = bad_request("[{key_missing,users}]")
+    assert api.error(400, "POST", "users/bulk-delete", {}) == missing
     assert api.ask("POST", "users/bulk-delete", {"users": [user]}).status_code == 204
     assert api.error(404, "GET", f"users/{user}") == NOT_FOUND
+
+
+def test_users_without_permissions_are_arranged(api: Api, users: Callable[..., Api], broker: Broker) -> None:
+    user = users("", permissions=None).user
+    assert {"name": user} in api.get("users/without-permissions?columns=name")
+    page = api.get(f"users/without-permissions?columns=name&page=1&name={user}")
+    if broker.version < (4, 0):  # it has no pages there
+        assert {"name": user} in page
+    else:
+        assert page["items"] == [{"name": user}]
 
 
 def test_whoami(api: Api, users: Callable[..., Api], broker: Broker) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -146,3 +147,24 @@ def test_users_see_the_virtual_hosts_in_which_they_have_permissions(
     user, monitor = users("management"), users("monitoring")
     assert [item["name"] for item in user.get("vhosts")] == ["/"]
     assert {"/", vhost} <= {item["name"] for item in monitor.get("vhosts")}
+
+
+def test_what_is_in_a_virtual_host_has_columns_and_no_pages(
+    api: Api, vhost: str, channel: BlockingChannel
+) -> None:
+    assert api.get(f"vhosts/{vhost}/permissions?columns=user") == [{"user": "guest"}]
+    topic = {"exchange": "amq.topic", "write": "a", "read": "b"}
+    api.put(f"topic-permissions/{vhost}/guest", topic)
+    assert api.get(f"vhosts/{vhost}/topic-permissions?columns=read") == [{"read": "b"}]
+    for kind in ("connections", "channels"):
+        path = f"vhosts/{ROOT}/{kind}?page=1&page_size=1&columns=vhost"
+        assert {"vhost": "/"} in eventually(partial(api.get, path))
+
+
+def test_starting_what_does_not_exist(api: Api, vhost: str, broker: Broker) -> None:
+    node = api.get("overview")["node"]
+    assert api.post(f"vhosts/{vhost}/start/{node}") is None
+    elsewhere = since(broker, (4, 0), "Unknown node: nope", "Request to node nope failed with nodedown")
+    assert api.error(400, "POST", f"vhosts/{vhost}/start/nope", {}) == bad_request(elsewhere)
+    nothing = f'Request to node {node} failed with {{no_such_vhost,<<"nov">>}}'
+    assert api.error(400, "POST", f"vhosts/nov/start/{node}", {}) == bad_request(nothing)

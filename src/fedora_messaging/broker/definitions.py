@@ -30,6 +30,7 @@ def export_definitions(server: "Server", vhost: VirtualHost | None = None) -> di
     version = server.profile.version
     about = {"rabbit_version": version, "rabbitmq_version": version, "product_name": "RabbitMQ"}
     if vhost is not None:
+        policies = _policies([vhost])
         return {
             **about,
             "rabbitmq_definition_format": "single_virtual_host",
@@ -38,7 +39,7 @@ def export_definitions(server: "Server", vhost: VirtualHost | None = None) -> di
             "metadata": _metadata(vhost),
             "limits": vhost.limits,
             "parameters": _without_vhost(_parameters(server, [vhost])),
-            "policies": _without_vhost(_policies([vhost])),
+            "policies": policies if server.profile.name == "3" else _without_vhost(policies),
             "queues": _without_vhost(_queues([vhost])),
             "exchanges": _without_vhost(_exchanges([vhost])),
             "bindings": _without_vhost(_bindings([vhost])),
@@ -329,8 +330,10 @@ class _Importer:
         if name in vhost.queues:
             return
         arguments = table_from_json(item.get("arguments", {}))
-        if "type" in item:
-            arguments.setdefault("x-queue-type", item["type"])
+        kind = item.get("type", vhost.default_queue_type)
+        # The default type is no argument of the queue's own.
+        if "type" in item and (kind != vhost.default_queue_type or vhost.profile.names_default_type):
+            arguments.setdefault("x-queue-type", kind)
         # Queues whose names a broker chose keep them.
         chosen = name if name.startswith("amq.") else None
         declared = QueueDeclaration(

@@ -159,6 +159,7 @@ def queue_unbind(channel: BrokerChannel, method: m.QueueUnbind) -> None:
 def queue_purge(channel: BrokerChannel, method: m.QueuePurge) -> Iterator[None]:
     """Carry out ``queue.purge``."""
     queue = channel.usable_queue(method.queue)
+    queue.check_purge()
     count = len(queue)
     yield from queue.drop_ready()
     _answer(channel, method, m.QueuePurgeOk(count), queue.keeps)

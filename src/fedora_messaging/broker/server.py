@@ -23,8 +23,10 @@ from ..wire.frames import room_for_properties
 from .accounts import Accounts, User
 from .administration import SECTIONS, Administration, AdministrationError
 from .alarms import Alarms, ResourceLimits
+from .attempts import LoginCounter
 from .chores import Chores
 from .clock import Clock
+from .core.churn import Churn
 from .core.journal import NoJournal
 from .core.memory import MemoryUse
 from .core.profile import RABBITMQ_4, Profile
@@ -100,6 +102,8 @@ class Server:
         limits: Limits of a connection that are offered to clients.
         profile: The release of RabbitMQ to imitate.
         strangers: The connections that have not logged in.
+        logins: Counts the logins.
+        churn: Counts the connections and channels that come and go.
         administration: What administrators do to it.
         vhosts: The virtual hosts by name.
         memory: Memory that messages take.
@@ -146,6 +150,8 @@ class Server:
         self._chores: Chores | None = None
         self.clock = Clock()
         self.strangers = Strangers(self.clock)
+        self.logins = LoginCounter()
+        self.churn = Churn()
         self.memory = MemoryUse()
         self.alarms = Alarms(self.memory, resources or ResourceLimits(), data)
         if self.alarms.memory_limit:

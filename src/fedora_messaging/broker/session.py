@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 _log = logger(__name__)
 
+#: RabbitMQ's name of the protocol, in counts of logins.
+_PROTOCOL: Final = "amqp091"
 #: A session accepts no more deliveries when it has this many encoded but unsent bytes.
 _OUT_HIGH: Final = 262144
 #: A session handles no more events when it has this many bytes of answers that the client has not read.
@@ -219,6 +221,7 @@ class Session:
     def on_lost(self, error: Exception | None) -> None:
         """End the session: the socket is gone."""
         self._end()
+        self._server.churn.connection_closed += 1
         self._server.sessions.discard(self)
         self.ended.set_result(None)
 
@@ -238,6 +241,7 @@ class Session:
         elif isinstance(event, ChannelOpened):
             check_channels(self.user, self._server.sessions)
             self._channels[event.channel] = BrokerChannel(self, event.channel)
+            self._server.churn.channel_created += 1
         elif isinstance(event, ChannelEnded):
             self._drop_channel(event.channel)
         elif isinstance(event, LoginRequested):
@@ -261,6 +265,7 @@ class Session:
                 raise LoginRefused("a test asked for it")
             self.user = authenticate(self._server.accounts, event, self._peer_host, self._peer_certificate)
         except LoginRefused as error:
+            self._server.logins.count(_PROTOCOL, False)
             _log.warning(
                 "Login from %s by %s refused: %s",
                 self.peer,
@@ -270,6 +275,7 @@ class Session:
             )
             self._refuse(event.mechanism)
         else:
+            self._server.logins.count(_PROTOCOL, True)
             self.machine.accept_login()
 
     def _refuse(self, mechanism: str) -> None:
@@ -308,6 +314,7 @@ class Session:
         else:
             self.vhost = vhost
             self.permissions = Permissions(self._server.accounts, self.user, vhost)
+            self._server.churn.connection_created += 1
             self._lift_limit()
             self._server.strangers.went(self)
             self.machine.accept_open()
@@ -367,6 +374,7 @@ class Session:
     def _drop_channel(self, number: int) -> None:
         channel = self._channels.pop(number, None)
         if channel is not None:
+            self._server.churn.channel_closed += 1
             self._to_flush.pop(channel, None)
             channel.close()
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Self
 import uvicorn
 
 from .management.app import make_app
+from .timed_protocol import TimedProtocol
 
 if TYPE_CHECKING:
     from ..broker.server import Server as BrokerServer
@@ -83,6 +84,7 @@ class HttpServer:
             access_log=False,
             lifespan="off",
             loop="none",
+            http=TimedProtocol,
             timeout_graceful_shutdown=_FAREWELL,
             limit_concurrency=_CONNECTIONS,
             server_header=False,

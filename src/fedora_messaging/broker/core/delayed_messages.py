@@ -67,12 +67,6 @@ class DelayedMessages(Queue):
         if self._waiting:
             self._host.schedule(self, self._waiting[0][0])
 
-    def purge(self) -> int:
-        """Drop all messages; returns how many there were."""
-        count = len(self._waiting)
-        self._host.work_off(self.drop_ready())
-        return count
-
     def drop_ready(self) -> Iterator[None]:
         """Drop all messages, step by step."""
         dropped, self._waiting = self._waiting, []

@@ -415,12 +415,19 @@ class Queue:
         """Return the first message that waits, without taking it out."""
         return self._ready.peek()
 
+    def check_purge(self) -> None:
+        """Check that clients may have the messages dropped.
+
+        Raises:
+            ConnectionError: 540 for a stream.
+        """
+
     def purge(self) -> int:
         """Drop all messages that wait; returns how many there were.
 
         The last of them may leave the memory and the storage after this returns.
         """
-        count = len(self._ready)
+        count = len(self)
         self._host.work_off(self.drop_ready())
         return count
 

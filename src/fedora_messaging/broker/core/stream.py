@@ -225,16 +225,13 @@ class StreamQueue(Queue):
 
     # All of them
 
-    def purge(self) -> int:
-        """Refuse to purge, unless the stream is being deleted.
+    def check_purge(self) -> None:
+        """Refuse to purge.
 
         Raises:
             ConnectionError: 540.
         """
-        if not self.deleted:
-            raise self._unsupported("queue.purge")
-        self._host.work_off(self.drop_ready())
-        return 0
+        raise self._unsupported("queue.purge")
 
     def drop_ready(self) -> Iterator[None]:
         """Drop all messages, step by step."""

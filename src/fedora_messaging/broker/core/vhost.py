@@ -18,6 +18,7 @@ from ...protocol.errors import (
 )
 from ...wire.frames import room_for_properties
 from .bindings import DEFAULT_EXCHANGE, Bindings
+from .churn import Churn
 from .counters import Counters
 from .dead_letters import DeadLetters
 from .declarations import ExchangeDeclaration, QueueDeclaration
@@ -113,6 +114,8 @@ class VirtualHost:
         self.policies = Policies()
         #: What happened to messages of queues and channels that are gone.
         self.past = Counters()
+        #: Counts the queues that come and go.
+        self.churn = Churn()
         self.queues: dict[str, Queue] = {}
         self.exchanges: dict[str, Exchange] = {
             name: TYPES[kind](name, durable=True, internal=internal, profile=profile)
@@ -268,6 +271,7 @@ class VirtualHost:
             self._check_owner(existing, declared, owner)
             self._check_same_queue(existing, self._with_type(declared))
             existing.touch()
+            self.churn.queue_declared += 1
             return existing
         if 0 <= self.limits.get("max-queues", -1) <= len(self.queues):
             raise ChannelError(
@@ -288,6 +292,8 @@ class VirtualHost:
             arguments=arguments,
         )
         self.add_queue(queue)
+        self.churn.queue_declared += 1
+        self.churn.queue_created += 1
         return queue
 
     def choose_name(self, declared: QueueDeclaration) -> str:
@@ -387,6 +393,7 @@ class VirtualHost:
         if queue.owner in self._exclusive:
             self._exclusive[queue.owner].pop(queue, None)
         self.past.add_deliveries(queue.counters)
+        self.churn.queue_deleted += 1
         self.memory.remove(declared_size(queue.declared))
         # Messages that are out are forgotten when they come back.
         queue.purge()

@@ -1,6 +1,5 @@
 """The ASGI application: finds the endpoint of a request, lets its user in, and writes the answer."""
 
-import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -12,13 +11,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ...broker.accounts import LoginRefused, User
+from ...broker.accounts import User
 from ...broker.administration import AdministrationError
 from ...logs import REPEATABLE, logger
 from ...printable import printable
-from . import bindings, connections, definitions, exchanges, overview, policies, queues, users, vhosts
+from . import bindings, connections, definitions, exchanges, logins, overview, policies, queues, users, vhosts
 from .call import Answer, Call, basic_credentials
 from .errors import NOT_FOUND_BODY, RequestError, bad_request
+from .negotiation import compress, takes_json
 from .openapi import describe
 from .prometheus import CONTENT_TYPE, metrics
 from .rates import Rates
@@ -36,6 +36,8 @@ _LARGEST_BODY: Final = 16 * 1024 * 1024
 _LARGEST_DEFINITIONS: Final = 64 * 1024 * 1024
 #: Parts of paths that are names of AMQP, which may have any bytes.
 _ANY_BYTES: Final = frozenset({"queue", "exchange", "destination", "props"})
+#: Who asks for what needs no login.
+_STRANGER: Final = User("", None)
 _SECURITY: Final = {
     "cache-control": "no-cache",
     "content-security-policy": "script-src 'self'; object-src 'self'",
@@ -50,6 +52,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *bindings.ENDPOINTS,
     *connections.ENDPOINTS,
     *vhosts.ENDPOINTS,
+    *logins.ENDPOINTS,
     *users.ENDPOINTS,
     *policies.ENDPOINTS,
     *definitions.ENDPOINTS,
@@ -59,21 +62,18 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
 def make_app(server: "Server") -> "ASGIApp":
     """Make the application that serves the management API and the metrics of a broker."""
     rates = Rates(server.clock)
-    routes = [
-        Route(
-            f"/api/{endpoint.path}",
-            _endpoint(server, endpoint, rates),
-            methods=[*endpoint.methods, "OPTIONS"],
-        )
-        for endpoint in ENDPOINTS
-    ]
+    endpoints = [endpoint for endpoint in ENDPOINTS if server.profile.name in endpoint.profiles]
+    routes = [Route(f"/api/{endpoint.path}", _endpoint(server, endpoint, rates)) for endpoint in endpoints]
+    for route in routes:
+        route.methods = None  # an endpoint answers all requests for its path, lest they go to another one
 
     async def show_metrics(request: Request) -> Response:
         per_object = request.url.path.endswith("/per-object")
-        return Response(metrics(server, per_object), media_type=CONTENT_TYPE)
+        answer = Response(metrics(server, per_object), 200, {"vary": "accept-encoding"}, CONTENT_TYPE)
+        return compress(request, answer)
 
     async def show_openapi(request: Request) -> Response:
-        return _json(describe(ENDPOINTS, server.profile.version))
+        return _json(describe(endpoints, server.profile.version))
 
     routes += [
         Route("/metrics", show_metrics),
@@ -104,10 +104,13 @@ def _encoded_paths(app: "ASGIApp") -> "ASGIApp":
 def _endpoint(server: "Server", endpoint: Endpoint, rates: Rates) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         if request.method == "OPTIONS":
-            return Response(headers=_allow(endpoint))
+            return Response(headers={**_SECURITY, **_allow(endpoint)})
         method = "GET" if request.method == "HEAD" else request.method
+        if method not in endpoint.methods:
+            return Response(status_code=405, headers={**_SECURITY, **_allow(endpoint)})
         try:
-            return await _carry_out(server, endpoint, method, endpoint.methods[method], request, rates)
+            done = await _carry_out(server, endpoint, method, endpoint.methods[method], request, rates)
+            return compress(request, done)
         except RequestError as error:
             return _refusal(error)
         except AdministrationError as error:
@@ -127,16 +130,18 @@ async def _carry_out(
     request: Request,
     rates: Rates,
 ) -> Response:
-    user = await _log_in(server, request)
+    user = _STRANGER if endpoint.tag is None else await _log_in(server, request)
     path = {name: _decoded(name, value) for name, value in request.path_params.items()}
     is_import = endpoint.path.startswith(("definitions", "all-configuration"))
     most = _LARGEST_DEFINITIONS if is_import else _LARGEST_BODY
     raw = await _body(request, most)
-    call = Call(server, user, path, _query(request), dict(request.headers), raw, rates)
-    call.require_tag("management")
+    call = Call(server, user, path, _query(request), dict(request.headers), raw, rates, _host(request))
     tag = endpoint.tag_for(method)
     if tag is not None:
+        call.require_tag("management")
         call.require_tag(tag)
+    if not takes_json(call.headers.get("accept")):
+        raise RequestError(406)
     result = handler(call)
     if inspect.isawaitable(result):
         result = await result
@@ -182,19 +187,11 @@ async def _log_in(server: "Server", request: Request) -> User:
     credentials = basic_credentials(header)
     if credentials is None:
         raise RequestError(400)
-    host = request.client.host if request.client is not None else None
-    try:
-        return server.accounts.login(*credentials, host)
-    except LoginRefused as error:
-        _log.warning(
-            "HTTP login of %s from %s refused: %s", printable(credentials[0]), host, error, extra=REPEATABLE
-        )
-        delay = server.strangers.delay_of_refusal(host)
-        if delay:
-            await asyncio.sleep(delay)
-        old = server.profile.name == "3"
-        body = {"error": "not_authorized", "reason": "Login failed" if old else "Not_Authorized"}
-        raise RequestError(401, body) from None
+    return await logins.log_in(server, *credentials, _host(request))
+
+
+def _host(request: Request) -> str | None:
+    return None if request.client is None else request.client.host
 
 
 async def _body(request: Request, most: int) -> bytes:
@@ -224,7 +221,7 @@ def _allow(endpoint: Endpoint) -> dict[str, str]:
 
 def _refusal(error: RequestError) -> Response:
     if error.body is None:
-        return Response(status_code=error.status, headers=error.headers)
+        return Response(status_code=error.status, headers={**_SECURITY, **error.headers})
     answer = _json(error.body, error.status)
     answer.headers.update(error.headers)
     return answer

@@ -6,6 +6,7 @@ import email.policy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl
 
 import orjson
 
@@ -69,6 +70,7 @@ class Call:
         query: Parameters of the request.
         headers: Headers of the request, with lower case names.
         rates: Rates of the broker's statistics.
+        host: Address of the client, if it is known.
     """
 
     def __init__(
@@ -80,15 +82,21 @@ class Call:
         headers: Mapping[str, str],
         raw: bytes,
         rates: "Rates",
+        host: str | None = None,
     ) -> None:
         self.server = server
-        self.user = user
         self.path = path
         self.query = query
         self.headers = headers
         self.rates = rates
+        self.host = host
         self._raw = raw
         self._body: dict[str, Any] | None = None
+        self.become(user)
+
+    def become(self, user: User) -> None:
+        """Go on as another user, who has logged in meanwhile."""
+        self.user = user
         self._tags = {included for tag in user.tags for included in _INCLUDED.get(tag, ())}
 
     @property
@@ -149,12 +157,15 @@ class Call:
             everywhere: See :meth:`sees_vhost`.
 
         Raises:
-            RequestError: 404 for one that does not exist, or that the user may not look into.
+            RequestError: 404 for one that does not exist, or that the user may not look into, which is 401 in
+                profile 3.
         """
         vhost = self.server.vhosts.get(self.path["vhost"])
         if vhost is None:
             raise not_found("vhost_not_found" if writes else None)
         if not self.sees_vhost(vhost, everywhere):
+            if self.server.profile.name == "3":
+                raise not_authorised("User not authorised to access virtual host")
             raise not_found("Not Found")
         return vhost
 
@@ -263,6 +274,16 @@ class Call:
             raise bad_request("not_json")
         _check_depth(self._raw, body)
         return body
+
+    @property
+    def content_type(self) -> str:
+        """The type of the body, without parameters."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def form(self) -> dict[str, str]:
+        """The body, a form that was filled in."""
+        return dict(parse_qsl(self._raw.decode("utf-8", "surrogateescape"), errors="surrogateescape"))
 
     @property
     def upload(self) -> dict[str, Any]:

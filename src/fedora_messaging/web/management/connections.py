@@ -166,7 +166,8 @@ def _in_vhost(call: Call) -> list[Session]:
 
 def _arranged_connections(call: Call, sessions: Iterable[Session]) -> Any:
     named = [_Named(session.link_name, session) for session in sessions]
-    return arrange(named, lambda item: connection_item(call, item.thing), call.query)
+    has_pages = "vhost" not in call.path
+    return arrange(named, lambda item: connection_item(call, item.thing), call.query, paged=has_pages)
 
 
 def list_connections(call: Call) -> Any:
@@ -236,7 +237,8 @@ def list_channels_of_connection(call: Call) -> list[dict[str, Any]]:
 def list_channels(call: Call) -> Any:
     """List the channels, of one virtual host or of all."""
     named = [_Named(_channel_name(channel), channel) for channel in _channels(_in_vhost(call))]
-    return arrange(named, lambda item: channel_item(call, item.thing), call.query)
+    has_pages = "vhost" not in call.path
+    return arrange(named, lambda item: channel_item(call, item.thing), call.query, paged=has_pages)
 
 
 def get_channel(call: Call) -> dict[str, Any]:
@@ -255,9 +257,11 @@ def get_channel(call: Call) -> dict[str, Any]:
 def list_consumers(call: Call) -> Any:
     """List the consumers, of one virtual host or of all."""
     seen = set(visible_sessions(call))
+    # In profile 3, everybody may ask, and sees the consumers of their own connections.
+    everywhere = "management" if call.server.profile.name == "3" else "monitoring"
     found = [
         consumer_item(consumer, channel_details(call.server, consumer), vhost.name)
-        for vhost in call.vhosts(everywhere="monitoring")
+        for vhost in call.vhosts(everywhere=everywhere)
         for _, queue in sorted(vhost.queues.items())
         for consumer in queue.consumers
         if _session_of(consumer) in seen

@@ -5,9 +5,11 @@ from urllib.parse import quote
 
 from ...broker.definitions import export_definitions, import_definitions
 from .call import NO_CONTENT, Answer, Call
-from .errors import bad_request, not_found
+from .errors import RequestError, bad_request, not_found
 from .routes import Endpoint
 
+#: Types of bodies with definitions.
+_UPLOADS: Final = frozenset({"application/json", "multipart/form-data"})
 #: What the name of a file may have, beside letters and digits; at others its header could end.
 _IN_FILE_NAMES: Final = "!#$&+-.^_@~"
 
@@ -28,10 +30,17 @@ def _exported(call: Call, definitions: dict[str, Any]) -> Any:
 
 async def import_all(call: Call) -> Answer:
     """Import definitions."""
-    import_definitions(call.server, call.upload)
+    import_definitions(call.server, _uploaded(call))
     for vhost in list(call.server.vhosts.values()):
         await call.server.durable(vhost)
     return NO_CONTENT
+
+
+def _uploaded(call: Call) -> dict[str, Any]:
+    """Return the definitions in the body."""
+    if call.content_type not in _UPLOADS:
+        raise RequestError(415)
+    return call.upload
 
 
 def export_vhost(call: Call) -> Any:
@@ -47,7 +56,7 @@ async def import_vhost(call: Call) -> Answer:
     vhost = call.server.vhosts.get(call.path["vhost"])
     if vhost is None:
         raise not_found("vhost_not_found")
-    import_definitions(call.server, call.upload, vhost)
+    import_definitions(call.server, _uploaded(call), vhost)
     await call.server.durable(vhost)
     return NO_CONTENT
 

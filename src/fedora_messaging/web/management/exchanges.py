@@ -16,7 +16,7 @@ from ...protocol.errors import NAMES, ChannelError, ConnectionError
 from ...wire.properties import BasicProperties, encode_properties
 from .bindings import binding_item
 from .call import NO_CONTENT, Answer, Call, put_answer
-from .errors import bad_request, not_found
+from .errors import bad_request, not_authorised, not_found
 from .lists import arrange, choose
 from .queues import refusals
 from .routes import Endpoint
@@ -139,8 +139,14 @@ async def publish(call: Call) -> dict[str, bool]:
     call.need("payload", "payload_encoding", "properties", "routing_key")
     exchange = vhost.exchanges.get(call.exchange_name)
     if exchange is None:
+        if call.server.profile.name == "3":
+            missing = to_json(call.exchange_name)
+            raise bad_request(f"404 NOT_FOUND - no exchange '{missing}' in vhost '{vhost.name}'")
         raise not_found("exchange_not_found")
     key = call.text("routing_key")
+    if vhost.name not in call.user.permissions:
+        raise not_authorised("Access refused.")
+    # Who has some permission gets the answer of AMQP.
     allowed = call.permissions(vhost)
     refusal = allowed.refusal(WRITE, "exchange", exchange.name) or allowed.topic_refusal(WRITE, exchange, key)
     if refusal is not None:

@@ -1,5 +1,6 @@
 """The broker as a whole: overview, node, health checks, features."""
 
+import math
 import os
 import resource
 import shutil
@@ -7,16 +8,19 @@ import sys
 from typing import Any, Final
 
 from ..._version import __version__
+from ...broker.core.churn import add
 from ...broker.core.counters import Counters
 from ...broker.core.exchanges import TYPES
 from .call import NO_CONTENT, Answer, Call
 from .connections import visible_sessions
 from .errors import RequestError, bad_request, not_authorised, not_found
 from .lists import choose
-from .routes import Endpoint
+from .routes import NEW, OLD, Endpoint
 from .statistics import deliveries, messages, publishing, stats_item, totals_of
 
 _PROTOCOL: Final = "amqp"
+#: What clients call it, in lower case.
+_PROTOCOL_NAMES: Final = frozenset({"amqp", "amqp091", "amqp0.9.1", "amqp0-9-1", "amqp 0-9-1"})
 
 
 def _exchange_types() -> list[dict[str, Any]]:
@@ -56,6 +60,10 @@ def _contexts(call: Call) -> list[dict[str, Any]]:
     ]
 
 
+def _churn(call: Call) -> dict[str, int]:
+    return add(call.server.churn, *(vhost.churn for vhost in call.server.vhosts.values()))
+
+
 def overview(call: Call) -> Any:
     """Show the broker at a glance."""
     totals = Counters()
@@ -83,7 +91,7 @@ def overview(call: Call) -> Any:
         "enable_queue_totals": False,
         "message_stats": {},
         **stats_item(call.rates, call.server, publishing(totals) | deliveries(totals)),
-        "churn_rates": {},
+        "churn_rates": call.rates.with_details(call.server, _churn(call), "churn"),
         "queue_totals": call.rates.with_details(call.server, messages(queues), "messages"),
         "object_totals": {
             "channels": sum(len(session.channels) for session in sessions),
@@ -167,6 +175,20 @@ def node_memory(call: Call) -> dict[str, Any]:
     return {"memory": {"queue_procs": used, "other_proc": resident - used, "strategy": "rss", "total": total}}
 
 
+def node_memory_in_percent(call: Call) -> dict[str, Any]:
+    """Show which part of its memory the node uses for what."""
+    shown = node_memory(call)["memory"]
+    parts = {name: used for name, used in shown.items() if name not in ("strategy", "total")}
+    # Rounded up, as RabbitMQ does: what takes memory does not take 0 %.
+    percent = {name: math.ceil(used * 100 / shown["total"]["rss"]) for name, used in parts.items()}
+    return {"memory": {"total": 100, **percent}}
+
+
+def version(call: Call) -> str:
+    """Show the release of RabbitMQ that the broker imitates."""
+    return call.server.profile.version
+
+
 def cluster_name(call: Call) -> dict[str, str]:
     """Show the name of the cluster."""
     return {"name": call.admin.cluster_name}
@@ -195,6 +217,7 @@ def refuse_feature(call: Call) -> Answer:
 
 def do_nothing(call: Call) -> Answer:
     """Do what a broker of one node need not do."""
+    _check_node(call)
     return NO_CONTENT
 
 
@@ -223,9 +246,7 @@ def check_port(call: Call) -> dict[str, Any]:
     try:
         port = int(call.path["port"])
     except ValueError:
-        port = -1
-    if not 0 <= port < 1 << 16:
-        raise bad_request("Invalid port")
+        raise bad_request("Invalid port") from None
     ports = [listener["port"] for listener in listeners(call)]
     if port not in ports:
         raise _failed("No active listener", missing=port, ports=ports)
@@ -235,18 +256,23 @@ def check_port(call: Call) -> dict[str, Any]:
 def check_protocol(call: Call) -> dict[str, Any]:
     """Check that something listens for a protocol."""
     active = [listener["protocol"] for listener in listeners(call)]
-    wanted = [
-        _PROTOCOL if name in ("amqp", "amqp091", "AMQP 0-9-1") else name
-        for name in call.path["protocol"].split(",")
-    ]
+    is_old = call.server.profile.name == "3"
+    names = [call.path["protocol"]] if is_old else call.path["protocol"].split(",")
+    wanted = [_PROTOCOL if name.lower() in _PROTOCOL_NAMES else name for name in names]
     missing = [name for name in wanted if name not in active]
     if missing:
-        raise _failed("No active listener", missing=missing, protocols=active)
-    return {"status": "ok", "protocols": active}
+        raise _failed("No active listener", missing=missing[0] if is_old else missing, protocols=active)
+    return {"status": "ok", "protocol": wanted[0]} if is_old else {"status": "ok", "protocols": active}
 
 
 def check_vhosts(call: Call) -> dict[str, str]:
     """Check that all virtual hosts run."""
+    return {"status": "ok"}
+
+
+def check_node(call: Call) -> dict[str, str]:
+    """Check that a node runs."""
+    _check_node(call)
     return {"status": "ok"}
 
 
@@ -265,45 +291,56 @@ def check_quorum(call: Call) -> dict[str, str]:
     return {"status": "ok", "reason": "single node cluster"}
 
 
-def _checks(*names: str) -> tuple[Endpoint, ...]:
-    return tuple(Endpoint(f"health/checks/{name}", {"GET": check_vhosts}) for name in names)
+def _new_checks(tag: str | None, *names: str) -> tuple[Endpoint, ...]:
+    paths = [f"health/checks/{name}" for name in names]
+    return tuple(Endpoint(path, {"GET": check_vhosts}, tag, profiles=NEW) for path in paths)
 
 
 ENDPOINTS: Final = (
     Endpoint("overview", {"GET": overview}),
+    Endpoint("version", {"GET": version}, None, profiles=NEW),
     Endpoint(
         "cluster-name", {"GET": cluster_name, "PUT": put_cluster_name}, write_tags={"PUT": "administrator"}
     ),
     Endpoint("nodes", {"GET": list_nodes}, "monitoring"),
     Endpoint("nodes/{node}", {"GET": get_node}, "monitoring"),
     Endpoint("nodes/{node}/memory", {"GET": node_memory}, "monitoring"),
+    Endpoint("nodes/{node}/memory/relative", {"GET": node_memory_in_percent}, "monitoring"),
     Endpoint("extensions", {"GET": extensions}),
-    Endpoint("feature-flags", {"GET": nothing}),
+    Endpoint("feature-flags", {"GET": nothing}, profiles=NEW),
+    Endpoint("feature-flags", {"GET": nothing}, "administrator", profiles=OLD),
     Endpoint("feature-flags/{name}/enable", {"PUT": refuse_feature}, "administrator"),
-    Endpoint("deprecated-features", {"GET": nothing}),
-    Endpoint("deprecated-features/used", {"GET": nothing}),
+    Endpoint("deprecated-features", {"GET": nothing}, profiles=NEW),
+    Endpoint("deprecated-features/used", {"GET": nothing}, profiles=NEW),
     Endpoint("rebalance/queues", {"POST": do_nothing}, "administrator"),
     Endpoint("reset", {"DELETE": do_nothing}, "administrator"),
     Endpoint("reset/{node}", {"DELETE": do_nothing}, "administrator"),
     Endpoint("aliveness-test/{vhost}", {"GET": aliveness}),
     Endpoint("healthchecks/node", {"GET": check_vhosts}),
-    Endpoint("healthchecks/node/{node}", {"GET": check_vhosts}),
+    Endpoint("healthchecks/node/{node}", {"GET": check_node}),
     Endpoint("health/checks/alarms", {"GET": check_alarms}),
     Endpoint("health/checks/local-alarms", {"GET": check_alarms}),
     Endpoint("health/checks/port-listener/{port}", {"GET": check_port}),
     Endpoint("health/checks/protocol-listener/{protocol}", {"GET": check_protocol}),
     Endpoint("health/checks/certificate-expiration/{within}/{unit}", {"GET": check_certificates}),
     Endpoint("health/checks/node-is-quorum-critical", {"GET": check_quorum}),
-    Endpoint("health/checks/node-is-mirror-sync-critical", {"GET": check_quorum}),
-    *_checks(
-        "virtual-hosts",
+    Endpoint("health/checks/node-is-mirror-sync-critical", {"GET": check_quorum}, profiles=OLD),
+    Endpoint("health/checks/virtual-hosts", {"GET": check_vhosts}),
+    # Load balancers ask for these, without a login.
+    *_new_checks(
+        None,
         "is-in-service",
         "ready-to-serve-clients",
         "below-node-connection-limit",
+        "reached-target-cluster-size",
+    ),
+    *_new_checks(
+        "management",
         "metadata-store/initialized",
         "metadata-store/initialized/with-data",
-        "reached-target-cluster-size",
         "quorum-queues-without-elected-leaders/all-vhosts",
+        "quorum-queues-without-elected-leaders/all-vhosts/pattern/{pattern}",
         "quorum-queues-without-elected-leaders/vhost/{vhost}",
+        "quorum-queues-without-elected-leaders/vhost/{vhost}/pattern/{pattern}",
     ),
 )

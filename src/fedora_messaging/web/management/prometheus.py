@@ -2,12 +2,14 @@
 
 import os
 import resource
+import shutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
+from ...broker.core.churn import add
 from ...broker.core.counters import Counters
 from .statistics import messages, totals_of
 
@@ -31,6 +33,22 @@ _CHANNEL_TOTALS: Final = (
     ("get_ack", "Messages fetched for acknowledgement", ("get",)),
     ("get_empty", "Fetches from empty queues", ("get_empty",)),
 )
+#: Counters of what comes and goes: name, help, name in :class:`Churn`.
+_CHURN: Final = {
+    "connections_opened": ("Connections opened", "connection_created"),
+    "connections_closed": ("Connections closed or ended", "connection_closed"),
+    "channels_opened": ("Channels opened", "channel_created"),
+    "channels_closed": ("Channels closed", "channel_closed"),
+    "queues_declared": ("Queues declared", "queue_declared"),
+    "queues_created": ("Queues created", "queue_created"),
+    "queues_deleted": ("Queues deleted", "queue_deleted"),
+}
+#: Counters of logins: end of the name, help.
+_LOGINS: Final = {
+    "": "Attempts to log in",
+    "_succeeded": "Logins that succeeded",
+    "_failed": "Logins that were refused",
+}
 
 
 class _Collector:
@@ -60,6 +78,8 @@ class _Collector:
         yield identity
         yield from self._objects()
         yield from self._totals()
+        yield from self._churn()
+        yield from self._logins()
         yield from self._resources()
         yield from self._queues()
 
@@ -86,6 +106,24 @@ class _Collector:
             value = sum(getattr(totals, attribute) for attribute in attributes)
             yield CounterMetricFamily(f"rabbitmq_channel_{name}", about, value=value)
 
+    def _churn(self) -> Iterator[Any]:
+        counted = add(self._server.churn, *(vhost.churn for vhost in self._server.vhosts.values()))
+        for name, (about, key) in _CHURN.items():
+            yield CounterMetricFamily(f"rabbitmq_{name}", about, value=counted[key])
+
+    def _logins(self) -> Iterator[Any]:
+        attempts = list(self._server.logins)
+        for name, about in _LOGINS.items():
+            family = CounterMetricFamily(f"rabbitmq_auth_attempts{name}", about, labels=["protocol"])
+            for attempt in attempts:
+                counted = {
+                    "": attempt.failed + attempt.succeeded,
+                    "_failed": attempt.failed,
+                    "_succeeded": attempt.succeeded,
+                }
+                family.add_metric([attempt.protocol], counted[name])
+            yield family
+
     def _resources(self) -> Iterator[Any]:
         server = self._server
         resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -100,6 +138,7 @@ class _Collector:
                 "Free space at which publishers wait",
                 server.alarms.disk_limit,
             ),
+            "disk_space_available_bytes": ("Free space", shutil.disk_usage(server.data or "/").free),
             "alarms_memory_used_watermark": ("Whether memory is short", server.alarms.is_low("memory")),
             "alarms_free_disk_space_watermark": ("Whether the disk is short", server.alarms.is_low("disk")),
         }

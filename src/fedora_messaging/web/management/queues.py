@@ -11,6 +11,7 @@ from ...broker.core.declarations import QueueDeclaration
 from ...broker.core.message import Entry
 from ...broker.core.policies import combine
 from ...broker.core.queue import Queue
+from ...broker.core.queue_arguments import CLASSIC, QUORUM
 from ...broker.json_values import table_from_json, to_json
 from ...protocol.errors import ACCESS_REFUSED, NAMES, ChannelError, ConnectionError
 from ...wire.errors import WireError
@@ -18,9 +19,9 @@ from ...wire.properties import decode_properties
 from .bindings import binding_item
 from .call import NO_CONTENT, Answer, Call, put_answer
 from .connections import channel_details, consumer_item
-from .errors import bad_request, not_authorised, not_found
+from .errors import RequestError, bad_request, not_authorised, not_found
 from .lists import arrange, choose
-from .routes import Endpoint
+from .routes import NEW, Endpoint
 from .statistics import messages, of_queue, stats_item
 
 if TYPE_CHECKING:
@@ -147,6 +148,16 @@ def get_queue(call: Call) -> Any:
     return choose(_whole_item(call, call.queue(), call.path["vhost"]), call.query)
 
 
+def get_replicas(call: Call) -> list[dict[str, Any]]:
+    """Show the replicas of a quorum queue: this broker has the only one."""
+    queue = call.queue()
+    if queue.arguments.queue_type != QUORUM:
+        is_classic = queue.arguments.queue_type == CLASSIC
+        reason = "classic_queue_not_supported" if is_classic else "not_quorum_queue"
+        raise RequestError(503, {"status": "failed", "reason": reason})
+    return [{"Node Name": call.server.node, "Raft State": "leader", "Membership": "voter"}]
+
+
 async def put_queue(call: Call) -> Answer:
     """Declare a queue."""
     vhost = call.vhost(writes=True)
@@ -157,6 +168,8 @@ async def put_queue(call: Call) -> Answer:
         size = len(name.encode("utf-8", "surrogateescape"))
         raise bad_request(f"queue should be less than 255 bytes, actually was {size}\n")
     arguments = table_from_json(call.body.get("arguments", {}))
+    if call.server.profile.name == "3" and vhost.default_queue_type != CLASSIC:
+        arguments.setdefault("x-queue-type", CLASSIC)  # the default is for AMQP only
     dead_letters = arguments.get("x-dead-letter-exchange")
     if isinstance(dead_letters, str):
         call.require(READ, vhost, name)
@@ -192,6 +205,7 @@ async def purge_queue(call: Call) -> Answer:
     call.require(READ, call.vhost(), queue.name)
     with refusals():
         queue.check_access(None)
+        queue.check_purge()
         queue.purge()
     await call.server.durable(call.vhost())
     return NO_CONTENT
@@ -227,7 +241,8 @@ def get_messages(call: Call) -> list[dict[str, Any]]:
     truncate = call.integer("truncate") if "truncate" in call.body else None
     queue = vhost.queues.get(call.path["queue"])
     if queue is None:
-        raise not_found("queue_not_found")
+        missing = f"NOT_FOUND - no queue '{to_json(call.path['queue'])}' in vhost '{vhost.name}'"
+        raise not_found(missing if call.server.profile.name == "3" else "queue_not_found")
     refusal = call.permissions(vhost).refusal(READ, "queue", queue.name)
     if refusal is not None:
         raise not_authorised(f"ACCESS_REFUSED - {refusal}")
@@ -314,10 +329,12 @@ def refusals(with_code: bool = False) -> Iterator[None]:
 
 ENDPOINTS: Final = (
     Endpoint("queues", {"GET": list_queues}),
+    Endpoint("queues/detailed", {"GET": list_queues}, profiles=NEW),
     Endpoint("queues/{vhost}", {"GET": list_queues}),
     Endpoint("queues/{vhost}/{queue}", {"GET": get_queue, "PUT": put_queue, "DELETE": delete_queue}),
     Endpoint("queues/{vhost}/{queue}/bindings", {"GET": list_bindings}),
     Endpoint("queues/{vhost}/{queue}/contents", {"DELETE": purge_queue}),
     Endpoint("queues/{vhost}/{queue}/actions", {"POST": act_on_queue}),
     Endpoint("queues/{vhost}/{queue}/get", {"POST": get_messages}),
+    Endpoint("queues/quorum/{vhost}/{queue}/status", {"GET": get_replicas}, profiles=NEW),
 )

@@ -2,9 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from .call import Call
+
+#: Names of the profiles that have an endpoint which came, or went, between the two releases they imitate.
+NEW: Final = frozenset({"4"})
+OLD: Final = frozenset({"3"})
 
 #: Carries out a request; what it returns becomes the JSON of the answer, unless it is an ``Answer``.
 Handler = Callable[[Call], Any | Awaitable[Any]]
@@ -19,12 +23,14 @@ class Endpoint:
         methods: Handlers by HTTP method; their docstrings describe them in the OpenAPI document.
         tag: Tag that a user needs; ``None`` lets in everybody, without login.
         write_tags: Other tags for some methods.
+        profiles: Names of the profiles of the broker that have it.
     """
 
     path: str
     methods: dict[str, Handler]
     tag: str | None = "management"
     write_tags: dict[str, str] = field(default_factory=dict)
+    profiles: frozenset[str] = NEW | OLD
 
     def tag_for(self, method: str) -> str | None:
         """Return the tag that a user needs for a method."""

@@ -8,7 +8,7 @@ from ...broker.passwords import PasswordHash
 from .call import NO_CONTENT, Answer, Call, put_answer
 from .errors import bad_request, not_authorised, not_found
 from .lists import arrange
-from .routes import Endpoint
+from .routes import NEW, OLD, Endpoint
 
 _ADMINISTRATOR: Final = "administrator"
 
@@ -66,9 +66,10 @@ def list_users(call: Call) -> Any:
     return arrange(_users(call), user_item, call.query)
 
 
-def list_without_permissions(call: Call) -> list[dict[str, Any]]:
+def list_without_permissions(call: Call) -> Any:
     """List the users who have access to no virtual host."""
-    return [user_item(user) for user in _users(call) if not user.permissions]
+    found = [user for user in _users(call) if not user.permissions]
+    return arrange(found, user_item, call.query, paged=call.server.profile.name != "3")
 
 
 def get_user(call: Call) -> dict[str, Any]:
@@ -124,19 +125,17 @@ def delete_user(call: Call) -> Answer:
 
 
 def bulk_delete(call: Call) -> Answer:
-    """Delete several users; names that do not exist are passed over."""
-    names = call.body.get("users", [])
+    """Delete several users; names that do not exist are passed over, or in profile 3 refused."""
+    call.need("users")
+    names = call.body["users"]
     if not isinstance(names, list):
         raise bad_request("users must be a list of names")
     for name in names:
         if isinstance(name, str) and call.server.accounts.user(name) is not None:
             call.admin.delete_user(name)
+        elif call.server.profile.name == "3":
+            raise bad_request(["no_such_user", name])
     return NO_CONTENT
-
-
-def whoami(call: Call) -> dict[str, Any]:
-    """Show who the user is."""
-    return {"name": call.user.name, "tags": list(call.user.tags), "is_internal_user": True}
 
 
 def list_all_permissions(call: Call) -> Any:
@@ -220,7 +219,8 @@ def list_limits(call: Call) -> list[dict[str, Any]]:
 
 def list_limits_of_user(call: Call) -> list[dict[str, Any]]:
     """List the limits of a user."""
-    if call.path["user"] != call.user.name and not call.has_tag("monitoring"):
+    is_old = call.server.profile.name == "3"
+    if call.path["user"] != call.user.name and not call.has_tag("monitoring") and not is_old:
         raise not_authorised("Not monitor user")
     user = _user(call)
     return [{"user": user.name, "value": user.limits}] if user.limits else []
@@ -244,14 +244,14 @@ def delete_limit(call: Call) -> Answer:
 
 
 ENDPOINTS: Final = (
-    Endpoint("whoami", {"GET": whoami}),
     Endpoint("users", {"GET": list_users}, _ADMINISTRATOR),
     Endpoint("users/without-permissions", {"GET": list_without_permissions}, _ADMINISTRATOR),
     Endpoint("users/bulk-delete", {"POST": bulk_delete}, _ADMINISTRATOR),
     Endpoint("users/{user}", {"GET": get_user, "PUT": put_user, "DELETE": delete_user}, _ADMINISTRATOR),
     Endpoint("users/{user}/permissions", {"GET": list_permissions_of_user}, _ADMINISTRATOR),
     Endpoint("users/{user}/topic-permissions", {"GET": list_topic_permissions_of_user}, _ADMINISTRATOR),
-    Endpoint("user-limits", {"GET": list_limits}, _ADMINISTRATOR),
+    Endpoint("user-limits", {"GET": list_limits}, _ADMINISTRATOR, profiles=NEW),
+    Endpoint("user-limits", {"GET": list_limits}, profiles=OLD),
     Endpoint("user-limits/{user}", {"GET": list_limits_of_user}),
     Endpoint("user-limits/{user}/{limit}", {"PUT": put_limit, "DELETE": delete_limit}, _ADMINISTRATOR),
     Endpoint("permissions", {"GET": list_all_permissions}, _ADMINISTRATOR),

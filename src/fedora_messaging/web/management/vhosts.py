@@ -7,7 +7,7 @@ from ...broker.core.vhost import VirtualHost
 from .call import NO_CONTENT, Answer, Call, put_answer
 from .errors import bad_request, not_found
 from .lists import arrange
-from .routes import Endpoint
+from .routes import NEW, Endpoint
 from .statistics import deliveries, messages, publishing, stats_item, totals_of
 from .users import permission_item, topic_permission_item
 
@@ -72,28 +72,34 @@ def unprotect(call: Call) -> Answer:
 
 def start(call: Call) -> Answer:
     """Start a virtual host on a node; here each runs, always."""
-    call.vhost()
-    if call.path["node"] != call.server.node:
-        raise bad_request(f"Unknown node: {call.path['node']}")
+    vhost, node = call.path["vhost"], call.path["node"]
+    failed = f"Request to node {node} failed with"
+    if node != call.server.node:
+        is_old = call.server.profile.name == "3"
+        raise bad_request(f"{failed} nodedown" if is_old else f"Unknown node: {node}")
+    if vhost not in call.server.vhosts:
+        raise bad_request(f'{failed} {{no_such_vhost,<<"{vhost}">>}}')
     return NO_CONTENT
 
 
-def list_permissions(call: Call) -> list[dict[str, Any]]:
+def list_permissions(call: Call) -> Any:
     """List the permissions of all users in a virtual host."""
     name = call.vhost().name
     users = sorted(call.server.accounts, key=lambda user: user.name)
-    return [permission_item(user, name) for user in users if name in user.permissions]
+    found = [user for user in users if name in user.permissions]
+    return arrange(found, lambda user: permission_item(user, name), call.query, paged=False)
 
 
-def list_topic_permissions(call: Call) -> list[dict[str, Any]]:
+def list_topic_permissions(call: Call) -> Any:
     """List the topic permissions of all users in a virtual host."""
     name = call.vhost().name
-    return [
+    found = [
         topic_permission_item(user, key)
         for user in sorted(call.server.accounts, key=lambda user: user.name)
         for key in sorted(user.topic_permissions)
         if key[0] == name
     ]
+    return arrange(found, lambda item: item, call.query, paged=False)
 
 
 def list_limits(call: Call) -> list[dict[str, Any]]:
@@ -123,7 +129,12 @@ _ADMINISTRATOR: Final = "administrator"
 ENDPOINTS: Final = (
     Endpoint("vhosts", {"GET": list_vhosts}),
     Endpoint("vhosts/{vhost}", {"GET": get_vhost, "PUT": put_vhost, "DELETE": delete_vhost}, _ADMINISTRATOR),
-    Endpoint("vhosts/{vhost}/deletion/protection", {"POST": protect, "DELETE": unprotect}, _ADMINISTRATOR),
+    Endpoint(
+        "vhosts/{vhost}/deletion/protection",
+        {"POST": protect, "DELETE": unprotect},
+        _ADMINISTRATOR,
+        profiles=NEW,
+    ),
     Endpoint("vhosts/{vhost}/start/{node}", {"POST": start}, _ADMINISTRATOR),
     Endpoint("vhosts/{vhost}/permissions", {"GET": list_permissions}, _ADMINISTRATOR),
     Endpoint("vhosts/{vhost}/topic-permissions", {"GET": list_topic_permissions}, _ADMINISTRATOR),

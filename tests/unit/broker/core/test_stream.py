@@ -467,7 +467,7 @@ def test_messages_that_are_filtered_out_take_no_prefetch(world: World) -> None:
     ("method", "call"),
     [
         ("basic.get", lambda stream: stream.get(no_ack=True)),
-        ("queue.purge", lambda stream: stream.purge()),
+        ("queue.purge", lambda stream: stream.check_purge()),
     ],
 )
 def test_what_streams_do_not_do(world: World, method: str, call: Callable[[StreamQueue], object]) -> None:

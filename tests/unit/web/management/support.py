@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tests.unit.broker.core.support import new_vhost
 
 from fedora_messaging.broker.accounts import User
+from fedora_messaging.broker.core.profile import RABBITMQ_4
 from fedora_messaging.broker.server import Server
 from fedora_messaging.web.management.call import Call
 from fedora_messaging.web.management.rates import Rates
@@ -14,11 +15,13 @@ from fedora_messaging.web.management.rates import Rates
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from fedora_messaging.broker.core.profile import Profile
 
-def new_server() -> Server:
+
+def new_server(profile: Profile = RABBITMQ_4) -> Server:
     """A broker that has not started, with the default virtual host."""
-    server = Server()
-    server.vhosts["/"] = new_vhost()
+    server = Server(profile=profile)
+    server.vhosts["/"] = new_vhost(profile)
     return server
 
 
@@ -27,9 +30,12 @@ def new_call(
     *,
     tags: tuple[str, ...] = ("administrator",),
     path: Mapping[str, str] | None = None,
+    query: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
     server: Server | None = None,
 ) -> Call:
     if server is None:
         server = new_server()
-    return Call(server, User("u", None, tags), path or {}, {}, headers or {}, raw, Rates(lambda: 0.0))
+    return Call(
+        server, User("u", None, tags), path or {}, query or {}, headers or {}, raw, Rates(lambda: 0.0)
+    )

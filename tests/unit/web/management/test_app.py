@@ -104,8 +104,9 @@ def test_bodies_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     for path, size in (("vhosts/v", 10), ("definitions", 20), ("all-configuration", 20)):
         method = "PUT" if path == "vhosts/v" else "POST"
         exact = b"{" + b" " * (size - 2) + b"}"
-        assert ask(method, f"/api/{path}", content=exact).is_success
-        answer = ask(method, f"/api/{path}", content=exact + b" ")
+        json = {"content-type": "application/json"}
+        assert ask(method, f"/api/{path}", content=exact, headers=json).is_success
+        answer = ask(method, f"/api/{path}", content=exact + b" ", headers=json)
         assert (answer.status_code, answer.json()["reason"]) == (400, reason)
 
 
@@ -118,5 +119,5 @@ def test_methods() -> None:
 
 def test_the_document_needs_no_login() -> None:
     document = ask("GET", "/api/openapi.json", login=None).json()
-    assert len(document["paths"]) == len(app.ENDPOINTS)
+    assert len(document["paths"]) == len({e.path for e in app.ENDPOINTS if "4" in e.profiles})
     assert overview.ENDPOINTS[0] in app.ENDPOINTS

@@ -1,0 +1,56 @@
+"""What queues show, and which are refused."""
+
+from __future__ import annotations
+
+import pytest
+from tests.unit.broker.core.support import declare, message
+from tests.unit.web.management.support import new_call, new_server
+
+from fedora_messaging.broker.core.declarations import QueueDeclaration
+from fedora_messaging.broker.core.profile import RABBITMQ_3
+from fedora_messaging.web.management import queues
+from fedora_messaging.web.management.errors import RequestError
+
+
+def test_a_transient_queue_keeps_no_messages() -> None:
+    call = new_call()
+    queue = declare(call.server.vhosts["/"], "a")
+    queue.enqueue(message())
+    shown = queues.queue_item(call, queue, "/")
+    assert (shown["messages"], shown["messages_persistent"], shown["message_bytes_persistent"]) == (1, 0, 0)
+    assert shown["message_bytes"] == shown["message_bytes_ready"] > 0
+    assert (shown["exclusive"], shown["consumer_capacity"]) == (False, 0)
+    assert "owner_pid_details" not in shown
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"), [("classic", "classic_queue_not_supported"), ("stream", "not_quorum_queue")]
+)
+def test_other_queues_have_no_replicas(kind: str, reason: str) -> None:
+    call = new_call(path={"vhost": "/", "queue": "q"})
+    declared = QueueDeclaration("q", durable=True, arguments={"x-queue-type": kind})
+    call.server.vhosts["/"].declare_queue(declared, None)
+    with pytest.raises(RequestError) as caught:
+        queues.get_replicas(call)
+    assert (caught.value.status, caught.value.body["reason"]) == (503, reason)
+
+
+def test_a_queue_is_in_the_list_of_its_virtual_host_only() -> None:
+    server = new_server()
+    declare(server.vhosts["/"], "b")
+    declare(server.vhosts["/"], "a")
+    listed = queues.list_queues(new_call(path={"vhost": "/"}, query={"columns": "name"}, server=server))
+    assert listed == [{"name": "a"}, {"name": "b"}]
+    with pytest.raises(RequestError):
+        queues.list_queues(new_call(path={"vhost": "nov"}, server=server))
+
+
+@pytest.mark.parametrize(
+    ("profile", "reason"), [("4", "queue_not_found"), ("3", "NOT_FOUND - no queue 'nope' in vhost '/'")]
+)
+def test_fetching_from_nowhere(profile: str, reason: str) -> None:
+    server = new_server(RABBITMQ_3) if profile == "3" else new_server()
+    raw = b'{"count": 1, "ackmode": "ack_requeue_true", "encoding": "auto"}'
+    with pytest.raises(RequestError) as caught:
+        queues.get_messages(new_call(raw, path={"vhost": "/", "queue": "nope"}, server=server))
+    assert (caught.value.status, caught.value.body["reason"]) == (404, reason)
