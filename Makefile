@@ -98,7 +98,7 @@ docs: $(VENV)/.installed
 
 # Pins what requirements/dev.in names, in an environment of its own: dev.txt has the newest versions, lowest.txt
 # the lowest that pyproject.toml declares, and of everything else the newest that agree with them. No schemathesis
-# that is new enough agrees with them.
+# and no Celery that is new enough agrees with them.
 EXTRAS := demo,metrics,sql,twisted,web
 requirements:
 	$(PYTHON) -m venv .venv-requirements
@@ -111,7 +111,7 @@ requirements:
 	.venv-requirements/bin/uv pip compile --quiet --no-deps --resolution lowest-direct --all-extras \
 	  --output-file .venv-requirements/floors.txt pyproject.toml
 	.venv-requirements/bin/python -m pip uninstall --quiet --yes uv
-	grep -v '^schemathesis$$' requirements/dev.in > .venv-requirements/lowest.in
+	grep -Ev '^(celery|schemathesis)$$' requirements/dev.in > .venv-requirements/lowest.in
 	.venv-requirements/bin/python -m pip install --quiet --disable-pip-version-check \
 	  -c .venv-requirements/floors.txt -r .venv-requirements/lowest.in -e '.[$(EXTRAS)]'
 	{ echo "# Pinned by \`make requirements\` from dev.in and the lower bounds in pyproject.toml."; \

@@ -70,9 +70,9 @@ class Command:
         return [line.split("\t") for line in lines[1:]]
 
 
-@pytest.fixture
-def embedded() -> Iterator[EmbeddedBroker]:
-    with EmbeddedBroker(http_port=0) as broker:
+@pytest.fixture(params=["4", "3"])
+def embedded(request: pytest.FixtureRequest) -> Iterator[EmbeddedBroker]:
+    with EmbeddedBroker(profile=request.param, http_port=0) as broker:
         yield broker
 
 

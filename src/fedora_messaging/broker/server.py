@@ -110,6 +110,7 @@ class Server:
         sessions: Open connections.
         alarms: Alarms of memory and disk.
         faults: Faults on demand, for tests of applications.
+        consumer_timeout: Seconds after which a delivery that is not settled closes its channel, or ``None``.
         clock: The clock that measures the age of messages and queues.
         failure: Why the broker can store nothing any more, or ``None``.
         failed: Set together with ``failure``; only for the loop's thread.
@@ -158,7 +159,7 @@ class Server:
             self.memory.declared_limit = max(_DECLARED_LEAST, self.alarms.memory_limit // _DECLARED_PART)
         self.failure: str | None = None
         self.failed = asyncio.Event()
-        self._consumer_timeout = consumer_timeout
+        self.consumer_timeout = consumer_timeout
         self._next_check = 0.0
         self._watch: asyncio.TimerHandle | None = None
         self.faults = Faults(self, self._run_in_loop)
@@ -264,7 +265,7 @@ class Server:
     def _check_deliveries(self) -> None:
         """Close the channels on which a delivery has been out for too long."""
         now = time.monotonic()
-        default = self._consumer_timeout
+        default = self.consumer_timeout
         if default is None or now < self._next_check:
             return
         self._next_check = now + min(_TIMEOUT_CHECK, default / 4)

@@ -95,6 +95,9 @@ def _encoded_paths(app: "ASGIApp") -> "ASGIApp":
             path = raw.partition(b"?")[0].decode("ascii", "replace")
             if len(path) > 1 and path.endswith("/"):
                 path = path[:-1]
+            if path.startswith("/api/exchanges/"):
+                # An empty segment is the name of the default exchange.
+                path = path.replace("//", "/amq.default/")
             scope = {**scope, "path": path}
         await app(scope, receive, send)
 

@@ -14,6 +14,7 @@ from .routes import Endpoint
 from .statistics import deliveries, publishing, stats_item
 
 if TYPE_CHECKING:
+    from ...broker.core.queue import Queue
     from ...broker.server import Server
 
 _NO_TLS: Final = dict.fromkeys(
@@ -122,7 +123,9 @@ def channel_details(server: "Server", consumer: BrokerConsumer) -> dict[str, Any
     }
 
 
-def consumer_item(consumer: BrokerConsumer, channel: dict[str, Any], vhost: str) -> dict[str, Any]:
+def consumer_item(
+    server: "Server", consumer: BrokerConsumer, channel: dict[str, Any], vhost: str
+) -> dict[str, Any]:
     """Return a consumer as lists show it."""
     queue = consumer.queue
     is_single = queue.arguments.single_active
@@ -135,10 +138,19 @@ def consumer_item(consumer: BrokerConsumer, channel: dict[str, Any], vhost: str)
         "activity_status": state,
         "channel_details": channel,
         "consumer_tag": to_json(consumer.tag),
+        **_consumer_timeout(server, queue),
         "exclusive": consumer.exclusive,
         "prefetch_count": consumer.prefetch,
         "queue": {"name": to_json(queue.name), "vhost": vhost},
     }
+
+
+def _consumer_timeout(server: "Server", queue: "Queue") -> dict[str, int]:
+    """Tell of the timeout in milliseconds, as releases do that know timeouts of queues."""
+    default, own = server.consumer_timeout, queue.arguments.consumer_timeout
+    if server.profile.classic_consumer_timeout or default is None:
+        return {}
+    return {"consumer_timeout": int(default * 1000) if own is None else own}
 
 
 class _Named:
@@ -246,7 +258,9 @@ def get_channel(call: Call) -> dict[str, Any]:
     for channel in _channels(visible_sessions(call)):
         if _channel_name(channel) == call.path["channel"]:
             details = [
-                consumer_item(consumer, channel_details(call.server, consumer), channel.vhost.name)
+                consumer_item(
+                    call.server, consumer, channel_details(call.server, consumer), channel.vhost.name
+                )
                 for consumer in channel.consumers.values()
             ]
             item = channel_item(call, channel)
@@ -260,7 +274,7 @@ def list_consumers(call: Call) -> Any:
     # In profile 3, everybody may ask, and sees the consumers of their own connections.
     everywhere = "management" if call.server.profile.name == "3" else "monitoring"
     found = [
-        consumer_item(consumer, channel_details(call.server, consumer), vhost.name)
+        consumer_item(call.server, consumer, channel_details(call.server, consumer), vhost.name)
         for vhost in call.vhosts(everywhere=everywhere)
         for _, queue in sorted(vhost.queues.items())
         for consumer in queue.consumers

@@ -131,6 +131,7 @@ def _node_item(call: Call) -> dict[str, Any]:
         "proc_total": 1,
         "proc_used": 1,
         "rates_mode": "basic",
+        "being_drained": False,
         "uptime": int((server.clock() - server.started_at) * 1000),
         "run_queue": 0,
         "processors": os.cpu_count() or 1,
@@ -166,13 +167,24 @@ def get_node(call: Call) -> Any:
     return choose(_node_item(call), call.query)
 
 
+#: What RabbitMQ uses memory for: clients expect them all.
+_MEMORY_PARTS: Final = (
+    *("connection_readers", "connection_writers", "connection_channels", "connection_other"),
+    *("queue_procs", "quorum_queue_procs", "quorum_queue_dlx_procs", "stream_queue_procs"),
+    *("stream_queue_replica_reader_procs", "stream_queue_coordinator_procs", "plugins", "metadata_store"),
+    *("other_proc", "metrics", "mgmt_db", "quorum_ets", "mnesia", "metadata_store_ets", "other_ets"),
+    *("binary", "msg_index", "code", "atom", "other_system", "allocated_unused", "reserved_unallocated"),
+)
+
+
 def node_memory(call: Call) -> dict[str, Any]:
     """Show what the node uses memory for."""
     _check_node(call)
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     used = call.server.memory.bytes
     total = {"erlang": 0, "rss": resident, "allocated": resident}
-    return {"memory": {"queue_procs": used, "other_proc": resident - used, "strategy": "rss", "total": total}}
+    parts = dict.fromkeys(_MEMORY_PARTS, 0) | {"queue_procs": used, "other_proc": resident - used}
+    return {"memory": {**parts, "strategy": "rss", "total": total}}
 
 
 def node_memory_in_percent(call: Call) -> dict[str, Any]:

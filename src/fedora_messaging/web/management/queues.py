@@ -110,7 +110,7 @@ def _whole_item(call: Call, queue: Queue, vhost: str) -> dict[str, Any]:
     consumers: list[BrokerConsumer] = list(queue.consumers)
     details = []
     for consumer in consumers:
-        found = consumer_item(consumer, channel_details(call.server, consumer), vhost)
+        found = consumer_item(call.server, consumer, channel_details(call.server, consumer), vhost)
         details.append(found)
     return {
         "consumer_details": details,
