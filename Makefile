@@ -8,14 +8,17 @@ TESTS ?= tests
 WORKERS ?= 2
 MINUTES ?= 10
 KILLS ?= 100
+POINTS ?= 5000
 
-.PHONY: help conformance demo differential test test-core test-embedded test-lowest test-rabbitmq test-uvloop soak outbox-kills check bench docs requirements clean
+.PHONY: help conformance demo differential test test-core test-embedded test-lowest test-rabbitmq test-uvloop soak outbox-kills storage-crashes broker-kills check bench docs requirements clean
 
 help:
 	@echo "make demo   see a bus at work         (ARGS=\"--once\" ends by itself)"
 	@echo "make test   checks and the whole suite (TESTS=tests/unit for a part, WORKERS=0 in one process)"
 	@echo "make soak   break everything at random (MINUTES=10 BROKER=embedded|rabbitmq|cluster|cluster-ignore SEED=1)"
 	@echo "make outbox-kills  kill publishers that share an outbox, and the broker (KILLS=100 BROKER=embedded|rabbitmq SEED=1)"
+	@echo "make storage-crashes  crash the broker's storage at every point of what it writes (POINTS=5000 SEED=1)"
+	@echo "make broker-kills   kill the broker while other people's clients use it (KILLS=100 SEED=1)"
 	@echo "make test-rabbitmq  what needs a RabbitMQ, on another one (FM_TEST_RABBITMQ_SBIN=...)"
 	@echo "make test-lowest    what uses a dependency, with the lowest declared versions"
 	@echo "make conformance    the suites of foreign clients, on all brokers"
@@ -76,6 +79,14 @@ soak: $(VENV)/.installed
 outbox-kills: $(VENV)/.installed
 	$(BIN)/python -m tests.faults.outbox --kills $(KILLS) \
 	  $(if $(BROKER),--broker $(BROKER)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+# The embedded broker's files as each crash would leave them, and what a restart finds there.
+storage-crashes: $(VENV)/.installed
+	$(BIN)/python -m tests.faults.storage --points $(POINTS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+# The command with --data, killed while clients of other libraries publish and consume.
+broker-kills: $(VENV)/.installed
+	$(BIN)/python -m tests.faults.kills --kills $(KILLS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 # Random operations on the embedded broker and on the RabbitMQ that it imitates, side by side.
 SEQUENCES ?= 10000

@@ -345,6 +345,24 @@ def test_data_file_of_another_program_is_left_alone(processes: Processes) -> Non
     connection.close()
 
 
+def test_data_file_of_a_newer_version_is_left_alone(processes: Processes) -> None:
+    """Whoever goes back to an older release is told so, and loses nothing."""
+    data = processes.directory / "data"
+    fill(processes, data)
+    file = data / "broker.sqlite"
+    _spoil("UPDATE meta SET value = 99 WHERE key = 'version'")(file)
+    for _ in range(2):
+        ended = processes.run("broker", "--port", "0", "--data", data)
+        assert ended.status == 1
+        assert "was written by a newer version (layout 99" in ended.one_error()
+        assert "use that version, or another data directory" in ended.one_error()
+    connection = sqlite3.connect(file)
+    (before,) = connection.execute("SELECT value FROM meta WHERE key = 'version'").fetchone()
+    (messages,) = connection.execute("SELECT count(*) FROM queue_message").fetchone()
+    connection.close()
+    assert (before, messages) == (99, 20)
+
+
 def test_damaged_file_that_was_mended_is_used_again(processes: Processes) -> None:
     """What is said of it stays true: no log is missing after a start that found damage."""
     data = processes.directory / "data"

@@ -232,49 +232,6 @@ def test_delivery_limit_holds_over_a_restart(tmp_path: Path, profile: str, names
         assert drain(opened, "dead") == [b"x"]
 
 
-@pytest.mark.parametrize(("profile", "counts"), [("3", [None, 3]), ("4", [3, 1])])
-def test_what_a_consumer_hands_back_does_not_count_as_failed_after_a_restart(
-    tmp_path: Path, profile: str, counts: list[int | None]
-) -> None:
-    """Only with profile 3 it does, which does not tell a nack from the end of the channel."""
-    with channel(tmp_path, profile) as opened:
-        opened.queue_declare("q", durable=True, arguments={"x-queue-type": "quorum", "x-delivery-limit": 9})
-        opened.basic_publish("", "q", b"x", persistent())
-        for settle in (opened.basic_nack, opened.basic_reject, opened.basic_nack):
-            method, _, _ = opened.basic_get("q")
-            settle(method.delivery_tag)
-    with channel(tmp_path, profile) as opened:
-        _, properties, _ = opened.basic_get("q")
-        assert [properties.headers.get(f"x-{what}-count") for what in ("acquired", "delivery")] == counts
-
-
-def test_dead_letter_keeps_its_mark_over_a_restart(tmp_path: Path) -> None:
-    with channel(tmp_path) as opened:
-        declare_quorum(opened)
-        method, _, _ = opened.basic_get("q")
-        opened.basic_reject(method.delivery_tag, requeue=False)
-    with channel(tmp_path) as opened:
-        method, _, _ = opened.basic_get("dead")
-        assert method.redelivered
-
-
-def test_consistent_hash_exchange_chooses_the_same_queues_after_a_restart(tmp_path: Path) -> None:
-    """Its choice depends on the order in which they were bound."""
-    queues = ["b", "c", "a"]
-    chosen = []
-    for is_restarted in (False, True):
-        with channel(tmp_path) as opened:
-            if not is_restarted:
-                opened.exchange_declare("hash", "x-consistent-hash", durable=True)
-                for queue in queues:
-                    opened.queue_declare(queue, durable=True)
-                    opened.queue_bind(queue, "hash", "1")
-            for key in range(50):
-                opened.basic_publish("hash", str(key), str(key).encode())
-            chosen.append({queue: drain(opened, queue) for queue in queues})
-    assert chosen[0] == chosen[1]
-
-
 def test_message_that_is_out_whenever_the_broker_is_killed_reaches_its_limit(processes: Processes) -> None:
     """Its count is on disk before the answer to what is declared after the delivery."""
     with killed(processes) as opened:

@@ -24,6 +24,9 @@ def commit(connection: sqlite3.Connection, window: Window) -> None:
         "UPDATE queue_message SET deliveries = ?, acquisitions = ? WHERE queue_id = ? AND position = ?",
         [(*counts, *key) for key, counts in window.deliveries.items()],
     )
+    if window.was_tried:
+        # So that something is written, even if nothing of the window is left.
+        connection.execute("INSERT OR REPLACE INTO meta VALUES ('running', 1)")
     connection.execute("COMMIT")
 
 

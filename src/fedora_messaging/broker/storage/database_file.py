@@ -81,9 +81,26 @@ def closed_if_damaged(connection: sqlite3.Connection, path: Path) -> Iterator[No
 
 def close_file(connection: sqlite3.Connection) -> None:
     """Close a file in good order, so that the next start needs no log."""
-    with contextlib.suppress(sqlite3.Error):
+    (name,) = [file for _, schema, file in connection.execute("PRAGMA database_list") if schema == "main"]
+    try:
         connection.execute("UPDATE meta SET value = 0 WHERE key = 'running'")
+    except sqlite3.Error:
+        _close_without_note(connection, Path(name))
+    else:
+        connection.close()
+
+
+def _close_without_note(connection: sqlite3.Connection, path: Path) -> None:
+    """Close a file that still says that a broker uses it, so that the next start does not miss the log.
+
+    SQLite deletes the log when all of it is in the file. An empty one says the same.
+    """
+    log = log_of(path)
+    had_log = log.exists()
     connection.close()
+    if had_log:
+        with contextlib.suppress(OSError):
+            log.touch()
 
 
 def open_positions(directory: Path, connection: sqlite3.Connection) -> DeliveredPositions:
@@ -115,8 +132,11 @@ def open_file(directory: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
         try:
             _take(connection, path, has_log)
-        except BaseException:
+        except StorageError:
             connection.close()
+            raise
+        except BaseException:
+            _close_without_note(connection, path)
             raise
     except (sqlite3.Error, MemoryError) as error:
         raise StorageError(_explain(directory, path, error)) from error
@@ -132,7 +152,12 @@ def _take(connection: sqlite3.Connection, path: Path, has_log: bool) -> None:
     # A file gives pages back only if that was set before its first table was created.
     connection.execute(f"PRAGMA auto_vacuum = {INCREMENTAL}")
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-    connection.execute("PRAGMA journal_mode = WAL")
+    if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+        # SQLite does not call that an error, and would go on without a log.
+        raise StorageError(
+            f"The data directory {path.parent} cannot be written (no log {log_of(path).name} can be made): "
+            "make room on its disk, or mend what is wrong with it."
+        )
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA journal_size_limit = {_LOG_MAX}")
     # Take the lock now, so that a second broker fails at its start, not at its first message.

@@ -274,6 +274,7 @@ class SqliteStore:
                 self._connection.execute("ROLLBACK")
         with self._wake:
             window.merge(self._window)
+            window.was_tried = True
             self._window = window
             self._in_flight = None
             last_try = self._closing
@@ -319,10 +320,7 @@ class SqliteStore:
             self._wake.notify_all()
         if self._thread.ident is not None:
             self._thread.join()
-        if self.trouble is None:
-            close_file(self._connection)
-        else:
-            self._connection.close()
+        close_file(self._connection)
         self._positions.close()
         if self.trouble is not None:
             raise StorageError(

@@ -29,6 +29,7 @@ class Window:
         "gone",
         "removes",
         "statements",
+        "was_tried",
     )
 
     def __init__(self, first_message: int) -> None:
@@ -45,9 +46,12 @@ class Window:
         self.gone: set[int] = set()
         # Bytes of the messages in `adds`.
         self.bytes = 0
+        # Whether a commit of it has failed. Then the log may have all of it nevertheless, and the next start
+        # would find it there, until another commit has overwritten that.
+        self.was_tried = False
 
     def __len__(self) -> int:
-        return len(self.statements) + len(self.adds) + len(self.removes)
+        return len(self.statements) + len(self.adds) + len(self.removes) + self.was_tried
 
     @property
     def is_due(self) -> bool:

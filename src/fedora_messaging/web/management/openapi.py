@@ -13,6 +13,9 @@ _ERRORS: Final = {
     "400": "The request is wrong in itself.",
     "401": "The login is wrong, or the user may not do this.",
     "404": "It does not exist, or is in a virtual host that the user may not look into.",
+    "406": "The client does not take JSON.",
+    "412": "It is protected from that.",
+    "503": "A health check has failed.",
 }
 _QUERY: Final = (
     ("columns", "Keys to show, separated by commas; a dot leads into an object."),
@@ -64,10 +67,7 @@ def _operation(endpoint: Endpoint, method: str, handler: Handler) -> dict[str, A
     if method in ("PUT", "POST"):
         responses["204"] = {"description": "Done, and there is nothing to show."}
         responses["201"] = {"description": "It is new."}
-    responses |= {
-        "412": {"description": "It is protected from that."},
-        "503": {"description": "A health check has failed."},
-    }
+        responses["415"] = {"description": "The body is of another type than is expected."}
     operation: dict[str, Any] = {
         "operationId": f"{method.lower()}_{name}",
         "summary": (handler.__doc__ or "").strip().splitlines()[0],

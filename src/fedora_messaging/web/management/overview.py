@@ -21,6 +21,8 @@ from .statistics import deliveries, messages, publishing, stats_item, totals_of
 _PROTOCOL: Final = "amqp"
 #: What clients call it, in lower case.
 _PROTOCOL_NAMES: Final = frozenset({"amqp", "amqp091", "amqp0.9.1", "amqp0-9-1", "amqp 0-9-1"})
+#: Largest integer in an answer.
+_LARGEST: Final = 2**63 - 1
 
 
 def _exchange_types() -> list[dict[str, Any]]:
@@ -259,6 +261,8 @@ def check_port(call: Call) -> dict[str, Any]:
         port = int(call.path["port"])
     except ValueError:
         raise bad_request("Invalid port") from None
+    if abs(port) > _LARGEST:
+        raise bad_request("Invalid port")  # JSON has no such number
     ports = [listener["port"] for listener in listeners(call)]
     if port not in ports:
         raise _failed("No active listener", missing=port, ports=ports)
