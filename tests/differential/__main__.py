@@ -37,6 +37,8 @@ def main() -> int:
             found = find(comparison, profile, seed, arguments.sequences, _say)
     for entry, count in found.expected.most_common():
         _say(f"{count} times: {entry.what}")
+    if found.unstable:
+        _say(f"{found.unstable} differences were none the second time")
     _say(f"{found.steps} steps in {time.monotonic() - start:.0f} s")
     _say(f"{found.sequences} sequences, {len(found.differences)} differences")
     return 1 if found.differences else 0

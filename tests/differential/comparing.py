@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.differential.operations import CHANNELS, CONNECTIONS, Operation
+from tests.differential.operations import CHANNELS, LIMITED, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 
 #: Seconds after which what is still different stays so. RabbitMQ does much after it has answered.
 PATIENCE: Final = 2.0
-#: Seconds between two looks.
-_PAUSE: Final = 0.003
+#: Seconds for the rest if the answer to a step is different.
+_REST: Final = 0.3
+#: Seconds between two looks: first, and at most.
+_PAUSE: Final = 0.002
+_LONGEST_PAUSE: Final = 0.05
 
 #: After each sequence the channels are closed one by one, so that all messages are back in their queues.
 _LAST: Final = tuple(
     Operation("channel.close", connection, channel)
-    for connection in range(CONNECTIONS)
+    for connection in range(LIMITED + 1)
     for channel in CHANNELS
 )
 
@@ -95,7 +98,7 @@ class Comparison:
                     return Difference(tuple(done), facts, max(len(done) - len(operations), 0))
             for side in self._sides:
                 side.drain()
-            facts = self._differing()
+            facts = self._facts()
             if not facts:
                 return None
             done.append(Operation("drain"))
@@ -106,16 +109,24 @@ class Comparison:
 
     def _settled(self, patience: float) -> dict[str, tuple[Any, Any]]:
         """Look until both brokers show the same; return what remains different."""
-        deadline = time.monotonic() + patience
-        while facts := self._differing():
-            if time.monotonic() > deadline:
+        start = time.monotonic()
+        pause = _PAUSE
+        while (facts := self._differing()) or any(side.awaits_confirms() for side in self._sides):
+            # The answer itself stays what it is; only the rest gets a little time.
+            if time.monotonic() - start > (min(patience, _REST) if "answer" in facts else patience):
                 return facts
-            time.sleep(_PAUSE)
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
         for side in self._sides:
             side.forget_gone()
         return {}
 
     def _differing(self) -> dict[str, tuple[Any, Any]]:
+        for side in self._sides:
+            side.ask()
+        return self._facts()
+
+    def _facts(self) -> dict[str, tuple[Any, Any]]:
         theirs, ours = (side.look() for side in self._sides)
         names = [*theirs, *(name for name in ours if name not in theirs)]
         return {
@@ -137,4 +148,11 @@ def _readable(value: Any) -> Any:
     """Return what came on a channel by consumer: the order between consumers is the broker's affair."""
     if not isinstance(value, list) or not value or not all(isinstance(one, tuple | str) for one in value):
         return value
-    return sorted(value, key=lambda one: one[0] if isinstance(one, tuple) else "~")
+    return sorted(value, key=_consumer)
+
+
+def _consumer(one: Any) -> str:
+    """Return the consumer of a delivery; what else there is comes after all of these, cancels first."""
+    if isinstance(one, tuple):
+        return str(one[0])
+    return f"~{one}" if one.startswith("cancelled") else "~~"

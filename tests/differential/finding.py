@@ -34,12 +34,14 @@ class Found:
         steps: How many steps they had together.
         differences: One smallest sequence for each difference that is not known.
         expected: How often each known difference was met.
+        unstable: How many differences were none the second time: RabbitMQ was slow.
     """
 
     sequences: int = 0
     steps: int = 0
     differences: list[Difference] = field(default_factory=list)
     expected: Counter[Known] = field(default_factory=Counter)
+    unstable: int = 0
 
 
 def profile_of(node: RabbitNode) -> str:
@@ -77,6 +79,9 @@ def find(comparison: Comparison, profile: str, seed: int, count: int, say: Calla
             found.expected[entry] += 1
             continue
         if difference.kind in kinds:
+            continue
+        if comparison.run(difference.given) is None:
+            found.unstable += 1
             continue
         kinds.add(difference.kind)
         smaller = smallest(difference, lambda operations: comparison.run(operations, _HASTE))

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-CONNECTIONS: Final = 2
+#: The connection of a user with limited permissions; those before it may do everything.
+LIMITED: Final = 2
 CHANNELS: Final = (1, 2)
 
 _QUEUES: Final = ("q0", "q1", "q2")
+#: Queues whose names the broker chooses: they are declared with an empty one.
+_SERVER_NAMED: Final = ("s0", "s1")
 _EXCHANGES: Final = ("x0", "x1", "x2")
 _TAGS: Final = ("c0", "c1", "c2")
 _POLICIES: Final = ("p0", "p1")
@@ -43,6 +47,34 @@ _MESSAGE_HEADERS: Final[tuple[dict[str, Any], ...]] = (
     {"CC": "q0"},
     {"BCC": [1]},
 )
+#: Names have a prefix that ends with a dot; what the broker chooses for a name may contain any letter.
+_PERMITTED: Final = (
+    ".*",
+    ".*",
+    r"\.q",
+    r"\.x",
+    r"\.q0",
+    r"\.[qx][01]$",
+    r"\.[qx]|^amq\.default$",
+    "amq.default",
+    r"^amq\.gen-",
+    "^q0",
+    "",
+)
+_OFFSETS: Final[tuple[Any, ...]] = (
+    "first",
+    "first",
+    "last",
+    "next",
+    0,
+    1,
+    3,
+    1000,
+    "1h",
+    datetime(2020, 1, 1, tzinfo=UTC),
+    datetime(2100, 1, 1, tzinfo=UTC),
+)
+_WRONG_OFFSETS: Final[tuple[Any, ...]] = ("", "x", "0", "1x", -1, 1.5)
 
 
 @dataclass(frozen=True)
@@ -88,6 +120,8 @@ class _Maker:
         # Few sequences use everything: those that use little reach further into it.
         self._quorum = random.random() < 0.25
         self._wrong = random.random() < 0.3
+        self._streams = random.random() < 0.08
+        self._limited = management and random.random() < 0.12
         kinds: list[tuple[int, Callable[[], Operation]]] = [
             (7, self._declare_queue),
             (5, self._declare_exchange),
@@ -110,6 +144,8 @@ class _Maker:
             (2, lambda: self._step("channel.close")),
             (1, lambda: self._step("connection.close")),
         ]
+        if self._limited:
+            kinds += [(3, self._permit), (1, self._permit_topic)]
         if management and random.random() < 0.5:
             kinds += [
                 (5, self._set_policy),
@@ -123,6 +159,8 @@ class _Maker:
         self._makers = [make for _, make in kinds]
         # Channels that the sequence uses: mostly few, so that the steps meet.
         self._places = random.sample([(0, 1), (0, 2), (1, 1)], random.choice((1, 1, 2, 3)))
+        if self._limited:
+            self._places = [*self._places[:1], (LIMITED, 1)]
         self._transacts = random.random() < 0.1
         if self._transacts:
             self._weights[self._makers.index(self._transact)] = 20
@@ -132,6 +170,10 @@ class _Maker:
             yield self._step("tx.select")
         elif self._chance(0.3):
             yield self._step("confirm.select")
+        if self._limited:
+            yield self._permit()
+        if self._streams:
+            yield self._step("qos", count=self._random.choice((1, 2, 2, 5)))
         for _ in range(self._random.choice((1, 1, 2, 3))):
             yield self._declare_queue()
         for _ in range(self._random.choice((0, 1, 2))):
@@ -146,13 +188,18 @@ class _Maker:
 
     def _step(self, kind: str, **fields: Any) -> Operation:
         connection, channel = self._random.choice(self._places)
-        kept = {name: value for name, value in fields.items() if value or name in ("pick", "routing_key")}
+        always = ("pick", "queue", "routing_key")
+        kept = {name: value for name, value in fields.items() if value or name in always}
+        if self._limited and kind.startswith("http.") and "polic" not in kind and self._chance(0.6):
+            kept["limited"] = True
         return Operation(kind, connection, channel, kept)
 
     def _of(self, made: Sequence[str], all_of_them: Sequence[str]) -> str:
         return self._random.choice(made if made and not self._chance(0.05) else all_of_them)
 
     def _queue(self) -> str:
+        if self._chance(0.02):
+            return ""
         return self._of(self._queues, _QUEUES)
 
     def _exchange(self) -> str:
@@ -164,6 +211,8 @@ class _Maker:
         return self._random.choice(_KEYS)
 
     def _arguments(self) -> dict[str, Any]:
+        if self._streams and self._chance(0.6):
+            return self._stream_arguments()
         chosen: dict[str, Any] = {}
         if self._quorum and self._chance(0.7):
             chosen["x-queue-type"] = "quorum"
@@ -188,12 +237,41 @@ class _Maker:
             chosen |= self._random.choice(_WRONG_ARGUMENTS)
         return chosen
 
+    def _stream_arguments(self) -> dict[str, Any]:
+        pool: list[tuple[str, tuple[Any, ...]]] = [
+            ("x-max-length-bytes", (1_000_000,)),
+            ("x-max-age", ("1h", "1Y", "7D")),
+            ("x-stream-max-segment-size-bytes", (1000, 1_000_000)),
+            ("x-queue-leader-locator", ("client-local", "balanced")),
+        ]
+        if self._wrong:
+            pool += [
+                ("x-max-length", (1,)),
+                ("x-max-length-bytes", (-1, "1")),
+                ("x-max-age", ("1", "1x", "", 1)),
+                ("x-stream-max-segment-size-bytes", (-1, "1")),
+                ("x-message-ttl", (3_600_000,)),
+                ("x-expires", (3_600_000,)),
+                ("x-max-priority", (5,)),
+                ("x-overflow", ("drop-head",)),
+                ("x-dead-letter-exchange", ("x0",)),
+                ("x-single-active-consumer", (True,)),
+                ("x-delivery-limit", (1,)),
+                ("x-unknown", (1,)),
+            ]
+        chosen: dict[str, Any] = {"x-queue-type": "stream"}
+        for name, values in self._random.sample(pool, self._random.choice((0, 0, 1, 2))):
+            chosen[name] = self._random.choice(values)
+        return chosen
+
     def _declare_queue(self) -> Operation:
         name = self._random.choice(_QUEUES)
         if self._chance(0.06):
-            return self._step("queue.declare", queue=name, passive=True)
+            return self._step("queue.declare", queue=self._queue(), passive=True)
+        if self._chance(0.06):
+            name = self._random.choice(_SERVER_NAMED)
         arguments = self._arguments()
-        quorum = arguments.get("x-queue-type") == "quorum"
+        quorum = arguments.get("x-queue-type") in ("quorum", "stream")
         self._queues.append(name)
         odd = self._wrong or not quorum
         return self._step(
@@ -270,21 +348,29 @@ class _Maker:
     def _consume(self) -> Operation:
         tag = self._random.choice(_TAGS)
         self._tags.append(tag)
-        priority = self._random.choice((-1, 1, 5)) if self._chance(0.15) else None
+        arguments: dict[str, Any] = {}
+        if self._chance(0.05 if self._streams else 0.15):
+            arguments["x-priority"] = self._random.choice((-1, 1, 5))
+        if self._streams and self._chance(0.8):
+            wrong = self._wrong and self._chance(0.2)
+            arguments["x-stream-offset"] = self._random.choice(_WRONG_OFFSETS if wrong else _OFFSETS)
+        if self._wrong and self._chance(0.05):
+            arguments |= self._random.choice(_CONSUMER_ARGUMENTS)
         return self._step(
             "consume",
             queue=self._queue(),
             tag=tag,
-            no_ack=self._chance(0.2),
+            no_ack=self._chance(0.07 if self._streams else 0.2),
             exclusive=self._chance(0.07),
-            arguments={} if priority is None else {"x-priority": priority},
+            arguments=arguments,
         )
 
     def _cancel(self) -> Operation:
         return self._step("cancel", tag=self._of(self._tags, _TAGS))
 
     def _settle(self) -> Operation:
-        kind = self._random.choice(("ack", "nack", "nack", "reject", "reject"))
+        kinds = ("ack", "nack", "nack", "reject", "reject")
+        kind = "ack" if self._streams and self._chance(0.6) else self._random.choice(kinds)
         unknown = self._wrong and self._chance(0.1)
         return self._step(
             kind,
@@ -318,6 +404,14 @@ class _Maker:
     def _transact(self) -> Operation:
         return self._step(self._random.choice(("tx.select", "tx.commit", "tx.commit", "tx.rollback")))
 
+    def _permit(self) -> Operation:
+        permissions = {name: self._random.choice(_PERMITTED) for name in ("configure", "write", "read")}
+        return Operation("http.permissions", fields=permissions)
+
+    def _permit_topic(self) -> Operation:
+        fields = {name: self._random.choice((".*", "^a", "b$", "")) for name in ("write", "read")}
+        return Operation("http.topic", fields={"exchange": self._exchange(), **fields})
+
     def _set_policy(self) -> Operation:
         definition = self._random.choice(
             (
@@ -335,13 +429,15 @@ class _Maker:
                 {"unknown-key": 1},
             )
         )
-        kinds = ("queues", "queues", "all", "exchanges", "classic_queues", "quorum_queues")
+        kinds = ("queues", "queues", "all", "exchanges", "classic_queues", "quorum_queues", "streams")
+        name = self._random.choice(_POLICIES)
         return self._step(
             "http.policy",
-            policy=self._random.choice(_POLICIES),
+            policy=name,
             pattern=self._random.choice(("", "q0", "q", "x0")),
             definition=definition,
-            priority=self._random.choice((0, 0, 1)),
+            # Never the same for two: which one applies then is not determined.
+            priority=_POLICIES.index(name) + self._random.choice((0, 0, 2)),
             apply_to=self._random.choice(kinds[:4] if self._chance(0.8) else kinds),
         )
 
@@ -358,7 +454,7 @@ class _Maker:
     def _http_get(self) -> Operation:
         return self._step(
             "http.get",
-            queue=self._queue(),
+            queue=self._queue() or "q0",
             count=self._random.choice((1, 2, 10)),
             ackmode=self._random.choice(
                 ("ack_requeue_true", "ack_requeue_false", "reject_requeue_true", "reject_requeue_false")
@@ -374,9 +470,18 @@ class _Maker:
         )
 
     def _http_delete(self) -> Operation:
-        return self._step("http.delete", queue=self._queue(), if_unused=self._chance(0.3))
+        return self._step("http.delete", queue=self._queue() or "q0", if_unused=self._chance(0.3))
 
 
+#: Some types of queues take them.
+_CONSUMER_ARGUMENTS: Final[tuple[dict[str, Any], ...]] = (
+    {"x-stream-offset": "first"},
+    {"x-stream-filter": "f"},
+    {"x-stream-match-unfiltered": True},
+    {"x-cancel-on-ha-failover": True},
+    {"x-priority": "1"},
+    {"x-unknown": 1},
+)
 _WRONG_ARGUMENTS: Final[tuple[dict[str, Any], ...]] = (
     {"x-max-length": -1},
     {"x-max-length": "1"},

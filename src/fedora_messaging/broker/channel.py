@@ -1,8 +1,9 @@
 """A channel of the broker: AMQP's class basic, and deliveries to the channel's consumers."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from ..protocol.errors import (
@@ -24,7 +25,7 @@ from .core.counters import Counters
 from .core.memory import declared_size
 from .core.message import BrokerMessage, Entry
 from .core.queue import Queue
-from .core.queue_arguments import QUORUM, check_consumer
+from .core.queue_arguments import CLASSIC, check_consumer
 from .core.vhost import generated_name
 from .publishing import Publishing
 from .reply_to import REPLY_TO, ReplyConsumer
@@ -149,15 +150,16 @@ class BrokerChannel:
             ConnectionError: 530 for a tag in use; 540 for a quorum queue, if the channel has a limit.
         """
         self._tell_cancelled()
+        name = self.resolve(method.queue)
         tag = method.consumer_tag or generated_name("amq.ctag-")
         if tag in self.consumers:
             raise ConnectionError(NOT_ALLOWED, f"attempt to reuse consumer tag '{tag}'")
-        if method.queue == REPLY_TO:
+        if name == REPLY_TO:
             self.reply_consumer = self.session.replies.subscribe(self, tag, method)
             self._answer_consume(method, tag)
             return
-        queue = self.usable_queue(method.queue)
-        if self.channel_prefetch and queue.arguments.queue_type == QUORUM:
+        queue = self.usable_queue(name)
+        if self.channel_prefetch and queue.arguments.queue_type != CLASSIC:
             what = f"queue '{queue.name}' in vhost '{self.vhost.name}'"
             raise ConnectionError(NOT_IMPLEMENTED, f"{what} does not support global qos")
         priority = check_consumer(
@@ -318,7 +320,7 @@ class BrokerChannel:
 
     def nack(self, method: m.BasicNack) -> Iterator[None]:
         """Carry out ``basic.nack``."""
-        outcome = Queue.release if method.requeue else Queue.refuse
+        outcome = Queue.release if method.requeue else Queue.discard
         return self._answered(method.delivery_tag, method.multiple, outcome)
 
     def reject(self, method: m.BasicReject) -> Iterator[None]:
@@ -357,8 +359,16 @@ class BrokerChannel:
 
     def finish(self, taken: dict[int, Unacked], outcome: Outcome) -> Iterator[None]:
         """Give the outcome of deliveries to their queues, step by step, and then let these deliver more."""
+        if outcome in (Queue.release, Queue.reject):
+            # As in RabbitMQ, a queue gets back the messages of one consumer after those of another.
+            for group in _by_consumer(taken):
+                yield from self._finish(group, outcome)
+        else:
+            yield from self._finish(taken.values(), outcome)
+
+    def _finish(self, taken: Iterable[Unacked], outcome: Outcome) -> Iterator[None]:
         queues: dict[Queue, None] = {}
-        for entry, queue, consumer, _since in taken.values():
+        for entry, queue, consumer, _since in taken:
             if queue not in queues:
                 queue.hold_back()
                 queues[queue] = None
@@ -412,6 +422,14 @@ class BrokerChannel:
         for consumer in consumers:
             if not consumer.queue.deleted:
                 consumer.queue.consumer_left()
+
+
+def _by_consumer(taken: dict[int, Unacked]) -> list[list[Unacked]]:
+    """Return deliveries by queue and consumer, in the order of their names; ``basic.get`` comes first."""
+    groups: dict[tuple[str, str], list[Unacked]] = {}
+    for one in taken.values():
+        groups.setdefault((one.queue.name, one.consumer.tag if one.consumer else ""), []).append(one)
+    return [group for _, group in sorted(groups.items(), key=itemgetter(0))]
 
 
 def _first_of(queue: str) -> str:

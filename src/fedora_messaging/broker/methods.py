@@ -33,8 +33,8 @@ def exchange_declare(channel: BrokerChannel, method: m.ExchangeDeclare) -> None:
     name = _without_line_ends(method.exchange)
     if method.passive:
         channel.vhost.refuse_default(name)
-        channel.vhost.exchange(name)
         channel.session.permissions.require_any("exchange", name)
+        channel.vhost.exchange(name)
         _answer(channel, method, m.ExchangeDeclareOk(), False)
         return
     channel.session.permissions.require(CONFIGURE, "exchange", name)
@@ -53,6 +53,7 @@ def exchange_declare(channel: BrokerChannel, method: m.ExchangeDeclare) -> None:
 
 def exchange_delete(channel: BrokerChannel, method: m.ExchangeDelete) -> None:
     """Carry out ``exchange.delete``."""
+    channel.vhost.refuse_deletion(method.exchange)
     channel.session.permissions.require(CONFIGURE, "exchange", method.exchange)
     channel.vhost.delete_exchange(method.exchange, if_unused=method.if_unused)
     _answer(channel, method, m.ExchangeDeleteOk(), True)
@@ -112,8 +113,9 @@ def _declare_passively(channel: BrokerChannel, method: m.QueueDeclare) -> None:
     if channel.session.replies.has(method.queue):
         _answer(channel, method, m.QueueDeclareOk(method.queue, 0, 1), False)
         return
-    queue = channel.vhost.queue(_without_line_ends(method.queue))
-    channel.session.permissions.require_any("queue", queue.name)
+    name = _without_line_ends(method.queue)
+    channel.session.permissions.require_any("queue", name)
+    queue = channel.vhost.queue(name)
     queue.check_access(channel.session)
     queue.touch()
     channel.last_queue = queue.name
@@ -202,8 +204,8 @@ def select_transaction(channel: BrokerChannel, _method: m.TxSelect) -> None:
 def commit(channel: BrokerChannel, _method: m.TxCommit) -> Iterator[None]:
     """Carry out ``tx.commit``; the answer follows when the changes are durable."""
     transaction = _transaction_of(channel)
-    for exchange, message, mandatory in transaction.take_publishes():
-        channel.publishing.route(exchange, message, mandatory)
+    for exchange, message, mandatory, queues in transaction.take_publishes():
+        channel.publishing.route(exchange, message, mandatory, queues=queues)
         yield
     for taken, outcome in transaction.take_acks():
         yield from channel.finish(taken, outcome)

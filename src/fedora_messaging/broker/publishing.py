@@ -21,7 +21,7 @@ from .core.exchanges import Exchange
 from .core.message import BrokerMessage, in_canonical_order, new_message
 from .core.profile import Profile
 from .core.queue_arguments import check_time
-from .core.routing import routing_keys, without_bcc
+from .core.routing import without_bcc
 from .core.vhost import Enqueued
 
 if TYPE_CHECKING:
@@ -84,8 +84,7 @@ class Publishing:
         message = self._session.replies.rewrite(self._channel, message)
         transaction = self._channel.transaction
         if transaction is not None:
-            routing_keys(message)  # what is wrong with them is told now, not at the commit
-            transaction.hold(exchange, message, method.mandatory)
+            transaction.hold(exchange, message, method.mandatory, self._vhost.destinations(exchange, message))
             return
         self._counters.publish += 1
         fault = self._session.faults.take_publish(method.exchange, method.routing_key)
@@ -95,8 +94,17 @@ class Publishing:
         tag = self._owed_confirms.received() if self._owed_confirms is not None else 0
         self.route(exchange, message, method.mandatory, tag)
 
-    def route(self, exchange: Exchange, message: BrokerMessage, mandatory: bool, tag: int = 0) -> None:
+    def route(
+        self,
+        exchange: Exchange,
+        message: BrokerMessage,
+        mandatory: bool,
+        tag: int = 0,
+        queues: tuple[str, ...] | None = None,
+    ) -> None:
         """Put a message into queues, and begin its confirm; ``tag`` is 0 without one.
+
+        The names of the queues are given for a message that was routed before.
 
         Raises:
             ChannelError: 406 for a CC or BCC header that is not an array.
@@ -105,7 +113,7 @@ class Publishing:
             # A reply goes to no queue, so older releases count it as not routed.
             outcome = Enqueued(self._vhost.profile.replies_count_as_routed, refused=False, stored=False)
         else:
-            outcome = self._vhost.enqueue(exchange, message)
+            outcome = self._vhost.enqueue(exchange, message, queues)
         if not outcome.routed:
             if mandatory:
                 self._counters.return_unroutable += 1

@@ -14,7 +14,7 @@ def test_publishes_keep_their_order_and_are_given_once() -> None:
     vhost = new_vhost()
     exchange = vhost.exchanges["amq.topic"]
     transaction = Transaction(vhost.memory)
-    given = [(exchange, message("a"), False), (vhost.exchanges[""], message("b"), True)]
+    given = [(exchange, message("a"), False, ("q",)), (vhost.exchanges[""], message("b"), True, ())]
     for publish in given:
         transaction.hold(*publish)
     assert list(transaction.take_publishes()) == given
@@ -27,7 +27,7 @@ def test_publishes_that_are_held_back_take_memory() -> None:
     """Otherwise a client could fill the memory without an alarm."""
     vhost = new_vhost()
     transaction = Transaction(vhost.memory)
-    transaction.hold(vhost.exchanges[""], message("a"), False)
+    transaction.hold(vhost.exchanges[""], message("a"), False, ())
     assert vhost.memory.bytes > len(message("a").body)
     assert list(transaction.take_publishes())
     assert vhost.memory.bytes == 0
@@ -39,7 +39,7 @@ def test_acknowledgements_are_apart_from_publishes() -> None:
     first, second = ({tag: Unacked(new_entry(message(), tag), queue, None)} for tag in (1, 2))
     transaction = Transaction(vhost.memory)
     transaction.hold_acks(second, Queue.settle)
-    transaction.hold(vhost.exchanges[""], message(), False)
+    transaction.hold(vhost.exchanges[""], message(), False, ())
     transaction.hold_acks(first, Queue.refuse)
     assert transaction.take_acks() == [(second, Queue.settle), (first, Queue.refuse)]
     assert transaction.take_acks() == []

@@ -13,7 +13,7 @@ from ...wire.properties import decode_properties, edit_headers, with_text_proper
 from .exchanges import Exchange
 from .message import BrokerMessage, Entry, new_message
 from .profile import RABBITMQ_4, Profile
-from .queue import DELIVERY_LIMIT, REJECTED, Queue
+from .queue import REJECTED, Queue
 from .routing import find_queues, routing_keys
 
 _log = logger(__name__)
@@ -75,7 +75,8 @@ class DeadLetters:
         if exchange is None:
             return
         message = make_dead_letter(queue, entry, reason, self._wall(), self._room, self._profile)
-        for target in find_queues(self._exchanges, exchange, message, routing_keys(message)):
+        keys = routing_keys(message) if message.keys is None else list(message.keys)
+        for target in find_queues(self._exchanges, exchange, message, keys):
             if not is_cycle(message, target):
                 target.enqueue(message)
         message.forget_headers()
@@ -107,10 +108,10 @@ def make_dead_letter(
         old.body,
     )
     # Remembered here, because headers that cannot be read, or lack a part of their history, show no circle.
-    if profile.marks_dead_letters and reason in (REJECTED, DELIVERY_LIMIT):
-        message.was_delivered = True
+    if profile.marks_dead_letters:
         message.failures = entry.returns + (reason == REJECTED)
-        message.acquisitions = entry.acquisitions + (reason == REJECTED)
+        message.was_delivered = message.failures > 0
+    message.keys = old.keys if key is None else (key,)
     message.passed = frozenset() if reason == REJECTED else old.passed | {queue.name}
     return message
 

@@ -40,7 +40,8 @@ class BrokerMessage(Struct, gc=False, eq=False):
         stored_id: Identity in the storage; ``None`` until it is stored.
         was_delivered: Whether it is a dead letter that was delivered, for releases that mark such.
         failures: How many of its deliveries failed in the queues that dead-lettered it.
-        acquisitions: How often these queues have delivered it.
+        keys: Its routing keys, if its headers do not tell them: these lose ``BCC``, and a dead letter with a
+            new key keeps ``CC``. They are not stored.
         effort: Steps that its routing has taken so far.
         passed: Queues that dead-lettered it since it was last rejected. Its headers cannot be relied on for
             this: they may be unreadable, or have no room for it.
@@ -58,7 +59,7 @@ class BrokerMessage(Struct, gc=False, eq=False):
     effort: int = 0
     was_delivered: bool = False
     failures: int = 0
-    acquisitions: int = 0
+    keys: tuple[str, ...] | None = None
     passed: frozenset[str] = frozenset()
     _headers: dict[str, Any] | None = None
 
@@ -154,15 +155,7 @@ def new_entry(
     message: BrokerMessage, position: int, priority: int = 0, expires_at: float | None = None
 ) -> Entry:
     """Make the entry of a message that enters a queue."""
-    return Entry(
-        message,
-        position,
-        priority,
-        expires_at,
-        message.was_delivered,
-        message.failures,
-        message.acquisitions,
-    )
+    return Entry(message, position, priority, expires_at, message.was_delivered, message.failures)
 
 
 def counted_properties(entry: Entry, with_acquisitions: bool, room: int) -> bytes:
@@ -176,7 +169,8 @@ def counted_properties(entry: Entry, with_acquisitions: bool, room: int) -> byte
     properties = entry.message.properties
     counts = {}
     if with_acquisitions:
-        counts["x-acquired-count"] = Int64(entry.acquisitions)
+        # A dead letter counts what failed elsewhere until this queue has delivered it.
+        counts["x-acquired-count"] = Int64(entry.acquisitions or entry.returns)
     if entry.returns or not with_acquisitions:
         counts["x-delivery-count"] = Int64(entry.returns)
     try:

@@ -33,8 +33,10 @@ class Profile:
         quorum_delivery_limit: ``x-delivery-limit`` of quorum queues that do not give it.
         nack_counts: Whether a delivery that ``basic.nack`` or ``basic.recover`` returns counts as failed.
         counts_acquisitions: Whether quorum queues tell in a header how often a message was delivered before.
+        finds_queues_at_once: Whether a message of a transaction needs its queue when it is published to the
+            default exchange, rather than when the transaction is committed.
+        quorum_requeues_at_end: Whether a quorum queue puts what a consumer hands back behind all others.
         quorum_priorities: Highest priority of quorum queues; 0 for none.
-        quorum_returns_first: Whether messages that come back to a quorum queue are next, or the last.
         active_by_priority: Whether the single active consumer of a quorum queue is that of highest priority.
         marks_dead_letters: Whether dead letters say that they were delivered, and name their last death.
         policies_for: What a policy can be for; newer releases, which can tell types of queues apart, have no
@@ -68,8 +70,9 @@ class Profile:
     quorum_delivery_limit: int | None
     nack_counts: bool
     counts_acquisitions: bool
+    finds_queues_at_once: bool
+    quorum_requeues_at_end: bool
     quorum_priorities: int
-    quorum_returns_first: bool
     active_by_priority: bool
     marks_dead_letters: bool
     policies_for: tuple[str, ...]
@@ -104,8 +107,9 @@ _DIFFERENCES: Final[dict[str, tuple[Any, Any]]] = {
     "quorum_delivery_limit": (None, 20),
     "nack_counts": (True, False),
     "counts_acquisitions": (False, True),
+    "finds_queues_at_once": (False, True),
+    "quorum_requeues_at_end": (True, False),
     "quorum_priorities": (0, 31),
-    "quorum_returns_first": (False, True),
     "active_by_priority": (False, True),
     "marks_dead_letters": (False, True),
     "policies_for": (

@@ -13,7 +13,7 @@ from .message import BrokerMessage, Entry, counted_properties, new_entry
 from .profile import Profile
 from .queue_arguments import CLASSIC, QUORUM, REJECT_PUBLISH_DLX, QueueArguments
 from .queue_timer import QueueTimer
-from .ready_list import PriorityReadyList, ReadyList, ReturnsFirstList, ReturnsLastList
+from .ready_list import PriorityReadyList, ReadyList, ReturnsFirstList
 
 if TYPE_CHECKING:
     from .policies import Policy
@@ -124,7 +124,7 @@ class Queue:
 
     def _new_ready_list(self) -> ReadyList | PriorityReadyList | ReturnsFirstList:
         if self.arguments.queue_type == QUORUM:
-            return ReturnsFirstList() if self._host.profile.quorum_returns_first else ReturnsLastList()
+            return ReturnsFirstList()
         return PriorityReadyList() if self.arguments.max_priority else ReadyList()
 
     @property
@@ -251,6 +251,8 @@ class Queue:
                 outlet.refuse(self.name, len(properties))
                 continue
             self._take_ready()
+            if entry is fresh and self.arguments.queue_type == CLASSIC:
+                entry.redelivered = False  # RabbitMQ does not look at a dead letter that it need not store
             self._note_delivery(entry)
             if consumer.no_ack:
                 self.counters.deliver_no_ack += 1
@@ -285,7 +287,7 @@ class Queue:
         if not self.counts_deliveries:
             return entry.message.properties
         with_acquisitions = self._host.profile.counts_acquisitions
-        if not (entry.acquisitions if with_acquisitions else entry.returns or got):
+        if not (entry.returns or (entry.acquisitions if with_acquisitions else got)):
             return entry.message.properties
         return counted_properties(entry, with_acquisitions, room)
 
@@ -378,17 +380,30 @@ class Queue:
 
     def release(self, entry: Entry, consumer: BrokerConsumer | None) -> None:
         """Put a message back that its consumer handed back in good order; see :meth:`requeue`."""
-        self._take_back(entry, consumer, has_failed=self._host.profile.nack_counts)
+        has_failed = self._host.profile.nack_counts
+        self._take_back(entry, consumer, has_failed=has_failed, handed_back=True)
+
+    def discard(self, entry: Entry, consumer: BrokerConsumer | None) -> None:
+        """Give up a message that its consumer returned with ``basic.nack``; see :meth:`refuse`."""
+        if not self._host.profile.nack_counts:
+            entry.returns -= 1  # refuse() counts a failure
+        self.refuse(entry, consumer)
 
     def reject(self, entry: Entry, consumer: BrokerConsumer | None) -> None:
         """Put a message back that its consumer rejected; see :meth:`requeue`."""
-        self.requeue(entry, consumer)
+        self._take_back(entry, consumer, has_failed=True, handed_back=True)
 
     def requeue(self, entry: Entry, consumer: BrokerConsumer | None) -> None:
-        """Put a message back to its place; call :meth:`deliver` after the last one."""
-        self._take_back(entry, consumer, has_failed=True)
+        """Put a message back whose consumer is lost; call :meth:`deliver` after the last one.
 
-    def _take_back(self, entry: Entry, consumer: BrokerConsumer | None, *, has_failed: bool) -> None:
+        In a classic queue it gets its old position. In a quorum queue it comes before all that were not
+        delivered, but older releases put what a consumer itself hands back behind all others.
+        """
+        self._take_back(entry, consumer, has_failed=True, handed_back=False)
+
+    def _take_back(
+        self, entry: Entry, consumer: BrokerConsumer | None, *, has_failed: bool, handed_back: bool
+    ) -> None:
         self._returned(entry, consumer)
         if self.deleted:
             self.forget(entry)
@@ -401,7 +416,11 @@ class Queue:
         if self.arguments.is_exhausted(entry.returns):
             self.give_up(entry)
             return
-        self._ready.give_back(entry)
+        at_end = handed_back and self._host.profile.quorum_requeues_at_end
+        if at_end and self.arguments.queue_type == QUORUM:
+            self._ready.append(entry)
+        else:
+            self._ready.give_back(entry)
         self._ready_bytes += len(entry.message.body)
 
     def _returned(self, entry: Entry, consumer: BrokerConsumer | None) -> None:

@@ -396,7 +396,7 @@ def check_consumer(queue_type: str, what: str, arguments: Mapping[str, Any], pro
         ChannelError: 406 with RabbitMQ's wording.
     """
     known = _FOR_CONSUMERS[profile.streams_filter]
-    for name in dict.fromkeys(name for names in known.values() for name in names):
+    for name in sorted({name for names in known.values() for name in names}):
         if name in arguments and name not in known[queue_type]:
             raise _precondition(f"invalid arg '{name}' for {what} of queue type rabbit_{queue_type}_queue")
     try:
@@ -436,7 +436,7 @@ def read_arguments(declared: QueueDeclaration, vhost: str, profile: Profile = RA
         _check(name, arguments[name], what, profile)
         if name == "x-dead-letter-routing-key" and "x-dead-letter-exchange" not in arguments:
             raise _precondition(f"invalid arg '{name}' for {what}: routing_key_but_no_dlx_defined")
-    for name in _KNOWN:
+    for name in sorted(_KNOWN):  # RabbitMQ names the first one by name
         if name in arguments and name not in allowed:
             raise _precondition(f"invalid arg '{name}' for {what} of queue type rabbit_{queue_type}_queue")
     if queue_type != CLASSIC:

@@ -40,14 +40,6 @@ class ReadyList:
         return self._fresh.popleft()
 
 
-class ReturnsLastList(ReadyList):
-    """First in, first out; a returned message goes behind all others."""
-
-    __slots__ = ()
-
-    give_back = ReadyList.append
-
-
 class PriorityReadyList:
     """Higher priority first; the order within a priority is that of :class:`ReadyList`."""
 

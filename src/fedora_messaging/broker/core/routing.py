@@ -69,4 +69,6 @@ def routing_keys(message: BrokerMessage) -> list[str]:
 def without_bcc(message: BrokerMessage) -> BrokerMessage:
     """Return the message without its header ``BCC``, as consumers get it."""
     properties = edit_headers(message.properties, {}, ("BCC",))
-    return new_message(message.exchange, message.routing_key, properties, message.body)
+    told = new_message(message.exchange, message.routing_key, properties, message.body)
+    told.keys = tuple(routing_keys(message))
+    return told

@@ -217,7 +217,7 @@ class StreamQueue(Queue):
             raise self._unsupported("basic.nack and basic.reject")
         self.settle(entry, consumer)
 
-    release = reject = refuse
+    discard = release = reject = refuse
 
     def requeue(self, entry: Entry, consumer: BrokerConsumer | None) -> None:
         """Let the consumer have another message; it was on a channel that has ended."""

@@ -2,7 +2,7 @@
 
 import base64
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -32,7 +32,16 @@ from .message import BrokerMessage, Entry
 from .policies import EXCHANGE, Policies, combine, override
 from .profile import RABBITMQ_4, Profile
 from .queue import Queue
-from .queue_arguments import CLASSIC, QUORUM, STREAM, comparable, equivalent, interpret, read_arguments
+from .queue_arguments import (
+    CLASSIC,
+    QUEUE_TYPES,
+    QUORUM,
+    STREAM,
+    comparable,
+    equivalent,
+    interpret,
+    read_arguments,
+)
 from .routing import find_queues, routing_keys, without_bcc
 from .stream import StreamQueue
 
@@ -209,11 +218,11 @@ class VirtualHost:
         if name == DEFAULT_EXCHANGE:
             raise ChannelError(ACCESS_REFUSED, "operation not permitted on the default exchange")
 
-    def delete_exchange(self, name: str, *, if_unused: bool) -> None:
-        """Delete an exchange; do nothing if it does not exist.
+    def refuse_deletion(self, name: str) -> None:
+        """Refuse to delete an exchange of the broker's own.
 
         Raises:
-            ChannelError: 403 or 406.
+            ChannelError: 403.
         """
         self.refuse_default(name)
         if name.startswith("amq.") and name in self.exchanges:
@@ -221,6 +230,14 @@ class VirtualHost:
                 ACCESS_REFUSED,
                 f"deletion of system exchange '{name}' in vhost '{self.name}' not allowed",
             )
+
+    def delete_exchange(self, name: str, *, if_unused: bool) -> None:
+        """Delete an exchange; do nothing if it does not exist.
+
+        Raises:
+            ChannelError: 403 or 406.
+        """
+        self.refuse_deletion(name)
         exchange = self.exchanges.get(name)
         if exchange is None:
             return
@@ -302,7 +319,9 @@ class VirtualHost:
         Raises:
             ChannelError: 406 for a type whose queues need a name.
         """
-        kind = self._with_type(declared).arguments.get("x-queue-type")
+        kind = self._with_type(declared).arguments.get("x-queue-type", CLASSIC)
+        if self.profile.names_default_type and isinstance(kind, str) and kind not in QUEUE_TYPES:
+            raise ChannelError(PRECONDITION_FAILED, f"unknown queue type '{kind}'")
         if kind in (QUORUM, STREAM):
             raise ChannelError(
                 PRECONDITION_FAILED, f"Cannot declare a server-named queue for type rabbit_{kind}_queue"
@@ -314,7 +333,7 @@ class VirtualHost:
         is_plain = declared.durable and not declared.exclusive and not declared.auto_delete
         kind = self.default_queue_type if is_plain else CLASSIC
         if "x-queue-type" in declared.arguments:
-            is_default = declared.arguments["x-queue-type"] == "" and declared.name not in self.queues
+            is_default = declared.arguments["x-queue-type"] == ""
             if not (is_default and self.profile.names_default_type):
                 return declared
         elif kind == CLASSIC and not self.profile.names_default_type:
@@ -487,8 +506,26 @@ class VirtualHost:
 
     # Messages
 
-    def enqueue(self, exchange: Exchange, message: BrokerMessage) -> Enqueued:
+    def destinations(self, exchange: Exchange, message: BrokerMessage) -> tuple[str, ...]:
+        """Return the names of the queues that a message would be routed into.
+
+        Raises:
+            ChannelError: 406 for a CC or BCC header that is not an array.
+        """
+        keys = routing_keys(message)
+        if exchange.name == DEFAULT_EXCHANGE and not self.profile.finds_queues_at_once:
+            return tuple(dict.fromkeys(keys))
+        return tuple(queue.name for queue in find_queues(self.exchanges, exchange, message, keys))
+
+    def enqueue(
+        self, exchange: Exchange, message: BrokerMessage, names: tuple[str, ...] | None = None
+    ) -> Enqueued:
         """Route a message into queues.
+
+        Args:
+            exchange: Where it was published.
+            message: The message.
+            names: What :meth:`destinations` has returned, if it was routed before.
 
         Raises:
             ChannelError: 406 for a CC or BCC header that is not an array.
@@ -498,7 +535,11 @@ class VirtualHost:
         keys = routing_keys(message)
         if message.mentions(b"BCC") and "BCC" in message.headers:
             message = without_bcc(message)
-        queues = find_queues(self.exchanges, exchange, message, keys)
+        queues: Collection[Queue]
+        if names is None:
+            queues = find_queues(self.exchanges, exchange, message, keys)
+        else:
+            queues = [self.queues[name] for name in names if name in self.queues]
         message.forget_headers()
         exchange.publish_in += 1
         exchange.publish_out += len(queues)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _OUTCOMES: Final = {
     "ack_requeue_true": Queue.release,
     "ack_requeue_false": Queue.settle,
-    "reject_requeue_true": Queue.requeue,
+    "reject_requeue_true": Queue.reject,
     "reject_requeue_false": Queue.refuse,
 }
 #: Bytes of payloads after which an answer has no further messages.
@@ -254,8 +254,11 @@ def get_messages(call: Call) -> list[dict[str, Any]]:
     for left, entry in taken:
         properties = queue.properties(entry, room=1 << 31, got=True)
         answer.append(_message_item(entry, properties, left, encoding, truncate))
+    outcome = _OUTCOMES[mode]
+    if outcome is Queue.release and vhost.profile.nack_counts:
+        outcome = Queue.requeue  # these releases close the channel that has taken the messages
     for _, entry in taken:
-        _OUTCOMES[mode](queue, entry, None)
+        outcome(queue, entry, None)
     queue.deliver()
     return answer
 

@@ -208,14 +208,15 @@ def letter(profile: Profile, reason: str, returns: int = 0, **headers: Any) -> B
 
 @pytest.mark.parametrize(
     ("reason", "marked", "failures"),
-    [("rejected", True, 4), ("delivery_limit", True, 3), ("expired", False, 0), ("maxlen", False, 0)],
+    [("rejected", True, 4), ("delivery_limit", True, 3), ("expired", True, 3), ("maxlen", True, 3)],
 )
 def test_mark_of_a_dead_letter(reason: str, marked: bool, failures: int) -> None:
-    """RabbitMQ 4 tells the next consumer what has been delivered, and goes on counting."""
+    """RabbitMQ 4 tells the next consumer that deliveries have failed, and goes on counting."""
+    assert not letter(RABBITMQ_4, "expired", returns=0).was_delivered
     new = letter(RABBITMQ_4, reason, returns=3)
     assert (new.was_delivered, new.failures) == (marked, failures)
     entry = new_entry(new, 1)
-    assert (entry.redelivered, entry.returns, entry.acquisitions) == (marked, failures, failures)
+    assert (entry.redelivered, entry.returns, entry.acquisitions) == (marked, failures, 0)
     old = letter(RABBITMQ_3, reason, returns=3)
     assert (old.was_delivered, old.failures) == (False, 0)
 

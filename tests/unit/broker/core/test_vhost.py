@@ -97,12 +97,12 @@ def test_queue_bears_its_type() -> None:
         declared(old, "b", arguments=EMPTY)
 
 
-def test_type_is_empty_only_where_it_is_chosen() -> None:
+def test_empty_type_is_the_default_one_in_each_declaration() -> None:
+    """A program that declares its queue at each start gets it each time."""
     vhost = new_vhost(RABBITMQ_4)
     queue = vhost.declare_queue(QueueDeclaration("q", arguments=EMPTY), None)
-    assert vhost.declare_queue(QueueDeclaration("q"), None) is queue
-    with pytest.raises(ChannelError, match="inequivalent arg 'x-queue-type'"):
-        declared(vhost, arguments=EMPTY)
+    for arguments in ({}, EMPTY, {"x-queue-type": "classic"}):
+        assert vhost.declare_queue(QueueDeclaration("q", arguments=arguments), None) is queue
 
 
 def test_default_type_is_for_queues_that_last() -> None:
