@@ -66,7 +66,8 @@ test-lowest:
 	.venv-lowest/bin/python -m pytest $(LOWEST_TESTS) -m "not rabbitmq" \
 	  -W "ignore:'cgi' is deprecated:DeprecationWarning" $(ARGS)
 
-# The suites of foreign clients, on the embedded broker in both profiles and on RabbitMQ.
+# The suites of foreign clients, on the embedded broker in both profiles, on RabbitMQ, and on another release of it if
+# FM_TEST_OTHER_RABBITMQ_SBIN names the directory of its scripts.
 conformance: $(VENV)/.installed
 	FM_TEST_CONFORMANCE_ALL=1 $(BIN)/python -m pytest tests/conformance -rA $(ARGS)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 #: Fixtures, and values of parameters, that stand for a RabbitMQ.
 _CLUSTERS: Final = frozenset({"cluster", "shared_cluster", "shared_parting_cluster"})
-_RABBITMQ: Final = _CLUSTERS | {"rabbitmq", "shared_node", "rabbitmq_tls"}
+_RABBITMQ: Final = _CLUSTERS | {"rabbitmq", "other_rabbitmq", "shared_node", "rabbitmq_tls"}
 #: Plugins of RabbitMQ with exchange types that the embedded broker has, too.
 EXCHANGE_PLUGINS: Final = frozenset(
     {"rabbitmq_consistent_hash_exchange", "rabbitmq_random_exchange", "rabbitmq_sharding"}

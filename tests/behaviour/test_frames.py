@@ -6,6 +6,7 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import pika
 import pytest
 from pamqp import commands, constants, frame
 from tests.behaviour.peer import ClosedByBrokerError, Peer, content_header, raw_frame, shortstr, table
@@ -169,6 +170,18 @@ def test_content_on_channel_0(peer: Peer) -> None:
     peer.write(raw_frame(constants.FRAME_BODY, 0, b"abc"))
     with closes(505, 'UNEXPECTED_FRAME - type 3, all octets = <<"abc">>'):
         peer.roundtrip()
+
+
+@pytest.mark.parametrize("size", [3000, 7000, 9000])
+def test_long_properties_of_a_client(broker: Broker, size: int) -> None:
+    """Before the two sides agree on a size, the smallest one holds."""
+    parameters = pika.URLParameters(broker.url)
+    parameters.client_properties = {"long": "x" * size}
+    if size < smallest_frame(broker):
+        pika.BlockingConnection(parameters).close()
+    else:
+        with pytest.raises(pika.exceptions.AMQPConnectionError):
+            pika.BlockingConnection(parameters)
 
 
 @pytest.mark.parametrize("kind", [1, 2, 3])

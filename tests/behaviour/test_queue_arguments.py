@@ -1018,6 +1018,31 @@ def test_forged_death_header_is_replaced(channel: BlockingChannel, name: str, de
     assert take(channel, dead).headers["x-death"][0]["queue"] == name
 
 
+def test_deaths_that_a_publisher_writes(
+    broker: Broker, channel: BlockingChannel, name: str, dead: str
+) -> None:
+    """Since 4.0 they mean nothing: the first death replaces them. Older releases go on with their counts."""
+    make(channel, name, x_dead_letter_exchange=dead)
+    forged = {"count": 5, "reason": "rejected", "queue": name, "exchange": "", "routing-keys": [name]}
+    send(channel, name, b"x", headers={"x-death": [forged], "x-first-death-queue": "other"})
+    reject(channel, name)
+    headers = take(channel, dead).headers
+    told = headers["x-death"][0]["count"], headers["x-first-death-queue"]
+    assert told == since(broker, (4, 0), (1, name), (6, "other"))
+
+
+def test_circle_that_a_publisher_writes(
+    broker: Broker, channel: BlockingChannel, name: str, dead: str
+) -> None:
+    """A dead letter that seems to have been in the queue before is dropped only by older releases."""
+    make(channel, name, x_dead_letter_exchange=dead)
+    forged = {"count": 1, "reason": "expired", "queue": dead, "exchange": "", "routing-keys": [dead]}
+    send(channel, name, b"forged", headers={"x-death": [forged]}, expiration="0")
+    send(channel, name, b"honest", expiration="0")
+    first = since(broker, (4, 0), b"forged", b"honest")
+    assert take(channel, dead).body == first
+
+
 def test_dead_letter_body_is_the_same(channel: BlockingChannel, name: str, dead: str) -> None:
     """A large binary body stays as it is."""
     body = bytes(range(256)) * 1024

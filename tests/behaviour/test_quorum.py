@@ -172,6 +172,31 @@ def test_closed_channel_counts_as_a_failure(
     assert counts(take(confirming, name)) == since(broker, (4, 3), (1, 1), (None, 1))
 
 
+@pytest.mark.parametrize("kind", ["classic", "quorum"])
+def test_failures_go_on_through_a_queue_that_delays(
+    broker: Broker, confirming: BlockingChannel, names: Names, kind: str
+) -> None:
+    """Messages that come back by way of a queue where they expire have failed as often as before."""
+    work, delay = names("work"), names("delay")
+    make(confirming, work, x_dead_letter_exchange="", x_dead_letter_routing_key=delay)
+    make(
+        confirming,
+        delay,
+        x_queue_type=kind,
+        x_message_ttl=1,
+        x_dead_letter_exchange="",
+        x_dead_letter_routing_key=work,
+    )
+    send(confirming, work, b"x", delivery_mode=2)
+    found = []
+    for _ in range(3):
+        message = take(confirming, work)
+        found.append((message.redelivered, *counts(message)))
+        confirming.basic_reject(message.tag, requeue=False)
+    new = [(False, None, None), (True, 1, 1), (True, 2, 2)]
+    assert found == since(broker, (4, 3), new, [(False, None, 0)] * 3)
+
+
 @pytest.mark.parametrize(
     ("limit", "deliveries"), [(0, 1), (1, 2), (3, 4), (None, 21)], ids=["0", "1", "3", "default"]
 )

@@ -312,6 +312,7 @@ class RabbitNode:
         advanced_config: str = "[].",
         port_mapper: int | None = None,
         cookie: str | None = None,
+        sbin: Path | None = None,
     ) -> None:
         """Choose names and ports; nothing is written or started yet.
 
@@ -325,11 +326,12 @@ class RabbitNode:
             port_mapper: Port of a port mapper that somebody else starts and ends; by default the node has
                 its own.
             cookie: What the nodes of a cluster have in common; by default a secret of the node's own.
+            sbin: Directory with the scripts of a release; by default the one that `find_rabbitmq` finds.
 
         Raises:
             RabbitNodeError: When RabbitMQ is not installed, or there are no free ports.
         """
-        sbin = find_rabbitmq()
+        sbin = sbin or find_rabbitmq()
         if sbin is None:
             raise RabbitNodeError("RabbitMQ or Erlang is not installed")
         self._sbin = sbin

@@ -67,7 +67,9 @@ class Publishing:
             raise ConnectionError(NOT_IMPLEMENTED, "immediate=true")
         if content.body is None:
             raise ChannelError(
-                PRECONDITION_FAILED, f"message is larger than configured max size {self._session.max_body}"
+                PRECONDITION_FAILED,
+                f"message size {content.announced} is larger than configured max size "
+                f"{self._session.max_body}",
             )
         self._session.permissions.require(WRITE, "exchange", method.exchange)
         exchange = self._vhost.exchange(method.exchange)

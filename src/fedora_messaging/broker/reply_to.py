@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from ..protocol.errors import PRECONDITION_FAILED, ChannelError
 from ..wire import methods as m
 from ..wire.properties import with_text_property
-from .core.message import BrokerMessage, new_message
+from .core.message import BrokerMessage, with_properties
 
 if TYPE_CHECKING:
     from .channel import BrokerChannel
@@ -66,7 +66,7 @@ class Replies:
             raise ChannelError(PRECONDITION_FAILED, "fast reply consumer does not exist")
         properties = with_text_property(message.properties, "reply_to", channel.reply_consumer.address)
         channel.check_room("the request", properties)
-        return new_message(message.exchange, message.routing_key, properties, message.body)
+        return with_properties(message, properties)
 
     def deliver(self, message: BrokerMessage) -> bool:
         """Deliver a message if its routing key is the address of a reply consumer; returns whether it was."""

@@ -58,7 +58,8 @@ class Limits:
     Attributes:
         channel_max: How many channels may be open at a time.
         frame_max: Largest frame in bytes.
-        frame_min: Server: smallest value of ``frame_max`` that a client may ask for.
+        frame_min: Server: smallest value of ``frame_max`` that a client may ask for, and the largest frame
+            that it may send before.
         heartbeat: Seconds; 0 is off, ``None`` (client) takes the server's proposal.
         max_body: Largest message body in bytes that is kept.
     """
@@ -95,7 +96,7 @@ class Machine(ABC):
         self._limits = limits
         self._next = CONNECTION[role]
         self._close_reason = (REPLY_SUCCESS, "")
-        self._reader = FrameReader(FRAME_MIN if role is Role.SERVER else limits.frame_max)
+        self._reader = FrameReader(limits.frame_min if role is Role.SERVER else limits.frame_max)
         # The bytes of the peer's protocol header that have arrived so far.
         self._header = b""
         self._out: list[bytes | memoryview] = []

@@ -26,10 +26,10 @@ class Assembly:
         "_header_seen",
         "_max_body",
         "_method",
+        "_discarded",
         "_missing",
         "_properties",
         "_received",
-        "_too_large",
         "size",
     )
 
@@ -41,7 +41,8 @@ class Assembly:
         self._received: bytes | bytearray = b""
         self._missing = 0
         self._header_seen = False
-        self._too_large = False
+        # Announced size of a body that is too large to be kept; otherwise 0.
+        self._discarded = 0
         self.size = 0
 
     def frame(self, kind: int, channel: int, payload: bytes) -> ContentReceived | None:
@@ -68,8 +69,8 @@ class Assembly:
             self._body(payload)
         if self._missing:
             return None
-        body = None if self._too_large else bytes(self._received)
-        return ContentReceived(channel, self._method, self._properties, body)
+        body = None if self._discarded else bytes(self._received)
+        return ContentReceived(channel, self._method, self._properties, body, self._discarded)
 
     def _header(self, payload: bytes) -> None:
         if len(payload) < _HEADER_SIZE + 2:
@@ -86,7 +87,7 @@ class Assembly:
             raise ConnectionError(UNEXPECTED_FRAME, f"content weight {weight} is not 0", type(self._method))
         self._header_seen = True
         self._missing = size
-        self._too_large = size > self._max_body
+        self._discarded = size if size > self._max_body else 0
         self._properties = payload[_HEADER_SIZE:]
         self.size = len(self._properties)
 
@@ -94,7 +95,7 @@ class Assembly:
         self._missing -= len(payload)
         if self._missing < 0:
             raise ConnectionError(FRAME_ERROR, "content body longer than its header says", type(self._method))
-        if self._too_large:
+        if self._discarded:
             return
         self.size += len(payload)
         if not self._received:

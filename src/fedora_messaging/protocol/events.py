@@ -77,11 +77,15 @@ class ContentReceived(Event):
         properties: Property flags and values as received; not decoded, so that a broken table harms only
             this one message.
         body: The body; ``None`` if it was larger than the limit, and was discarded.
+        announced: Bytes of the body, as the content header says; only for one that was discarded.
     """
 
-    __slots__ = ("body", "channel", "method", "properties")
+    __slots__ = ("announced", "body", "channel", "method", "properties")
 
-    def __init__(self, channel: int, method: Method, properties: bytes, body: bytes | None) -> None:
+    def __init__(
+        self, channel: int, method: Method, properties: bytes, body: bytes | None, announced: int = 0
+    ) -> None:
+        self.announced = announced
         self.channel = channel
         self.method = method
         self.properties = properties

@@ -28,7 +28,8 @@ def content(
     exchange: str = "", body: bytes | None = b"x", immediate: bool = False, **properties: Any
 ) -> ContentReceived:
     method = m.BasicPublish(exchange, "q", immediate=immediate)
-    return ContentReceived(1, method, encode_properties(BasicProperties(**properties)), body)
+    announced = 5678 if body is None else 0
+    return ContentReceived(1, method, encode_properties(BasicProperties(**properties)), body, announced)
 
 
 def declare(client: Client, name: str = "q", durable: bool = False, **arguments: Any) -> Queue:
@@ -118,7 +119,9 @@ def test_order_of_headers(loop: asyncio.AbstractEventLoop, profile: Profile, nam
 
 def test_body_that_was_discarded_says_the_limit(loop: asyncio.AbstractEventLoop) -> None:
     client = Client(MemoryServer(loop, limits=Limits(max_body=1234))).login()
-    with pytest.raises(ChannelError, match="message is larger than configured max size 1234") as caught:
+    with pytest.raises(
+        ChannelError, match="message size 5678 is larger than configured max size 1234"
+    ) as caught:
         client.channel.publishing.publish(content(body=None))
     assert caught.value.reply_code == 406
 

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from ...logs import REPEATABLE, logger
 from ...printable import printable
@@ -17,6 +17,9 @@ from .queue import REJECTED, Queue
 from .routing import find_queues, routing_keys
 
 _log = logger(__name__)
+
+#: Beginnings of the names of headers that tell of deaths.
+_DEATHS: Final = ("x-death", "x-first-death-", "x-last-death-")
 
 
 class DeadLetters:
@@ -112,6 +115,7 @@ def make_dead_letter(
         message.failures = entry.returns + (reason == REJECTED)
         message.was_delivered = message.failures > 0
     message.keys = old.keys if key is None else (key,)
+    message.died = True
     message.passed = frozenset() if reason == REJECTED else old.passed | {queue.name}
     return message
 
@@ -128,6 +132,8 @@ def _with_new_death(
     except WireError:
         # Nothing can be added to headers that cannot be read; the message must leave its queue nevertheless.
         return properties
+    if not (profile.trusts_deaths or old.died):
+        headers = {name: value for name, value in headers.items() if not name.startswith(_DEATHS)}
     cc = headers.get("CC")
     # Take only texts, which are keys; another value would be nested deeper here than it was.
     routing_keys = [old.routing_key, *(key for key in _items(cc) if isinstance(key, str))]
@@ -142,7 +148,7 @@ def _with_new_death(
     if old.scan.expiration is not None:
         death["original-expiration"] = old.scan.expiration
     added: dict[str, Any] = {}
-    if "x-first-death-reason" not in headers:
+    if "x-death" not in headers:
         added["x-first-death-reason"] = reason
         added["x-first-death-queue"] = queue.name
         added["x-first-death-exchange"] = old.exchange

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ...wire.properties import edit_headers
 from .exchanges.delayed import DELAY_HEADER, delay_of
-from .message import BrokerMessage, Entry, new_entry, new_message
+from .message import BrokerMessage, Entry, new_entry, with_properties
 from .queue import Queue
 
 if TYPE_CHECKING:
@@ -79,4 +79,4 @@ def _released(message: BrokerMessage) -> BrokerMessage:
     """Return the message as consumers get it: the sign of its delay says that it is over."""
     headers: dict[str, Any] = {DELAY_HEADER: -delay_of(message)}
     properties = edit_headers(message.properties, headers)
-    return new_message(message.exchange, message.routing_key, properties, message.body)
+    return with_properties(message, properties)

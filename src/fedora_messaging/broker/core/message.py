@@ -43,6 +43,7 @@ class BrokerMessage(Struct, gc=False, eq=False):
         keys: Its routing keys, if its headers do not tell them: these lose ``BCC``, and a dead letter with a
             new key keeps ``CC``. They are not stored.
         effort: Steps that its routing has taken so far.
+        died: Whether it is a dead letter, whose headers tell what the broker knows of its deaths.
         passed: Queues that dead-lettered it since it was last rejected. Its headers cannot be relied on for
             this: they may be unreadable, or have no room for it.
     """
@@ -59,6 +60,7 @@ class BrokerMessage(Struct, gc=False, eq=False):
     effort: int = 0
     was_delivered: bool = False
     failures: int = 0
+    died: bool = False
     keys: tuple[str, ...] | None = None
     passed: frozenset[str] = frozenset()
     _headers: dict[str, Any] | None = None
@@ -114,6 +116,18 @@ def new_message(exchange: str, routing_key: str, properties: bytes, body: bytes)
     return BrokerMessage(exchange, routing_key, properties, body, PropertyScan(properties), address)
 
 
+def with_properties(message: BrokerMessage, properties: bytes) -> BrokerMessage:
+    """Return a message with other properties; it keeps its past, and no queue holds it."""
+    new = new_message(message.exchange, message.routing_key, properties, message.body)
+    new.effort = message.effort
+    new.was_delivered = message.was_delivered
+    new.failures = message.failures
+    new.died = message.died
+    new.keys = message.keys
+    new.passed = message.passed
+    return new
+
+
 def in_canonical_order(message: BrokerMessage) -> BrokerMessage:
     """Return a message whose headers are written as RabbitMQ 4 writes them."""
     place = message.scan.headers
@@ -124,7 +138,7 @@ def in_canonical_order(message: BrokerMessage) -> BrokerMessage:
         # The same fields in another order, so that all else is where it was.
         message.properties = properties
         return message
-    return new_message(message.exchange, message.routing_key, properties, message.body)
+    return with_properties(message, properties)
 
 
 class Entry(Struct, gc=False, eq=False):

@@ -46,6 +46,7 @@ class Profile:
         streams_filter: Whether consumers of a stream can filter messages.
         hashes_bare_values: Whether a consistent hash exchange hashes headers without their types.
         keeps_cc: Whether a dead letter with a new routing key keeps its header ``CC``.
+        trusts_deaths: Whether deaths that a publisher writes into its headers count as a message's history.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Profile:
     streams_filter: bool
     hashes_bare_values: bool
     keeps_cc: bool
+    trusts_deaths: bool
 
 
 #: Each difference, with its value for RabbitMQ 3.10 and for 4.3.
@@ -121,6 +123,7 @@ _DIFFERENCES: Final[dict[str, tuple[Any, Any]]] = {
     "streams_filter": (False, True),
     "hashes_bare_values": (False, True),
     "keeps_cc": (False, True),
+    "trusts_deaths": (True, False),
 }
 
 RABBITMQ_3: Final = Profile(**{rule: old for rule, (old, _new) in _DIFFERENCES.items()})

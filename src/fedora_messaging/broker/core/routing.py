@@ -6,7 +6,7 @@ from ...protocol.errors import PRECONDITION_FAILED, ChannelError
 from ...wire.properties import edit_headers
 from .equivalence import type_name
 from .exchanges import Exchange
-from .message import BrokerMessage, new_message
+from .message import BrokerMessage, with_properties
 from .queue import Queue
 
 
@@ -69,6 +69,6 @@ def routing_keys(message: BrokerMessage) -> list[str]:
 def without_bcc(message: BrokerMessage) -> BrokerMessage:
     """Return the message without its header ``BCC``, as consumers get it."""
     properties = edit_headers(message.properties, {}, ("BCC",))
-    told = new_message(message.exchange, message.routing_key, properties, message.body)
+    told = with_properties(message, properties)
     told.keys = tuple(routing_keys(message))
     return told

@@ -131,6 +131,8 @@ def _load_messages(connection: sqlite3.Connection, queues: dict[int, Queue]) -> 
         message = messages.get(message_id)
         if message is None:
             message = new_message(read_name(exchange), read_name(key), properties, body)
+            # What a publisher wrote into x-death cannot be told from what the broker did, so both count.
+            message.died = message.mentions(b"x-death")
             messages[message_id] = message
             message.stored_id = message_id
         message.placements += 1

@@ -104,7 +104,7 @@ def test_count_of_deaths_has_an_end(vhost: VirtualHost, given_count: int) -> Non
     }
     properties = encode_properties(BasicProperties(headers={"x-death": [death]}))
     entry = new_entry(new_message("", "q", properties, b""), 1)
-    refused = make_dead_letter(queue, entry, "rejected", 1000.0, ROOM)
+    refused = make_dead_letter(queue, entry, "rejected", 1000.0, ROOM, RABBITMQ_3)
     assert refused.headers["x-death"][0]["count"] == 0x7FFFFFFFFFFFFFFF
 
 
@@ -115,7 +115,7 @@ def test_sum_of_forged_counts_has_an_end(vhost: VirtualHost, count: int) -> None
     death = {"queue": "other", "reason": "rejected", "count": count}
     properties = encode_properties(BasicProperties(headers={"x-death": [death, death]}))
     entry = new_entry(new_message("", "q", properties, b""), 1)
-    deaths = make_dead_letter(queue, entry, "rejected", 1000.0, ROOM).headers["x-death"]
+    deaths = make_dead_letter(queue, entry, "rejected", 1000.0, ROOM, RABBITMQ_3).headers["x-death"]
     assert [one["count"] for one in deaths] == [1, count]
 
 
@@ -201,23 +201,25 @@ def letter(profile: Profile, reason: str, returns: int = 0, **headers: Any) -> B
     """Make the dead letter of a message with these headers."""
     queue = full(new_vhost(profile), "q", "dead")
     properties = encode_properties(BasicProperties(headers=headers))
-    entry = new_entry(new_message("e", "k", properties, b""), 1)
+    published = new_message("e", "k", properties, b"")
+    published.died = "x-death" in headers
+    entry = new_entry(published, 1)
     entry.returns = entry.acquisitions = returns
     return make_dead_letter(queue, entry, reason, 1000.0, ROOM, profile)
 
 
 @pytest.mark.parametrize(
-    ("reason", "marked", "failures"),
-    [("rejected", True, 4), ("delivery_limit", True, 3), ("expired", True, 3), ("maxlen", True, 3)],
+    ("reason", "returns", "failures"),
+    [("rejected", 3, 4), ("delivery_limit", 3, 3), ("expired", 3, 3), ("maxlen", 3, 3), ("expired", 0, 0)],
 )
-def test_mark_of_a_dead_letter(reason: str, marked: bool, failures: int) -> None:
+def test_mark_of_a_dead_letter(reason: str, returns: int, failures: int) -> None:
     """RabbitMQ 4 tells the next consumer that deliveries have failed, and goes on counting."""
-    assert not letter(RABBITMQ_4, "expired", returns=0).was_delivered
-    new = letter(RABBITMQ_4, reason, returns=3)
+    marked = failures > 0
+    new = letter(RABBITMQ_4, reason, returns=returns)
     assert (new.was_delivered, new.failures) == (marked, failures)
     entry = new_entry(new, 1)
     assert (entry.redelivered, entry.returns, entry.acquisitions) == (marked, failures, 0)
-    old = letter(RABBITMQ_3, reason, returns=3)
+    old = letter(RABBITMQ_3, reason, returns=returns)
     assert (old.was_delivered, old.failures) == (False, 0)
 
 
@@ -226,6 +228,7 @@ def test_last_death() -> None:
     before: dict[str, Any] = {
         f"x-{which}-death-{what}": "before" for which in ("first", "last") for what in ("reason", "queue")
     }
+    before["x-death"] = []
     new, old = (letter(profile, "expired", **before).headers for profile in (RABBITMQ_4, RABBITMQ_3))
     assert [new[f"x-last-death-{what}"] for what in ("reason", "queue", "exchange")] == ["expired", "q", "e"]
     assert new["x-first-death-queue"] == "before"
