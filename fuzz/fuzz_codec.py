@@ -357,6 +357,7 @@ def seeds() -> list[bytes]:
             *(len(raw).to_bytes(4, "big") + raw for raw in (read_only, timed)),
         ],
         fuzz_method: [b"\xff" + method().encode() for method in BY_KEY.values()]
+        + [b"\xff" + filled(method).encode() for method in BY_KEY.values()]
         + [bytes((index,)) + method().encode()[4:] for index, method in enumerate(BY_KEY.values())],
         fuzz_properties: [encode_properties(properties), encode_properties(BasicProperties(priority=1))],
         fuzz_frames: [bytes((size,)) + HEARTBEAT_FRAME + frame(1, START) for size in (0, 1, 5)],
@@ -365,6 +366,19 @@ def seeds() -> list[bytes]:
         fuzz_server: conversation_seeds(Role.SERVER),
     }
     return [bytes((index,)) + seed for index, target in enumerate(TARGETS) for seed in by_target[target]]
+
+
+def filled(kind: type[Method]) -> Method:
+    """Return a method whose arguments say something."""
+    blank = kind()
+    values: dict[type, Any] = {
+        bool: True,
+        int: 7,
+        str: "name",
+        bytes: b"text",
+        dict: {"x-match": "all", "n": [1, 1 << 40, None, True, 1.5, {"t": b"x"}]},
+    }
+    return kind(*[values[type(getattr(blank, name))] for name in kind.__slots__])
 
 
 def conversation_seeds(role: Role) -> list[bytes]:

@@ -26,6 +26,19 @@ TEXTS: Final = (
     b"x" * 255,
     b"y" * 256,
 )
+#: The types of exchanges, and one that there is not.
+EXCHANGE_TYPES: Final = (
+    "direct",
+    "topic",
+    "fanout",
+    "headers",
+    "x-consistent-hash",
+    "x-modulus-hash",
+    "x-random",
+    "x-local-random",
+    "x-delayed-message",
+    "x-none",
+)
 _KEYS: Final = ("", "a", "x-death", "x-match", "CC", "n" * 255, "\udcff", "\x1b[2J")
 #: Signed and unsigned limits of 8, 16, 32 and 64 bit, and what lies around them.
 INTEGERS: Final = tuple(
@@ -142,6 +155,13 @@ class Vocabulary:
         def time(chance: random.Random) -> bytes:
             return b"T" + chance.choice(TIMES)
 
+        def offset(chance: random.Random) -> bytes:
+            return chance.choice((one_of("first", "last", "next", "1s", "5D"), small, time, any_value))(
+                chance
+            )
+
+        flag_of = one_of("a", *queues)
+
         def death(chance: random.Random) -> bytes:
             fields: dict[str, Callable[[], bytes]] = {
                 "count": lambda: integer(chance.choice(INTEGERS), chance.choice((b"l", b"I", b"L", b"i"))),
@@ -182,11 +202,22 @@ class Vocabulary:
             "x-queue-version": small,
             "x-single-active-consumer": flag,
             "x-delivery-limit": small,
-            "x-max-age": one_of("1D", "0s"),
+            "x-max-age": one_of("1D", "0s", "1s"),
+            "x-consumer-timeout": small,
+            "x-max-in-memory-length": small,
+            "x-max-in-memory-bytes": small,
+            "x-queue-leader-locator": one_of("client-local", "balanced"),
+            "x-queue-master-locator": one_of("min-masters"),
+            "x-initial-cluster-size": small,
+            "x-quorum-initial-group-size": small,
+            "x-stream-max-segment-size-bytes": small,
+            "x-stream-filter-size-bytes": small,
         }
         self.of_exchanges: Makers = {
             "alternate-exchange": one_of(*exchanges),
-            "x-delayed-type": one_of("direct", "topic"),
+            "x-delayed-type": one_of(*EXCHANGE_TYPES),
+            "hash-header": one_of("a", "x-delay", "nobody"),
+            "hash-property": one_of("message_id", "correlation_id", "timestamp", "app_id"),
         }
         self.of_bindings: Makers = {
             "x-match": one_of("all", "any", "all-with-x", "any-with-x"),
@@ -196,7 +227,9 @@ class Vocabulary:
         self.of_consumers: Makers = {
             "x-priority": small,
             "x-cancel-on-ha-failover": flag,
-            "x-stream-offset": one_of("first", "last", "next"),
+            "x-stream-offset": offset,
+            "x-stream-filter": lambda chance: names(chance) if chance.random() < 0.5 else flag_of(chance),
+            "x-stream-match-unfiltered": flag,
         }
         self.of_messages: Makers = {
             "x-death": deaths,
@@ -205,6 +238,7 @@ class Vocabulary:
             "x-first-death-reason": one_of("expired", "rejected"),
             "x-delivery-count": small,
             "x-delay": small,
+            "x-stream-filter-value": flag_of,
             "CC": names,
             "BCC": names,
             "a": any_value,

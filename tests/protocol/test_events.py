@@ -27,7 +27,7 @@ EVENTS: list[tuple[ev.Event, str]] = [
     ),
     (
         ev.ContentReceived(3, m.BasicPublish("e", "k"), b"\0\0", None),
-        f"ContentReceived(body=None, channel=3, method={m.BasicPublish('e', 'k')!r}, "
+        f"ContentReceived(announced=0, body=None, channel=3, method={m.BasicPublish('e', 'k')!r}, "
         "properties=b'\\x00\\x00')",
     ),
     (ev.ChannelOpened(65535), "ChannelOpened(channel=65535)"),

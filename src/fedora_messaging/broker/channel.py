@@ -1,7 +1,7 @@
 """A channel of the broker: AMQP's class basic, and deliveries to the channel's consumers."""
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
@@ -358,16 +358,26 @@ class BrokerChannel:
             self.unacked.give_back(taken)
 
     def finish(self, taken: dict[int, Unacked], outcome: Outcome) -> Iterator[None]:
-        """Give the outcome of deliveries to their queues, step by step, and then let these deliver more."""
+        """Give the outcome of deliveries to their queues, step by step, and then let these deliver more.
+
+        Raises:
+            ConnectionError: 540 if a queue refuses the outcome; the others have got theirs.
+        """
+        groups: Iterable[Iterable[Unacked]] = [taken.values()]
         if outcome in (Queue.release, Queue.reject):
             # As in RabbitMQ, a queue gets back the messages of one consumer after those of another.
-            for group in _by_consumer(taken):
-                yield from self._finish(group, outcome)
-        else:
-            yield from self._finish(taken.values(), outcome)
+            groups = _by_consumer(taken)
+        refusal: ConnectionError | None = None
+        for group in groups:
+            refusal = (yield from self._finish(group, outcome)) or refusal
+        if refusal is not None:
+            raise refusal
 
-    def _finish(self, taken: Iterable[Unacked], outcome: Outcome) -> Iterator[None]:
+    def _finish(
+        self, taken: Iterable[Unacked], outcome: Outcome
+    ) -> Generator[None, None, ConnectionError | None]:
         queues: dict[Queue, None] = {}
+        refusal: ConnectionError | None = None
         for entry, queue, consumer, _since in taken:
             if queue not in queues:
                 queue.hold_back()
@@ -375,7 +385,10 @@ class BrokerChannel:
             if consumer is not None:
                 self.unacked.at_consumers -= 1
             # By name, because a stream has outcomes of its own.
-            getattr(queue, outcome.__name__)(entry, consumer)
+            try:
+                getattr(queue, outcome.__name__)(entry, consumer)
+            except ConnectionError as error:
+                refusal = error
             yield
         # Whichever queue has room now in a channel with a limit, all of them wait for it.
         waiting = {**self.recall_consumers(), **queues} if self.channel_prefetch else queues
@@ -384,6 +397,7 @@ class BrokerChannel:
                 queue.go_on()
             elif not queue.deleted:
                 queue.deliver()
+        return refusal
 
     def recall_consumers(self) -> dict[Queue, None]:
         """Have the queues of all consumers ask them again whether they can take a message.

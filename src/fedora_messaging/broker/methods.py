@@ -207,8 +207,14 @@ def commit(channel: BrokerChannel, _method: m.TxCommit) -> Iterator[None]:
     for exchange, message, mandatory, queues in transaction.take_publishes():
         channel.publishing.route(exchange, message, mandatory, queues=queues)
         yield
+    refusal: ConnectionError | None = None
     for taken, outcome in transaction.take_acks():
-        yield from channel.finish(taken, outcome)
+        try:
+            yield from channel.finish(taken, outcome)
+        except ConnectionError as error:
+            refusal = error
+    if refusal is not None:
+        raise refusal
     channel.reply_when_durable(m.TxCommitOk())
 
 

@@ -23,10 +23,10 @@ class Assembly:
     """
 
     __slots__ = (
+        "_discarded",
         "_header_seen",
         "_max_body",
         "_method",
-        "_discarded",
         "_missing",
         "_properties",
         "_received",
@@ -42,6 +42,7 @@ class Assembly:
         self._missing = 0
         self._header_seen = False
         # Announced size of a body that is too large to be kept; otherwise 0.
+        # The announced size of a body that is too large to be kept; 0 for any other.
         self._discarded = 0
         self.size = 0
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from fedora_messaging.broker.core.queue import Queue
+    from fedora_messaging.wire.methods import Method
 
 CANCELLING = {"capabilities": {"consumer_cancel_notify": True}}
 
@@ -134,6 +135,24 @@ def test_consumer_of_a_queue_that_is_gone(
     client.ask(m.BasicConsume("q", "t"))
     assert kinds(client.send(m.QueueDelete("q"))) == ["queue.delete-ok", *told]
     assert client.channel.consumers == {}
+
+
+@pytest.mark.parametrize(
+    ("method", "answers"),
+    [
+        (m.BasicConsume("other", "t"), ["basic.cancel", "basic.consume-ok", "basic.deliver"]),
+        (m.BasicCancel("t"), ["basic.cancel", "basic.cancel-ok"]),
+    ],
+)
+def test_client_is_told_of_the_end_of_a_consumer_before_its_tag_means_another(
+    server: MemoryServer, method: Method, answers: list[str]
+) -> None:
+    """Also if all of it comes together."""
+    client = Client(server, 131072, **CANCELLING).login()
+    declare(client)
+    declare(client, "other", count=1)
+    client.ask(m.BasicConsume("q", "t"))
+    assert kinds(client.send(m.QueueDelete("q"), method)) == ["queue.delete-ok", *answers]
 
 
 # Prefetch
@@ -311,6 +330,29 @@ def test_acknowledgements_of_a_transaction_wait_for_its_commit(client: Client) -
     assert deliveries(told) == [("t", 2, False, b"2")]
 
 
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [m.BasicNack(0, multiple=True, requeue=True)],
+        [m.BasicRecover(requeue=True)],
+        [m.TxSelect(), m.BasicNack(1, requeue=True), m.BasicNack(2, requeue=True), m.TxCommit()],
+    ],
+)
+def test_outcome_that_a_stream_refuses_is_not_the_end_of_the_others(
+    loop: asyncio.AbstractEventLoop, answers: list[Method]
+) -> None:
+    """The connection ends, but no message of another queue is lost, or counted as out for ever."""
+    server = MemoryServer(loop, profile=RABBITMQ_3)
+    client = Client(server).login()
+    stream_with_consumer(client, 1, prefetch=5)
+    queue = declare(client, "q", count=1)
+    client.send(m.BasicConsume("q", "u"))
+    assert queue.unacked == 1
+    told = client.send(*answers)
+    assert kinds(told)[-1] == "connection.close"
+    assert (len(queue), queue.unacked) == (1, 0)
+
+
 # Waiting for the disk
 
 
@@ -324,6 +366,27 @@ def test_channel_delivers_nothing_while_an_answer_waits(slow_client: Client, jou
     journal.catch_up()
     assert kinds(slow_client.told()) == ["queue.declare-ok", "basic.qos-ok", "basic.deliver"]
     assert slow_client.channel.can_take()
+
+
+def test_message_that_was_asked_for_waits_for_earlier_answers(
+    slow_client: Client, journal: SlowJournal
+) -> None:
+    """Answers come in the order of the requests, for clients that do not wait for each."""
+    declare(slow_client, count=1)
+    requests = (m.QueueDeclare("durable", durable=True), m.BasicGet("q"), m.BasicGet("q"))
+    assert slow_client.send(*requests) == []
+    journal.catch_up()
+    assert kinds(slow_client.told()) == ["queue.declare-ok", "basic.get-ok", "basic.get-empty"]
+
+
+def test_direct_reply_waits_for_earlier_answers(slow_client: Client, journal: SlowJournal) -> None:
+    """Otherwise it could come before the answer that tells of its consumer."""
+    slow_client.send(m.QueueDeclare("durable", durable=True), m.BasicConsume(REPLY_TO, "t", no_ack=True))
+    assert slow_client.channel.reply_consumer is not None
+    address = slow_client.channel.reply_consumer.address
+    assert slow_client.feed(publish("", address)) == []
+    journal.catch_up()
+    assert kinds(slow_client.told()) == ["queue.declare-ok", "basic.consume-ok", "basic.deliver"]
 
 
 # The end

@@ -149,6 +149,22 @@ def test_export_can_be_imported_elsewhere(server: MemoryServer, loop: asyncio.Ab
     assert other.administration.cluster_name == "test bus"
 
 
+@pytest.mark.parametrize("section", ["users", "vhosts", "policies", "global_parameters"])
+def test_names_that_amqp_does_not_carry_may_be_long(
+    server: MemoryServer, loop: asyncio.AbstractEventLoop, section: str
+) -> None:
+    """The management API takes them, so what it exports must not be refused."""
+    admin, name = server.administration, "n" * 300
+    admin.set_user(name, None)
+    admin.set_vhost(name)
+    admin.set_policy("/", name, POLICY, operator=False)
+    admin.set_global_parameter(name, 1)
+    found = [item for item in export_definitions(server)[section] if item["name"] == name]
+    other = MemoryServer(loop)
+    import_definitions(other, {section: found})
+    assert [item for item in export_definitions(other)[section] if item["name"] == name] == found
+
+
 def test_import_removes_nothing_and_leaves_what_exists(server: MemoryServer) -> None:
     set_up(server)
     before = export_definitions(server)

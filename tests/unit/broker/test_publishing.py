@@ -132,7 +132,7 @@ def test_first_mistake_counts(client: Client) -> None:
     with pytest.raises(ConnectionError) as worst:
         publishing.publish(content("none", body=None, immediate=True, expiration="soon"))
     assert worst.value.reply_text == "NOT_IMPLEMENTED - immediate=true"
-    with pytest.raises(ChannelError, match="message is larger"):
+    with pytest.raises(ChannelError, match="message size"):
         publishing.publish(content("none", body=None, expiration="soon"))
     with pytest.raises(ChannelError, match="no exchange 'none' in vhost '/'"):
         publishing.publish(content("none", expiration="soon"))

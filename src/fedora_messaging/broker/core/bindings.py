@@ -1,6 +1,6 @@
 """Making and undoing the bindings of a virtual host; auto-delete exchanges end with their last binding."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .exchanges import Binding, Destination, Exchange
@@ -19,12 +19,20 @@ class Bindings:
         exchanges: The exchanges of the virtual host, by name; auto-delete ones are removed from it.
         journal: Gets all durable changes.
         memory: Counts the memory that bindings take.
+        removed: Called with the name of each exchange that goes.
     """
 
-    def __init__(self, exchanges: dict[str, Exchange], journal: Journal, memory: MemoryUse) -> None:
+    def __init__(
+        self,
+        exchanges: dict[str, Exchange],
+        journal: Journal,
+        memory: MemoryUse,
+        removed: Callable[[str], None],
+    ) -> None:
         self._exchanges = exchanges
         self._memory = memory
         self._journal = journal
+        self._removed = removed
         # To look through all bindings for those of one queue would take long when many queues go at once.
         self._to: dict[Destination, dict[Binding, None]] = {}
 
@@ -107,6 +115,7 @@ class Bindings:
         exchange.bindings.clear()
         if exchange.durable:
             self._journal.exchange_removed(exchange)
+        self._removed(exchange.name)
 
 
 def _is_stored(binding: Binding) -> bool:

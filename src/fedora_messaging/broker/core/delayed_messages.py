@@ -4,6 +4,9 @@ from collections.abc import Iterator
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final
 
+from ...logs import REPEATABLE, logger
+from ...printable import printable
+from ...protocol.errors import ChannelError
 from ...wire.properties import edit_headers
 from .exchanges.delayed import DELAY_HEADER, delay_of
 from .message import BrokerMessage, Entry, new_entry, with_properties
@@ -11,6 +14,8 @@ from .queue import Queue
 
 if TYPE_CHECKING:
     from .vhost import VirtualHost
+
+_log = logger(__name__)
 
 #: Argument by which the storage tells these from queues that clients declare.
 EXCHANGE_ARGUMENT: Final = "x-delayed-exchange"
@@ -59,13 +64,23 @@ class DelayedMessages(Queue):
         for _ in range(_PORTION):
             if not self._waiting or self._waiting[0][0] > when:
                 break
-            entry = heappop(self._waiting)[2]
-            try:
-                self._vhost.route_delayed(self.exchange, _released(entry.message))
-            finally:
-                self.forget(entry)
+            self._give(heappop(self._waiting)[2])
         if self._waiting:
             self._host.schedule(self, self._waiting[0][0])
+
+    def _give(self, entry: Entry) -> None:
+        try:
+            self._vhost.route_delayed(self.exchange, _released(entry.message))
+        except ChannelError as error:
+            # There is nobody to tell, and the messages behind it must not wait for ever.
+            _log.warning(
+                "A message that waited for the exchange %s is lost: %s",
+                printable(self.exchange),
+                error.explanation,
+                extra=REPEATABLE,
+            )
+        finally:
+            self.forget(entry)
 
     def drop_ready(self) -> Iterator[None]:
         """Drop all messages, step by step."""

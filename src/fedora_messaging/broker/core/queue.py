@@ -202,7 +202,8 @@ class Queue:
             entry.expires_at = min(entry.expires_at, expiry)
         self._position = max(self._position, entry.position)
         self._host.memory.hold(entry.message)
-        if self.arguments.is_exhausted(entry.returns):
+        # A limit that allows no delivery at all is looked at when one has failed.
+        if entry.returns and self.arguments.is_exhausted(entry.returns):
             return False
         self._ready.append(entry)
         self._ready_bytes += len(entry.message.body)
@@ -228,6 +229,7 @@ class Queue:
         while self.arguments.is_exceeded(len(self._ready), self._ready_bytes):
             self._host.dead_letter(self, self._take_ready(), MAXLEN)
             yield
+        self._timer.ask_for(self._ready.peek())
 
     # Messages out
 
@@ -341,13 +343,14 @@ class Queue:
 
     def _head(self, fresh: Entry | None = None) -> Entry | None:
         """Return the head, after removing expired messages before it."""
-        for _ in range(_PORTION):
+        for left in range(_PORTION, -1, -1):
             entry = self._ready.peek()
             if entry is None:
                 return None
             if entry is fresh or entry.expires_at is None or entry.expires_at > self._host.clock():
                 return entry
-            self._host.dead_letter(self, self._take_ready(), EXPIRED)
+            if left:
+                self._host.dead_letter(self, self._take_ready(), EXPIRED)
         return None  # the timer goes on with the others, after somebody else's turn
 
     def _take_ready(self) -> Entry:
@@ -507,8 +510,11 @@ class Queue:
         if not self.consumers and self._timer.is_unused(when):
             self._host.remove_queue(self)
             return
-        self._timer.ask_for(self._ready.peek())
-        if not self.consumers:
+        if self.consumers:
+            # Those behind the expired messages may be wanted.
+            self.deliver()
+        else:
+            self._timer.ask_for(self._ready.peek())
             self._timer.ask_for_expiry()
 
 

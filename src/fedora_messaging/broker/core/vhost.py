@@ -132,7 +132,7 @@ class VirtualHost:
         }
         self.memory.declare(sum(declared_size(exchange.arguments) for exchange in self.exchanges.values()))
         self._exclusive: dict[object, dict[Queue, None]] = {}
-        self._bindings = Bindings(self.exchanges, journal, self.memory)
+        self._bindings = Bindings(self.exchanges, journal, self.memory, self._drop_delayed)
         self._dead_letters = DeadLetters(self.exchanges, wall or clock, room, profile)
 
     # Exchanges
@@ -244,11 +244,11 @@ class VirtualHost:
         if if_unused and exchange.bindings:
             raise ChannelError(PRECONDITION_FAILED, f"exchange '{name}' in vhost '{self.name}' in use")
         self._bindings.remove_exchange(exchange)
-        if name in self.delayed:
-            self._drop_delayed(name)
 
     def _drop_delayed(self, exchange: str) -> None:
-        waiting = self.delayed.pop(exchange)
+        waiting = self.delayed.pop(exchange, None)
+        if waiting is None:
+            return
         waiting.deleted = True
         waiting.purge()
         if waiting.keeps:
@@ -431,8 +431,6 @@ class VirtualHost:
         """Remove everything, because the virtual host is deleted."""
         for queue in list(self.queues.values()):
             self.remove_queue(queue)
-        for name in list(self.delayed):
-            self._drop_delayed(name)
         for exchange in list(self.exchanges.values()):
             if exchange.name in self.exchanges:  # it may have gone with its last binding
                 self._bindings.remove_exchange(exchange)

@@ -175,7 +175,9 @@ class SqliteStore:
         """Store a message; its body is written once, however many queues hold it."""
         message = entry.message
         with self._wake:
-            if message.stored_id is None:
+            # A message that has left all of its queues before the next of them gets it is a new one here: the
+            # old one will be deleted.
+            if message.stored_id is None or not message.placements:
                 self._message_id += 1
                 message.stored_id = self._message_id
             message.placements += 1

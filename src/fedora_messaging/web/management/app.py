@@ -225,9 +225,18 @@ def _allow(endpoint: Endpoint) -> dict[str, str]:
 def _refusal(error: RequestError) -> Response:
     if error.body is None:
         return Response(status_code=error.status, headers={**_SECURITY, **error.headers})
-    answer = _json(error.body, error.status)
+    answer = _json(_readable(error.body), error.status)
     answer.headers.update(error.headers)
     return answer
+
+
+def _readable(value: Any) -> Any:
+    """Return what an answer says of a mistake, with a sign in place of bytes of names that are no text."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if isinstance(value, dict):
+        return {name: _readable(element) for name, element in value.items()}
+    return [_readable(element) for element in value] if isinstance(value, list) else value
 
 
 def _json(value: Any, status: int = 200) -> Response:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.unit.broker.core.support import Times, declare, message, new_vhost
+from tests.unit.broker.core.test_stream import Channel
 from tests.unit.wire.test_fields import sized
 
+from fedora_messaging.broker.core.consumer import BrokerConsumer
 from fedora_messaging.broker.core.declarations import QueueDeclaration
 from fedora_messaging.broker.core.journal import NoJournal
 from fedora_messaging.broker.core.message import new_message
@@ -15,7 +17,7 @@ from fedora_messaging.broker.core.profile import RABBITMQ_3, RABBITMQ_4, Profile
 from fedora_messaging.broker.core.queue_arguments import QueueArguments, interpret
 from fedora_messaging.broker.core.vhost import VirtualHost
 from fedora_messaging.wire.frames import room_for_properties
-from fedora_messaging.wire.properties import decode_properties
+from fedora_messaging.wire.properties import BasicProperties, decode_properties, encode_properties
 
 if TYPE_CHECKING:
     from fedora_messaging.broker.core.message import Entry
@@ -354,4 +356,36 @@ def test_many_messages_expire_in_portions(how: str) -> None:
         queue.on_time(1001.0)
         assert 0 < len(queue) < 500
         times.advance(1)
+    assert len(queue) == 0
+
+
+@pytest.mark.parametrize("count", [199, 200, 201, 500])
+def test_message_behind_many_that_have_expired_is_delivered(count: int) -> None:
+    """The queue removes the expired ones in portions; after the last of them it goes on."""
+    times = Times()
+    vhost = VirtualHost("/", times.now, NoJournal(), times.schedule)
+    queue, outlet = declare(vhost, "q"), Channel()
+    short = encode_properties(BasicProperties(expiration="5"))
+    queue.enqueue(message())
+    for _ in range(count):
+        queue.enqueue(new_message("", "q", short, b"short"))
+    queue.enqueue(message())
+    times.advance(1.0)
+    queue.add_consumer(BrokerConsumer("t", queue, outlet))
+    queue.deliver()
+    times.advance(1.0)
+    assert [entry.message.body for _, entry, _ in outlet.taken] == [b"body", b"body"]
+    assert len(queue) == 0
+
+
+def test_head_that_a_policy_has_uncovered_expires() -> None:
+    """Trimming makes another message the head, which has a time of its own."""
+    times = Times()
+    vhost = VirtualHost("/", times.now, NoJournal(), times.schedule)
+    queue = declare(vhost, "q")
+    queue.enqueue(message())
+    queue.enqueue(new_message("", "q", encode_properties(BasicProperties(expiration="100")), b"short"))
+    queue.reconfigure(QueueArguments(max_length=1))
+    assert len(queue) == 1
+    times.advance(1.0)
     assert len(queue) == 0

@@ -160,6 +160,13 @@ def test_arguments_must_suit_the_default_type(profile: Profile) -> None:
     )
 
 
+def test_name_that_the_broker_chooses_is_not_the_empty_name(vhost: VirtualHost) -> None:
+    """Definitions may hold a queue with an empty name; who leaves the name open gets another one."""
+    nameless = declare(vhost, "")
+    chosen = vhost.declare_queue(QueueDeclaration("", durable=True), None, "amq.gen-1")
+    assert vhost.queues == {"": nameless, "amq.gen-1": chosen}
+
+
 def test_classes_of_queues() -> None:
     assert [queue_class(kind) for kind in ("classic", "quorum", "stream")] == [Queue, Queue, StreamQueue]
 

@@ -54,6 +54,20 @@ def test_an_encoded_slash_is_part_of_a_name() -> None:
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "bindings/%2F/e/%FF/q/q", 404),
+        ("POST", "bindings/%2F/e/amq.topic/q/%FF", 404),
+        ("PUT", "queues/%2F/%FF", 400),
+    ],
+)
+def test_names_that_are_no_text_do_not_spoil_the_answer(method: str, path: str, status: int) -> None:
+    answer = ask(method, f"/api/{path}", json={"arguments": {"x-max-length": -1}})
+    assert answer.status_code == status
+    assert "\ufffd" in answer.json()["reason"]
+
+
+@pytest.mark.parametrize(
     "path", ["vhosts/%FF", "users/%FF", "policies/%2F/%FF", "global-parameters/%ED%A0%80"]
 )
 def test_names_that_must_be_text(path: str) -> None:

@@ -111,6 +111,7 @@ def test_lists_without_pages() -> None:
         ({"page": "1", "page_size": "501"}, "invalid_pagination_parameters"),
         ({"page": "x"}, "bad_request"),
         ({"page": "9" * 5000}, "bad_request"),
+        ({"page": "9" * 30, "name": "nobody"}, "invalid_pagination_parameters"),
         ({"page": "2"}, "page_out_of_range"),
     ],
 )

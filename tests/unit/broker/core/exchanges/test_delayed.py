@@ -140,3 +140,33 @@ def test_many_messages_of_one_time(vhost: VirtualHost, times: Times) -> None:
         publish(vhost, message(**{"x-delay": 100}))
     times.advance(0.1)
     assert len(vhost.queues["q"]) == 500
+
+
+def test_messages_go_with_an_exchange_that_loses_its_last_binding(times: Times) -> None:
+    """Otherwise an exchange that later has the name would route them, of whatever type it is."""
+    vhost = VirtualHost("/", times.now, NoJournal(), times.schedule)
+    queue = declare(vhost, "q")
+    arguments = {"x-delayed-type": "direct"}
+    vhost.declare_exchange(
+        ExchangeDeclaration("later", "x-delayed-message", auto_delete=True, arguments=arguments)
+    )
+    vhost.bind("later", queue, "a", {})
+    publish(vhost, message("a", **{"x-delay": 100}))
+    vhost.unbind("later", queue, "a", {})
+    assert "later" not in vhost.exchanges
+    assert (vhost.delayed, vhost.memory.bytes) == ({}, 0)
+    vhost.declare_exchange(ExchangeDeclaration("later", "fanout"))
+    vhost.bind("later", queue, "", {})
+    times.advance(1.0)
+    assert len(queue) == 0
+
+
+def test_message_that_cannot_be_routed_keeps_no_other_waiting(times: Times, vhost: VirtualHost) -> None:
+    """A message with many long keys, and patterns that each of them walks along, takes too many steps."""
+    queue = vhost.queues["q"]
+    for words in range(1, 101):
+        vhost.bind("later", queue, "*." * words + "#", {})
+    publish(vhost, message(**{"x-delay": 100, "CC": [f"{n}" + ".x" * 120 for n in range(80)]}))
+    publish(vhost, message(**{"x-delay": 200}))
+    times.advance(1.0)
+    assert (len(queue), len(vhost.delayed["later"])) == (1, 0)
