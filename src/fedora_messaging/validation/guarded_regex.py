@@ -60,7 +60,8 @@ def search(pattern: str, text: str) -> bool:
     matches = _linear(pattern)
     if matches is None:
         raise TooCostlyError(pattern)
-    return matches(text)
+    # It takes no text that UTF-8 cannot write, such as a name of AMQP that has any bytes.
+    return matches(text.encode("utf-8", "replace").decode())
 
 
 def check(pattern: str) -> None:
