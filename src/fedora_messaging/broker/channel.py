@@ -399,6 +399,13 @@ class BrokerChannel:
                 queue.deliver()
         return refusal
 
+    def cancel_late(self, consumer: BrokerConsumer) -> None:
+        """Cancel a consumer that has not settled a delivery in time; its queue gets back what it has."""
+        consumer.queue.consumers.remove(consumer)
+        self.consumer_cancelled(consumer)
+        self.vhost.work_off(self.finish(self.unacked.take_late(consumer), Queue.release))
+        consumer.queue.consumer_left()
+
     def recall_consumers(self) -> dict[Queue, None]:
         """Have the queues of all consumers ask them again whether they can take a message.
 

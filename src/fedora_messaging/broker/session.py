@@ -35,10 +35,12 @@ from .accounts import LoginRefused, User
 from .channel import BrokerChannel
 from .chores import TURN, advance
 from .connection_limits import check_channels, refusal_of_connection
+from .core.queue_arguments import QUORUM
 from .core.vhost import VirtualHost
 from .login import authenticate
 from .methods import HANDLERS
 from .permissions import Permissions
+from .unacked import Unacked
 
 if TYPE_CHECKING:
     import asyncio
@@ -347,19 +349,26 @@ class Session:
         self.machine.close_channel(number, error.reply_code, error.reply_text, method)
 
     def check_deliveries(self, now: float, timeout_of: Callable[["Queue"], float | None]) -> None:
-        """Close the channels on which a delivery has been out for too long."""
+        """End the consumers, or close the channels, on which a delivery has been out for too long."""
         for channel in list(self._channels.values()):
-            timeout = channel.unacked.overdue(now, timeout_of)
-            if timeout is not None:
-                error = ChannelError(
-                    PRECONDITION_FAILED,
-                    f"delivery acknowledgement on channel {channel.number} timed out. Timeout value used: "
-                    f"{timeout * 1000:.0f} ms. This timeout value can be configured, see consumers doc guide "
-                    "to learn more",
-                )
-                self._drop_channel(channel.number)
-                self.machine.close_channel(channel.number, error.reply_code, error.reply_text, None)
-                self.flush_soon()
+            overdue = channel.unacked.overdue(now, timeout_of)
+            if overdue is not None:
+                self._end_late(channel, *overdue)
+
+    def _end_late(self, channel: BrokerChannel, unacked: Unacked, timeout: float) -> None:
+        cancels = self.vhost.profile.timeout_cancels and unacked.queue.arguments.queue_type == QUORUM
+        if cancels and unacked.consumer is not None and self.client_wants_cancel:
+            channel.cancel_late(unacked.consumer)
+            return
+        error = ChannelError(
+            PRECONDITION_FAILED,
+            f"delivery acknowledgement on channel {channel.number} timed out. Timeout value used: "
+            f"{timeout * 1000:.0f} ms. This timeout value can be configured, see consumers doc guide "
+            "to learn more",
+        )
+        self._drop_channel(channel.number)
+        self.machine.close_channel(channel.number, error.reply_code, error.reply_text, None)
+        self.flush_soon()
 
     def fail_soon(self, channel: BrokerChannel, error: ChannelError, method: type[Method]) -> None:
         """Close a channel soon, after the current event, because of a method that could not be sent."""

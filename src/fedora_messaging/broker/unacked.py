@@ -34,13 +34,15 @@ class UnackedDeliveries:
             includes those acknowledged in a transaction that is not committed.
     """
 
-    __slots__ = ("_lowest", "_out", "at_consumers")
+    __slots__ = ("_late", "_lowest", "_out", "at_consumers")
 
     def __init__(self) -> None:
         self._out: dict[int, Unacked] = {}
         # No tag below this one is out.
         self._lowest = 1
         self.at_consumers = 0
+        # Deliveries that went back to their queues already; their answers mean nothing.
+        self._late: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._out)
@@ -51,8 +53,10 @@ class UnackedDeliveries:
         if consumer is not None:
             self.at_consumers += 1
 
-    def overdue(self, now: float, timeout_of: Callable[[Queue], float | None]) -> float | None:
-        """Return the timeout of a delivery that has been out for longer, if there is one.
+    def overdue(
+        self, now: float, timeout_of: Callable[[Queue], float | None]
+    ) -> tuple[Unacked, float] | None:
+        """Return a delivery that has been out for longer than its timeout, and that, if there is one.
 
         Args:
             now: Seconds of the monotonic clock.
@@ -62,7 +66,7 @@ class UnackedDeliveries:
         for unacked in islice(self._out.values(), _OLDEST):
             timeout = timeout_of(unacked.queue)
             if timeout is not None and now - unacked.since > timeout:
-                return timeout
+                return unacked, timeout
         return None
 
     def take(self, tag: int, multiple: bool) -> dict[int, Unacked]:
@@ -74,13 +78,23 @@ class UnackedDeliveries:
         out = self._out
         if multiple and tag == 0:
             return self.take_all()
-        if tag not in out:
+        if tag not in out and tag not in self._late:
             raise ChannelError(PRECONDITION_FAILED, f"unknown delivery tag {tag}")
         if not multiple:
-            return {tag: out.pop(tag)}
+            self._late.discard(tag)
+            return {tag: out.pop(tag)} if tag in out else {}
         # Asking the dictionary for its first key would walk over all entries that were removed before it.
         taken = {each: out.pop(each) for each in range(self._lowest, tag + 1) if each in out}
         self._lowest = tag + 1
+        self._late = {late for late in self._late if late > tag}
+        return taken
+
+    def take_late(self, consumer: BrokerConsumer) -> dict[int, Unacked]:
+        """Remove and return the deliveries of a consumer, which may still answer them."""
+        taken = {tag: unacked for tag, unacked in self._out.items() if unacked.consumer is consumer}
+        for tag in taken:
+            del self._out[tag]
+        self._late.update(taken)
         return taken
 
     def take_all(self) -> dict[int, Unacked]:

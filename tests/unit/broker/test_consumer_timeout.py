@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pika.adapters.blocking_connection import BlockingChannel
 
 QUORUM = {"x-queue-type": "quorum"}
+NO_CANCEL = {"capabilities": {"consumer_cancel_notify": False}}
 
 
 def ask_until_closed(channel: BlockingChannel) -> None:
@@ -28,9 +29,13 @@ def ask_until_closed(channel: BlockingChannel) -> None:
     ids=["3 classic", "3 quorum", "4 quorum", "4 quorum with its own"],
 )
 def test_channel_is_closed(profile: str, arguments: dict[str, Any]) -> None:
+    """With profile 4, that of a client that would not notice that its consumer is cancelled."""
     timeout = 100.0 if "x-consumer-timeout" in arguments else 0.05
     # The time between two looks depends on the timeout of the broker.
-    with Broker(profile=profile, consumer_timeout=timeout) as broker, connect(broker.amqp_url) as connection:
+    with (
+        Broker(profile=profile, consumer_timeout=timeout) as broker,
+        connect(broker.amqp_url, client_properties=NO_CANCEL) as connection,
+    ):
         channel = connection.channel()
         channel.queue_declare("q", durable=True, arguments=arguments)
         channel.basic_publish("", "q", b"x")
@@ -39,6 +44,31 @@ def test_channel_is_closed(profile: str, arguments: dict[str, Any]) -> None:
         with closes(406, "delivery acknowledgement on channel 1 timed out"):
             ask_until_closed(channel)
         assert take(connection.channel(), "q").redelivered
+
+
+def test_consumer_of_a_quorum_queue_is_cancelled() -> None:
+    """What it has goes back, and counts as delivered, not as failed; its late answers mean nothing."""
+    with Broker(consumer_timeout=0.05) as broker, connect(broker.amqp_url) as connection:
+        channel, other = connection.channel(), connection.channel()
+        channel.queue_declare("q", durable=True, arguments=QUORUM)
+        cancelled: list[str] = []
+        channel.add_on_cancel_callback(lambda frame: cancelled.append(frame.method.consumer_tag))
+        for body in (b"1", b"2", b"3"):
+            channel.basic_publish("", "q", body)
+        inbox = Inbox.on(channel, "q", consumer_tag="late")
+        inbox.wait(3)
+        while not cancelled:
+            connection.process_data_events(0.01)
+        assert cancelled == ["late"]
+        found = [take(other, "q") for _ in range(3)]
+        assert [(one.body, one.redelivered, one.headers) for one in found] == [
+            (body, True, {"x-acquired-count": 1}) for body in (b"1", b"2", b"3")
+        ]
+        channel.basic_ack(1)
+        channel.basic_ack(3, multiple=True)
+        with closes(406, "unknown delivery tag 1"):
+            channel.basic_ack(1)
+            roundtrip(channel)
 
 
 @pytest.mark.parametrize(("profile", "timeout"), [("4", 0.02), ("3", None)])

@@ -30,6 +30,8 @@ class Profile:
             declared without the argument bears the default type's name.
         classic_has_locator: Whether classic queues, too, accept ``x-queue-leader-locator``.
         classic_consumer_timeout: Whether classic queues, too, have a consumer timeout.
+        timeout_cancels: Whether a consumer of a quorum queue that does not settle a delivery in time is
+            cancelled, if the client understands that, rather than its channel closed.
         quorum_delivery_limit: ``x-delivery-limit`` of quorum queues that do not give it.
         nack_counts: Whether a delivery that ``basic.nack`` or ``basic.recover`` returns counts as failed.
         counts_acquisitions: Whether quorum queues tell in a header how often a message was delivered before.
@@ -68,6 +70,7 @@ class Profile:
     names_default_type: bool
     classic_has_locator: bool
     classic_consumer_timeout: bool
+    timeout_cancels: bool
     quorum_delivery_limit: int | None
     nack_counts: bool
     counts_acquisitions: bool
@@ -106,6 +109,7 @@ _DIFFERENCES: Final[dict[str, tuple[Any, Any]]] = {
     "names_default_type": (False, True),
     "classic_has_locator": (False, True),
     "classic_consumer_timeout": (True, False),
+    "timeout_cancels": (False, True),
     "quorum_delivery_limit": (None, 20),
     "nack_counts": (True, False),
     "counts_acquisitions": (False, True),
