@@ -134,11 +134,15 @@ class StreamQueue(Queue):
         """
         assert isinstance(consumer, StreamConsumer)  # as make_consumer says
         what = f"stream queue '{self.name}' in vhost '{self._host.name}'"
-        consumer.next_offset = self._offset_for(consumer.arguments.get(OFFSET_HEADER, "next"))
+        offset = consumer.arguments.get(OFFSET_HEADER, "next")
+        if not isinstance(offset, float):  # RabbitMQ takes a fraction for a number at first
+            consumer.next_offset = self._offset_for(offset)
         if not consumer.prefetch:
             raise ChannelError(PRECONDITION_FAILED, f"consumer prefetch count is not set for {what}")
         if consumer.no_ack:
             raise ConnectionError(NOT_IMPLEMENTED, f"automatic acknowledgement not supported by {what}")
+        if isinstance(offset, float):
+            self._offset_for(offset)  # refuses it
         if not self._host.profile.streams_filter:
             consumer.wanted = None
         self.consumers.add(consumer)

@@ -272,6 +272,15 @@ def test_consumer_without_prefetch_is_refused(world: World, no_ack: bool) -> Non
     )
 
 
+@pytest.mark.parametrize(
+    ("offset", "first"), [("bogus", "x-stream-offset"), (1.5, "consumer prefetch count")]
+)
+def test_which_of_two_mistakes_is_told(world: World, offset: Any, first: str) -> None:
+    """RabbitMQ takes a fraction for an offset until it has looked at the prefetch."""
+    with pytest.raises(ChannelError, match=first):
+        world.consume(prefetch=0, offset=offset)
+
+
 def test_consumer_that_does_not_acknowledge_is_refused(world: World) -> None:
     with pytest.raises(ConnectionError) as caught:
         world.consume(no_ack=True)
