@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import threading
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Generator, Iterator
 
-    from fedora_messaging.broker import Broker
+    from fedora_messaging.broker import Broker, ResourceLimits
 
 
 #: Fixtures, and values of parameters, that stand for a RabbitMQ.
@@ -172,17 +173,44 @@ def embedded_broker() -> Iterator[Broker]:
         yield broker
 
 
+@pytest.fixture(scope="module")
+def resources() -> ResourceLimits | None:
+    """The limits of embedded brokers; a module that raises alarms has others."""
+    return None
+
+
+@pytest.fixture(scope="module")
+def embedded_brokers(resources: ResourceLimits | None) -> Iterator[dict[str, Broker]]:
+    """A running embedded broker for each profile, for each test module."""
+    from fedora_messaging.broker import Broker
+
+    with ExitStack() as running:
+        yield {
+            profile: running.enter_context(Broker(profile=profile, http_port=0, resources=resources))
+            for profile in IMITATED
+        }
+
+
+def broker_of(request: pytest.FixtureRequest) -> BrokerUnderTest:
+    """Return the broker that a fixture's parameter names: embedded, embedded-3, embedded-4 or rabbitmq."""
+    # Asked for by name, so that the embedded tests run on a machine without RabbitMQ.
+    if request.param == "rabbitmq":
+        node: RabbitNode = request.getfixturevalue("rabbitmq")
+        return BrokerUnderTest("rabbitmq", node.version, node.url, node.management_url)
+    _, _, profile = request.param.partition("-")
+    if profile:
+        embedded: Broker = request.getfixturevalue("embedded_brokers")[profile]
+    else:
+        profile, embedded = "4", request.getfixturevalue("embedded_broker")
+    return BrokerUnderTest(
+        "embedded", IMITATED[profile], embedded.amqp_url, authenticated(embedded), embedded
+    )
+
+
 @pytest.fixture(params=["embedded", "rabbitmq"])
 def broker(request: pytest.FixtureRequest) -> BrokerUnderTest:
     """The embedded broker, then RabbitMQ: a test with this fixture holds for both."""
-    # Asked for by name, so that the embedded tests run on a machine without RabbitMQ.
-    if request.param == "embedded":
-        embedded: Broker = request.getfixturevalue("embedded_broker")
-        return BrokerUnderTest(
-            "embedded", IMITATED["4"], embedded.amqp_url, authenticated(embedded), embedded
-        )
-    node: RabbitNode = request.getfixturevalue("rabbitmq")
-    return BrokerUnderTest("rabbitmq", node.version, node.url, node.management_url)
+    return broker_of(request)
 
 
 @pytest.fixture

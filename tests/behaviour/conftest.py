@@ -9,11 +9,9 @@ import pika
 import pytest
 from pika.exceptions import NackError, UnroutableError
 from tests.behaviour.peer import Peer
-from tests.conftest import IMITATED, BrokerUnderTest, authenticated
+from tests.conftest import BrokerUnderTest, broker_of
 from tests.support.admin import Names, close_quietly, connect
 from tests.support.management import SECRET
-
-from fedora_messaging.broker import Broker as EmbeddedBroker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,30 +19,12 @@ if TYPE_CHECKING:
     from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
     from tests.support.brokers import Broker
     from tests.support.management import Management
-    from tests.support.rabbitmq import RabbitNode
-
-
-@pytest.fixture(scope="module")
-def embedded_brokers() -> Iterator[dict[str, EmbeddedBroker]]:
-    """A running embedded broker for each profile."""
-    with ExitStack() as running:
-        yield {
-            profile: running.enter_context(EmbeddedBroker(profile=profile, http_port=0))
-            for profile in IMITATED
-        }
 
 
 @pytest.fixture(params=["embedded-4", "embedded-3", "rabbitmq"])
 def broker(request: pytest.FixtureRequest) -> BrokerUnderTest:
     """The embedded broker in both profiles, then RabbitMQ: a test with this fixture holds for all."""
-    if request.param == "rabbitmq":
-        node: RabbitNode = request.getfixturevalue("rabbitmq")
-        return BrokerUnderTest("rabbitmq", node.version, node.url, node.management_url)
-    profile = request.param.removeprefix("embedded-")
-    embedded = request.getfixturevalue("embedded_brokers")[profile]
-    return BrokerUnderTest(
-        "embedded", IMITATED[profile], embedded.amqp_url, authenticated(embedded), embedded
-    )
+    return broker_of(request)
 
 
 @pytest.fixture

@@ -6,11 +6,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.conftest import IMITATED, BrokerUnderTest, authenticated
+from tests.conftest import BrokerUnderTest, broker_of
 from tests.management.client import ROOT, Api, part
 from tests.support.admin import close_quietly, connect
-
-from fedora_messaging.broker import Broker as EmbeddedBroker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,38 +16,12 @@ if TYPE_CHECKING:
     from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
     from tests.support.admin import Names
     from tests.support.brokers import Broker
-    from tests.support.rabbitmq import RabbitNode
-
-    from fedora_messaging.broker.alarms import ResourceLimits
-
-
-@pytest.fixture(scope="module")
-def resources() -> ResourceLimits | None:
-    """The limits of the embedded brokers; a module that raises alarms has others."""
-    return None
-
-
-@pytest.fixture(scope="module")
-def embedded_brokers(resources: ResourceLimits | None) -> Iterator[dict[str, EmbeddedBroker]]:
-    """A running embedded broker for each profile."""
-    with ExitStack() as running:
-        yield {
-            profile: running.enter_context(EmbeddedBroker(profile=profile, http_port=0, resources=resources))
-            for profile in IMITATED
-        }
 
 
 @pytest.fixture(params=["embedded-4", "embedded-3", "rabbitmq"])
 def broker(request: pytest.FixtureRequest) -> BrokerUnderTest:
     """The embedded broker in both profiles, then RabbitMQ: a test with this fixture holds for all."""
-    if request.param == "rabbitmq":
-        node: RabbitNode = request.getfixturevalue("rabbitmq")
-        return BrokerUnderTest("rabbitmq", node.version, node.url, node.management_url)
-    profile = request.param.removeprefix("embedded-")
-    embedded = request.getfixturevalue("embedded_brokers")[profile]
-    return BrokerUnderTest(
-        "embedded", IMITATED[profile], embedded.amqp_url, authenticated(embedded), embedded
-    )
+    return broker_of(request)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 import orjson
 
 from ...broker.accounts import CONFIGURE, READ, WRITE, User
+from ...broker.core.profile import RABBITMQ_3
 from ...broker.permissions import Permissions
 from .errors import bad_request, not_authorised, not_found
 
@@ -94,6 +95,11 @@ class Call:
         self._body: dict[str, Any] | None = None
         self.become(user)
 
+    @property
+    def is_old(self) -> bool:
+        """Whether answers are those of RabbitMQ 3.10."""
+        return self.server.profile is RABBITMQ_3
+
     def become(self, user: User) -> None:
         """Go on as another user, who has logged in meanwhile."""
         self.user = user
@@ -164,7 +170,7 @@ class Call:
         if vhost is None:
             raise not_found("vhost_not_found" if writes else None)
         if not self.sees_vhost(vhost, everywhere):
-            if self.server.profile.name == "3":
+            if self.is_old:
                 raise not_authorised("User not authorised to access virtual host")
             raise not_found("Not Found")
         return vhost

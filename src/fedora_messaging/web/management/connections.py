@@ -272,7 +272,7 @@ def list_consumers(call: Call) -> Any:
     """List the consumers, of one virtual host or of all."""
     seen = set(visible_sessions(call))
     # In profile 3, everybody may ask, and sees the consumers of their own connections.
-    everywhere = "management" if call.server.profile.name == "3" else "monitoring"
+    everywhere = "management" if call.is_old else "monitoring"
     found = [
         consumer_item(call.server, consumer, channel_details(call.server, consumer), vhost.name)
         for vhost in call.vhosts(everywhere=everywhere)

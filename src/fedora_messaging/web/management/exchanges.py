@@ -139,7 +139,7 @@ async def publish(call: Call) -> dict[str, bool]:
     call.need("payload", "payload_encoding", "properties", "routing_key")
     exchange = vhost.exchanges.get(call.exchange_name)
     if exchange is None:
-        if call.server.profile.name == "3":
+        if call.is_old:
             missing = to_json(call.exchange_name)
             raise bad_request(f"404 NOT_FOUND - no exchange '{missing}' in vhost '{vhost.name}'")
         raise not_found("exchange_not_found")

@@ -45,7 +45,7 @@ async def log_in(server: "Server", name: str, password: str, host: str | None) -
 def whoami(call: Call) -> dict[str, Any]:
     """Show who the user is."""
     shown = {"name": call.user.name, "tags": list(call.user.tags)}
-    return shown if call.server.profile.name == "3" else {**shown, "is_internal_user": True}
+    return shown if call.is_old else {**shown, "is_internal_user": True}
 
 
 def user_interface(call: Call) -> dict[str, Any]:
@@ -61,7 +61,7 @@ async def fill_in(call: Call) -> Any:
     call.become(await log_in(call.server, name, password, call.host))
     call.require_tag("management")
     token = base64.b64encode(f"{name}:{password}".encode()).decode()
-    if call.server.profile.name == "3":
+    if call.is_old:
         return Answer(200, {"set-cookie": f"auth={token}; Version=1"}, "ok")
     return {
         "user": whoami(call),

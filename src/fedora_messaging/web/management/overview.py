@@ -272,13 +272,12 @@ def check_port(call: Call) -> dict[str, Any]:
 def check_protocol(call: Call) -> dict[str, Any]:
     """Check that something listens for a protocol."""
     active = [listener["protocol"] for listener in listeners(call)]
-    is_old = call.server.profile.name == "3"
-    names = [call.path["protocol"]] if is_old else call.path["protocol"].split(",")
+    names = [call.path["protocol"]] if call.is_old else call.path["protocol"].split(",")
     wanted = [_PROTOCOL if name.lower() in _PROTOCOL_NAMES else name for name in names]
     missing = [name for name in wanted if name not in active]
     if missing:
-        raise _failed("No active listener", missing=missing[0] if is_old else missing, protocols=active)
-    return {"status": "ok", "protocol": wanted[0]} if is_old else {"status": "ok", "protocols": active}
+        raise _failed("No active listener", missing=missing[0] if call.is_old else missing, protocols=active)
+    return {"status": "ok", "protocol": wanted[0]} if call.is_old else {"status": "ok", "protocols": active}
 
 
 def check_vhosts(call: Call) -> dict[str, str]:

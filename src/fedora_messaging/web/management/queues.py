@@ -168,7 +168,7 @@ async def put_queue(call: Call) -> Answer:
         size = len(name.encode("utf-8", "surrogateescape"))
         raise bad_request(f"queue should be less than 255 bytes, actually was {size}\n")
     arguments = table_from_json(call.body.get("arguments", {}))
-    if call.server.profile.name == "3" and vhost.default_queue_type != CLASSIC:
+    if call.is_old and vhost.default_queue_type != CLASSIC:
         arguments.setdefault("x-queue-type", CLASSIC)  # the default is for AMQP only
     dead_letters = arguments.get("x-dead-letter-exchange")
     if isinstance(dead_letters, str):
@@ -223,7 +223,7 @@ def act_on_queue(call: Call) -> Answer:
     """Synchronise the mirrors of a queue; this broker has none, so there is nothing to do."""
     call.queue()
     action = call.text("action")
-    if action not in ("sync", "cancel_sync") or call.server.profile.name != "3":
+    if action not in ("sync", "cancel_sync") or not call.is_old:
         raise bad_request(["unknown", action])
     return NO_CONTENT
 
@@ -242,7 +242,7 @@ def get_messages(call: Call) -> list[dict[str, Any]]:
     queue = vhost.queues.get(call.path["queue"])
     if queue is None:
         missing = f"NOT_FOUND - no queue '{to_json(call.path['queue'])}' in vhost '{vhost.name}'"
-        raise not_found(missing if call.server.profile.name == "3" else "queue_not_found")
+        raise not_found(missing if call.is_old else "queue_not_found")
     refusal = call.permissions(vhost).refusal(READ, "queue", queue.name)
     if refusal is not None:
         raise not_authorised(f"ACCESS_REFUSED - {refusal}")

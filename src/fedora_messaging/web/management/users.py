@@ -69,7 +69,7 @@ def list_users(call: Call) -> Any:
 def list_without_permissions(call: Call) -> Any:
     """List the users who have access to no virtual host."""
     found = [user for user in _users(call) if not user.permissions]
-    return arrange(found, user_item, call.query, paged=call.server.profile.name != "3")
+    return arrange(found, user_item, call.query, paged=not call.is_old)
 
 
 def get_user(call: Call) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def bulk_delete(call: Call) -> Answer:
     for name in names:
         if isinstance(name, str) and call.server.accounts.user(name) is not None:
             call.admin.delete_user(name)
-        elif call.server.profile.name == "3":
+        elif call.is_old:
             raise bad_request(["no_such_user", name])
     return NO_CONTENT
 
@@ -219,8 +219,7 @@ def list_limits(call: Call) -> list[dict[str, Any]]:
 
 def list_limits_of_user(call: Call) -> list[dict[str, Any]]:
     """List the limits of a user."""
-    is_old = call.server.profile.name == "3"
-    if call.path["user"] != call.user.name and not call.has_tag("monitoring") and not is_old:
+    if call.path["user"] != call.user.name and not call.has_tag("monitoring") and not call.is_old:
         raise not_authorised("Not monitor user")
     user = _user(call)
     return [{"user": user.name, "value": user.limits}] if user.limits else []

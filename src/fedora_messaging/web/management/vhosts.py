@@ -75,8 +75,7 @@ def start(call: Call) -> Answer:
     vhost, node = call.path["vhost"], call.path["node"]
     failed = f"Request to node {node} failed with"
     if node != call.server.node:
-        is_old = call.server.profile.name == "3"
-        raise bad_request(f"{failed} nodedown" if is_old else f"Unknown node: {node}")
+        raise bad_request(f"{failed} nodedown" if call.is_old else f"Unknown node: {node}")
     if vhost not in call.server.vhosts:
         raise bad_request(f'{failed} {{no_such_vhost,<<"{vhost}">>}}')
     return NO_CONTENT
