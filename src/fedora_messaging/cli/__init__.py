@@ -22,6 +22,7 @@ from .reconsume import reconsume
 from .record import Recorder, record
 from .replay import replay
 from .schema import schema
+from .tail import tail
 
 _log = logger(__name__)
 _consume = consume_as_told
@@ -39,6 +40,7 @@ for _command in (
     record,
     replay,
     schema,
+    tail,
 ):
     cli.add_command(_command)
 
@@ -64,4 +66,5 @@ __all__ = [
     "record",
     "replay",
     "schema",
+    "tail",
 ]
