@@ -378,18 +378,25 @@ class BrokerChannel:
     ) -> Generator[None, None, ConnectionError | None]:
         queues: dict[Queue, None] = {}
         refusal: ConnectionError | None = None
-        for entry, queue, consumer, _since in taken:
-            if queue not in queues:
-                queue.hold_back()
-                queues[queue] = None
-            if consumer is not None:
-                self.unacked.at_consumers -= 1
-            # By name, because a stream has outcomes of its own.
-            try:
-                getattr(queue, outcome.__name__)(entry, consumer)
-            except ConnectionError as error:
-                refusal = error
-            yield
+        try:
+            for entry, queue, consumer, _since in taken:
+                if queue not in queues:
+                    queue.hold_back()
+                    queues[queue] = None
+                if consumer is not None:
+                    self.unacked.at_consumers -= 1
+                # By name, because a stream has outcomes of its own.
+                try:
+                    getattr(queue, outcome.__name__)(entry, consumer)
+                except ConnectionError as error:
+                    refusal = error
+                yield
+        finally:
+            # Whatever happened: a queue that is held back is deaf.
+            self._let_go(queues)
+        return refusal
+
+    def _let_go(self, queues: dict[Queue, None]) -> None:
         # Whichever queue has room now in a channel with a limit, all of them wait for it.
         waiting = {**self.recall_consumers(), **queues} if self.channel_prefetch else queues
         for queue in waiting:
@@ -397,7 +404,6 @@ class BrokerChannel:
                 queue.go_on()
             elif not queue.deleted:
                 queue.deliver()
-        return refusal
 
     def cancel_late(self, consumer: BrokerConsumer) -> None:
         """Cancel a consumer that has not settled a delivery in time; its queue gets back what it has."""

@@ -219,3 +219,21 @@ def test_error_in_the_middle_of_the_work_closes_the_channel(
 
     monkeypatch.setattr(queue, "forget", forget)
     assert names(client.send(m.QueuePurge("q"))) == ["connection.close"]
+
+
+def test_queue_delivers_after_an_error_in_the_middle_of_the_work(
+    server: MemoryServer, client: Client, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Client(server).login()
+    fill(client)
+    client.send(m.BasicConsume("q", "t"))
+    until_quiet(client)
+
+    def settle(*_: object) -> None:
+        raise LookupError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(queue, "settle", settle)
+        assert names(client.send(m.BasicAck(0, True))) == ["connection.close"]
+    told = other.send(m.BasicConsume("q", "other")) + other.feed(publish("", "q", b"7"))
+    assert bodies(told + until_quiet(other))[-1:] == [7]
