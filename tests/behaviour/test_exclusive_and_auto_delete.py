@@ -177,6 +177,24 @@ def test_auto_delete_by_channel_close(connection: BlockingConnection, fleeting: 
     eventually(lambda: not exists(connection, fleeting))
 
 
+def test_what_is_out_goes_with_an_auto_delete_queue(
+    connection: BlockingConnection, channel: BlockingChannel, names: Names
+) -> None:
+    """Even if it would expire when it came back, it is not dead-lettered."""
+    fleeting, dead = names("fleeting"), names("dead")
+    channel.queue_declare(dead, durable=True)
+    dying = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead, "x-message-ttl": 0}
+    channel.queue_declare(fleeting, auto_delete=True, arguments=dying)
+    consuming = connection.channel()
+    inbox = Inbox.on(consuming, fleeting)
+    send(channel, fleeting, b"x")
+    inbox.wait(1)
+    with closes(404):
+        consuming.queue_declare(f"{fleeting}.none", passive=True)
+    eventually(lambda: not exists(connection, fleeting))
+    assert get(channel, dead) is None
+
+
 def test_auto_delete_by_channel_error(connection: BlockingConnection, fleeting: str) -> None:
     """An auto-delete queue goes when an error ends its last consumer's channel."""
     consuming = connection.channel()

@@ -445,6 +445,10 @@ class BrokerChannel:
             self._forget(consumer)
             # Do this before the messages go back; otherwise they would be delivered to this channel again.
             consumer.queue.consumers.remove(consumer)
+        for consumer in consumers:
+            # A queue that goes with its last consumer takes along what is out, without dead-lettering it.
+            if consumer.queue.auto_delete and not consumer.queue.consumers and not consumer.queue.deleted:
+                consumer.queue.consumer_left()
         self.vhost.work_off(self.finish(self.unacked.take_all(), Queue.requeue))
         for consumer in consumers:
             if not consumer.queue.deleted:
