@@ -247,6 +247,20 @@ def test_prefetch_applies_to_new_consumers(confirming: BlockingChannel, queue: s
     assert (ready(confirming, queue), ready(confirming, other)) == (4, 2)
 
 
+def test_later_prefetch_ends_that_of_the_channel(
+    broker: Broker, confirming: BlockingChannel, queue: str
+) -> None:
+    """In RabbitMQ 4.3 a global prefetch was one of new consumers, and each keeps its own."""
+    confirming.basic_qos(prefetch_count=1, global_qos=True)
+    send(confirming, queue, *[b"x"] * 5)
+    inbox = Inbox.on(confirming, queue)
+    inbox.wait(1)
+    confirming.basic_qos(prefetch_count=2)
+    delivered = since(broker, (4, 3), 1, 5)
+    inbox.wait(delivered)
+    assert ready(confirming, queue) == 5 - delivered
+
+
 def test_channel_prefetch_applies_at_once(broker: Broker, confirming: BlockingChannel, queue: str) -> None:
     """A global prefetch that is raised later is for existing consumers, too."""
     confirming.basic_qos(prefetch_count=1, global_qos=True)

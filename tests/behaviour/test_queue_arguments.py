@@ -1018,6 +1018,19 @@ def test_forged_death_header_is_replaced(channel: BlockingChannel, name: str, de
     assert take(channel, dead).headers["x-death"][0]["queue"] == name
 
 
+def test_dead_letter_that_comes_back_at_once(channel: BlockingChannel, name: str) -> None:
+    """A waiting consumer gets it like any new message."""
+    make(channel, name, x_dead_letter_exchange="", x_dead_letter_routing_key=name)
+    log: list[Delivery] = []
+    inbox = Inbox.on(channel, name, log)
+    send(channel, name, b"x")
+    inbox.wait(1)
+    channel.basic_reject(log[0].tag, requeue=False)
+    inbox.wait(2)
+    assert not log[1].redelivered
+    assert log[1].headers["x-death"][0]["reason"] == "rejected"
+
+
 def test_deaths_that_a_publisher_writes(
     broker: Broker, channel: BlockingChannel, name: str, dead: str
 ) -> None:
@@ -1113,9 +1126,11 @@ def test_overflow_that_quorum_queues_do_not_know(confirming: BlockingChannel, na
     assert bodies(confirming, name) == [b"c"]
 
 
-def test_limit_of_a_channel_and_quorum_queues(broker: Broker, channel: BlockingChannel, name: str) -> None:
-    """Quorum queues do not support it; in RabbitMQ 4.3 there is none."""
-    channel.queue_declare(name, durable=True, arguments=QUORUM)
+@pytest.mark.parametrize("kind", ["quorum", "stream"])
+def test_limit_of_a_channel(broker: Broker, channel: BlockingChannel, name: str, kind: str) -> None:
+    """Queues that are replicated do not support it; in RabbitMQ 4.3 there is none."""
+    channel.queue_declare(name, durable=True, arguments={"x-queue-type": kind})
+    channel.basic_qos(prefetch_count=1)
     channel.basic_qos(prefetch_count=1, global_qos=True)
     if broker.version >= (4, 3):
         Inbox.on(channel, name)

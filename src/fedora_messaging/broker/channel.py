@@ -25,7 +25,7 @@ from .core.counters import Counters
 from .core.memory import declared_size
 from .core.message import BrokerMessage, Entry
 from .core.queue import Queue
-from .core.queue_arguments import CLASSIC, check_consumer
+from .core.queue_arguments import QUORUM, STREAM, check_consumer
 from .core.vhost import generated_name
 from .publishing import Publishing
 from .reply_to import REPLY_TO, ReplyConsumer
@@ -109,12 +109,14 @@ class BrokerChannel:
         """Carry out ``basic.qos``."""
         if method.prefetch_size:
             raise ConnectionError(NOT_IMPLEMENTED, f"prefetch_size!=0 ({method.prefetch_size})")
+        before = self.channel_prefetch
         if method.global_ and self.vhost.profile.has_channel_prefetch:
             self.channel_prefetch = method.prefetch_count
         else:
             self.prefetch = method.prefetch_count
+            self.channel_prefetch = 0  # in RabbitMQ, the later call counts
         self.reply(m.BasicQosOk())
-        if method.global_:
+        if self.channel_prefetch != before:
             for queue in self.recall_consumers():
                 queue.deliver()
 
@@ -159,7 +161,9 @@ class BrokerChannel:
             self._answer_consume(method, tag)
             return
         queue = self.usable_queue(name)
-        if self.channel_prefetch and queue.arguments.queue_type != CLASSIC:
+        kind = queue.arguments.queue_type
+        # A stream looks at the consumer's own limit first.
+        if self.channel_prefetch and (kind == QUORUM or (kind == STREAM and self.prefetch)):
             what = f"queue '{queue.name}' in vhost '{self.vhost.name}'"
             raise ConnectionError(NOT_IMPLEMENTED, f"{what} does not support global qos")
         priority = check_consumer(

@@ -110,6 +110,8 @@ class Queue:
         self.unacked = 0
         self.deleted = False
         self._holds = 0
+        # The last message that has arrived meanwhile.
+        self._fresh: Entry | None = None
         self.stored_id: int | None = None
         self.delivered_position = 0
         self._host = host
@@ -240,9 +242,8 @@ class Queue:
             fresh: A message that has just arrived; with a time to live of 0 it may be sent only now.
         """
         if self._holds:
+            self._fresh = fresh or self._fresh
             return  # the last call of go_on() does it
-        if fresh is None and self.arguments.queue_type == CLASSIC:
-            self._drop_head()  # what was given back to a full queue is dropped, not delivered again
         while (entry := self._head(fresh)) is not None:
             consumer = self.consumers.next()
             if consumer is None:
@@ -275,8 +276,12 @@ class Queue:
     def go_on(self) -> None:
         """End :meth:`hold_back`, and deliver."""
         self._holds -= 1
-        if not self.deleted:
-            self.deliver()
+        if self.deleted or self._holds:
+            return
+        fresh, self._fresh = self._fresh, None
+        if self.arguments.queue_type == CLASSIC:
+            self._drop_head()  # what was given back to a full queue is dropped, not delivered again
+        self.deliver(fresh)
 
     def properties(self, entry: Entry, room: int, *, got: bool = False) -> bytes:
         """Return the properties to send with a message; a quorum queue counts deliveries in them.

@@ -257,9 +257,10 @@ def get_messages(call: Call) -> list[dict[str, Any]]:
     outcome = _OUTCOMES[mode]
     if outcome is Queue.release and vhost.profile.nack_counts:
         outcome = Queue.requeue  # these releases close the channel that has taken the messages
+    queue.hold_back()
     for _, entry in taken:
         outcome(queue, entry, None)
-    queue.deliver()
+    queue.go_on()
     return answer
 
 
