@@ -174,19 +174,19 @@ def embedded_broker() -> Iterator[Broker]:
 
 
 @pytest.fixture(scope="module")
-def resources() -> ResourceLimits | None:
+def resource_limits() -> ResourceLimits | None:
     """The limits of embedded brokers; a module that raises alarms has others."""
     return None
 
 
 @pytest.fixture(scope="module")
-def embedded_brokers(resources: ResourceLimits | None) -> Iterator[dict[str, Broker]]:
+def embedded_brokers(resource_limits: ResourceLimits | None) -> Iterator[dict[str, Broker]]:
     """A running embedded broker for each profile, for each test module."""
     from fedora_messaging.broker import Broker
 
     with ExitStack() as running:
         yield {
-            profile: running.enter_context(Broker(profile=profile, http_port=0, resources=resources))
+            profile: running.enter_context(Broker(profile=profile, http_port=0, resources=resource_limits))
             for profile in IMITATED
         }
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def resources() -> ResourceLimits:
+def resource_limits() -> ResourceLimits:
     """Little memory, for the alarm."""
     return ResourceLimits(memory=MEMORY_LIMIT)
 
