@@ -1,21 +1,42 @@
 """How many connections and channels virtual hosts and users may have."""
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Sized
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ..protocol.errors import NOT_ALLOWED, ConnectionError
 from ..wire import methods as m
 
 if TYPE_CHECKING:
+    from ..protocol.server_handshake import ServerMachine
     from .accounts import User
     from .core.vhost import VirtualHost
-    from .session import Session
 
 _CONNECTIONS: Final = "max-connections"
 _CHANNELS: Final = "max-channels"
 
 
-def refusal_of_connection(user: "User", vhost: "VirtualHost", sessions: Iterable["Session"]) -> str | None:
+class Connection(Protocol):
+    """The part of a session that counts."""
+
+    machine: "ServerMachine"
+
+    @property
+    def open_vhost(self) -> "VirtualHost | None":
+        """The open virtual host, or ``None`` before that."""
+        ...
+
+    @property
+    def user_name(self) -> str | None:
+        """Name of the user who is logged in, or ``None`` before that."""
+        ...
+
+    @property
+    def channels(self) -> Sized:
+        """The open channels."""
+        ...
+
+
+def refusal_of_connection(user: "User", vhost: "VirtualHost", sessions: Iterable[Connection]) -> str | None:
     """Return why the limits allow no other connection, or ``None`` if they do."""
     # A connection that has ended may still wait for its client to close the socket.
     alive = [session for session in sessions if session.open_vhost and not session.machine.is_closed]
@@ -31,7 +52,7 @@ def refusal_of_connection(user: "User", vhost: "VirtualHost", sessions: Iterable
     return None
 
 
-def check_channels(user: "User", sessions: Iterable["Session"]) -> None:
+def check_channels(user: "User", sessions: Iterable[Connection]) -> None:
     """Check that a user may have another channel.
 
     Raises:
