@@ -237,3 +237,16 @@ def test_queue_delivers_after_an_error_in_the_middle_of_the_work(
         assert names(client.send(m.BasicAck(0, True))) == ["connection.close"]
     told = other.send(m.BasicConsume("q", "other")) + other.feed(publish("", "q", b"7"))
     assert bodies(told + until_quiet(other))[-1:] == [7]
+
+
+def test_exclusive_queues_go_in_portions(server: MemoryServer, client: Client) -> None:
+    other = Client(server).login()
+    for number in range(MANY):
+        client.send(m.QueueDeclare(f"q{number}", exclusive=True))
+    client.session.abort()
+    assert names(other.send(m.QueueDeclare("mine"))) == ["queue.declare-ok"]
+    assert 1 < len(server.vhosts["/"].queues) < MANY
+    until_quiet(other)
+    for _ in range(MANY):
+        other.told()
+    assert list(server.vhosts["/"].queues) == ["mine"]

@@ -424,8 +424,12 @@ class VirtualHost:
 
     def connection_ended(self, owner: object) -> None:
         """Delete the exclusive queues of a connection."""
+        self.work_off(self._remove_exclusive(owner))
+
+    def _remove_exclusive(self, owner: object) -> Iterator[None]:
         for queue in self._exclusive.pop(owner, ()):
             self.remove_queue(queue)
+            yield
 
     def clear(self) -> None:
         """Remove everything, because the virtual host is deleted."""
