@@ -181,6 +181,18 @@ def test_stream_needs_a_name(vhost: VirtualHost) -> None:
     assert vhost.queues == {}
 
 
+def test_name_for_a_queue_of_an_unknown_type(vhost: VirtualHost) -> None:
+    with pytest.raises(ChannelError) as caught:
+        vhost.choose_name(QueueDeclaration("", arguments={"x-queue-type": "bogus"}))
+    assert caught.value.explanation == "unknown queue type 'bogus'"
+
+
+def test_message_that_waited_for_an_exchange_that_is_gone(vhost: VirtualHost) -> None:
+    """A data file may hold one whose exchange was deleted by an older version."""
+    vhost.route_delayed("gone", message("x"))
+    assert vhost.memory.bytes == 0
+
+
 def test_stream_is_declared_again() -> None:
     own = {**STREAM, "x-max-age": "1h", "x-max-length-bytes": 5}
     vhost = new_vhost(RABBITMQ_4)
