@@ -39,9 +39,11 @@ class Chores:
     def _go_on(self) -> None:
         if not self._unfinished:  # somebody has finished them
             return
-        steps = self._unfinished.popleft()
-        if not self._is_done(steps):
-            self._unfinished.append(steps)
+        # It stays in its place meanwhile, so that a chore that it brings does not ask for a turn, too.
+        if self._is_done(self._unfinished[0]):
+            self._unfinished.popleft()
+        else:
+            self._unfinished.rotate(-1)
         if self._unfinished:
             self._loop.call_soon(self._go_on)
 

@@ -154,17 +154,18 @@ class Session:
         loop_time = self._server.loop.time
         end = loop_time() + TURN
         while self._events or self._steps is not None:
-            if self.blocked is not None:
-                break  # heed_alarms goes on with them
             if loop_time() > end:
                 self._pause(_TURN_OVER)
                 self._server.loop.call_soon(self._go_on, _TURN_OVER)
                 break
-            if self._owes_too_much():
-                self._pause(_UNREAD)
-                break
             steps, self._steps = self._steps, None
+            # What has begun goes on in any case: it may hold back a queue, which would be deaf to everybody.
             if steps is None:
+                if self.blocked is not None:
+                    break  # heed_alarms goes on with them
+                if self._owes_too_much():
+                    self._pause(_UNREAD)
+                    break
                 self._event = self._events.popleft()
             event = cast("Event", self._event)
             try:

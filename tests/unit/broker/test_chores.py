@@ -250,3 +250,40 @@ def test_exclusive_queues_go_in_portions(server: MemoryServer, client: Client) -
     for _ in range(MANY):
         other.told()
     assert list(server.vhosts["/"].queues) == ["mine"]
+
+
+def test_chores_of_chores_take_turns_with_the_others(loop: asyncio.AbstractEventLoop) -> None:
+    """However many there are, one turn of the loop has one portion of them, and what that begins."""
+    done: list[str] = []
+    made = Chores(loop)
+
+    def bringing() -> Iterator[None]:
+        for _ in range(20):
+            made.run(steps(done, "b", 8))
+            yield
+
+    made.run(bringing())
+    for _ in range(10):
+        loop.run_until_complete(asyncio.sleep(0))
+    before = len(done)
+    loop.run_until_complete(asyncio.sleep(0))
+    assert len(done) - before <= 12
+    made.finish()
+    assert len(done) == 160
+
+
+def test_queue_is_not_deaf_while_an_alarm_holds_up_who_gives_messages_back(
+    server: MemoryServer, client: Client, queue: Queue
+) -> None:
+    """Otherwise nobody could empty it, and the alarm would not end."""
+    other = Client(server).login()
+    fill(client)
+    client.send(m.BasicConsume("q", "t"))
+    until_quiet(client)
+    client.send(m.BasicCancel("t"))
+    client.send(m.BasicNack(0, True, True))
+    assert 0 < queue.unacked < MANY
+    server.faults.block()
+    assert client.session.blocked is not None
+    told = other.send(m.BasicConsume("q", "other")) + until_quiet(other)
+    assert bodies(told) == list(range(MANY))
