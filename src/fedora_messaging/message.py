@@ -578,6 +578,15 @@ def _dump(message: Message) -> str:
         message.validate()
     except (SchemaViolation, AttributeError) as error:
         raise ValidationError(error) from error
+    return to_line(message)
+
+
+def to_line(message: Message) -> str:
+    """Write a message as :func:`dumps` does, without a line end and without validating it.
+
+    Raises:
+        TypeError: The body holds a value that JSON lacks.
+    """
     headers, header_types = table_json.to_json(message._headers)
     data = {
         "topic": message.topic,

@@ -58,3 +58,7 @@ class Inbox:
             self._news.clear()
             await self._news.wait()
         return self._raws.popleft()
+
+    def take_waiting(self, most: int) -> list[Raw]:
+        """Return the deliveries that wait already, at most so many."""
+        return [self._raws.popleft() for _ in range(min(most, len(self._raws)))]
