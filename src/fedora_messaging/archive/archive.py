@@ -345,6 +345,18 @@ class Archive:
             self._database.give_back()
         return deleted
 
+    def keep_newest(self, number: int) -> None:
+        """Delete the oldest messages if there are more than a number, and some more than that."""
+        rows = self._database.read(
+            "SELECT key FROM messages ORDER BY key DESC LIMIT 1 OFFSET :number",
+            {"number": number + number // 4},
+        )
+        if rows:
+            rows = self._database.read(
+                "SELECT key FROM messages ORDER BY key DESC LIMIT 1 OFFSET :number", {"number": number}
+            )
+            self._delete_below(rows[0][0])
+
     def _delete_below(self, key: int) -> int:
         with self._database.writing() as writer:
             deleted = writer.drop_before(key)

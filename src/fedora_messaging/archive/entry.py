@@ -91,6 +91,15 @@ class Stored:
     packages: tuple[str, ...]
     record: str
 
+    def words(self) -> list[str]:
+        """Return the words that a search finds it by."""
+        return words_of_record(self.topic, self.summary, self.record).split()
+
+    @property
+    def is_message(self) -> bool:
+        """Whether it could be read: otherwise its record has the bytes, and the reason in ``unreadable``."""
+        return '"body_base64"' not in self.record or "unreadable" not in json.loads(self.record)
+
 
 def entry_of(message: Message, now: float) -> Entry:
     """Return what to keep of a message, which need not be valid.

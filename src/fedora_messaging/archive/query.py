@@ -1,6 +1,7 @@
 """What to find in an archive."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -84,6 +85,16 @@ class Phrase:
     words: tuple[str, ...]
     is_prefix: bool
 
+    def is_in(self, words: Sequence[str]) -> bool:
+        """Whether a text with these words has the phrase."""
+        *first, last = self.words
+        length = len(first)
+        return any(
+            (word.startswith(last) if self.is_prefix else word == last)
+            and (not length or (place >= length and list(words[place - length : place]) == first))
+            for place, word in enumerate(words)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Words:
@@ -103,6 +114,14 @@ class Words:
 
     def __bool__(self) -> bool:
         return bool(self.all_of or self.none_of or self.needs_any)
+
+    def are_in(self, words: Sequence[str]) -> bool:
+        """Whether a text with these words, in lower case, has what is asked for."""
+        return (
+            all(phrase.is_in(words) for phrase in self.all_of)
+            and (not self.needs_any or any(phrase.is_in(words) for phrase in self.any_of))
+            and not any(phrase.is_in(words) for phrase in self.none_of)
+        )
 
     @property
     def are_impossible(self) -> bool:

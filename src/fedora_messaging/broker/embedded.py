@@ -18,7 +18,7 @@ from .faults import Faults
 from .server import CONSUMER_TIMEOUT, BrokerError, Server
 
 if TYPE_CHECKING:
-    from ..web import HttpServer
+    from ..web import BrokerSite
 
 
 class AsyncBroker:
@@ -33,12 +33,14 @@ class AsyncBroker:
         unix_path: Listen on this Unix socket, too.
         resources: Limits of memory and disk at which publishers are blocked.
         profile: The release of RabbitMQ to imitate, ``"4"`` or ``"3"``.
-        http_port: Serve the management API on this TCP port of the same host, too; 0 takes a free one. Needs
-            the extra ``[web]``.
+        http_port: Serve web pages and the management API on this TCP port of the same host, too; 0 takes a
+            free one. Needs the extra ``[web]``.
         consumer_timeout: Seconds after which a delivery that is not settled closes its channel; ``None`` for
             never.
         definitions: Definitions in RabbitMQ's form, which are added at each start. Users in ``accounts``
             stay as they are.
+        allow_changes: Whether visitors of the web pages may change something without signing in.
+        archive: Location of the archive that the web pages show.
 
     Raises:
         BrokerError: On start: a port or the data directory cannot be used, or the definitions are wrong. On
@@ -59,14 +61,18 @@ class AsyncBroker:
         http_port: int | None = None,
         consumer_timeout: float | None = CONSUMER_TIMEOUT,
         definitions: Mapping[str, Any] | None = None,
+        allow_changes: bool = False,
+        archive: str | None = None,
     ) -> None:
         self._host = host
         self._port = port
         self._tls = tls
         self._unix_path = unix_path
         self._http_port = http_port
-        self._http: HttpServer | None = None
+        self._http: BrokerSite | None = None
         self._definitions = definitions
+        self._allow_changes = allow_changes
+        self._archive = archive
         self._server = Server(
             accounts=accounts,
             data=None if data is None else Path(data),
@@ -96,16 +102,19 @@ class AsyncBroker:
             await self._http.__aexit__(*exc_info)
         await self._server.stop()
 
-    async def _serve_http(self, port: int) -> "HttpServer":
+    async def _serve_http(self, port: int) -> "BrokerSite":
         try:
-            from ..web import HttpServer, HttpServerError
+            from ..archive.database import ArchiveError
+            from ..web import BrokerSite, HttpServerError
         except ModuleNotFoundError as error:
             raise BrokerError(
-                f"The management API needs {error.name}: pip install 'fedora-messaging[web]'"
+                f"The web pages and the management API need {error.name}: pip install 'fedora-messaging[web]'"
             ) from error
         try:
-            return await HttpServer(self._server, self._host, port).__aenter__()
-        except HttpServerError as error:
+            return await BrokerSite(
+                self._server, self._host, port, self._allow_changes, self._archive
+            ).__aenter__()
+        except (HttpServerError, ArchiveError) as error:
             raise BrokerError(str(error)) from error
 
     @property
@@ -188,6 +197,8 @@ class Broker:
         http_port: int | None = None,
         consumer_timeout: float | None = CONSUMER_TIMEOUT,
         definitions: Mapping[str, Any] | None = None,
+        allow_changes: bool = False,
+        archive: str | None = None,
     ) -> None:
         self._broker = AsyncBroker(
             host,
@@ -201,6 +212,8 @@ class Broker:
             http_port=http_port,
             consumer_timeout=consumer_timeout,
             definitions=definitions,
+            allow_changes=allow_changes,
+            archive=archive,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None

@@ -5,11 +5,13 @@ Tests of programs written for version 3.9 replace some names here, so :mod:`.sea
 
 from .. import api, config
 from ..logs import logger
+from .archive import archive
 from .broker import broker
 from .callbacks import callback_from_file as _callback_from_filesystem
 from .callbacks import callback_from_path as _callback_from_python_path
 from .configuration import configuration
 from .consume import consume, consume_as_told
+from .dashboard import dashboard
 from .datagrepper import DEFAULT_DATAGREPPER_URL
 from .datagrepper import fetch_message as _get_message
 from .demo import demo
@@ -28,9 +30,11 @@ _log = logger(__name__)
 _consume = consume_as_told
 
 for _command in (
+    archive,
     broker,
     configuration,
     consume,
+    dashboard,
     demo,
     dlq,
     doctor,
@@ -52,11 +56,13 @@ __all__ = [
     "_consume",
     "_get_message",
     "api",
+    "archive",
     "broker",
     "cli",
     "config",
     "configuration",
     "consume",
+    "dashboard",
     "demo",
     "dlq",
     "doctor",

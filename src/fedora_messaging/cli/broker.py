@@ -3,32 +3,18 @@
 import asyncio
 import gc
 import json
-import re
 import signal
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..exceptions import ConfigurationException
 from ..printable import escaped
-from . import broker_settings
+from . import broker_settings, units
 
 if TYPE_CHECKING:
     from ..broker import AsyncBroker
-
-_UNITS: Final = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3}
-
-
-def _size(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
-    if value is None:
-        return None
-    found = re.fullmatch(r"(\d+)\s*([KMG]?)B?", value.strip().upper())
-    if found is None:
-        raise click.BadParameter(
-            f"{value!r} is no size; write a number of bytes, or one with a unit as in 500MB"
-        )
-    return int(found[1]) * _UNITS[found[2]]
 
 
 def _not_empty(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
@@ -58,7 +44,13 @@ def _not_empty(_context: click.Context, _parameter: click.Parameter, value: str 
 @click.option(
     "--http-port",
     type=click.IntRange(0, 65535),
-    help="Serve RabbitMQ's management API on this TCP port, too, usually 15672; 0 takes a free one.",
+    help="Serve web pages and RabbitMQ's management API on this TCP port, usually 15672; 0 takes a free one.",
+)
+@click.option("--allow-changes", is_flag=True, help="Let visitors of the web pages change things.")
+@click.option(
+    "--archive",
+    metavar="LOCATION",
+    help="The archive that the web pages show, which `fedora-messaging archive run` fills.",
 )
 @click.option(
     "--definitions",
@@ -74,14 +66,14 @@ def _not_empty(_context: click.Context, _parameter: click.Parameter, value: str 
 @click.option(
     "--memory-limit",
     metavar="SIZE",
-    callback=_size,
+    callback=units.size,
     help="Block publishers while messages take more memory than this, as in 500MB; 0 never blocks. "
     "By default 40 % of the machine's memory.",
 )
 @click.option(
     "--disk-limit",
     metavar="SIZE",
-    callback=_size,
+    callback=units.size,
     default="50MB",
     show_default=True,
     help="Block publishers while the disk of --data has less free space than this; 0 never blocks.",
@@ -130,6 +122,8 @@ def broker(
     host: str,
     port: int,
     http_port: int | None,
+    allow_changes: bool,
+    archive: str | None,
     definitions: str | None,
     data: str | None,
     memory_limit: int | None,
@@ -178,6 +172,8 @@ def broker(
             http_port=http_port,
             consumer_timeout=consumer_timeout or None,
             definitions=wanted,
+            allow_changes=allow_changes,
+            archive=archive,
         ) as running:
             if tls is not None:
                 loop.add_signal_handler(signal.SIGHUP, _reload, running)

@@ -1,5 +1,6 @@
-"""The broker over HTTP: RabbitMQ's management API, and metrics for Prometheus (needs the extra ``[web]``)."""
+"""What is served over HTTP: the broker's management API, and the web application."""
 
+from .broker_site import BrokerSite
 from .server import HttpServer, HttpServerError
 
-__all__ = ["HttpServer", "HttpServerError"]
+__all__ = ["BrokerSite", "HttpServer", "HttpServerError"]

@@ -1,26 +1,26 @@
-"""Serves HTTP beside a running broker, in its event loop."""
+"""Serves an application over HTTP, in the event loop of the caller."""
 
 import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import Iterator
+import ssl
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Final, Self
 
 import uvicorn
 
-from .management.app import make_app
 from .timed_protocol import TimedProtocol
 
 if TYPE_CHECKING:
-    from ..broker.server import Server as BrokerServer
+    from starlette.types import ASGIApp
 
 #: Seconds that requests have to end when the server stops.
 _FAREWELL: Final = 2
 #: Connections that may wait to be accepted.
 _BACKLOG: Final = 128
 #: Connections at once; further ones are told to come back later, with 503.
-_CONNECTIONS: Final = 500
+_CONNECTIONS: Final = 1500
 
 
 class HttpServerError(Exception):
@@ -37,49 +37,49 @@ class _Uvicorn(uvicorn.Server):
 
 
 class HttpServer:
-    """The management API of a running broker: ``async with HttpServer(broker.server)``.
+    """Serves an application: ``async with HttpServer(app)``.
 
     Args:
-        broker: The broker.
+        app: The application.
         host: Address to listen on.
         port: TCP port; 0 takes a free one, see :attr:`port`.
+        option: The option that chooses the port, for the error text.
+        certificate: Files with the certificate chain and its key, to serve over TLS.
+        before_stop: Called before the server stops, to end what would go on for ever.
 
     Raises:
-        HttpServerError: On start: the port is in use.
+        HttpServerError: On start: the port is in use, or a TLS file cannot be used.
     """
 
-    def __init__(self, broker: "BrokerServer", host: str = "127.0.0.1", port: int = 0) -> None:
-        self._broker = broker
+    def __init__(
+        self,
+        app: "ASGIApp",
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        option: str = "--http-port",
+        certificate: tuple[str, str] | None = None,
+        before_stop: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._app = app
         self._host = host
         self._wanted = port
+        self._option = option
+        self._certificate = certificate
+        self._before_stop = before_stop
         self.port = 0
         self._server: _Uvicorn | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
-        """Base URL of the API, without ``/api``."""
+        """Base URL, without a slash at the end."""
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self.port}"
+        return f"{'http' if self._certificate is None else 'https'}://{host}:{self.port}"
 
     async def __aenter__(self) -> Self:
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        listener = socket.socket(family)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((self._host, self._wanted))
-        except OSError as error:
-            listener.close()
-            where = f"{self._host}:{self._wanted}"
-            if error.errno == errno.EADDRINUSE:
-                text = f"{where} is in use already: stop what listens there, or choose another --http-port"
-            else:
-                text = f"Cannot listen on {where}: {error.strerror or error}"
-            raise HttpServerError(text) from error
-        self.port = listener.getsockname()[1]
-        self._broker.http_port = self.port
         config = uvicorn.Config(
-            make_app(self._broker),
+            self._app,
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -89,15 +89,40 @@ class HttpServer:
             limit_concurrency=_CONNECTIONS,
             server_header=False,
             ws="none",
+            ssl_certfile=self._certificate[0] if self._certificate else None,
+            ssl_keyfile=self._certificate[1] if self._certificate else None,
         )
+        try:
+            config.load()
+        except (OSError, ssl.SSLError) as error:
+            raise HttpServerError(f"The TLS files cannot be used: {error.strerror or error}") from error
+        listener = self._listen()
+        self.port = listener.getsockname()[1]
         self._server = _Uvicorn(config)
         listener.listen(_BACKLOG)
         # Connections wait in the listener until the server has begun.
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
         return self
 
+    def _listen(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((self._host, self._wanted))
+        except OSError as error:
+            listener.close()
+            where = f"{self._host}:{self._wanted}"
+            if error.errno == errno.EADDRINUSE:
+                text = f"{where} is in use already: stop what listens there, or choose another {self._option}"
+            else:
+                text = f"Cannot listen on {where}: {error.strerror or error}"
+            raise HttpServerError(text) from error
+        return listener
+
     async def __aexit__(self, *exc_info: object) -> None:
+        if self._before_stop is not None:
+            await self._before_stop()
         if self._server is not None and self._task is not None:
             self._server.should_exit = True
             await self._task
-        self._broker.http_port = 0

@@ -11,15 +11,21 @@ import pytest
 
 from fedora_messaging.broker import AsyncBroker, BrokerError
 from fedora_messaging.broker.server import Server
-from fedora_messaging.web import HttpServer, HttpServerError
+from fedora_messaging.web import BrokerSite, HttpServer, HttpServerError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from starlette.types import Receive, Scope, Send
 
 
 async def _ask(url: str) -> int:
     async with httpx.AsyncClient(trust_env=False, auth=("guest", "guest")) as client:
         return (await client.get(f"{url}/api/whoami")).status_code
+
+
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve nothing."""
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
@@ -32,7 +38,7 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 def test_the_server_takes_a_free_port_and_tells_it() -> None:
     async def main() -> None:
         broker = Server()
-        server = HttpServer(broker)
+        server = BrokerSite(broker)
         async with server:
             assert server.url == f"http://127.0.0.1:{server.port}"
             assert broker.http_port == server.port
@@ -45,7 +51,7 @@ def test_the_server_takes_a_free_port_and_tells_it() -> None:
 
 
 def test_ipv6_addresses_are_in_brackets() -> None:
-    assert HttpServer(Server(), "::1").url == "http://[::1]:0"
+    assert HttpServer(_nothing, "::1").url == "http://[::1]:0"
 
 
 def test_a_port_that_is_in_use() -> None:
@@ -55,7 +61,7 @@ def test_a_port_that_is_in_use() -> None:
             other.listen()
             port = other.getsockname()[1]
             with pytest.raises(HttpServerError) as caught:
-                await HttpServer(Server(), port=port).__aenter__()
+                await BrokerSite(Server(), port=port).__aenter__()
         assert str(caught.value) == (
             f"127.0.0.1:{port} is in use already: stop what listens there, or choose another --http-port"
         )
@@ -66,7 +72,7 @@ def test_a_port_that_is_in_use() -> None:
 def test_an_address_of_another_machine() -> None:
     async def main() -> None:
         with pytest.raises(HttpServerError, match="^Cannot listen on 192.0.2.1:0: "):
-            await HttpServer(Server(), "192.0.2.1").__aenter__()
+            await BrokerSite(Server(), "192.0.2.1").__aenter__()
 
     run(main)
 
@@ -86,7 +92,7 @@ def test_a_broker_whose_http_port_is_in_use_does_not_start() -> None:
 
 def test_requests_end_when_the_server_stops() -> None:
     async def main() -> None:
-        async with HttpServer(Server()) as server:
+        async with BrokerSite(Server()) as server:
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             writer.write(b"GET /api/whoami HTTP/1.1\r\n")
             await writer.drain()

@@ -1,0 +1,218 @@
+"""The installed schemas: fields, examples, and an AsyncAPI document."""
+
+import inspect
+import re
+from typing import Any, Final, NamedTuple
+
+from ...message import Message, get_class, schema_names
+
+#: How deep an example goes, and a table of fields.
+_DEEPEST: Final = 12
+_PLAIN: Final[dict[str, Any]] = {
+    "string": "text",
+    "integer": 1,
+    "number": 1.5,
+    "boolean": True,
+    "null": None,
+}
+_VERSION: Final = re.compile(r"(.*?)[._]?v(\d+)")
+
+
+class Field(NamedTuple):
+    """A field of a message's body.
+
+    Attributes:
+        path: Its name, with those around it: ``build.nvr``; ``[]`` is each element of a list.
+        type: What its value may be.
+        is_required: Whether it must be there.
+        description: What it is.
+    """
+
+    path: str
+    type: str
+    is_required: bool
+    description: str
+
+
+class SchemaEntry(NamedTuple):
+    """A schema in the catalogue.
+
+    Attributes:
+        name: Its name on the bus.
+        cls: Its class.
+        package: The distribution that has it, or the module.
+        family: Its name without the version, for those that have one.
+        version: The version; 0 if its name has none.
+    """
+
+    name: str
+    cls: type[Message]
+    package: str
+    family: str
+    version: int
+
+    @property
+    def topic(self) -> str:
+        """The topic of the class, or an empty text."""
+        topic = self.cls.topic
+        return topic if isinstance(topic, str) else ""
+
+    @property
+    def body_schema(self) -> dict[str, Any]:
+        """The schema of the body."""
+        found = self.cls.body_schema
+        return dict(found) if isinstance(found, dict) else {}
+
+    @property
+    def summary(self) -> str:
+        """What the class says of itself."""
+        text = self.body_schema.get("description")
+        if not isinstance(text, str):
+            text = (inspect.getdoc(self.cls) or "").partition("\n")[0]
+        return text
+
+
+def entries() -> list[SchemaEntry]:
+    """Return the catalogue, in the order of names."""
+    found = []
+    for name in schema_names():
+        cls = get_class(name)
+        matched = _VERSION.fullmatch(name)
+        family, version = (matched[1], int(matched[2])) if matched else (name, 0)
+        found.append(SchemaEntry(name, cls, cls.__module__.partition(".")[0], family, version))
+    return found
+
+
+def fields(schema: Any, definitions: Any = None) -> list[Field]:
+    """Return the fields that a schema describes, as a flat list."""
+    found: list[Field] = []
+    root = definitions if definitions is not None else schema
+    _collect(schema, root, "", found, 0)
+    return found
+
+
+def _collect(schema: Any, root: Any, path: str, found: list[Field], depth: int) -> None:
+    schema = _resolved(schema, root)
+    if depth > _DEEPEST or not isinstance(schema, dict):
+        return
+    named = schema.get("required")
+    required = named if isinstance(named, list) else []
+    properties = schema.get("properties")
+    for name, part in (properties if isinstance(properties, dict) else {}).items():
+        here = f"{path}.{name}" if path else str(name)
+        resolved = _resolved(part, root)
+        shown = resolved if isinstance(resolved, dict) else {}
+        found.append(Field(here, type_of(shown), name in required, str(shown.get("description", ""))))
+        _collect(resolved, root, here, found, depth + 1)
+    if isinstance(schema.get("items"), dict):
+        _collect(schema["items"], root, f"{path}[]", found, depth + 1)
+
+
+def type_of(schema: dict[str, Any]) -> str:
+    """Return what a value may be, for people."""
+    if isinstance(schema.get("enum"), list):
+        return "one of " + ", ".join(str(value) for value in schema["enum"][:8])
+    kinds = schema.get("type", "")
+    text = " or ".join(str(kind) for kind in kinds) if isinstance(kinds, list) else str(kinds)
+    if not text:
+        for word in ("anyOf", "oneOf"):
+            if isinstance(schema.get(word), list):
+                parts = [type_of(part) for part in schema[word] if isinstance(part, dict)]
+                return " or ".join(dict.fromkeys(part for part in parts if part))
+    return f"{text}, {schema['format']}" if "format" in schema else text
+
+
+def _resolved(schema: Any, root: Any) -> Any:
+    """Follow a reference within the document; any other one is left as it is."""
+    for _ in range(_DEEPEST):
+        reference = schema.get("$ref") if isinstance(schema, dict) else None
+        if not isinstance(reference, str) or not reference.startswith("#"):
+            return schema
+        target: Any = root
+        for part in reference.lstrip("#/").split("/") if reference != "#" else ():
+            target = (
+                target.get(part.replace("~1", "/").replace("~0", "~")) if isinstance(target, dict) else None
+            )
+        schema = target
+    return {}
+
+
+def example(schema: Any, root: Any = None, depth: int = 0) -> Any:
+    """Return a value that fits the shape of a schema; patterns and formats may need another one."""
+    root = schema if root is None else root
+    schema = _resolved(schema, root)
+    if not isinstance(schema, dict) or depth > _DEEPEST:
+        return None
+    for word in ("const", "default"):
+        if word in schema:
+            return schema[word]
+    for word in ("examples", "enum"):
+        if isinstance(schema.get(word), list) and schema[word]:
+            return schema[word][0]
+    for word in ("anyOf", "oneOf", "allOf"):
+        if isinstance(schema.get(word), list) and schema[word] and "type" not in schema:
+            return example(schema[word][0], root, depth + 1)
+    kinds = schema.get("type", "object" if "properties" in schema else "")
+    kind = kinds[0] if isinstance(kinds, list) and kinds else kinds
+    if kind == "object":
+        properties = schema.get("properties")
+        return {
+            name: example(part, root, depth + 1)
+            for name, part in (properties if isinstance(properties, dict) else {}).items()
+        }
+    if kind == "array":
+        items = schema.get("items")
+        return [example(items, root, depth + 1)] if isinstance(items, dict) else []
+    if kind == "string":
+        return _text(schema)
+    if kind in ("integer", "number"):
+        least = schema.get("minimum")
+        return max(_PLAIN[kind], least) if isinstance(least, int | float) else _PLAIN[kind]
+    return _PLAIN.get(kind if isinstance(kind, str) else "")
+
+
+def _text(schema: dict[str, Any]) -> str:
+    formats = {
+        "date-time": "2026-01-31T12:00:00Z",
+        "date": "2026-01-31",
+        "uri": "https://example.org/",
+        "email": "someone@example.org",
+        "uuid": "123e4567-e89b-42d3-a456-426614174000",
+    }
+    return formats.get(str(schema.get("format")), "text")
+
+
+def asyncapi(catalogue: list[SchemaEntry]) -> dict[str, Any]:
+    """Return an AsyncAPI 3.0 document for some schemas.
+
+    Source: https://www.asyncapi.com/docs/reference/specification/v3.0.0
+    """
+    channels: dict[str, Any] = {}
+    messages: dict[str, Any] = {}
+    operations: dict[str, Any] = {}
+    for entry in catalogue:
+        key = re.sub(r"[^A-Za-z0-9_.-]", "_", entry.name)
+        messages[key] = {
+            "name": entry.name,
+            "title": entry.name,
+            "summary": entry.summary,
+            "contentType": "application/json",
+            "payload": {
+                "schemaFormat": "application/schema+json;version=draft-07",
+                "schema": entry.body_schema,
+            },
+        }
+        channels[key] = {
+            "address": entry.topic or None,
+            "messages": {key: {"$ref": f"#/components/messages/{key}"}},
+            "bindings": {"amqp": {"is": "routingKey", "exchange": {"name": "amq.topic", "type": "topic"}}},
+        }
+        operations[f"receive.{key}"] = {"action": "receive", "channel": {"$ref": f"#/channels/{key}"}}
+    return {
+        "asyncapi": "3.0.0",
+        "info": {"title": "Messages of the bus", "version": "1.0.0"},
+        "defaultContentType": "application/json",
+        "channels": channels,
+        "operations": operations,
+        "components": {"messages": messages},
+    }

@@ -1,0 +1,74 @@
+"""The dashboard as users start it: a real command, for the embedded broker or for RabbitMQ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tests.conftest import IMITATED, BrokerUnderTest
+from tests.support.processes import start_broker
+
+if TYPE_CHECKING:
+    from tests.support.processes import Process, Processes
+    from tests.support.rabbitmq import RabbitNode
+
+KINDS: Final = ("embedded", "rabbitmq")
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """A running dashboard.
+
+    Attributes:
+        url: Its address, without a slash at the end.
+        broker: The broker that it shows.
+        process: The command that serves it: `fedora-messaging broker` or `fedora-messaging dashboard`.
+    """
+
+    url: str
+    broker: BrokerUnderTest
+    process: Process
+
+    @property
+    def amqp_url(self) -> str:
+        """AMQP URL of the broker, with user and password."""
+        return self.broker.url
+
+    @property
+    def management_url(self) -> str:
+        """URL of the broker's management API, with user and password."""
+        assert self.broker.management_url is not None
+        return self.broker.management_url
+
+
+def beside_broker(processes: Processes, *options: str) -> Dashboard:
+    """Start an embedded broker, which serves the dashboard itself.
+
+    Args:
+        processes: Starts the command.
+        *options: Of `fedora-messaging broker`.
+    """
+    process, port = start_broker(processes, "--http-port", "0", *options)
+    url = process.wait_for(r"^HTTP ready on (http://127\.0\.0\.1:\d+)$")[1]
+    broker = BrokerUnderTest(
+        "embedded",
+        IMITATED["4"],
+        f"amqp://guest:guest@127.0.0.1:{port}",
+        url.replace("://", "://guest:guest@"),
+    )
+    return Dashboard(url, broker, process)
+
+
+def for_rabbitmq(processes: Processes, node: RabbitNode, *options: str) -> Dashboard:
+    """Start a dashboard for a RabbitMQ.
+
+    Args:
+        processes: Starts the command.
+        node: The RabbitMQ.
+        *options: Of `fedora-messaging dashboard`.
+    """
+    process = processes.fedora_messaging(
+        "dashboard", "--management-url", node.management_url, "--port", "0", *options
+    )
+    url = process.wait_for(r"^Dashboard on (http://127\.0\.0\.1:\d+)/$")[1]
+    return Dashboard(url, BrokerUnderTest("rabbitmq", node.version, node.url, node.management_url), process)
