@@ -1,5 +1,6 @@
 """An archive of messages: stores each one once, finds them again, and forgets the oldest."""
 
+import hashlib
 import json
 import time
 from collections import Counter
@@ -7,15 +8,20 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
-from .database import MESSAGES, Database, Source, Values, Writer, batches, listed
-from .entry import Entry, Stored, words_of_record
+from ..message import ERROR, WARNING
+from .database import MESSAGES, Database, Source, Terms, Values, Wanted, Writer, batches, listed
+from .entry import LAST_SECOND, Entry, Stored, fit
 from .query import Query
 from .topics import category_of, fits_any
 
 #: A key is the second in which a message was sent, and its number among those of that second.
 _KEYS_PER_SECOND: Final = 1 << 20
-#: Kinds of names.
-_USERS, _PACKAGES = 0, 1
+#: Severities that few messages have, which the index knows: warning, error.
+_MARKED: Final = (WARNING, ERROR)
+#: Bytes of the longest name that its mark has in full.
+_LONGEST_MARKED: Final = 120
+#: Topics that are looked for in the index, together with something else.
+_MOST_TOPIC_MARKS: Final = 50
 #: Messages whose ids are looked up, or that are deleted, together.
 _BATCH: Final = 500
 #: A search for topics with at most this many messages collects and sorts them; others go through all.
@@ -105,41 +111,32 @@ class Archive:
         first = seq - len(entries) + 1
         numbers = self._number_topics(writer, Counter(entry.topic for entry in entries))
         keys = self._free_keys(writer, [_key(entry.sent, first + at) for at, entry in enumerate(entries)])
-        writer.make_room(keys)
         now = self._clock()
-        rows: list[Values] = []
-        ids: list[Values] = []
-        names: list[Values] = []
+        added: list[tuple[Values, Terms]] = []
         for place, (key, entry) in enumerate(zip(keys, entries, strict=True)):
-            ids.append({"id": entry.id, "key": key})
-            names += [{"kind": _USERS, "name": name, "key": key} for name in entry.users]
-            names += [{"kind": _PACKAGES, "name": name, "key": key} for name in entry.packages]
-            rows.append(
-                {
-                    "key": key,
-                    "seq": first + place,
-                    "id": entry.id,
-                    "topic": numbers[entry.topic],
-                    "sent": entry.sent,
-                    "stored": now,
-                    "severity": entry.severity,
-                    "app": entry.app,
-                    "agent": entry.agent,
-                    "schema": entry.schema,
-                    "summary": entry.summary,
-                    "users": json.dumps(entry.users),
-                    "packages": json.dumps(entry.packages),
-                    "record": entry.record,
-                }
-            )
-        writer.run_many("INSERT INTO ids (id, key) VALUES (:id, :key)", ids)
-        columns = list(rows[0])
+            row = {
+                "key": key,
+                "seq": first + place,
+                "id": entry.id,
+                "topic": numbers[entry.topic],
+                "sent": entry.sent,
+                "stored": now,
+                "severity": entry.severity,
+                "app": entry.app,
+                "agent": entry.agent,
+                "schema": entry.schema,
+                "summary": entry.summary,
+                "users": json.dumps(entry.users),
+                "packages": json.dumps(entry.packages),
+                "record": entry.record,
+            }
+            added.append((row, Terms(entry.words.split(), _marks(numbers[entry.topic], entry))))
+        added.sort(key=lambda each: int(each[0]["key"]))
         writer.run_many(
-            f"INSERT INTO messages ({', '.join(columns)}) VALUES ({', '.join(f':{c}' for c in columns)})",
-            rows,
+            "INSERT INTO ids (id, key) VALUES (:id, :key)",
+            [{"id": entry.id, "key": key} for key, entry in zip(keys, entries, strict=True)],
         )
-        writer.run_many("INSERT INTO names (kind, name, key) VALUES (:kind, :name, :key)", names)
-        writer.index([(key, entry.words) for key, entry in zip(keys, entries, strict=True)])
+        writer.add([row for row, _ in added], [terms for _, terms in added])
 
     def _number_topics(self, writer: Writer, counts: Counter[str]) -> dict[str, int]:
         numbers = {}
@@ -173,7 +170,8 @@ class Archive:
     def get(self, id: str) -> Stored | None:
         """Return the message with an id, if it is there."""
         rows = self._database.read(
-            f"SELECT {_COLUMNS} FROM ids JOIN messages m ON m.key = ids.key WHERE ids.id = :id", {"id": id}
+            f"SELECT {_COLUMNS} FROM ids JOIN messages m ON m.key = ids.key WHERE ids.id = :id",
+            {"id": fit(id)},
         )
         return _stored(rows[0]) if rows else None
 
@@ -181,18 +179,22 @@ class Archive:
         """Return the messages that a query asks for."""
         source, conditions, values = self._conditions(query)
         order = "DESC" if query.newest_first else "ASC"
+        tables = source.keys if _is_about_keys(conditions) else source.tables
+        # What is left out on the way to a later page need not be read in full.
         rows = self._database.read(
-            f"SELECT {_COLUMNS} FROM {source.tables} WHERE {conditions} ORDER BY {source.key} {order} "
-            "LIMIT :limit OFFSET :offset",
-            {**values, "limit": query.limit, "offset": query.offset},
+            f"SELECT {_COLUMNS} FROM (SELECT {source.key} AS key FROM {tables} WHERE {conditions} "
+            f"ORDER BY {source.key} {order} LIMIT :limit OFFSET :offset) AS found "
+            f"JOIN messages m ON m.key = found.key ORDER BY m.key {order}",
+            {**values, "limit": max(query.limit, 0), "offset": query.offset},
         )
         return [_stored(row) for row in rows]
 
     def count(self, query: Query, most: int = MOST_COUNTED) -> int:
         """Count the messages that a query asks for, without its limit; stop at ``most``."""
         source, conditions, values = self._conditions(query)
+        tables = source.keys if _is_about_keys(conditions) else source.tables
         ((number,),) = self._database.read(
-            f"SELECT count(*) FROM (SELECT 1 FROM {source.tables} WHERE {conditions} LIMIT :most) AS found",
+            f"SELECT count(*) FROM (SELECT 1 FROM {tables} WHERE {conditions} LIMIT :most) AS found",
             {**values, "most": most},
         )
         return int(number)
@@ -244,80 +246,58 @@ class Archive:
         source = MESSAGES
         conditions: list[str] = []
         values: dict[str, Any] = {}
-
-        def require(condition: str, **more: Any) -> None:
+        topics, chosen = self._topics_of(query)
+        wanted = _wanted(query)
+        if wanted and chosen is not None and len(chosen) <= _MOST_TOPIC_MARKS:
+            wanted.marks.append([f"t_{number}" for number in chosen] or ["t_none"])
+            chosen = None
+        if query.words.are_impossible:
+            conditions.append("1 = 0")
+        elif wanted:
+            source, condition, given = self._database.match(wanted)
             conditions.append(condition)
-            values.update(more)
-
-        words = query.words
-        if words.are_impossible:
-            require("1 = 0")
-        elif words:
-            source, condition, more = self._database.match(words)
-            require(condition, **more)
-        if query.since is not None:
-            require("m.key >= :since AND m.sent >= :since_exactly")
-            values |= {"since": _first_key(query.since), "since_exactly": query.since}
+            values.update(given)
+        for name, comparison, bound in (
+            ("since", ">=", None if query.since is None else _first_key(query.since)),
+            ("until", "<", None if query.until is None else _first_key(query.until + 1)),
+            ("before", "<", query.before),
+            ("after", ">", query.after),
+        ):
+            if bound is not None:
+                conditions.append(f"{source.key} {comparison} :{name}")
+                values[name] = bound
+        # Keys know the second only.
+        if query.since is not None and query.since % 1:
+            conditions.append("m.sent >= :since_exactly")
+            values["since_exactly"] = query.since
         if query.until is not None:
-            require("m.key < :until AND m.sent < :until_exactly")
-            values |= {"until": _first_key(query.until + 1), "until_exactly": query.until}
-        if query.before is not None:
-            require("m.key < :before", before=query.before)
-        if query.after is not None:
-            require("m.key > :after", after=query.after)
-        if query.severity is not None:
-            require("m.severity >= :severity", severity=query.severity)
-        for column, named, each in (("app", "app", query.apps), ("agent", "agent", query.agents)):
-            if each:
-                names, more = listed(named, each)
-                require(f"m.{column} IN {names}", **more)
-        if query.without_agents:
-            names, more = listed("not_agent", query.without_agents)
-            require(f"m.agent NOT IN {names}", **more)
-        has_source = source is not MESSAGES
-        for kind, named, wanted in (
-            (_USERS, "user", query.users),
-            (_PACKAGES, "package", query.packages),
-        ):
-            if not wanted:
-                continue
-            names, more = listed(named, wanted)
-            if len(wanted) == 1 and not has_source:
-                # The index has the messages of a name in order.
-                source = Source("names n JOIN messages m ON m.key = n.key", "n.key")
-                require(f"n.kind = {kind} AND n.name IN {names}", **more)
-                has_source = True
-            else:
-                require(_has_name(kind, names), **more)
-        for kind, named, unwanted in (
-            (_USERS, "not_user", query.without_users),
-            (_PACKAGES, "not_package", query.without_packages),
-        ):
-            if unwanted:
-                names, more = listed(named, unwanted)
-                require(f"NOT {_has_name(kind, names)}", **more)
-        self._add_topics(query, require, has_source)
+            conditions.append("m.sent < :until_exactly")
+            values["until_exactly"] = query.until
+        if query.severity is not None and query.severity not in _MARKED:
+            conditions.append("m.severity >= :severity")
+            values["severity"] = query.severity
+        if chosen is not None:
+            # The sign keeps the database from using the index on topics, with which it would have to sort
+            # what it finds.
+            is_rare = source is MESSAGES and sum(topics[number] for number in chosen) <= _FEW
+            numbers = ", ".join(str(number) for number in chosen) or "-1"
+            conditions.append(f"{'' if is_rare else '+'}m.topic IN ({numbers})")
         return source, " AND ".join(conditions) or "1 = 1", values
 
-    def _add_topics(self, query: Query, require: Callable[..., None], has_source: bool) -> None:
+    def _topics_of(self, query: Query) -> tuple[dict[int, int], list[int] | None]:
+        """Return the number of messages of each topic, and the topics that a query asks for, if not all."""
         if not (query.topics or query.categories or query.without_topics or query.without_categories):
-            return
+            return {}, None
         rows = self._database.read("SELECT number, topic, category, messages FROM topics", {})
         chosen = [
-            (number, messages)
-            for number, topic, category, messages in rows
+            int(number)
+            for number, topic, category, _messages in rows
             if (not query.topics or fits_any(query.topics, topic))
             and (not query.categories or category in query.categories)
             and category not in query.without_categories
             and not fits_any(query.without_topics, topic)
         ]
-        if len(chosen) == len(rows):
-            return
-        # The numbers are ours, and integers. The sign keeps the database from using the index on topics, with
-        # which it would have to sort what it finds.
-        is_rare = not has_source and sum(messages for _, messages in chosen) <= _FEW
-        numbers = ", ".join(str(int(number)) for number, _ in chosen) or "-1"
-        require(f"{'' if is_rare else '+'}m.topic IN ({numbers})")
+        return {int(row[0]): int(row[3]) for row in rows}, None if len(chosen) == len(rows) else chosen
 
     # Forgetting
 
@@ -325,7 +305,7 @@ class Archive:
         """Delete the oldest messages.
 
         Args:
-            before: Delete messages that were sent before this time, in seconds since 1970.
+            before: Delete messages that were sent before this second, since 1970.
             most_bytes: Delete until the messages take at most this many bytes; from PostgreSQL, as long as
                 there is a month that is not the last one.
 
@@ -374,7 +354,8 @@ class Archive:
             if not rows:
                 return 0
             oldest = [_stored(row) for row in rows]
-            writer.unindex([(one.key, words_of_record(one.topic, one.summary, one.record)) for one in oldest])
+            numbers = {topic: number for number, topic in writer.run("SELECT number, topic FROM topics", {})}
+            writer.unindex([(one.key, Terms(one.words(), _marks(numbers[one.topic], one))) for one in oldest])
             last = {"key": oldest[-1].key}
             counts = Counter(one.topic for one in oldest)
             writer.run_many(
@@ -382,7 +363,6 @@ class Archive:
                 [{"topic": topic, "count": count} for topic, count in counts.items()],
             )
             writer.run_many("DELETE FROM ids WHERE id = :id", [{"id": one.id} for one in oldest])
-            writer.run_many("DELETE FROM names WHERE key <= :key", [last])
             writer.run_many("DELETE FROM messages WHERE key <= :key", [last])
         return len(rows)
 
@@ -396,11 +376,46 @@ def _key(sent: float, seq: int) -> int:
 
 
 def _first_key(sent: float) -> int:
-    return int(max(sent, 0.0)) * _KEYS_PER_SECOND
+    return int(min(max(sent, 0.0), LAST_SECOND + 1)) * _KEYS_PER_SECOND
 
 
-def _has_name(kind: int, names: str) -> str:
-    return f"EXISTS (SELECT 1 FROM names o WHERE o.kind = {kind} AND o.name IN {names} AND o.key = m.key)"
+def _mark(kind: str, name: str) -> str:
+    """Return the mark for a name, which may have any characters."""
+    encoded = fit(name).encode()
+    if len(encoded) > _LONGEST_MARKED:
+        return f"{kind}_h{hashlib.sha256(encoded).hexdigest()}"
+    return f"{kind}_{encoded.hex()}"
+
+
+def _marks(topic: int, one: Entry | Stored) -> list[str]:
+    """Return the marks by which a message is found."""
+    marks = [f"t_{topic}", *(f"s_{severity}" for severity in _MARKED if one.severity >= severity)]
+    marks += [_mark("u", name) for name in one.users]
+    marks += [_mark("p", name) for name in one.packages]
+    marks += [_mark(kind, name) for kind, name in (("a", one.app), ("g", one.agent)) if name]
+    return marks
+
+
+def _wanted(query: Query) -> Wanted:
+    """Return what a query asks of the index."""
+    found = Wanted(query.words, [], [])
+    for kind, names, unwanted in (
+        ("u", query.users, query.without_users),
+        ("p", query.packages, query.without_packages),
+        ("a", query.apps, ()),
+        ("g", query.agents, query.without_agents),
+    ):
+        if names:
+            found.marks.append([_mark(kind, name) for name in names])
+        found.without.extend(_mark(kind, name) for name in unwanted)
+    if query.severity in _MARKED:
+        found.marks.append([f"s_{query.severity}"])
+    return found
+
+
+def _is_about_keys(conditions: str) -> bool:
+    """Whether conditions need nothing of the messages but their keys."""
+    return "m." not in conditions
 
 
 def _stored(row: Sequence[Any]) -> Stored:

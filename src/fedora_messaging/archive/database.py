@@ -22,15 +22,46 @@ class Source(NamedTuple):
 
     Attributes:
         tables: What follows ``FROM``.
-        key: The column with the keys that is in order already, if one is.
+        key: The column with the keys, by which the tables are in order already.
+        keys: What follows ``FROM`` where only the keys are needed.
     """
 
     tables: str
     key: str
+    keys: str
 
 
 #: All messages.
-MESSAGES: Final = Source("messages m", "m.key")
+MESSAGES: Final = Source("messages m", "m.key", "messages m")
+
+
+class Terms(NamedTuple):
+    """What finds a message in the index: its words in their order, and marks, which are no words.
+
+    Attributes:
+        words: Words of letters and digits.
+        marks: Texts that begin with a letter and an underscore, and go on with letters and digits.
+    """
+
+    words: list[str]
+    marks: list[str]
+
+
+class Wanted(NamedTuple):
+    """What to look for in the index.
+
+    Attributes:
+        words: Phrases.
+        marks: Of each of these lists, one must be there.
+        without: None of these marks may be there.
+    """
+
+    words: Words
+    marks: list[list[str]]
+    without: list[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.words or self.marks or self.without)
 
 
 class Database(Protocol):
@@ -52,8 +83,8 @@ class Database(Protocol):
         """Run a statement that only reads, and return its rows."""
         ...
 
-    def match(self, words: Words) -> tuple[Source, str, Values]:
-        """Say how to find words that some message may have.
+    def match(self, wanted: Wanted) -> tuple[Source, str, Values]:
+        """Say how to find what some message may have.
 
         Returns:
             What to select from, a condition, and its values.
@@ -88,16 +119,12 @@ class Writer(Protocol):
         """Run a statement for each of several values."""
         ...
 
-    def make_room(self, keys: Sequence[int]) -> None:
-        """Prepare for messages with these keys."""
+    def add(self, rows: Sequence[Values], terms: Sequence[Terms]) -> None:
+        """Add messages, in the order of their keys, with the terms by which each is found."""
         ...
 
-    def index(self, words: Sequence[tuple[int, str]]) -> None:
-        """Make messages findable by their words; each is a key with the words."""
-        ...
-
-    def unindex(self, words: Sequence[tuple[int, str]]) -> None:
-        """Undo :meth:`index`, with the same words."""
+    def unindex(self, terms: Sequence[tuple[int, Terms]]) -> None:
+        """Forget by which terms messages were found: each is a key with the same terms again."""
         ...
 
     def drop_before(self, key: int) -> int:

@@ -4,10 +4,12 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from itertools import accumulate, islice
+from typing import Any, Final, TypeVar
 
 from .. import table_json
 from ..logs import logger
@@ -17,6 +19,8 @@ from ..wire.properties import BasicProperties
 
 _log = logger(__name__)
 
+Answer = TypeVar("Answer")
+
 #: Letters and digits. Both databases get words that are cut out here, so that both find the same.
 _WORD: Final = re.compile(r"[^\W_]+")
 #: Longest word that can be searched for, in characters; PostgreSQL takes 2046 bytes.
@@ -25,10 +29,19 @@ LONGEST_WORD: Final = 255
 _MOST_WORDS: Final = 16_000
 #: Characters of a message's text that are looked at for words.
 _MOST_TEXT: Final = 512 * 1024
+#: Bytes of a message's words, with those that PostgreSQL adds to each: it takes 2**20 - 1.
+_MOST_BYTES: Final = 1_000_000
+_BYTES_ADDED: Final = 8
 #: Characters of a summary.
 _LONGEST_SUMMARY: Final = 1000
+#: Characters of a name: PostgreSQL's index takes 2704 bytes.
+_LONGEST_NAME: Final = 500
 #: Users, and packages, of a message; more of them are left to the search for words.
 _MOST_NAMES: Final = 200
+#: Severities are smaller: PostgreSQL's integer has 32 bits.
+_NO_SEVERITY: Final = 1 << 31
+#: The last second of the year 9999: later ones are no dates.
+LAST_SECOND: Final = 253_402_300_799.0
 #: PostgreSQL's text cannot hold the character NUL, and no encoding has lone surrogates.
 _UNFIT: Final = re.compile("[\x00\ud800-\udfff]")
 
@@ -109,22 +122,24 @@ def entry_of(message: Message, now: float) -> Entry:
         now: The time, for a message that does not say when it was sent.
     """
     record = _line(to_line(message))
-    summary = str(_asked(message, "summary", ""))
+    # Cut before its words are taken: these must be the words of what is stored.
+    summary = fit(_asked(message, "summary", str, "")[:_LONGEST_SUMMARY])
     headers = message._headers
     topic = fit(message.topic)
     return Entry(
         id=fit(message.id) if message.id else _name_for(record),
         topic=topic,
         sent=sent_at(headers.get("sent-at"), now),
-        severity=message.severity if isinstance(message.severity, int) else INFO,
-        app=fit(str(_asked(message, "app_name", ""))),
-        agent=fit(str(_asked(message, "agent_name", ""))),
+        severity=_severity(message.severity),
+        app=fit(_asked(message, "app_name", str, "")),
+        agent=fit(_asked(message, "agent_name", str, "")),
         schema=fit(str(headers.get("fedora_messaging_schema", ""))),
-        summary=fit(summary[:_LONGEST_SUMMARY]),
-        users=_names(_asked(message, "usernames", ())),
-        packages=_names(_asked(message, "packages", ())),
+        summary=summary,
+        users=_asked(message, "usernames", _names, ()),
+        packages=_asked(message, "packages", _names, ()),
         record=record,
-        words=" ".join(_words_of((topic, summary, *_texts(message.body)))),
+        # Of the record, whose fields may have another order than those of the message.
+        words=words_of_record(topic, summary, record),
     )
 
 
@@ -147,7 +162,7 @@ def unreadable_entry(
         "unreadable": reason,
     }
     written = _line(json.dumps(record, ensure_ascii=False, sort_keys=True, default=str))
-    summary = f"This is no message: {reason}"
+    summary = fit(f"This is no message: {reason}")
     return Entry(
         id=fit(properties.message_id) if properties.message_id else _name_for(written),
         topic=fit(topic),
@@ -189,8 +204,9 @@ def sent_at(value: object, now: float) -> float:
         return now
     aware = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
     try:
-        # Times before 1970 are mistakes, and months after 9999 have no partition.
-        return max(aware.timestamp(), 0.0)
+        # Times before 1970 are mistakes, and months after 9999 have no partition; in UTC, the last hours of
+        # 9999 can be in the next year.
+        return min(max(aware.timestamp(), 0.0), LAST_SECOND)
     except (OverflowError, ValueError):
         return now
 
@@ -200,20 +216,24 @@ def words_in(text: str) -> list[str]:
     return [word[:LONGEST_WORD] for word in _WORD.findall(text.lower())]
 
 
-def _asked(message: Message, name: str, otherwise: Any) -> Any:
+def _severity(value: object) -> int:
+    return value if type(value) is int and 0 <= value < _NO_SEVERITY else INFO
+
+
+def _asked(message: Message, name: str, read: Callable[[Any], Answer], otherwise: Answer) -> Answer:
     """Return what a message says of itself; the code of its class may fail, which must not lose it."""
     try:
         value = getattr(message, name)
+        return otherwise if value is None else read(value)
     except Exception as error:
         _log.debug("%s of %s fails: %s", name, printable(message.topic), printable(error))
         return otherwise
-    return otherwise if value is None else value
 
 
 def _names(value: Any) -> tuple[str, ...]:
     if not isinstance(value, Iterable) or isinstance(value, str):
         return ()
-    return tuple(dict.fromkeys(fit(str(name)) for name in value))[:_MOST_NAMES]
+    return tuple(islice(dict.fromkeys(fit(str(name))[:_LONGEST_NAME] for name in value), _MOST_NAMES))
 
 
 def _name_for(record: str) -> str:
@@ -244,4 +264,5 @@ def _words_of(texts: Iterable[str]) -> list[str]:
         room -= len(text)
         if room <= 0 or len(words) >= _MOST_WORDS:
             break
-    return words[:_MOST_WORDS]
+    sizes = accumulate(len(word.encode()) + _BYTES_ADDED for word in words)
+    return words[: min(_MOST_WORDS, bisect_right([*sizes], _MOST_BYTES))]

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from .database import MESSAGES, VERSION, ArchiveError, Row, Source, Values
-from .query import Phrase, Words
+from .database import MESSAGES, VERSION, ArchiveError, Row, Source, Terms, Values, Wanted
+from .query import Phrase
 
 #: Key of the advisory lock that writers hold: "fmarchiv" as a number.
 _LOCK: Final = 0x666D617263686976
@@ -20,6 +20,8 @@ _CONNECTIONS: Final = 6
 _KEYS_PER_SECOND: Final = 1 << 20
 _DRIVER: Final = "postgresql+psycopg"
 
+#: Places that PostgreSQL keeps of a word.
+_MOST_PLACES: Final = 255
 #: The partitions, the oldest first: their names have year and month.
 _PARTITIONS: Final = (
     "SELECT c.relname FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid "
@@ -38,15 +40,12 @@ _MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "topic integer NOT NULL, sent double precision NOT NULL, stored double precision NOT NULL, "
         "severity integer NOT NULL, app text NOT NULL, agent text NOT NULL, schema text NOT NULL, "
         "summary text NOT NULL, users text NOT NULL, packages text NOT NULL, record text NOT NULL, "
-        "words tsvector) "
+        "terms tsvector NOT NULL) "
         "PARTITION BY RANGE (key)",
         "CREATE UNIQUE INDEX messages_key ON messages (key)",
         "CREATE INDEX messages_seq ON messages (seq)",
         "CREATE INDEX messages_topic ON messages (topic, key)",
-        "CREATE INDEX messages_words ON messages USING gin (words)",
-        "CREATE TABLE names (kind smallint NOT NULL, name text NOT NULL, key bigint NOT NULL, "
-        "PRIMARY KEY (kind, name, key))",
-        "CREATE INDEX names_key ON names (key)",
+        "CREATE INDEX messages_terms ON messages USING gin (terms)",
     ),
 )
 
@@ -71,8 +70,11 @@ class PostgresqlDatabase:
         except (ArgumentError, ImportError, ValueError) as error:
             raise ArchiveError(f"The URL of the archive cannot be used: {error}") from None
         self.name = parsed.render_as_string(hide_password=True)
-        self._partitions: set[int] = set()
-        self._migrate()
+        try:
+            self._migrate()
+        except BaseException:
+            self._engine.dispose()
+            raise
 
     def _migrate(self) -> None:
         with self.writing() as writer:
@@ -104,25 +106,27 @@ class PostgresqlDatabase:
     @contextmanager
     def writing(self) -> Iterator["_Writer"]:
         """Commit what is written inside, all or nothing; it is on disk when this returns."""
-        made: set[int] = set()
         with self._errors(), self._engine.begin() as connection:
             # Writers take turns, so that whoever has read up to some `seq` has missed none.
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-            yield _Writer(connection, self._partitions, made)
-        self._partitions |= made
+            yield _Writer(connection)
 
     def read(self, statement: str, values: Values) -> list[Row]:
         """Run a statement that only reads, and return its rows."""
         with self._errors(), self._engine.connect() as connection:
             return [tuple(row) for row in connection.execute(text(statement), dict(values))]
 
-    def match(self, words: Words) -> tuple[Source, str, Values]:
-        """Say how to find words."""
+    def match(self, wanted: Wanted) -> tuple[Source, str, Values]:
+        """Say how to find what some message may have."""
+        words, marks, without = wanted
         parts = [f"({_tsquery(phrase)})" for phrase in words.all_of]
         if words.any_of:
             parts.append("(" + " | ".join(f"({_tsquery(phrase)})" for phrase in words.any_of) + ")")
+        parts += ["(" + " | ".join(f"'{mark}'" for mark in each) + ")" for each in marks]
         parts += [f"!({_tsquery(phrase)})" for phrase in words.none_of]
-        return MESSAGES, "m.words @@ to_tsquery('simple', :match)", {"match": " & ".join(parts)}
+        parts += [f"!'{mark}'" for mark in without]
+        # A cast takes the terms as they are.
+        return MESSAGES, "m.terms @@ CAST(:match AS tsquery)", {"match": " & ".join(parts)}
 
     def size(self) -> int:
         """Return how many bytes the partitions take, with their indexes."""
@@ -145,7 +149,7 @@ class PostgresqlDatabase:
         """Have PostgreSQL return what it can: whole partitions are gone already, the rest is used again."""
         with self._errors(), self._engine.connect() as connection:
             alone = connection.execution_options(isolation_level="AUTOCOMMIT")
-            for table in ("messages", "ids", "names"):
+            for table in ("messages", "ids"):
                 alone.execute(text(f"VACUUM (ANALYZE) {table}"))
 
     def close(self) -> None:
@@ -156,10 +160,8 @@ class PostgresqlDatabase:
 class _Writer:
     """A transaction that writes; see :class:`~.database.Writer`."""
 
-    def __init__(self, connection: Connection, partitions: set[int], made: set[int]) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._partitions = partitions
-        self._made = made
 
     def run(self, statement: str, values: Values) -> list[Row]:
         result = self._connection.execute(text(statement), dict(values))
@@ -169,27 +171,27 @@ class _Writer:
         if values:
             self._connection.execute(text(statement), [dict(each) for each in values])
 
-    def make_room(self, keys: Sequence[int]) -> None:
-        """Make the partitions of the months that the keys are in."""
-        for first, last in {_month_of(key) for key in keys}:
-            if first in self._partitions or first in self._made:
-                continue
-            name = f"messages_{datetime.fromtimestamp(first // _KEYS_PER_SECOND, UTC):%Y_%m}"
-            self.run(
-                f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF messages "
-                f"FOR VALUES FROM ({first}) TO ({last})",
-                {},
-            )
-            self._made.add(first)
-
-    def index(self, words: Sequence[tuple[int, str]]) -> None:
+    def add(self, rows: Sequence[Values], terms: Sequence[Terms]) -> None:
+        self._make_partitions([row["key"] for row in rows])
+        columns = list(rows[0])
         self.run_many(
-            "UPDATE messages SET words = to_tsvector('simple', :words) WHERE key = :key",
-            [{"key": key, "words": each} for key, each in words],
+            f"INSERT INTO messages ({', '.join(columns)}, terms) "
+            f"VALUES ({', '.join(f':{c}' for c in columns)}, CAST(:terms AS tsvector))",
+            [{**row, "terms": _tsvector(each)} for row, each in zip(rows, terms, strict=True)],
         )
 
-    def unindex(self, words: Sequence[tuple[int, str]]) -> None:
-        """Do nothing: the words go with their message."""
+    def _make_partitions(self, keys: Sequence[int]) -> None:
+        """Make the partitions of the months that the keys are in; others may have dropped them."""
+        there = {name for (name,) in self.run(_PARTITIONS, {})}
+        for first, last in {_month_of(key) for key in keys}:
+            name = f"messages_{datetime.fromtimestamp(first // _KEYS_PER_SECOND, UTC):%Y_%m}"
+            if name not in there:
+                self.run(
+                    f"CREATE TABLE {name} PARTITION OF messages FOR VALUES FROM ({first}) TO ({last})", {}
+                )
+
+    def unindex(self, terms: Sequence[tuple[int, Terms]]) -> None:
+        """Do nothing: the terms go with their message."""
 
     def drop_before(self, key: int) -> int:
         """Drop the partitions whose messages are all below a key."""
@@ -205,10 +207,8 @@ class _Writer:
                 {},
             )
             self.run("DELETE FROM ids WHERE key >= :first AND key < :last", values)
-            self.run("DELETE FROM names WHERE key >= :first AND key < :last", values)
             ((count,),) = self.run(f"SELECT count(*) FROM {name}", {})
             self.run(f"DROP TABLE {name}", {})
-            self._partitions.discard(first)
             dropped += count
         return dropped
 
@@ -234,6 +234,17 @@ def _month(year: int, month: int) -> tuple[int, int]:
         else begin.timestamp() + 31 * 86400
     )
     return int(begin.timestamp()) * _KEYS_PER_SECOND, int(end) * _KEYS_PER_SECOND
+
+
+def _tsvector(terms: Terms) -> str:
+    """Write terms as PostgreSQL reads them: each word with its places, marks without."""
+    places: dict[str, list[int]] = {}
+    for place, word in enumerate(terms.words, 1):
+        found = places.setdefault(word, [])
+        if len(found) < _MOST_PLACES:
+            found.append(place)
+    words = [f"'{word}':{','.join(map(str, found))}" for word, found in places.items()]
+    return " ".join([*words, *(f"'{mark}'" for mark in terms.marks)])
 
 
 def _tsquery(phrase: Phrase) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 from .entry import words_in
 
 _DEFAULT_LIMIT: Final = 50
-_PIECE: Final = re.compile(r'"([^"]*)"?|(\S+)')
+_PIECE: Final = re.compile(r'(-?)"([^"]*)"?|(\S+)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +137,9 @@ def _phrases_in(text: str) -> tuple[list[Phrase], list[Phrase]]:
     """
     wanted: list[Phrase] = []
     unwanted: list[Phrase] = []
-    for quoted, plain in _PIECE.findall(text):
+    for minus, quoted, plain in _PIECE.findall(text):
         words = tuple(words_in(quoted or plain))
         if words:
-            chosen = unwanted if plain.startswith("-") else wanted
+            chosen = unwanted if minus or plain.startswith("-") else wanted
             chosen.append(Phrase(words, plain.endswith("*")))
     return wanted, unwanted

@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from .database import MESSAGES, VERSION, ArchiveError, Row, Source, Values
-from .query import Phrase, Words
+from .database import VERSION, ArchiveError, Row, Source, Terms, Values, Wanted
+from .query import Phrase
 
 #: "fmar": tells an archive from other SQLite files.
 _APPLICATION: Final = 0x666D6172
@@ -18,8 +18,11 @@ _PATIENCE: Final = 30.0
 #: Kilobytes of the file that a connection keeps in memory: one that writes, one that reads.
 _WRITE_CACHE: Final = 32 * 1024
 _READ_CACHE: Final = 4 * 1024
-#: Pages to give back to the file system in one step.
-_GIVE_BACK: Final = 2000
+#: Pages to give back to the file system in one step, and the part of the file that may be free.
+_GIVE_BACK: Final = 200
+_FREE_PART: Final = 0.1
+#: Bytes of a page: rows have about 1500, of which larger pages waste less.
+_PAGE: Final = 8192
 #: Most readers whose connections stay open.
 _MOST_IDLE: Final = 8
 
@@ -27,6 +30,9 @@ _MOST_IDLE: Final = 8
 _PARTS: Final = 50
 #: No key is as large.
 _ALL: Final = 2**63 - 1
+
+#: The mark that every message has.
+EVERY: Final = "e_"
 
 #: What leads from each version of the tables to the next.
 _MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
@@ -42,11 +48,12 @@ _MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "users TEXT NOT NULL, packages TEXT NOT NULL, record TEXT NOT NULL)",
         "CREATE UNIQUE INDEX messages_seq ON messages (seq)",
         "CREATE INDEX messages_topic ON messages (topic, key)",
-        "CREATE TABLE names (kind INTEGER NOT NULL, name TEXT NOT NULL, key INTEGER NOT NULL, "
-        "PRIMARY KEY (kind, name, key)) WITHOUT ROWID",
-        "CREATE INDEX names_key ON names (key)",
         # Without the texts themselves, which the records have: `unindex` gives them again.
-        "CREATE VIRTUAL TABLE search USING fts5 (words, content = '', columnsize = 0)",
+        "CREATE VIRTUAL TABLE search USING fts5 (terms, content = '', columnsize = 0, "
+        # A letter with an accent is another letter, as in PostgreSQL. Marks have an underscore, words none.
+        "tokenize = \"unicode61 remove_diacritics 0 tokenchars '_'\")",
+        # Fewer merges while storing; finding goes through some more segments.
+        "INSERT INTO search (search, rank) VALUES ('automerge', 8)",
     ),
 )
 
@@ -74,7 +81,11 @@ class SqliteDatabase:
         with self._errors():
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = self._connect(_WRITE_CACHE)
-            self._migrate()
+            try:
+                self._migrate()
+            except BaseException:
+                self._writer.close()
+                raise
 
     def _connect(self, cache: int) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -87,9 +98,33 @@ class SqliteDatabase:
 
     def _migrate(self) -> None:
         writer = self._writer
-        found = writer.execute("PRAGMA application_id").fetchone()[0]
-        version = writer.execute("PRAGMA user_version").fetchone()[0]
-        tables = writer.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if not writer.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            # These must come before the first table.
+            writer.execute(f"PRAGMA page_size = {_PAGE}")
+            writer.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            writer.execute("PRAGMA journal_mode = WAL")
+        if self._version() == VERSION:
+            return
+        with self.writing():
+            # Another process may have done it meanwhile.
+            version = self._version()
+            for statements in _MIGRATIONS[version:]:
+                for statement in statements:
+                    writer.execute(statement)
+            writer.execute(f"PRAGMA application_id = {_APPLICATION}")
+            writer.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _version(self) -> int:
+        """Return the version of the tables; 0 if there are none.
+
+        Raises:
+            ArchiveError: The file is something else, or newer.
+        """
+        # In one statement, so that it sees one state of the file.
+        ((found, version, tables),) = self._writer.execute(
+            "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master) "
+            "FROM pragma_application_id, pragma_user_version"
+        ).fetchall()
         if tables and found != _APPLICATION:
             raise ArchiveError(f"{self.name} is not an archive of messages: give another file")
         if version > VERSION:
@@ -97,20 +132,7 @@ class SqliteDatabase:
                 f"{self.name} was written by a newer fedora-messaging (tables of version {version}; this one "
                 f"knows {VERSION}): use that one, or give another file"
             )
-        if not tables:
-            # Both must come before the first table.
-            writer.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            writer.execute("PRAGMA journal_mode = WAL")
-        if version == VERSION:
-            return
-        with self.writing():
-            # Another process may have done it meanwhile.
-            (version,) = writer.execute("PRAGMA user_version").fetchone()
-            for statements in _MIGRATIONS[version:]:
-                for statement in statements:
-                    writer.execute(statement)
-            writer.execute(f"PRAGMA application_id = {_APPLICATION}")
-            writer.execute(f"PRAGMA user_version = {VERSION}")
+        return int(version) if tables else 0
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -152,19 +174,20 @@ class SqliteDatabase:
                 else:
                     connection.close()
 
-    def match(self, words: Words) -> tuple[Source, str, Values]:
-        """Say how to find words: FTS5 goes through the messages that have them in the order of keys."""
+    def match(self, wanted: Wanted) -> tuple[Source, str, Values]:
+        """Say how to find what some message may have: FTS5 goes through it in the order of keys."""
+        words, marks, without = wanted
         parts = [_fts5(phrase) for phrase in words.all_of]
         if words.any_of:
-            parts.append("(" + " OR ".join(_fts5(phrase) for phrase in words.any_of) + ")")
-        wanted = " AND ".join(parts)
-        unwanted = " OR ".join(_fts5(phrase) for phrase in words.none_of)
-        if not wanted:
-            condition = "m.key NOT IN (SELECT rowid FROM search WHERE search MATCH :match)"
-            return MESSAGES, condition, {"match": unwanted}
-        text = f"({wanted}) NOT ({unwanted})" if unwanted else wanted
-        # The words come first: CROSS JOIN keeps SQLite from going through all messages instead.
-        source = Source("search CROSS JOIN messages m ON m.key = search.rowid", "search.rowid")
+            parts.append(_either([_fts5(phrase) for phrase in words.any_of]))
+        parts += [_either([f'"{mark}"' for mark in each]) for each in marks]
+        unwanted = [_fts5(phrase) for phrase in words.none_of] + [f'"{mark}"' for mark in without]
+        # FTS5 needs something to leave out of.
+        text = " AND ".join(parts or [f'"{EVERY}"'])
+        if unwanted:
+            text = f"({text}) NOT {_either(unwanted)}"
+        # The terms come first: CROSS JOIN keeps SQLite from going through all messages instead.
+        source = Source("search CROSS JOIN messages m ON m.key = search.rowid", "search.rowid", "search")
         return source, "search MATCH :match", {"match": text}
 
     def size(self) -> int:
@@ -187,11 +210,23 @@ class SqliteDatabase:
         return rows[0][0] if rows else _ALL
 
     def give_back(self) -> None:
-        """Return the pages of deleted messages to the file system, and empty the write-ahead log."""
-        with self._turn, self._errors():
-            while self._writer.execute("PRAGMA freelist_count").fetchone()[0]:
+        """Return pages of deleted messages to the file system, if there are many, and empty the log.
+
+        That takes long, so writers get their turn in between.
+        """
+        free = self._free_pages()
+        while free > _FREE_PART * self.read("SELECT page_count FROM pragma_page_count", {})[0][0]:
+            with self._turn, self._errors():
                 self._writer.execute(f"PRAGMA incremental_vacuum({_GIVE_BACK})").fetchall()
+            before, free = free, self._free_pages()
+            if free >= before:
+                break  # a reader needs them, or others have deleted more
+        with self._turn, self._errors():
             self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _free_pages(self) -> int:
+        with self._turn, self._errors():
+            return int(self._writer.execute("PRAGMA freelist_count").fetchone()[0])
 
     def close(self) -> None:
         """Close all connections."""
@@ -213,19 +248,34 @@ class _Writer:
     def run_many(self, statement: str, values: Sequence[Values]) -> None:
         self._connection.executemany(statement, values)
 
-    def make_room(self, keys: Sequence[int]) -> None:
-        """Do nothing: a table has room for all."""
-
-    def index(self, words: Sequence[tuple[int, str]]) -> None:
-        self._connection.executemany("INSERT INTO search (rowid, words) VALUES (?, ?)", words)
-
-    def unindex(self, words: Sequence[tuple[int, str]]) -> None:
+    def add(self, rows: Sequence[Values], terms: Sequence[Terms]) -> None:
+        columns = list(rows[0])
         self._connection.executemany(
-            "INSERT INTO search (search, rowid, words) VALUES ('delete', ?, ?)", words
+            f"INSERT INTO messages ({', '.join(columns)}) VALUES ({', '.join(f':{c}' for c in columns)})",
+            rows,
+        )
+        # In the order of keys: FTS5 begins a new segment at each one that is lower than the one before.
+        self._connection.executemany(
+            "INSERT INTO search (rowid, terms) VALUES (?, ?)",
+            [(row["key"], _joined(each)) for row, each in zip(rows, terms, strict=True)],
+        )
+
+    def unindex(self, terms: Sequence[tuple[int, Terms]]) -> None:
+        self._connection.executemany(
+            "INSERT INTO search (search, rowid, terms) VALUES ('delete', ?, ?)",
+            [(key, _joined(each)) for key, each in terms],
         )
 
     def drop_before(self, key: int) -> int:
         return 0
+
+
+def _joined(terms: Terms) -> str:
+    return " ".join((*terms.words, *terms.marks, EVERY))
+
+
+def _either(parts: list[str]) -> str:
+    return "(" + " OR ".join(parts) + ")"
 
 
 def _fts5(phrase: Phrase) -> str:

@@ -8,10 +8,10 @@ def topic_fits(pattern: str, topic: str) -> bool:
 
     Source: AMQP 0-9-1, section 3.1.3.3. The time is bounded by the product of both numbers of words.
     """
-    parts = pattern.split(".")
+    parts = _words(pattern)
     # The places in the pattern that the words so far may have led to.
     reached = _skip_hashes({0}, parts)
-    for word in topic.split("."):
+    for word in _words(topic):
         stays = {place for place in reached if place < len(parts) and parts[place] == "#"}
         moves = {place + 1 for place in reached if place < len(parts) and parts[place] in ("*", word)}
         reached = _skip_hashes(stays | moves, parts)
@@ -29,6 +29,11 @@ def category_of(topic: str) -> str:
     """Return the fourth word of a topic, where Fedora has the name of the application; else nothing."""
     words = topic.split(".")
     return words[3] if len(words) > 3 else ""
+
+
+def _words(text: str) -> list[str]:
+    # An empty topic has no words at all, but an empty text between two dots is a word.
+    return text.split(".") if text else []
 
 
 def _skip_hashes(places: set[int], parts: list[str]) -> set[int]:

@@ -26,6 +26,8 @@ _log = logger(__name__)
 
 #: Seconds between two looks for new messages.
 _PACE: Final = 0.2
+#: Seconds between two requests for messages: each one opens a connection inside RabbitMQ.
+_POLL: Final = 0.4
 #: Seconds for which nobody looks before we stop looking, too.
 _IDLE: Final = 60.0
 #: Messages that the broker is asked for at once, and keeps for us.
@@ -224,7 +226,7 @@ class BusFeed(Feed):
                 taken = 0
             self._ready.set()
             if taken < _TAKEN:
-                await asyncio.sleep(_PACE if declared else 10 * _PACE)
+                await asyncio.sleep(_POLL if declared else 4 * _POLL)
         with suppress(ManagementError):
             await self._management.send("DELETE", "queues", self._vhost, self._queue)
 
