@@ -18,7 +18,7 @@ from .faults import Faults
 from .server import CONSUMER_TIMEOUT, BrokerError, Server
 
 if TYPE_CHECKING:
-    from ..web import BrokerSite
+    from ..web.broker_site import BrokerSite
 
 
 class AsyncBroker:
@@ -105,7 +105,8 @@ class AsyncBroker:
     async def _serve_http(self, port: int) -> "BrokerSite":
         try:
             from ..archive.database import ArchiveError
-            from ..web import BrokerSite, HttpServerError
+            from ..web.broker_site import BrokerSite
+            from ..web.server import HttpServerError
         except ModuleNotFoundError as error:
             raise BrokerError(
                 f"The web pages and the management API need {error.name}: pip install 'fedora-messaging[web]'"

@@ -18,6 +18,7 @@ from .demo import demo
 from .dlq import dlq
 from .doctor import doctor
 from .group import cli
+from .management import bindings, connections, exchanges, queues
 from .outbox import outbox
 from .publish import publish
 from .reconsume import reconsume
@@ -31,15 +32,19 @@ _consume = consume_as_told
 
 for _command in (
     archive,
+    bindings,
     broker,
     configuration,
+    connections,
     consume,
     dashboard,
     demo,
     dlq,
     doctor,
+    exchanges,
     outbox,
     publish,
+    queues,
     reconsume,
     record,
     replay,
@@ -57,17 +62,21 @@ __all__ = [
     "_get_message",
     "api",
     "archive",
+    "bindings",
     "broker",
     "cli",
     "config",
     "configuration",
+    "connections",
     "consume",
     "dashboard",
     "demo",
     "dlq",
     "doctor",
+    "exchanges",
     "outbox",
     "publish",
+    "queues",
     "reconsume",
     "record",
     "replay",

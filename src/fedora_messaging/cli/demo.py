@@ -12,6 +12,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from importlib.resources import files
+from importlib.util import find_spec
 from typing import Final
 
 import click
@@ -74,14 +75,21 @@ class _Demo:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop.set)
         with tempfile.TemporaryDirectory(prefix="fedora-messaging-demo-") as directory:
-            async with AsyncBroker(data=directory) as broker:
+            async with AsyncBroker(data=directory, http_port=self._http_port()) as broker:
                 self._console.print(
                     f"[bold]1.[/] An AMQP broker listens on {broker.amqp_url}, its data in {directory}"
                 )
+                if broker.management_url is not None:
+                    self._console.print(f"   Look at it in a browser: {broker.management_url}/")
                 async with aio.connect(broker.amqp_url) as bus:
                     started = time.monotonic()
                     await self._play(bus, broker.amqp_url)
                     return self._summary(time.monotonic() - started)
+
+    def _http_port(self) -> int | None:
+        """Return 0, for a free port for the web pages, or ``None`` if nobody has time to look at them."""
+        has_web = all(find_spec(name) for name in ("uvicorn", "starlette", "jinja2", "sse_starlette"))
+        return 0 if has_web and self._limit is None else None
 
     async def _play(self, bus: aio.Bus, url: str) -> None:
         consumers = [

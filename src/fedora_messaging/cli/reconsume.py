@@ -14,9 +14,13 @@ from ..exceptions import Drop, HaltConsumer, Nack
 from ..frontends.consuming import check_callback
 from ..message import Message
 from ..printable import explained, printable
+from .archive_options import archive_option, opened, selected, selection_options
+from .archived import dry_run_option, for_each, speed_option
 from .callbacks import load_callback
 from .datagrepper import datagrepper_option
+from .replay import load_archived
 from .seams import seam
+from .terminal import counted
 
 
 @click.command()
@@ -25,19 +29,58 @@ from .seams import seam
     "--callback-file", help='The same from a file: "path/to/file.py:callable_object". Wins over --callback.'
 )
 @datagrepper_option
-@click.argument("message_id", type=click.UUID)
+@archive_option
+@selection_options
+@speed_option
+@dry_run_option
+@click.argument("message_id", type=click.UUID, required=False)
 def reconsume(
-    message_id: uuid.UUID, callback: str | None, callback_file: str | None, datagrepper_url: str
+    message_id: uuid.UUID | None,
+    callback: str | None,
+    callback_file: str | None,
+    datagrepper_url: str,
+    location: str | None,
+    since: float | None,
+    until: float | None,
+    topics: tuple[str, ...],
+    users: tuple[str, ...],
+    packages: tuple[str, ...],
+    text: str,
+    speed: float | None,
+    dry_run: bool,
 ) -> None:
-    """Call a callback with the archived message MESSAGE_ID."""
+    """Call a callback with the archived message MESSAGE_ID.
+
+    Without --archive it comes from Datagrepper. With --archive, MESSAGE_ID may be left out: then the callback
+    gets all messages that the options choose, the oldest first.
+    """
     try:
         checked = check_callback(load_callback(callback, callback_file))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    message = seam("_get_message")(str(message_id), datagrepper_url)
+    config.conf["topic_prefix"] = ""
+    if message_id is None:
+        if location is None:
+            raise click.UsageError(
+                "Missing argument 'MESSAGE_ID', or the option --archive for several messages"
+            )
+        query = selected(since, until, topics, users, packages, text)
+        with opened(location) as archive:
+            number = for_each(
+                archive, query, speed, dry_run, "Consuming messages", lambda message: _call(checked, message)
+            )
+        click.echo(f"{counted(number)} {'would be ' if dry_run else ''}consumed", err=True)
+        return
+    message = (
+        load_archived(location, str(message_id))
+        if location
+        else seam("_get_message")(str(message_id), datagrepper_url)
+    )
     if message is None:
         return
-    config.conf["topic_prefix"] = ""
+    if dry_run:
+        click.echo(f"Would call the callback with {message_id}, whose topic is {printable(message.topic)}")
+        return
     _call(checked, message)
 
 

@@ -5,6 +5,7 @@ import os
 import stat
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack, redirect_stdout, suppress
 from pathlib import Path
@@ -12,9 +13,13 @@ from typing import Any, BinaryIO, Protocol, cast
 
 import click
 
+from ..archive.archive import Archive
+from ..archive.database import ArchiveError
+from ..archive.entry import entry_of
 from ..exceptions import HaltConsumer, ValidationError
-from ..message import Message, dumps
+from ..message import Message, dumps, loads
 from ..printable import explained, printable
+from .archive_options import archive_option, opened
 from .consume import queue_options
 from .seams import seam
 from .terminal import Progress, log_to_stderr
@@ -78,7 +83,7 @@ class Recorder:
         try:
             self._file.write(dumps(message))
             self._file.flush()
-        except (ValidationError, TypeError, ValueError, OSError) as error:
+        except (ValidationError, ArchiveError, TypeError, ValueError, OSError) as error:
             click.echo(f"Unable to save messages to file: {explained(error)}")
             # Version 3.9 acknowledges an invalid message, and invalid ones never come from a queue.
             requeue = not isinstance(error, ValidationError)
@@ -116,6 +121,20 @@ class _Lines:
 
     def flush(self) -> None:
         """Do nothing: there is no buffer."""
+
+
+class _ArchiveLines:
+    """Stores each line in an archive."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+
+    def write(self, text: str) -> None:
+        """Store the message of a line."""
+        self._archive.store([entry_of(message, time.time()) for message in loads(text)])
+
+    def flush(self) -> None:
+        """Do nothing: what is stored is on disk."""
 
 
 def _open(path: str, append: bool, force: bool) -> BinaryIO:
@@ -156,7 +175,8 @@ def _ends_with_a_line(path: str) -> bool:
 @click.option("--force", is_flag=True, help="Overwrite FILE if it is not empty.")
 @click.option("--app-name", default="recorder", show_default=True, help="Name shown by the broker.")
 @queue_options
-@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
+@archive_option
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True), required=False)
 def record(
     limit: int | None,
     append: bool,
@@ -165,22 +185,29 @@ def record(
     routing_key: Sequence[str],
     queue_name: str | None,
     exchange: str | None,
-    file: str,
+    location: str | None,
+    file: str | None,
 ) -> None:
     """Write incoming messages to FILE, one JSON object per line; "-" writes to standard output.
 
-    A FILE that is not empty is left alone, unless --append or --force is given.
+    A FILE that is not empty is left alone, unless --append or --force is given. With --archive and no FILE,
+    the messages go into that archive.
     """
+    if (file is None) == (location is None):
+        raise click.UsageError("Give either FILE or --archive")
     if append and force:
         raise click.UsageError("--append keeps what FILE has, --force does not: give one of them")
     with ExitStack() as stack:
-        if file == "-":
+        if file is None:
+            lines: TextFile = _ArchiveLines(stack.enter_context(opened(location, create=True)))
+        elif file == "-":
             raw: BinaryIO = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
             # Standard output must contain nothing but messages.
             log_to_stderr(level=None)
             stack.enter_context(redirect_stdout(sys.stderr))
+            lines = _Lines(raw)
         else:
-            raw = stack.enter_context(_open(file, append, force))
-        recorder = Recorder(limit, _Lines(raw))
+            lines = _Lines(stack.enter_context(_open(file, append, force)))
+        recorder = Recorder(limit, lines)
         stack.callback(recorder.finish_progress)
         seam("_consume")(exchange, queue_name, routing_key, recorder.collect_message, app_name)

@@ -13,10 +13,13 @@ from uuid import uuid4
 import click
 
 from .. import config
+from ..archive.query import Query
 from ..exceptions import HaltConsumer
 from ..logs import CLI, logger
-from ..message import DEBUG, ERROR, INFO, WARNING, Message, dumps
+from ..message import DEBUG, ERROR, INFO, WARNING, Message, dumps, load_message
 from ..printable import printable
+from . import units
+from .archive_options import archive_option, opened
 from .reactor import reactor_provided
 from .running import consume_until_stopped
 from .terminal import log_to_stderr
@@ -176,6 +179,12 @@ class Tail:
 @click.option("--package", help="Only messages that name this package.")
 @click.option("--text", help="Only messages with this text in their topic, summary or body.")
 @click.option("--exchange", help="Listen here, instead of the exchange that the configuration publishes to.")
+@click.option(
+    "--since",
+    callback=units.moment,
+    help="First show what the archive has since then: how long ago (30m, 2h), a time of day or a date.",
+)
+@archive_option
 @click.argument("patterns", metavar="[PATTERN]...", nargs=-1)
 def tail(
     number: int | None,
@@ -186,6 +195,8 @@ def tail(
     package: str | None,
     text: str | None,
     exchange: str | None,
+    since: float | None,
+    location: str | None,
     patterns: Sequence[str],
 ) -> None:
     """Show messages as they pass, for topics that fit a PATTERN; without one, all.
@@ -201,5 +212,23 @@ def tail(
         "routing_keys": list(patterns) or ["#"],
     }
     wanted = Filter(_SEVERITIES[severity], app, user, package, text)
+    shown = Tail(_FORMATS[form], wanted, number)
+    if since is not None:
+        try:
+            _show_archived(shown, location, since, tuple(patterns))
+        except HaltConsumer:
+            return
     with reactor_provided():
-        consume_until_stopped(Tail(_FORMATS[form], wanted, number), [binding], {queue: _QUEUE})
+        consume_until_stopped(shown, [binding], {queue: _QUEUE})
+
+
+def _show_archived(shown: Tail, location: str | None, since: float, patterns: tuple[str, ...]) -> None:
+    """Show the messages of the archive, the oldest first.
+
+    Raises:
+        HaltConsumer: There were enough.
+    """
+    with opened(location) as archive:
+        for one in archive.each(Query(since=since, topics=patterns, newest_first=False)):
+            if one.is_message:
+                shown(load_message(json.loads(one.record)))

@@ -11,7 +11,8 @@ import pytest
 
 from fedora_messaging.broker import AsyncBroker, BrokerError
 from fedora_messaging.broker.server import Server
-from fedora_messaging.web import BrokerSite, HttpServer, HttpServerError
+from fedora_messaging.web.broker_site import BrokerSite
+from fedora_messaging.web.server import HttpServer, HttpServerError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

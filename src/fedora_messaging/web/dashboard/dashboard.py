@@ -107,6 +107,7 @@ class Dashboard:
         """End all streams."""
         if self._feed is not None:
             await self._feed.close()
+        await self.management.close()
 
     def _routes(self) -> list[BaseRoute]:
         async def stream(request: Request) -> Response:

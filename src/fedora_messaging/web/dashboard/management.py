@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any, Final, Self
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 import httpx
 
@@ -10,8 +10,6 @@ from ...printable import printable
 
 #: Seconds for an answer.
 _TIMEOUT: Final = 15.0
-#: Most bytes of an answer; lists are asked for by page, so that only huge messages come near.
-_LARGEST: Final = 64 * 1024 * 1024
 
 
 class ManagementError(Exception):
@@ -48,6 +46,10 @@ class Management:
         """Return a client for the same broker as another user."""
         return type(self)(self._client, self.name, (name, password))
 
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
     async def get(self, *path: str, **query: Any) -> Any:
         """Return what is at a path, whose parts need no quoting.
 
@@ -79,6 +81,27 @@ class Management:
         if response.is_success:
             return _decoded(response)
         raise ManagementError(response.status_code, _reason(response))
+
+
+def connect(url: str) -> Management:
+    """Return the client for a URL such as ``http://user:password@host:15672``; without a user it is guest.
+
+    Raises:
+        ValueError: The URL cannot be used; the text says why, without the password.
+    """
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        raise ValueError("the port in the management URL is no port") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("the management URL must look like http://user:password@host:15672")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    name = f"{host}:{port}" if port else host
+    base = f"{parts.scheme}://{name}{parts.path.removesuffix('/').removesuffix('/api')}/"
+    auth = (unquote(parts.username or "guest"), unquote(parts.password or "guest"))
+    client = httpx.AsyncClient(base_url=base, auth=auth, headers={"user-agent": "fedora-messaging"})
+    return Management(client, name)
 
 
 def _decoded(response: httpx.Response) -> Any:
