@@ -746,18 +746,18 @@ def test_contains_in_other_languages(client: Client, store: Store, text: str) ->
 @pytest.mark.parametrize(
     ("name", "value", "left_out"),
     [
-        ("not_user", "anna", {"anna"}),
-        ("not_package", "bison", {"bert"}),
-        ("not_category", "buildsys", {"anna", "bert"}),
-        ("not_topic", "org.fedoraproject.prod.buildsys.build.state.change", {"anna", "bert"}),
-        ("not_user", ["anna", "bert"], {"anna", "bert"}),
-        ("not_package", ["ant", "bison"], {"anna", "bert"}),
-        ("not_user", "nobody", set()),
+        ("not_user", "anna", ["anna"]),
+        ("not_package", "bison", ["bert"]),
+        ("not_category", "buildsys", ["anna", "bert"]),
+        ("not_topic", "org.fedoraproject.prod.buildsys.build.state.change", ["anna", "bert"]),
+        ("not_user", ["anna", "bert"], ["anna", "bert"]),
+        ("not_package", ["ant", "bison"], ["anna", "bert"]),
+        ("not_user", "nobody", []),
     ],
     ids=str,
 )
 def test_what_must_not_fit(
-    client: Client, store: Store, name: str, value: str | list[str], left_out: set[str]
+    client: Client, store: Store, name: str, value: str | list[str], left_out: list[str]
 ) -> None:
     messages = {
         "anna": build("ant", "anna"),

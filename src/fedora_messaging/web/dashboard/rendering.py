@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChainableUndefined, Environment, PackageLoader
 
 from ...message import DEBUG, ERROR, INFO, WARNING
 
@@ -18,7 +18,8 @@ def environment() -> Environment:
     found = Environment(
         loader=PackageLoader("fedora_messaging.web.dashboard"),
         autoescape=True,
-        undefined=StrictUndefined,
+        # Brokers leave out what they have not counted yet.
+        undefined=ChainableUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -19,9 +19,20 @@ async def show_all(visit: Visit) -> Response:
     found = await visit.management.get(
         "exchanges", page=paging(visit.query), page_size=_PAGE, name=visit.query.get("name") or None
     )
+    lost = await _lost(visit)
     for exchange in found["items"]:
-        exchange["flow"] = flow_of(exchange)
+        exchange["flow"] = flow_of(exchange, lost.get(exchange["vhost"]))
     return visit.page("exchanges.html", found=found, name=visit.query.get("name", ""))
+
+
+async def _lost(visit: Visit) -> dict[str, int]:
+    """Return how many messages found no queue, for each virtual host, since the broker counts."""
+    vhosts = await visit.answer("vhosts") or []
+    stats = {vhost["name"]: vhost.get("message_stats") or {} for vhost in vhosts}
+    return {
+        name: int(each.get("drop_unroutable", 0)) + int(each.get("return_unroutable", 0))
+        for name, each in stats.items()
+    }
 
 
 async def show(visit: Visit) -> Response:
@@ -37,7 +48,7 @@ async def show(visit: Visit) -> Response:
     return visit.page(
         "exchange.html",
         exchange=exchange,
-        flow=flow_of(exchange),
+        flow=flow_of(exchange, (await _lost(visit)).get(vhost)),
         bindings=bindings,
         drawing=_drawing(bindings),
         key=key,
@@ -46,21 +57,26 @@ async def show(visit: Visit) -> Response:
     )
 
 
-def flow_of(exchange: dict[str, Any]) -> dict[str, Any]:
+def flow_of(exchange: dict[str, Any], lost: int | None) -> dict[str, Any]:
     """Return how many messages came in, how many copies went to queues, and how many were discarded.
 
-    RabbitMQ counts copies that go out, not messages that found a queue. So with several queues it is only
-    known how many were discarded at least; with no copy at all, or with a broker that counts them, exactly.
+    Brokers count the copies that go out, not the messages that found a queue. So how many were discarded is
+    known exactly if no copy went out, or if none was lost in the whole virtual host; otherwise only that they
+    are no fewer than came in without a copy for each, and no more than were lost in the virtual host.
+
+    Args:
+        exchange: What the management API says of the exchange.
+        lost: Messages that found no queue in its virtual host; ``None`` if that is unknown.
     """
     stats = exchange.get("message_stats") or {}
     came, went = int(stats.get("publish_in", 0)), int(stats.get("publish_out", 0))
-    counted = stats.get("unroutable")
-    discarded = int(counted) if counted is not None else max(came - went, 0)
+    least = max(came - went, 0)
+    most = came if lost is None or not went else max(min(came, lost), least)
     return {
         "in": came,
         "out": went,
-        "discarded": discarded,
-        "is_exact": counted is not None or went == 0,
+        "discarded": least,
+        "most": most if went else least,
         "rate_in": (stats.get("publish_in_details") or {}).get("rate", 0.0),
         "rate_out": (stats.get("publish_out_details") or {}).get("rate", 0.0),
     }
