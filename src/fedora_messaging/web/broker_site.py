@@ -1,5 +1,7 @@
 """What a broker serves over HTTP: the management API, metrics, and the web application over both."""
 
+import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
 from starlette.responses import PlainTextResponse
@@ -10,6 +12,7 @@ from .dashboard.dashboard import Dashboard
 from .dashboard.serving import for_app
 from .dashboard.settings import DashboardSettings, is_loopback
 from .management.app import make_app, trusting
+from .management.samples import Samples
 from .server import HttpServer
 
 if TYPE_CHECKING:
@@ -56,6 +59,7 @@ class BrokerSite:
         self._archive: Archive | None = None
         self._dashboard: Dashboard | None = None
         self._server: HttpServer | None = None
+        self._sampler: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
@@ -68,7 +72,8 @@ class BrokerSite:
         return 0 if self._server is None else self._server.port
 
     async def __aenter__(self) -> Self:
-        management = make_app(self._broker)
+        samples = Samples(self._broker)
+        management = make_app(self._broker, samples)
         if self._location is not None:
             self._archive = open_archive(self._location)
         if is_loopback(self._host):
@@ -91,6 +96,7 @@ class BrokerSite:
             await self._before_stop()
             raise
         self._broker.http_port = self._server.port
+        self._sampler = asyncio.create_task(samples.run())
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -99,6 +105,10 @@ class BrokerSite:
         self._broker.http_port = 0
 
     async def _before_stop(self) -> None:
+        if self._sampler is not None:
+            self._sampler.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._sampler
         if self._dashboard is not None:
             await self._dashboard.close()
         if self._archive is not None:

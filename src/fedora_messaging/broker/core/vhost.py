@@ -545,6 +545,7 @@ class VirtualHost:
         message.forget_headers()
         exchange.publish_in += 1
         exchange.publish_out += len(queues)
+        exchange.unroutable += not queues
         refused = False
         for queue in queues:
             if not queue.enqueue(message):
@@ -572,7 +573,9 @@ class VirtualHost:
         keys = routing_keys(message)
         if "BCC" in message.headers:
             message = without_bcc(message)
-        for queue in find_queues(self.exchanges, found, message, keys):
+        queues = find_queues(self.exchanges, found, message, keys)
+        found.unroutable += not queues
+        for queue in queues:
             found.publish_out += 1
             queue.enqueue(message)
         message.forget_headers()

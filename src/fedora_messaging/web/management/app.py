@@ -23,6 +23,7 @@ from .openapi import describe
 from .prometheus import CONTENT_TYPE, metrics
 from .rates import Rates
 from .routes import Endpoint, Handler
+from .samples import Samples
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -59,9 +60,14 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
 )
 
 
-def make_app(server: "Server") -> "ASGIApp":
-    """Make the application that serves the management API and the metrics of a broker."""
-    rates = Rates(server.clock)
+def make_app(server: "Server", samples: Samples | None = None) -> "ASGIApp":
+    """Make the application that serves the management API and the metrics of a broker.
+
+    Args:
+        server: The broker.
+        samples: Samples that somebody takes; without them answers have none.
+    """
+    rates = Rates(server.clock, samples)
     endpoints = [endpoint for endpoint in ENDPOINTS if server.profile.name in endpoint.profiles]
     routes = [Route(f"/api/{endpoint.path}", _endpoint(server, endpoint, rates)) for endpoint in endpoints]
     for route in routes:

@@ -110,6 +110,21 @@ class Call:
         """What administrators can do."""
         return self.server.administration
 
+    def show_samples(self, source: "Queue | Exchange | None" = None) -> None:
+        """Have the answer show the samples that the client asks for.
+
+        Lists do not: those of thousands of queues would keep the broker busy for seconds.
+
+        Args:
+            source: What the answer is about; the broker keeps samples of it from now on.
+
+        Raises:
+            RequestError: 400 for a range that makes no sense.
+        """
+        self.rates = self.rates.with_samples(self.query)
+        if source is not None and self.rates.samples is not None:
+            self.rates.samples.looked_at(source)
+
     # Permissions
 
     def has_tag(self, tag: str) -> bool:

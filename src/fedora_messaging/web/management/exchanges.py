@@ -77,7 +77,9 @@ def list_exchanges(call: Call) -> Any:
 
 def get_exchange(call: Call) -> Any:
     """Show an exchange."""
-    item = exchange_item(call, call.exchange(), call.path["vhost"])
+    exchange = call.exchange()
+    call.show_samples(exchange)
+    item = exchange_item(call, exchange, call.path["vhost"])
     return choose({"incoming": [], "outgoing": [], **item}, call.query)
 
 

@@ -68,10 +68,12 @@ def _churn(call: Call) -> dict[str, int]:
 
 def overview(call: Call) -> Any:
     """Show the broker at a glance."""
+    call.show_samples()
     totals = Counters()
     queues = []
     exchanges = 0
-    for vhost in call.vhosts():
+    vhosts = call.vhosts()
+    for vhost in vhosts:
         counted = totals_of(call.server, vhost)
         totals.add_publishing(counted)
         totals.add_deliveries(counted)
@@ -92,9 +94,9 @@ def overview(call: Call) -> Any:
         "disable_stats": False,
         "enable_queue_totals": False,
         "message_stats": {},
-        **stats_item(call.rates, call.server, publishing(totals) | deliveries(totals)),
+        **stats_item(call.rates, call.server, publishing(totals) | deliveries(totals), vhosts),
         "churn_rates": call.rates.with_details(call.server, _churn(call), "churn"),
-        "queue_totals": call.rates.with_details(call.server, messages(queues), "messages"),
+        "queue_totals": call.rates.with_details(call.server, messages(queues), "messages", vhosts),
         "object_totals": {
             "channels": sum(len(session.channels) for session in sessions),
             "connections": len(sessions),

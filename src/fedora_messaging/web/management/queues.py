@@ -145,7 +145,9 @@ def _by_name(vhost: "VirtualHost") -> list[Queue]:
 
 def get_queue(call: Call) -> Any:
     """Show a queue."""
-    return choose(_whole_item(call, call.queue(), call.path["vhost"]), call.query)
+    queue = call.queue()
+    call.show_samples(queue)
+    return choose(_whole_item(call, queue, call.path["vhost"]), call.query)
 
 
 def get_replicas(call: Call) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """Totals of messages, as queues, exchanges, channels, virtual hosts and the overview show them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...broker.core.counters import Counters
@@ -60,11 +60,14 @@ def of_queue(queue: "Queue") -> dict[str, int]:
 
 
 def of_exchange(exchange: "Exchange") -> dict[str, int]:
-    """Return the totals of an exchange."""
+    """Return the totals of an exchange.
+
+    RabbitMQ does not tell how many messages of an exchange no queue was found for: ``unroutable`` is our own.
+    """
     if not exchange.publish_in:
         return {}
-    totals = {"publish_in": exchange.publish_in}
-    return totals | {"publish_out": exchange.publish_out} if exchange.publish_out else totals
+    routed = {"publish_out": exchange.publish_out} if exchange.publish_out else {}
+    return {"publish_in": exchange.publish_in, **routed, "unroutable": exchange.unroutable}
 
 
 def messages(queues: Iterable["Queue"]) -> dict[str, int]:
@@ -76,6 +79,8 @@ def messages(queues: Iterable["Queue"]) -> dict[str, int]:
     return {"messages": ready + unacked, "messages_ready": ready, "messages_unacknowledged": unacked}
 
 
-def stats_item(rates: "Rates", source: Any, totals: dict[str, int]) -> dict[str, Any]:
+def stats_item(
+    rates: "Rates", source: Any, totals: dict[str, int], parts: Sequence[Any] | None = None
+) -> dict[str, Any]:
     """Return the key ``message_stats``, which is missing before the first event."""
-    return {"message_stats": rates.with_details(source, totals)} if totals else {}
+    return {"message_stats": rates.with_details(source, totals, parts=parts)} if totals else {}

@@ -36,6 +36,7 @@ def list_vhosts(call: Call) -> Any:
 
 def get_vhost(call: Call) -> dict[str, Any]:
     """Show a virtual host."""
+    call.show_samples()
     return vhost_item(call, call.vhost())
 
 

@@ -88,4 +88,4 @@ def test_what_is_gone_is_forgotten(rates: Rates) -> None:
     rates.with_details(source, {"n": 0})
     del source
     gc.collect()
-    assert len(rates._samples) == 0
+    assert len(rates._measured) == 0

@@ -84,6 +84,8 @@ class Exchange:
         self.policy: Policy | None = None
         #: Messages that were published to it, and the copies that it passed on.
         self.publish_in = self.publish_out = 0
+        #: Messages for which no queue was found.
+        self.unroutable = 0
         self.bindings: dict[tuple[Any, ...], Binding] = {}
         self._alternate: str | None = self.arguments.get("alternate-exchange")
         self._cache: dict[str, tuple[Destination, ...]] = {}

@@ -70,8 +70,11 @@ def flow_of(exchange: dict[str, Any], lost: int | None) -> dict[str, Any]:
     """
     stats = exchange.get("message_stats") or {}
     came, went = int(stats.get("publish_in", 0)), int(stats.get("publish_out", 0))
-    least = max(came - went, 0)
+    counted = stats.get("unroutable")  # our own broker knows
+    least = max(came - went, 0) if counted is None else int(counted)
     most = came if lost is None or not went else max(min(came, lost), least)
+    if counted is not None:
+        most = least
     return {
         "in": came,
         "out": went,
