@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import expect
 from tests.browser.dashboards import KINDS, beside_broker, for_rabbitmq
 from tests.browser.pages import Chromium, find_chromium, take_screenshot
 from tests.support.processes import Processes
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from tests.browser.dashboards import Dashboard
     from tests.browser.pages import Faults, Pages
     from tests.conftest import BrokerUnderTest
+
+
+# A machine that is busy with other tests may take its time.
+expect.set_options(timeout=30_000)
 
 
 @pytest.fixture(scope="session")

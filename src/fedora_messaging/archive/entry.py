@@ -138,8 +138,7 @@ def entry_of(message: Message, now: float) -> Entry:
         users=_asked(message, "usernames", _names, ()),
         packages=_asked(message, "packages", _names, ()),
         record=record,
-        # Of the record, whose fields may have another order than those of the message.
-        words=words_of_record(topic, summary, record),
+        words=" ".join(_words_of((topic, summary, *_texts(message.body)))),
     )
 
 
@@ -249,7 +248,8 @@ def _texts(value: Any) -> Iterator[str]:
         if isinstance(part, str):
             yield part
         elif isinstance(part, dict):
-            left += reversed(part.values())
+            # In the order that records have, so that the words of a record are those of its message.
+            left += [part[name] for name in sorted(part, reverse=True)]
         elif isinstance(part, list | tuple):
             left += reversed(part)
         elif part is not None and not isinstance(part, bool):

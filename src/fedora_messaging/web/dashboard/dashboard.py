@@ -36,6 +36,7 @@ _STATIC: Final = Path(__file__).parent / "static"
 #: Pages that only show something; forms are sent to those below.
 _PAGES: Final[dict[str, Handler]] = {
     "/": overview.show,
+    "/waiting": overview.show_waiting,
     "/exchanges": exchanges.show_all,
     "/exchange": exchanges.show,
     "/queues": queues.show_all,

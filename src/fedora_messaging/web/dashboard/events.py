@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _PATIENCE: Final = 10
 #: Clients at once: further ones are told to come back later.
 MOST_CLIENTS: Final = 1000
+_TOO_MANY: Final = f"There are {MOST_CLIENTS} streams already: try again later"
 
 
 def outline_of(one: Stored) -> dict[str, Any]:
@@ -72,6 +73,9 @@ async def events(dashboard: "Dashboard", request: Request) -> Response:
 async def _stream(
     dashboard: "Dashboard", feed: Feed, selection: Selection, given: str
 ) -> AsyncIterator[ServerSentEvent]:
+    if dashboard.streams >= MOST_CLIENTS:  # others have come since this one was let in
+        yield ServerSentEvent(event="dropped", data=_text({"reason": _TOO_MANY}))
+        return
     dashboard.streams += 1
     try:
         place = place_of(feed.archive, given) if given else None
@@ -85,7 +89,9 @@ async def _stream(
         # The browser then knows where to go on, even before the first message.
         newest = await feed.start()
         yield ServerSentEvent(
-            event="ready", data="{}", id=event_id(feed.archive, min(place or newest, newest))
+            event="ready",
+            data="{}",
+            id=event_id(feed.archive, newest if place is None else min(place, newest)),
         )
         async for one in feed.follow(place if place is not None else newest):
             if one is not None and selection.wants(one):

@@ -5,6 +5,7 @@ import base64
 import tempfile
 import time
 import uuid
+from bisect import bisect_right
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -58,8 +59,11 @@ class Feed:
 
     def __init__(self, archive: Archive) -> None:
         self.archive = archive
+        # The latest messages, in the order of `seq`; deleted ones leave holes in it. All that were stored
+        # after `_known_after` are there. The first one has the position `_begin`; positions have no holes.
         self._recent: list[Stored] = []
-        self._first = 0
+        self._known_after = 0
+        self._begin = 0
         self._news = asyncio.Event()
         self._readers = 0
         self._task: asyncio.Task[None] | None = None
@@ -73,9 +77,10 @@ class Feed:
             newest = await asyncio.to_thread(self.archive.newest_seq)
             # Somebody else may have begun meanwhile.
             if self._task is None or self._task.done():
-                self._recent, self._first = [], newest + 1
+                self._begin += len(self._recent)
+                self._recent, self._known_after = [], newest
                 self._task = asyncio.create_task(self._look())
-        return self._first + len(self._recent) - 1
+        return self._recent[-1].seq if self._recent else self._known_after
 
     async def follow(self, seq: int | None = None) -> AsyncIterator[Stored | None]:
         """Yield each message that is stored after a place, by default after now, in the order of storing.
@@ -93,26 +98,24 @@ class Feed:
         try:
             place = newest if seq is None else min(seq, newest)
             # What is no longer in memory comes from the archive.
-            while place + 1 < self._first and not self._closed:
+            while place < self._known_after and not self._closed:
                 missed = await asyncio.to_thread(self.archive.stored_after, place)
-                missed = [one for one in missed if one.seq < self._first]
                 if not missed:
-                    break  # older ones were deleted
+                    break  # they were deleted
                 for each in missed:
                     yield each
                 place = missed[-1].seq
-            place = max(place, self._first - 1)
             async for one in self._live(place):
                 yield one
         finally:
             self._readers -= 1
 
     async def _live(self, place: int) -> AsyncIterator[Stored | None]:
+        position = self._begin + bisect_right(self._recent, place, key=lambda one: one.seq)
         while not self._closed:
-            if place + 1 < self._first:
+            if position < self._begin:
                 raise Dropped(f"this reader is more than {MOST_BEHIND} messages behind")
-            offset = place + 1 - self._first
-            if offset >= len(self._recent):
+            if position >= self._begin + len(self._recent):
                 news = self._news
                 try:
                     async with asyncio.timeout(1.0):
@@ -120,18 +123,16 @@ class Feed:
                 except TimeoutError:
                     yield None
                 continue
-            one = self._recent[offset]
-            yield one
-            place = one.seq if one.seq >= place + 1 else place + 1
+            yield self._recent[position - self._begin]
+            position += 1
         raise Dropped("the server stops")
 
     async def _look(self) -> None:
         idle_since = time.monotonic()
         while not self._closed:
+            last = self._recent[-1].seq if self._recent else self._known_after
             try:
-                found = await asyncio.to_thread(
-                    self.archive.stored_after, self._first + len(self._recent) - 1
-                )
+                found = await asyncio.to_thread(self.archive.stored_after, last)
             except ArchiveError as error:
                 _log.error("%s", printable(error), extra=REPEATABLE)
                 found = []
@@ -145,15 +146,12 @@ class Feed:
             await asyncio.sleep(_PACE)
 
     def _add(self, found: list[Stored]) -> None:
-        for one in found:
-            expected = self._first + len(self._recent)
-            if one.seq != expected:  # some were deleted before we saw them
-                self._recent, self._first = [], one.seq
-            self._recent.append(one)
+        self._recent += found
         if len(self._recent) > 2 * MOST_BEHIND:
             gone = len(self._recent) - MOST_BEHIND
+            self._known_after = self._recent[gone - 1].seq
             del self._recent[:gone]
-            self._first += gone
+            self._begin += gone
         news, self._news = self._news, asyncio.Event()
         news.set()
 
@@ -196,13 +194,17 @@ class BusFeed(Feed):
         self._exchange = exchange
         self._queue = f"dashboard-live-{uuid.uuid4()}"
         self._listening: asyncio.Task[None] | None = None
+        self._is_ending = False
         self.trouble = ""
         self._ready = asyncio.Event()
 
     async def start(self) -> int:
         """Begin to listen; returns when the queue is bound, or cannot be."""
         newest = await super().start()
+        if self._is_ending and self._listening is not None:
+            await asyncio.wait([self._listening])
         if self._listening is None or self._listening.done():
+            self._is_ending = False
             self._ready = asyncio.Event()
             self._listening = asyncio.create_task(self._listen())
         with suppress(TimeoutError):
@@ -224,9 +226,15 @@ class BusFeed(Feed):
                 declared = False
                 self.trouble = error.reason
                 taken = 0
+            except Exception as error:  # the disk may be full; an answer may be no such answer
+                _log.error("The live feed fails: %s", printable(error), extra=REPEATABLE)
+                self.trouble = printable(error)
+                taken = 0
             self._ready.set()
             if taken < _TAKEN:
                 await asyncio.sleep(_POLL if declared else 4 * _POLL)
+        # Whoever comes now waits for the end, and begins anew.
+        self._is_ending = True
         with suppress(ManagementError):
             await self._management.send("DELETE", "queues", self._vhost, self._queue)
 

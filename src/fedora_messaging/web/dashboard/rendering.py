@@ -26,6 +26,8 @@ def environment() -> Environment:
     from .visit import address
 
     found.globals["address"] = address
+    # In the order of the page, for example of a plot's lines.
+    found.policies["json.dumps_kwargs"] = {"sort_keys": False}
     found.filters |= {
         "number": number,
         "rate": rate,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
-from ...archive.entry import Stored
+from ...archive.entry import Stored, fit
 from ...archive.query import Query
 from ...archive.topics import fits_any
 from ...message import DEBUG, ERROR, INFO, WARNING
@@ -49,7 +49,7 @@ class Selection:
         values: dict[str, list[str]] = {}
         for name, value in parameters:
             if value.strip():
-                values.setdefault(name, []).append(value.strip())
+                values.setdefault(name, []).append(fit(value.strip()))
         if any(len(each) > _MOST for each in values.values()):
             raise ValueError(f"a parameter has more than {_MOST} values")
 
@@ -91,7 +91,7 @@ class Selection:
             and (not self.users or not set(self.users).isdisjoint(one.users))
             and (not self.packages or not set(self.packages).isdisjoint(one.packages))
             and (not self.apps or one.app in self.apps)
-            and one.severity >= SEVERITIES.get(self.severity, DEBUG)
+            and (not self.severity or one.severity >= SEVERITIES[self.severity])
             and (self.since is None or one.sent >= self.since)
             and (self.until is None or one.sent < self.until)
             and (not self.text or self.query().words.are_in(one.words()))

@@ -18,6 +18,11 @@ function color(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
+function clockOf(seconds) {
+  const time = new Date(seconds * 1000);
+  return `${pad(time.getHours())}:${pad(time.getMinutes())}`;
+}
+
 function drawPlots(root) {
   if (!window.uPlot) return;
   const strokes = ["--accent", "--warn", "--good"];
@@ -32,8 +37,8 @@ function drawPlots(root) {
       height: 170,
       cursor: { drag: { setScale: false } },
       scales: { y: { range: (_plot, _low, high) => [0, Math.max(high * 1.1, 1)] } },
-      axes: [axis, { ...axis, size: 46 }],
-      series: [{}, ...names.map((label, place) => ({
+      axes: [{ ...axis, values: (_plot, ticks) => ticks.map(clockOf) }, { ...axis, size: 46 }],
+      series: [{ label: "at", value: (_plot, time) => (time == null ? "–" : clockOf(time)) }, ...names.map((label, place) => ({
         label, stroke: color(strokes[place % strokes.length]), width: 1.6, spanGaps: true, points: { show: false },
         value: (_plot, value) => value == null ? "–" : value.toFixed(data.unit === "messages" ? 0 : 1),
       }))],
