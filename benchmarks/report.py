@@ -18,7 +18,7 @@ _STREAM_COLUMNS = (
 _BROKER_ORDER = (RABBITMQ, EMBEDDED, EMBEDDED_DATA)
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
+def table(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     lines.insert(1, "  ".join("-" * width for width in widths))
@@ -45,7 +45,7 @@ def figures(results: Results) -> str:
                     _spread(results.figure(broker, case, key), digits) for key, _, digits in _STREAM_COLUMNS
                 ]
                 rows.append([" ".join(case), *cells])
-            parts.append(_table(rows))
+            parts.append(table(rows))
     parts.append(_other_figures(results))
     return "\n\n".join(part for part in parts if part)
 
@@ -64,7 +64,7 @@ def _other_figures(results: Results) -> str:
             )
             text = [f"{name} {_spread(results.figure(broker, case, name), 1)}" for name in names]
             rows.append([" ".join(case), broker, ", ".join(text)])
-    return _table(rows) if len(rows) > 1 else ""
+    return table(rows) if len(rows) > 1 else ""
 
 
 def targets(results: Results) -> str:
@@ -77,7 +77,7 @@ def targets(results: Results) -> str:
         cells = [_cell(results, broker, target) for broker in brokers]
         if any(cell != "" for cell in cells):
             rows.append([target.workload, target.against, *cells])
-    return _table(rows) if len(rows) > 1 else "Nothing that targets are set for was measured."
+    return table(rows) if len(rows) > 1 else "Nothing that targets are set for was measured."
 
 
 def _cell(results: Results, broker: str, target: Target) -> str:

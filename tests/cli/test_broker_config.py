@@ -417,7 +417,7 @@ def test_management_api_without_its_packages(processes: Processes) -> None:
     ended = process.end()
     assert ended.status == 1
     assert ended.one_error() == (
-        "Error: The management API needs starlette: pip install 'fedora-messaging[web]'"
+        "Error: The web pages and the management API need starlette: pip install 'fedora-messaging[web]'"
     )
     quiet = processes.fedora_messaging("broker", "--port", "0", PYTHONPATH=path)
     quiet.wait_for("^AMQP ready on ")

@@ -71,9 +71,12 @@ class Database(Protocol):
 
     Attributes:
         name: Name of the database for people, without a password.
+        misjudges: Whether it guesses badly how many messages have several terms, so that it may go through
+            all messages to find a few.
     """
 
     name: str
+    misjudges: bool
 
     def writing(self) -> AbstractContextManager["Writer"]:
         """Commit what is written inside, all or nothing; it is on disk when this returns."""

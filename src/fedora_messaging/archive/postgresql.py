@@ -60,6 +60,8 @@ class PostgresqlDatabase:
         ArchiveError: The URL is wrong, its driver is not installed, or the database cannot be used.
     """
 
+    misjudges = True
+
     def __init__(self, url: str) -> None:
         self.name = "PostgreSQL"
         try:

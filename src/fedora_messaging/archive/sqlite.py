@@ -69,6 +69,8 @@ class SqliteDatabase:
         ArchiveError: The file cannot be used.
     """
 
+    misjudges = False
+
     def __init__(self, path: str, create: bool = True) -> None:
         self.name = path
         self._path = Path(path)

@@ -129,7 +129,7 @@ def _together(management: "ASGIApp", dashboard: Dashboard | None) -> "ASGIApp":
         path: str = scope.get("path", "")
         is_api = path.startswith(("/api/", "/metrics")) and not path.startswith("/api/v1/")
         # A path that is none, such as a whole URL, gets the answer of the management API, too.
-        if is_api or not path.startswith("/"):
+        if is_api or path.startswith("//") or not path.startswith("/"):
             await management(scope, receive, send)
         elif dashboard is not None:
             await dashboard.app(scope, receive, send)
