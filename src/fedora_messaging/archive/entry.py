@@ -138,8 +138,15 @@ def entry_of(message: Message, now: float) -> Entry:
         users=_asked(message, "usernames", _names, ()),
         packages=_asked(message, "packages", _names, ()),
         record=record,
-        words=" ".join(_words_of((topic, summary, *_texts(message.body)))),
+        words=_words_of_message(topic, summary, message.body, record),
     )
+
+
+def _words_of_message(topic: str, summary: str, body: Any, record: str) -> str:
+    # Two escapes of surrogates that follow each other are one letter when the record is read.
+    if r"\ud" in record:
+        return words_of_record(topic, summary, record)
+    return " ".join(_words_of((topic, summary, *_texts(body))))
 
 
 def unreadable_entry(

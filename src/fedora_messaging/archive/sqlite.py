@@ -50,7 +50,7 @@ _MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX messages_topic ON messages (topic, key)",
         # Without the texts themselves, which the records have: `unindex` gives them again.
         "CREATE VIRTUAL TABLE search USING fts5 (terms, content = '', columnsize = 0, "
-        # A letter with an accent is another letter, as in PostgreSQL. Marks have an underscore, words none.
+        # Marks have an underscore, words none.
         "tokenize = \"unicode61 remove_diacritics 0 tokenchars '_'\")",
         # Fewer merges while storing; finding goes through some more segments.
         "INSERT INTO search (search, rank) VALUES ('automerge', 8)",
@@ -273,7 +273,12 @@ class _Writer:
 
 
 def _joined(terms: Terms) -> str:
-    return " ".join((*terms.words, *terms.marks, EVERY))
+    return " ".join((*(_term(word) for word in terms.words), *terms.marks, EVERY))
+
+
+def _term(word: str) -> str:
+    """Return a word as FTS5 finds it: its tokenizer knows fewer letters than Python, and folds some."""
+    return word if word.isascii() else f"x_{word.encode().hex()}"
 
 
 def _either(parts: list[str]) -> str:
@@ -282,7 +287,7 @@ def _either(parts: list[str]) -> str:
 
 def _fts5(phrase: Phrase) -> str:
     # The words have letters and digits only, so nothing in them ends the quotes.
-    text = '"' + " ".join(phrase.words) + '"'
+    text = '"' + " ".join(_term(word) for word in phrase.words) + '"'
     return f"{text}*" if phrase.is_prefix else text
 
 

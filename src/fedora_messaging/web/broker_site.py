@@ -4,11 +4,13 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
+from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 
 from ..archive.location import open_archive
 from ..broker.accounts import Permissions, User
 from .dashboard.dashboard import Dashboard
+from .dashboard.safety import refusal_of
 from .dashboard.serving import for_app
 from .dashboard.settings import DashboardSettings, is_loopback
 from .management.app import make_app, trusting
@@ -76,19 +78,22 @@ class BrokerSite:
         management = make_app(self._broker, samples)
         if self._location is not None:
             self._archive = open_archive(self._location)
+        settings: DashboardSettings | None = None
         if is_loopback(self._host):
+            settings = DashboardSettings(allow_changes=self._allow_changes, listens_on=self._host)
             self._dashboard = for_app(
                 trusting(management, self._visitor),
                 "this broker",
-                DashboardSettings(
-                    allow_changes=self._allow_changes,
-                    sign_in=self._visitor() is None,
-                    listens_on=self._host,
-                ),
+                settings,
                 self._archive,
+                # Users may change while the broker runs.
+                closed=lambda: self._visitor() is None,
             )
         self._server = HttpServer(
-            _together(management, self._dashboard), self._host, self._port, before_stop=self._before_stop
+            _together(management, self._dashboard, settings),
+            self._host,
+            self._port,
+            before_stop=self._before_stop,
         )
         try:
             await self._server.__aenter__()
@@ -122,7 +127,22 @@ class BrokerSite:
         return User("", None, ("administrator",), {name: Permissions() for name in self._broker.vhosts})
 
 
-def _together(management: "ASGIApp", dashboard: Dashboard | None) -> "ASGIApp":
+def _refusal(scope: "Scope", settings: DashboardSettings | None) -> str | None:
+    """Return why a browser may not use the management API: another site has it do so.
+
+    Other programs may call this machine what they like. A browser may not: the site of an attacker can get
+    this address for its name, and guest's password is known.
+    """
+    headers = Headers(scope=scope)
+    is_browser = any(name in headers for name in ("origin", "sec-fetch-site", "accept-language"))
+    if settings is None or not is_browser:
+        return None
+    return refusal_of(scope["method"], headers, settings)
+
+
+def _together(
+    management: "ASGIApp", dashboard: Dashboard | None, settings: DashboardSettings | None
+) -> "ASGIApp":
     """Serve the management API below ``/api``, metrics, and the pages everywhere else."""
 
     async def serve(scope: "Scope", receive: "Receive", send: "Send") -> None:
@@ -130,6 +150,10 @@ def _together(management: "ASGIApp", dashboard: Dashboard | None) -> "ASGIApp":
         is_api = path.startswith(("/api/", "/metrics")) and not path.startswith("/api/v1/")
         # A path that is none, such as a whole URL, gets the answer of the management API, too.
         if is_api or path.startswith("//") or not path.startswith("/"):
+            refusal = _refusal(scope, settings)
+            if refusal is not None:
+                await PlainTextResponse(f"{refusal}\n", 403)(scope, receive, send)
+                return
             await management(scope, receive, send)
         elif dashboard is not None:
             await dashboard.app(scope, receive, send)

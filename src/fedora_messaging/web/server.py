@@ -88,6 +88,8 @@ class HttpServer:
             timeout_graceful_shutdown=_FAREWELL,
             limit_concurrency=_CONNECTIONS,
             server_header=False,
+            # A header must not make a stranger one of this machine.
+            proxy_headers=False,
             ws="none",
             ssl_certfile=self._certificate[0] if self._certificate else None,
             ssl_keyfile=self._certificate[1] if self._certificate else None,

@@ -11,9 +11,18 @@ _DEEPEST: Final = 12
 _PLAIN: Final[dict[str, Any]] = {
     "string": "text",
     "integer": 1,
-    "number": 1.5,
+    "number": 1,
     "boolean": True,
     "null": None,
+}
+_CLASSES: Final[dict[str, tuple[type, ...]]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "null": (type(None),),
+    "object": (dict,),
+    "array": (list,),
 }
 _VERSION: Final = re.compile(r"(.*?)[._]?v(\d+)")
 
@@ -147,8 +156,10 @@ def example(schema: Any, root: Any = None, depth: int = 0) -> Any:
         if word in schema:
             return schema[word]
     for word in ("examples", "enum"):
-        if isinstance(schema.get(word), list) and schema[word]:
-            return schema[word][0]
+        if isinstance(schema.get(word), list):
+            for value in schema[word]:
+                if _has_type(value, schema.get("type")):
+                    return value
     for word in ("anyOf", "oneOf", "allOf"):
         if isinstance(schema.get(word), list) and schema[word] and "type" not in schema:
             return example(schema[word][0], root, depth + 1)
@@ -156,7 +167,11 @@ def example(schema: Any, root: Any = None, depth: int = 0) -> Any:
     kind = kinds[0] if isinstance(kinds, list) and kinds else kinds
     if kind == "object":
         properties = schema.get("properties")
-        return {
+        required = schema.get("required")
+        missing = {
+            name: "text" for name in (required if isinstance(required, list) else ()) if isinstance(name, str)
+        }
+        return missing | {
             name: example(part, root, depth + 1)
             for name, part in (properties if isinstance(properties, dict) else {}).items()
         }
@@ -169,6 +184,15 @@ def example(schema: Any, root: Any = None, depth: int = 0) -> Any:
         least = schema.get("minimum")
         return max(_PLAIN[kind], least) if isinstance(least, int | float) else _PLAIN[kind]
     return _PLAIN.get(kind if isinstance(kind, str) else "")
+
+
+def _has_type(value: Any, kinds: Any) -> bool:
+    """Whether a value is of the type that a schema names; schemas contradict themselves."""
+    for kind in kinds if isinstance(kinds, list) else [kinds]:
+        classes = _CLASSES.get(kind) if isinstance(kind, str) else None
+        if classes is None or (isinstance(value, classes) and (kind == "boolean" or value is not True)):
+            return True
+    return False
 
 
 def _text(schema: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """The web application: which address leads where, and what all pages share."""
 
 from collections.abc import Awaitable, Callable
+from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -66,6 +67,14 @@ _CHANGES: Final[dict[str, Handler]] = {
 }
 
 
+class Need(Enum):
+    """What a visitor must be allowed to do."""
+
+    NOTHING = auto()
+    LOOK = auto()
+    CHANGE = auto()
+
+
 class Dashboard:
     """The web application over one broker and, if there is one, over an archive.
 
@@ -73,6 +82,7 @@ class Dashboard:
         management: The management API, as the user whom visitors without a session look as.
         settings: What it is allowed to do.
         archive: Where messages are kept; without one, pages show what passes while somebody looks.
+        closed: Says whether nobody may look without signing in now, whatever the settings say.
 
     Attributes:
         sessions: Users who have signed in.
@@ -80,15 +90,25 @@ class Dashboard:
     """
 
     def __init__(
-        self, management: Management, settings: DashboardSettings, archive: Archive | None = None
+        self,
+        management: Management,
+        settings: DashboardSettings,
+        archive: Archive | None = None,
+        closed: Callable[[], bool] = lambda: False,
     ) -> None:
         self.management = management
         self.settings = settings
         self.archive = archive
         self.sessions = Sessions()
         self.streams = 0
+        self._closed = closed
         self._feed: Feed | None = None
         self.app: ASGIApp = Guard(Starlette(routes=self._routes()), settings)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nobody may look without signing in."""
+        return self.settings.sign_in or self._closed()
 
     async def feed(self) -> Feed:
         """Return the messages as they pass; they are looked for from the first call on."""
@@ -120,10 +140,10 @@ class Dashboard:
         return [
             *(Route(path, self._page(handler), methods=["GET"]) for path, handler in _PAGES.items()),
             *(Route(path, self._change(handler), methods=["POST"]) for path, handler in _CHANGES.items()),
-            Route("/publish/check", self._change(publish.check, needs=False), methods=["POST"]),
-            Route("/login", self._page(login.show, needs=False), methods=["GET"]),
-            Route("/login", self._change(login.sign_in, needs=False), methods=["POST"]),
-            Route("/logout", self._change(login.sign_out, needs=False), methods=["POST"]),
+            Route("/publish/check", self._change(publish.check, Need.LOOK), methods=["POST"]),
+            Route("/login", self._page(login.show, Need.NOTHING), methods=["GET"]),
+            Route("/login", self._change(login.sign_in, Need.NOTHING), methods=["POST"]),
+            Route("/logout", self._change(login.sign_out, Need.NOTHING), methods=["POST"]),
             Route("/events", stream, methods=["GET"]),
             *datagrepper.routes(self.archive_for),
             *api.routes(self),
@@ -141,25 +161,30 @@ class Dashboard:
 
     async def refusal(self, request: Request) -> Response | None:
         """Return the answer to a program that may not look, or ``None`` if it may."""
-        if Visit(request, self).may_look or await login.has_credentials(self, request):
+        try:
+            visit = Visit(request, self)
+        except PageError as error:
+            return JSONResponse({"error": error.text}, error.status)
+        await visit.has_ended()
+        if visit.may_look or await login.has_credentials(self, request):
             return None
         return JSONResponse(
             {"error": "Log in as a user of the broker"}, 401, {"www-authenticate": 'Basic realm="bus"'}
         )
 
-    def _page(self, handler: Handler, needs: bool = True) -> Callable[[Request], Awaitable[Response]]:
+    def _page(self, handler: Handler, need: Need = Need.LOOK) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
-            return await self._answer(request, handler, needs, is_change=False)
+            return await self._answer(request, handler, need, is_change=False)
 
         return answer
 
-    def _change(self, handler: Handler, needs: bool = True) -> Callable[[Request], Awaitable[Response]]:
+    def _change(self, handler: Handler, need: Need = Need.CHANGE) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
-            return await self._answer(request, handler, needs, is_change=True)
+            return await self._answer(request, handler, need, is_change=True)
 
         return answer
 
-    async def _answer(self, request: Request, handler: Handler, needs: bool, is_change: bool) -> Response:
+    async def _answer(self, request: Request, handler: Handler, need: Need, is_change: bool) -> Response:
         try:
             visit = Visit(request, self)
         except PageError as error:
@@ -167,9 +192,10 @@ class Dashboard:
         try:
             if is_change:
                 await visit.read_form()
-            if needs and not visit.may_look:
+            await visit.has_ended()
+            if need is not Need.NOTHING and not visit.may_look:
                 return visit.redirect("/login", next=_here(request))
-            if needs and is_change and not visit.may_change:
+            if need is Need.CHANGE and not visit.may_change:
                 raise PageError(403, _READ_ONLY)
             return await handler(visit)
         except PageError as error:

@@ -5,23 +5,28 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette.sse import SendTimeoutError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ...archive.archive import Archive
 from ...archive.entry import Stored
+from ...logs import REPEATABLE, logger
 from .feed import Dropped, Feed
 from .rendering import severity_name
 from .selection import Selection
 
 if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
     from .dashboard import Dashboard
+
+_log = logger(__name__)
 
 #: Seconds that a client may take to read what was sent before it is dropped.
 _PATIENCE: Final = 10
 #: Clients at once: further ones are told to come back later.
 MOST_CLIENTS: Final = 1000
-_TOO_MANY: Final = f"There are {MOST_CLIENTS} streams already: try again later"
 
 
 def outline_of(one: Stored) -> dict[str, Any]:
@@ -59,24 +64,41 @@ async def events(dashboard: "Dashboard", request: Request) -> Response:
         selection = Selection.of(request.query_params.multi_items())
     except ValueError as error:
         return JSONResponse({"error": str(error)}, 400)
+    feed = await dashboard.feed()
     if dashboard.streams >= MOST_CLIENTS:
         return JSONResponse(
             {"error": f"There are {MOST_CLIENTS} streams already: try again later"},
             503,
             {"retry-after": "10"},
         )
-    feed = await dashboard.feed()
     given = request.headers.get("last-event-id") or request.query_params.get("last_event_id") or ""
-    return EventSourceResponse(_stream(dashboard, feed, selection, given), send_timeout=_PATIENCE, ping=15)
+    return _Stream(dashboard, _stream(feed, selection, given))
 
 
-async def _stream(
-    dashboard: "Dashboard", feed: Feed, selection: Selection, given: str
-) -> AsyncIterator[ServerSentEvent]:
-    if dashboard.streams >= MOST_CLIENTS:  # others have come since this one was let in
-        yield ServerSentEvent(event="dropped", data=_text({"reason": _TOO_MANY}))
-        return
-    dashboard.streams += 1
+class _Stream(EventSourceResponse):
+    """A response that counts among the streams while it is sent."""
+
+    def __init__(self, dashboard: "Dashboard", content: AsyncIterator[ServerSentEvent]) -> None:
+        super().__init__(content, send_timeout=_PATIENCE, ping=15)
+        self._dashboard = dashboard
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        # Nothing waits between the look at the count and this.
+        self._dashboard.streams += 1
+        try:
+            await super().__call__(scope, receive, send)
+        except SendTimeoutError:
+            # There is no room to tell the client. The server closes the connection: the answer has no end.
+            _log.warning(
+                "A client of /events is dropped: it has read nothing for %d seconds",
+                _PATIENCE,
+                extra=REPEATABLE,
+            )
+        finally:
+            self._dashboard.streams -= 1
+
+
+async def _stream(feed: Feed, selection: Selection, given: str) -> AsyncIterator[ServerSentEvent]:
     try:
         place = place_of(feed.archive, given) if given else None
         if given and place is None:
@@ -100,8 +122,6 @@ async def _stream(
                 )
     except Dropped as error:
         yield ServerSentEvent(event="dropped", data=_text({"reason": str(error)}))
-    finally:
-        dashboard.streams -= 1
 
 
 def _text(value: Any) -> str:

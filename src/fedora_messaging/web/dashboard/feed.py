@@ -8,6 +8,7 @@ import uuid
 from bisect import bisect_right
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,6 +42,8 @@ _RECENT: Final = 10_000
 #: Messages that a reader may be behind before it is dropped.
 MOST_BEHIND: Final = 2_000
 
+_SEQ: Final = attrgetter("seq")
+
 
 class Dropped(Exception):
     """A reader was too slow; the text says so to people."""
@@ -59,11 +62,9 @@ class Feed:
 
     def __init__(self, archive: Archive) -> None:
         self.archive = archive
-        # The latest messages, in the order of `seq`; deleted ones leave holes in it. All that were stored
-        # after `_known_after` are there. The first one has the position `_begin`; positions have no holes.
+        # What was stored after the one place, up to the other, and was not deleted before we saw it.
         self._recent: list[Stored] = []
-        self._known_after = 0
-        self._begin = 0
+        self._begin = self._newest = 0
         self._news = asyncio.Event()
         self._readers = 0
         self._task: asyncio.Task[None] | None = None
@@ -77,10 +78,9 @@ class Feed:
             newest = await asyncio.to_thread(self.archive.newest_seq)
             # Somebody else may have begun meanwhile.
             if self._task is None or self._task.done():
-                self._begin += len(self._recent)
-                self._recent, self._known_after = [], newest
+                self._recent, self._begin, self._newest = [], newest, newest
                 self._task = asyncio.create_task(self._look())
-        return self._recent[-1].seq if self._recent else self._known_after
+        return self._newest
 
     async def follow(self, seq: int | None = None) -> AsyncIterator[Stored | None]:
         """Yield each message that is stored after a place, by default after now, in the order of storing.
@@ -98,24 +98,24 @@ class Feed:
         try:
             place = newest if seq is None else min(seq, newest)
             # What is no longer in memory comes from the archive.
-            while place < self._known_after and not self._closed:
-                missed = await asyncio.to_thread(self.archive.stored_after, place)
-                if not missed:
-                    break  # they were deleted
+            while place < (begin := self._begin) and not self._closed:
+                found = await asyncio.to_thread(self.archive.stored_after, place)
+                missed = [one for one in found if one.seq <= begin]
                 for each in missed:
                     yield each
-                place = missed[-1].seq
+                # If there are none, they were deleted.
+                place = missed[-1].seq if missed else begin
             async for one in self._live(place):
                 yield one
         finally:
             self._readers -= 1
 
     async def _live(self, place: int) -> AsyncIterator[Stored | None]:
-        position = self._begin + bisect_right(self._recent, place, key=lambda one: one.seq)
         while not self._closed:
-            if position < self._begin:
+            if place < self._begin:
                 raise Dropped(f"this reader is more than {MOST_BEHIND} messages behind")
-            if position >= self._begin + len(self._recent):
+            offset = bisect_right(self._recent, place, key=_SEQ)
+            if offset == len(self._recent):
                 news = self._news
                 try:
                     async with asyncio.timeout(1.0):
@@ -123,16 +123,16 @@ class Feed:
                 except TimeoutError:
                     yield None
                 continue
-            yield self._recent[position - self._begin]
-            position += 1
+            one = self._recent[offset]
+            yield one
+            place = one.seq
         raise Dropped("the server stops")
 
     async def _look(self) -> None:
         idle_since = time.monotonic()
         while not self._closed:
-            last = self._recent[-1].seq if self._recent else self._known_after
             try:
-                found = await asyncio.to_thread(self.archive.stored_after, last)
+                found = await asyncio.to_thread(self.archive.stored_after, self._newest)
             except ArchiveError as error:
                 _log.error("%s", printable(error), extra=REPEATABLE)
                 found = []
@@ -147,11 +147,11 @@ class Feed:
 
     def _add(self, found: list[Stored]) -> None:
         self._recent += found
+        self._newest = found[-1].seq
         if len(self._recent) > 2 * MOST_BEHIND:
             gone = len(self._recent) - MOST_BEHIND
-            self._known_after = self._recent[gone - 1].seq
+            self._begin = self._recent[gone - 1].seq
             del self._recent[:gone]
-            self._begin += gone
         news, self._news = self._news, asyncio.Event()
         news.set()
 

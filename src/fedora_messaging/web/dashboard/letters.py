@@ -4,11 +4,13 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-import orjson
-
 from ...client.consuming.history import HEADER, History
+from ...validation import json_body
 from .feed import body_of_answer
+from .rendering import cut, pretty, shortened
 
+#: Characters of a body that are shown.
+_LONGEST: Final = 50_000
 #: Headers that a broker adds when a message dies.
 _DEATHS: Final = re.compile(r"x-(death|first-death-.*|last-death-.*|delivery-count|acquired-count)")
 
@@ -25,6 +27,7 @@ class Letter:
         payload: Its body, as the management API takes it.
         encoding: Encoding of ``payload``: ``string`` or ``base64``.
         body: The value of a body that is JSON, else ``None``.
+        size: Bytes of the whole body; ``payload`` may be its beginning.
         redelivered: Whether it was delivered before.
         origin: The queue that it came from, or an empty text.
         reason: Why it is here: ``rejected``, ``expired``, ``exhausted`` and so on; empty if it has not died.
@@ -39,6 +42,7 @@ class Letter:
     payload: str
     encoding: str
     body: Any
+    size: int
     redelivered: bool
     origin: str
     reason: str
@@ -46,18 +50,13 @@ class Letter:
     error: str
 
     @property
-    def size(self) -> int:
-        """Bytes of the body, about."""
-        return len(self.payload) if self.encoding == "string" else len(self.payload) * 3 // 4
-
-    @property
     def text(self) -> str:
         """The body for people."""
         if self.encoding == "base64":
             return f"({self.size} bytes that are no text)"
         if self.body is None:
-            return self.payload
-        return orjson.dumps(self.body, option=orjson.OPT_INDENT_2).decode()
+            return cut(self.payload, _LONGEST)
+        return cut(pretty(shortened(self.body)), _LONGEST)
 
     def properties_again(self) -> dict[str, Any]:
         """Return the properties for publishing it again, without what a broker has noted of its deaths."""
@@ -87,6 +86,7 @@ def letter_of(answer: dict[str, Any]) -> Letter:
         payload=answer["payload"],
         encoding=answer["payload_encoding"],
         body=_value(answer),
+        size=int(answer.get("payload_bytes") or 0),
         redelivered=bool(answer.get("redelivered")),
         origin=origin,
         reason=reason,
@@ -114,6 +114,6 @@ def _death(headers: dict[str, Any]) -> tuple[str, str, int, str]:
 
 def _value(answer: dict[str, Any]) -> Any:
     try:
-        return orjson.loads(body_of_answer(answer))
+        return json_body.decode_text(body_of_answer(answer).decode())
     except ValueError:
         return None

@@ -1,15 +1,28 @@
 """The client of the broker's management API."""
 
+import asyncio
+import base64
+import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final, Self
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import httpx
 
 from ...printable import printable
 
-#: Seconds for an answer.
+#: Seconds for each part of an answer, and for all of it.
 _TIMEOUT: Final = 15.0
+_DEADLINE: Final = 30.0
+#: Most bytes of an answer; lists are asked for by page, so that only huge messages come near.
+_LARGEST: Final = 64 * 1024 * 1024
+_HOST: Final = re.compile(r"[A-Za-z0-9._:%-]+")
+_NO_API: Final = "what answers there is no management API: check the host and port of its URL"
+_NO_URL: Final = (
+    "the management URL must look like http://user:password@host:15672; write signs of the password other "
+    "than letters and digits as %XX, for example # as %23"
+)
 
 
 class ManagementError(Exception):
@@ -66,21 +79,39 @@ class Management:
         self, method: str, path: tuple[str, ...], query: Mapping[str, Any], body: Mapping[str, Any] | None
     ) -> Any:
         url = "api/" + "/".join(quote(part, safe="", errors="surrogateescape") for part in path)
+        given = {name: value for name, value in query.items() if value is not None}
+        if given:
+            url += "?" + urlencode(given, errors="surrogateescape")
         try:
-            response = await self._client.request(
-                method,
-                url,
-                params={name: value for name, value in query.items() if value is not None},
-                json=body,
-                timeout=_TIMEOUT,
-                **({} if self._credentials is None else {"auth": self._credentials}),  # type: ignore[arg-type]
-            )
-        except httpx.HTTPError as error:
+            async with asyncio.timeout(_DEADLINE):
+                status, content = await self._answer(method, url, body)
+        except TimeoutError:
+            raise ManagementError(0, f"{self.name} takes longer than {_DEADLINE:g} s to answer") from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = printable(error) or type(error).__name__
             raise ManagementError(0, f"{self.name} does not answer: {reason}") from error
-        if response.is_success:
-            return _decoded(response)
-        raise ManagementError(response.status_code, _reason(response))
+        if 200 <= status < 300:
+            return _decoded(content)
+        if 400 <= status < 600:
+            raise ManagementError(status, _reason(status, content))
+        raise ManagementError(502, _NO_API)
+
+    async def _answer(self, method: str, url: str, body: Mapping[str, Any] | None) -> tuple[int, bytes]:
+        headers = {} if body is None else {"content-type": "application/json"}
+        if self._credentials is not None:
+            # Names may have bytes that are no text.
+            both = ":".join(self._credentials).encode("utf-8", "surrogateescape")
+            headers["authorization"] = f"Basic {base64.b64encode(both).decode()}"
+        content = None if body is None else json.dumps(body).encode()
+        pieces = bytearray()
+        async with self._client.stream(
+            method, url, content=content, headers=headers, timeout=_TIMEOUT
+        ) as response:
+            async for piece in response.aiter_bytes():
+                pieces += piece
+                if len(pieces) > _LARGEST:
+                    raise ManagementError(502, f"the answer of {self.name} has more than 64 MB")
+            return response.status_code, bytes(pieces)
 
 
 def connect(url: str) -> Management:
@@ -89,36 +120,37 @@ def connect(url: str) -> Management:
     Raises:
         ValueError: The URL cannot be used; the text says why, without the password.
     """
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         port = parts.port
+        host = parts.hostname or ""
     except ValueError:
-        raise ValueError("the port in the management URL is no port") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("the management URL must look like http://user:password@host:15672")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    name = f"{host}:{port}" if port else host
+        raise ValueError(_NO_URL) from None
+    # Signs in a password that are not quoted end it early, and the rest would be taken for something public.
+    is_cut = bool(parts.query or parts.fragment or "@" in parts.path)
+    if parts.scheme not in ("http", "https") or is_cut or _HOST.fullmatch(host) is None:
+        raise ValueError(_NO_URL)
+    shown = f"[{host}]" if ":" in host else host
+    name = f"{shown}:{port}" if port else shown
     base = f"{parts.scheme}://{name}{parts.path.removesuffix('/').removesuffix('/api')}/"
     auth = (unquote(parts.username or "guest"), unquote(parts.password or "guest"))
     client = httpx.AsyncClient(base_url=base, auth=auth, headers={"user-agent": "fedora-messaging"})
     return Management(client, name)
 
 
-def _decoded(response: httpx.Response) -> Any:
-    if not response.content:
+def _decoded(content: bytes) -> Any:
+    if not content:
         return None
     try:
-        return response.json()
-    except ValueError as error:
-        raise ManagementError(
-            502, "what answers there is no management API: check the host and port of its URL"
-        ) from error
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ManagementError(502, _NO_API) from error
 
 
-def _reason(response: httpx.Response) -> str:
+def _reason(status: int, content: bytes) -> str:
     try:
-        answer = response.json()
+        answer = json.loads(content)
         reason = answer.get("reason") or answer.get("error")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         reason = None
-    return printable(reason or f"{response.status_code} {response.reason_phrase}")
+    return printable(reason or f"status {status}")

@@ -9,6 +9,11 @@ from jinja2 import ChainableUndefined, Environment, PackageLoader
 
 from ...message import DEBUG, ERROR, INFO, WARNING
 
+#: Parts of a value, levels, and characters of a text and of a name that a page shows.
+_MOST_PARTS: Final = 2_000
+_DEEPEST: Final = 60
+_LONGEST_TEXT: Final = 20_000
+_LONGEST_NAME: Final = 300
 _SEVERITIES: Final = {DEBUG: "debug", INFO: "info", WARNING: "warning", ERROR: "error"}
 
 
@@ -37,6 +42,7 @@ def environment() -> Environment:
         "severity": severity_name,
         "pretty": pretty,
         "visible": visible,
+        "shortened": shortened,
     }
     return found
 
@@ -105,3 +111,41 @@ def visible(text: Any) -> str:
         char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape", "replace").decode()
         for char in str(text).encode("utf-8", "replace").decode()
     )
+
+
+def shortened(value: Any) -> Any:
+    """Return a value of JSON with no more in it than a page can show.
+
+    What is left out is named where it would be; long texts are cut.
+    """
+    return _shortened(value, [_MOST_PARTS], 0)
+
+
+def _shortened(value: Any, left: list[int], depth: int) -> Any:
+    left[0] -= 1
+    if isinstance(value, str):
+        return cut(value, _LONGEST_TEXT)
+    if not isinstance(value, dict | list):
+        return value
+    if depth >= _DEEPEST:
+        return "… (nested more deeply)"
+    if isinstance(value, dict):
+        shown: dict[str, Any] = {}
+        for name, part in value.items():
+            if left[0] <= 0:
+                shown["…"] = f"{len(value) - len(shown)} more"
+                break
+            shown[cut(str(name), _LONGEST_NAME)] = _shortened(part, left, depth + 1)
+        return shown
+    parts: list[Any] = []
+    for part in value:
+        if left[0] <= 0:
+            parts.append(f"… {len(value) - len(parts)} more")
+            break
+        parts.append(_shortened(part, left, depth + 1))
+    return parts
+
+
+def cut(text: str, most: int) -> str:
+    """Return a text, or its beginning with a note of how long it is."""
+    return text if len(text) <= most else f"{text[:most]}… ({number(len(text))} characters)"

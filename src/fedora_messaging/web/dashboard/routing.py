@@ -1,10 +1,12 @@
 """Where a message would go: bindings, followed without publishing anything."""
 
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from ...archive.topics import topic_fits
 from .management import Management, ManagementError
 
+_ALTERNATE: Final = "alternate-exchange"
 #: Exchanges that are followed; more of them are a mistake in the bindings.
 _MOST_EXCHANGES: Final = 100
 
@@ -26,50 +28,48 @@ class Reached(NamedTuple):
 async def destinations(management: Management, vhost: str, exchange: dict[str, Any], key: str) -> Reached:
     """Return the queues that a message with a routing key would reach.
 
+    Each exchange on the way that no binding leads on from, to a queue or to an exchange, has its alternate
+    exchange take over.
+
     Source: AMQP 0-9-1, section 3.1.3; RabbitMQ's exchange-to-exchange bindings and alternate exchanges.
     """
     queues: dict[str, list[str]] = {}
     unknown: list[str] = []
     is_alternate = False
-    while True:
-        await _follow(management, vhost, exchange, key, queues, unknown)
-        other = (exchange.get("arguments") or {}).get("alternate-exchange")
-        if queues or unknown or not isinstance(other, str) or is_alternate:
-            return Reached(queues, unknown, is_alternate and bool(queues))
-        try:
-            exchange = await management.get("exchanges", vhost, other or "amq.default")
-        except ManagementError:
-            return Reached(queues, unknown, False)
-        is_alternate = True
-
-
-async def _follow(
-    management: Management,
-    vhost: str,
-    exchange: dict[str, Any],
-    key: str,
-    queues: dict[str, list[str]],
-    unknown: list[str],
-) -> None:
-    left, seen = [exchange], {exchange["name"]}
+    # With each exchange, whether an alternate one was on the way to it.
+    left, seen = [(exchange, False)], {exchange["name"]}
     while left and len(seen) <= _MOST_EXCHANGES:
-        here = left.pop()
-        bindings = await management.get(
-            "exchanges", vhost, here["name"] or "amq.default", "bindings", "source"
-        )
+        here, is_late = left.pop()
         if here["type"] not in ("direct", "topic", "fanout"):
             unknown.append(here["name"])
             continue
-        for binding in bindings:
-            pattern = binding["routing_key"]
-            if not _leads(here["type"], pattern, key):
-                continue
-            target = binding["destination"]
+        bindings = await management.get(
+            "exchanges", vhost, here["name"] or "amq.default", "bindings", "source"
+        )
+        found = [one for one in bindings if _leads(here["type"], one["routing_key"], key)]
+        targets = [one["destination"] for one in found if one["destination_type"] == "exchange"]
+        for binding in found:
             if binding["destination_type"] == "queue":
-                queues.setdefault(target, []).append(pattern)
-            elif target not in seen:
+                queues.setdefault(binding["destination"], []).append(binding["routing_key"])
+                is_alternate = is_alternate or is_late
+        if not found:
+            targets, is_late = await _alternate(management, vhost, here), True
+        for target in targets:
+            if target not in seen:
                 seen.add(target)
-                left.append(await management.get("exchanges", vhost, target))
+                with suppress(ManagementError):  # an alternate exchange need not exist
+                    left.append((await management.get("exchanges", vhost, target or "amq.default"), is_late))
+    return Reached(queues, unknown, is_alternate)
+
+
+async def _alternate(management: Management, vhost: str, exchange: dict[str, Any]) -> list[str]:
+    """Return where an exchange sends what none of its bindings wants: at most one name."""
+    name = (exchange.get("arguments") or {}).get(_ALTERNATE)
+    if name is None and exchange.get("policy"):
+        with suppress(ManagementError):  # not everybody may see policies
+            policy = await management.get("policies", vhost, exchange["policy"])
+            name = policy["definition"].get(_ALTERNATE)
+    return [name] if isinstance(name, str) else []
 
 
 def _leads(kind: str, pattern: str, key: str) -> bool:

@@ -22,6 +22,8 @@ _HEADERS: Final = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
+#: Pages that have the broker do something harmless; another site must not make its visitors do it.
+_WITH_EFFECT: Final = frozenset({"/queue/messages", "/live", "/events"})
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -41,40 +43,49 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        refusal = self._refusal(scope["method"], Headers(scope=scope))
+        headers = Headers(scope=scope)
+        refusal = refusal_of(scope["method"], headers, self._settings)
+        if scope["path"] in _WITH_EFFECT and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+            refusal = "Another site has sent you here. Open this page from the pages of this site."
         if refusal is not None:
             await PlainTextResponse(f"{refusal}\n", 403, _HEADERS)(scope, receive, send)
             return
 
         async def send_safely(message: "Message") -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
+                sent = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
+                    sent.setdefault(name, value)
                 if not scope["path"].startswith("/static/"):
-                    headers.setdefault("cache-control", "no-store")
+                    sent.setdefault("cache-control", "no-store")
             await send(message)
 
         await self._app(scope, receive, send_safely)
 
-    def _refusal(self, method: str, headers: Headers) -> str | None:
-        host = headers.get("host", "")
-        if not self._settings.knows_host(host):
-            return (
-                "This site is not known by the name in your address. If the name is right, start it with "
-                "--allowed-host and that name."
-            )
-        if method in _SAFE_METHODS:
-            return None
-        origin = headers.get("origin")
-        # A page without a referrer has the origin "null", and none of ours is one.
-        if origin is not None and not self._is_ours(origin, host):
-            return "Another site has sent this request."
-        if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-            return "Another site has sent this request."
-        return None
 
-    def _is_ours(self, origin: str, host: str) -> bool:
-        # A proxy may have put another name into the header Host.
+def refusal_of(method: str, headers: Headers, settings: DashboardSettings) -> str | None:
+    """Return why a request is refused that another site has a browser send, or ``None``."""
+    host = headers.get("host", "")
+    if not settings.knows_host(host):
+        return (
+            "This site is not known by the name in your address. If the name is right, start it with "
+            "--allowed-host and that name."
+        )
+    if method in _SAFE_METHODS:
+        return None
+    origin = headers.get("origin")
+    # A page without a referrer has the origin "null", and none of ours is one.
+    if origin is not None and not _is_ours(origin, host, settings):
+        return "Another site has sent this request."
+    if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        return "Another site has sent this request."
+    return None
+
+
+def _is_ours(origin: str, host: str, settings: DashboardSettings) -> bool:
+    try:
         there = urlsplit(origin)
-        return there.netloc.lower() == host.lower() or (there.hostname or "") in self._settings.hosts
+    except ValueError:
+        return False
+    # A proxy may have put another name into the header Host.
+    return there.netloc.lower() == host.lower() or (there.hostname or "") in settings.hosts

@@ -1,5 +1,6 @@
 """Making the web application for a broker: one in this process, or one that is reached by a URL."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import httpx
@@ -23,8 +24,12 @@ def for_url(url: str, settings: DashboardSettings, archive: Archive | None = Non
 
 
 def for_app(
-    app: "ASGIApp", name: str, settings: DashboardSettings, archive: Archive | None = None
+    app: "ASGIApp",
+    name: str,
+    settings: DashboardSettings,
+    archive: Archive | None = None,
+    closed: Callable[[], bool] = lambda: False,
 ) -> Dashboard:
     """Make the application for a management API in this process, which knows who looks without a session."""
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost/")
-    return Dashboard(Management(client, name), settings, archive)
+    return Dashboard(Management(client, name), settings, archive, closed)

@@ -9,6 +9,8 @@ from typing import Final
 
 #: Seconds without a request after which a session ends.
 _IDLE: Final = 8 * 3600.0
+#: Seconds after which the broker is asked whether the user is still let in.
+_CHECK: Final = 30.0
 #: Most sessions at once; the one that was idle longest makes room.
 _MOST: Final = 1000
 #: Tags of users who may change what their permissions allow; ``monitoring`` alone is for looking.
@@ -24,12 +26,14 @@ class Session:
         password: Password, which the management API needs with each request.
         tags: Tags of the user.
         used_at: When the last request came.
+        checked_at: When the broker has last let the user in.
     """
 
     name: str
     password: str = field(repr=False)
     tags: frozenset[str]
     used_at: float
+    checked_at: float
 
     @property
     def may_change(self) -> bool:
@@ -49,7 +53,7 @@ class Sessions:
         token = secrets.token_urlsafe(32)
         while len(self._sessions) >= _MOST:
             self._sessions.popitem(last=False)
-        self._sessions[token] = Session(name, password, tags, self._clock())
+        self._sessions[token] = Session(name, password, tags, self._clock(), self._clock())
         return token
 
     def find(self, token: str) -> Session | None:
@@ -64,6 +68,14 @@ class Sessions:
         session.used_at = now
         self._sessions.move_to_end(token)
         return session
+
+    def is_due(self, session: Session) -> bool:
+        """Whether it is time to ask the broker again; if so, the next time is later."""
+        now = self._clock()
+        if now - session.checked_at < _CHECK:
+            return False
+        session.checked_at = now
+        return True
 
     def end(self, token: str) -> None:
         """End a session."""

@@ -8,6 +8,8 @@ from .management import Management
 
 #: Messages that one request moves; the page says to go on after that.
 MOST_MOVED: Final = 1000
+#: Bytes of a body that are shown.
+_SHOWN: Final = 50_000
 
 
 class Copy(NamedTuple):
@@ -100,6 +102,11 @@ async def look(management: Management, vhost: str, queue: str, number: int) -> l
     found = await management.send(
         "POST",
         *("queues", vhost, queue, "get"),
-        body={"count": number, "ackmode": "ack_requeue_true", "encoding": "auto"},
+        body={
+            "count": number,
+            "ackmode": "ack_requeue_true",
+            "encoding": "auto",
+            "truncate": _SHOWN,
+        },
     )
     return [letter_of(answer) for answer in found]

@@ -59,14 +59,14 @@ class Visit:
     @property
     def may_look(self) -> bool:
         """Whether the visitor may see anything."""
-        return self.session is not None or not self.dashboard.settings.sign_in
+        return self.session is not None or not self.dashboard.is_closed
 
     @property
     def may_change(self) -> bool:
         """Whether the visitor may change anything; the broker checks what."""
         if self.session is not None:
             return self.session.may_change
-        return self.dashboard.settings.allow_changes and not self.dashboard.settings.sign_in
+        return self.dashboard.settings.allow_changes and not self.dashboard.is_closed
 
     @property
     def management(self) -> Management:
@@ -136,6 +136,21 @@ class Visit:
         pairs = [pair for pair in _pairs(self.request.scope["query_string"]) if pair[0] != name]
         return urlencode(pairs, errors="surrogateescape")
 
+    async def has_ended(self) -> bool:
+        """Whether the broker no longer lets in the user of the session, which then ends."""
+        session = self.session
+        if session is None or not self.dashboard.sessions.is_due(session):
+            return False
+        try:
+            await self.management.get("whoami")
+        except ManagementError as error:
+            if error.status not in (401, 403):
+                return False  # the broker may be away
+            self.dashboard.sessions.end(self.request.cookies.get(SESSION_COOKIE, ""))
+            self.session = None
+            return True
+        return False
+
     async def answer(self, *path: str, **query: Any) -> Any:
         """Return what the management API answers, or ``None`` where the user may not look."""
         try:
@@ -174,5 +189,11 @@ def _pairs(raw: bytes) -> list[tuple[str, str]]:
 
 def paging(query: Mapping[str, str]) -> int:
     """Return the number of the page that is asked for, from 1."""
-    text = query.get("page", "")
-    return min(int(text), 10**9) if text.isdecimal() and int(text) > 0 else 1
+    return number_in(query.get("page", ""), 1, 10**9)
+
+
+def number_in(text: str, otherwise: int, most: int) -> int:
+    """Return a number from 1 to a bound that somebody has written; anything else means ``otherwise``."""
+    if not (text.isascii() and text.isdecimal() and len(text) < 19 and int(text)):
+        return otherwise
+    return min(int(text), most)

@@ -69,8 +69,13 @@ async def _tags(management: Management, name: str, password: str) -> frozenset[s
     """
     if not name:
         raise ManagementError(401, "the name is empty")
-    found = (await management.as_user(name, password).get("whoami"))["tags"]
-    return frozenset(found.split(",") if isinstance(found, str) else found)
+    found = await management.as_user(name, password).get("whoami")
+    tags = found.get("tags") if isinstance(found, dict) else None
+    if isinstance(tags, str):  # before RabbitMQ 3.9
+        tags = tags.split(",")
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise ManagementError(502, "the broker does not say which tags the user has")
+    return frozenset(tags)
 
 
 def _local(path: str) -> str:

@@ -11,11 +11,15 @@ from ....archive.entry import Stored
 from ....message import Message, load_message, schema_names
 from ....printable import printable
 from ..events import outline_of
+from ..rendering import cut, pretty, shortened
 from ..selection import SEVERITIES, Selection
 from ..sending import publish_message
 from ..visit import PageError, Visit
 
 _PAGE: Final = 50
+#: Characters of a message that is also shown as a program, and of one that fits into the address of a form.
+_SHORT: Final = 50_000
+_FORM: Final = 4_000
 
 
 async def search(visit: Visit) -> Response:
@@ -45,21 +49,28 @@ async def search(visit: Visit) -> Response:
 async def show(visit: Visit) -> Response:
     """Show a message in full."""
     one = await _find(visit, visit.query.get("id", ""))
+    # A large one takes its time, in which others have their turn.
+    return visit.page("message.html", one=one, **await asyncio.to_thread(_facts, one))
+
+
+def _facts(one: Stored) -> dict[str, Any]:
     record = json.loads(one.record)
     message, trouble, where = _check(record)
-    return visit.page(
-        "message.html",
-        one=one,
-        record=record,
-        text=_text_of(message),
-        url=_link(message),
-        trouble=trouble,
-        where=where,
-        is_known=one.schema in schema_names(),
-        python=_as_python(one, record),
-        command=_as_command(one, record),
-        is_message=one.is_message,
-    )
+    is_short = len(one.record) <= _SHORT
+    return {
+        "body": shortened(record["body"]),
+        "headers": shortened(record["headers"]),
+        "bytes": cut(record.get("body_base64", ""), _SHORT),
+        "text": cut(_text_of(message), _SHORT),
+        "url": _link(message),
+        "trouble": trouble,
+        "where": where,
+        "is_known": one.schema in schema_names(),
+        "is_message": one.is_message,
+        "python": _as_python(one, record) if is_short and one.is_message else "",
+        "command": _as_command(one, record) if is_short and one.is_message else "",
+        "form": pretty(record["body"]) if len(one.record) <= _FORM else "",
+    }
 
 
 async def replay(visit: Visit) -> Response:

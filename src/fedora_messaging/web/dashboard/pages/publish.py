@@ -69,7 +69,9 @@ def _made(visit: Visit) -> tuple[Message | None, str]:
     topic = visit.field("topic").strip()
     if not topic:
         return None, "The topic is missing."
-    if len(topic.encode("utf-8", "replace")) > 255:
+    if not _is_text(topic + visit.field("body")):
+        return None, "The topic or the body is no text in UTF-8."
+    if len(topic.encode()) > 255:
         return None, "The topic is longer than 255 bytes."
     try:
         body = json_body.decode_text(visit.field("body") or "{}")
@@ -85,3 +87,11 @@ def _made(visit: Visit) -> tuple[Message | None, str]:
         path = "".join(f"[{part!r}]" for part in getattr(error, "absolute_path", ()))
         return None, f"{f'body{path}: ' if path else ''}{printable(getattr(error, 'message', error))}"
     return message, ""
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,14 +1,15 @@
 """Queues: how full they are, what is in them, and moving it elsewhere."""
 
-import json
+import asyncio
 from typing import Any, Final
 
 from starlette.responses import Response
 
+from ....validation import json_body
 from ..letters import Letter, letter_of
 from ..samples import SPAN, STEP, series
 from ..transfer import MOST_MOVED, Copy, TransferError, look, transfer
-from ..visit import PageError, Visit, paging
+from ..visit import PageError, Visit, number_in, paging
 
 _PAGE: Final = 50
 _COLUMNS: Final = (
@@ -72,13 +73,14 @@ async def show(visit: Visit) -> Response:
 async def peek(visit: Visit) -> Response:
     """Show the first messages of a queue without taking them."""
     vhost, name = _place(visit)
-    number = visit.query.get("number", "")
-    count = min(int(number), _MOST_SHOWN) if number.isdecimal() and int(number) else _SHOWN
+    count = number_in(visit.query.get("number", ""), _SHOWN, _MOST_SHOWN)
     queue = await visit.management.get("queues", vhost, name)
     if queue.get("type") == "stream":
         raise PageError(400, "A stream cannot be looked into this way: `fedora-messaging tail` can read it.")
     letters = await look(visit.management, vhost, name, count)
-    return visit.page("peek.html", queue=queue, letters=letters, number=count, most=MOST_MOVED)
+    archive = await visit.dashboard.messages()
+    known = {letter.id for letter in letters if await asyncio.to_thread(archive.get, letter.id) is not None}
+    return visit.page("peek.html", queue=queue, letters=letters, known=known, number=count, most=MOST_MOVED)
 
 
 async def take(visit: Visit) -> Response:
@@ -192,7 +194,7 @@ async def redrive(visit: Visit) -> Response:
 
 def _check_json(text: str) -> None:
     try:
-        value = json.loads(text)
+        value = json_body.decode_text(text)
     except ValueError as error:
         raise PageError(400, f"The edited body is no JSON: {error}.") from None
     if not isinstance(value, dict):

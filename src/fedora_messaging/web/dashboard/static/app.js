@@ -47,11 +47,19 @@ function drawPlots(root) {
   }
 }
 
+// Controls and direction marks would move other text: they are shown as escapes, as on the server.
+function visible(text) {
+  return text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (sign) => {
+    const code = sign.codePointAt(0).toString(16);
+    return code.length > 4 ? `\\U${code.padStart(8, "0")}` : `\\u${code.padStart(4, "0")}`;
+  });
+}
+
 function lineOf(one) {
   const add = (parent, tag, name, text) => {
     const element = document.createElement(tag);
     element.className = name;
-    element.textContent = text;
+    element.textContent = visible(text);
     parent.append(element, " ");
     return element;
   };
