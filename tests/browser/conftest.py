@@ -94,12 +94,18 @@ def start_dashboard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[
 def dashboard(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Dashboard]:
-    """A dashboard without options, of the embedded broker, then of RabbitMQ, one for each test module."""
+    """A dashboard of the embedded broker, then of RabbitMQ, with which one may change things.
+
+    There is one for each test module. It ends as users end it, so that no queue is left behind.
+    """
     with Processes(tmp_path_factory.mktemp("dashboard")) as processes:
         if request.param == "rabbitmq":
-            yield for_rabbitmq(processes, request.getfixturevalue("rabbitmq"))
+            made = for_rabbitmq(processes, request.getfixturevalue("rabbitmq"), "--allow-changes")
         else:
-            yield beside_broker(processes)
+            made = beside_broker(processes, "--allow-changes")
+        yield made
+        ended = made.process.terminate()
+        assert ended.status == 0, ended.output
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from tests.support.rabbitmq import RabbitNode
 
 KINDS: Final = ("embedded", "rabbitmq")
+#: Milliseconds for RabbitMQ, whose numbers are up to five seconds old, and for a page to ask for them.
+PATIENCE: Final = 30_000
 
 
 @dataclass(frozen=True)

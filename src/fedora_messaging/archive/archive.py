@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -90,10 +91,12 @@ class Archive:
         """
         if not entries:
             return 0
-        unique = {entry.id: entry for entry in reversed(entries)}
+        unique: dict[str, Entry] = {}
+        for entry in entries:
+            unique.setdefault(entry.id, entry)
         with self._database.writing() as writer:
             known = self._known(writer, list(unique))
-            new = [unique[id] for id in reversed(unique) if id not in known]
+            new = [entry for id, entry in unique.items() if id not in known]
             if new:
                 self._insert(writer, new)
         return len(new)
@@ -160,7 +163,9 @@ class Archive:
             taken |= {key for (key,) in found}
         for key in wanted:
             while key in taken:
-                key += 1
+                # Within the second, of which the key tells.
+                second = key // _KEYS_PER_SECOND * _KEYS_PER_SECOND
+                key = second + (key + 1) % _KEYS_PER_SECOND
                 if writer.run("SELECT 1 FROM messages WHERE key = :key", {"key": key}):
                     taken.add(key)
             taken.add(key)
@@ -311,7 +316,7 @@ class Archive:
         """Delete the oldest messages.
 
         Args:
-            before: Delete messages that were sent before this second, since 1970.
+            before: Delete messages that were sent before this time, in seconds since 1970.
             most_bytes: Delete until the messages take at most this many bytes; from PostgreSQL, as long as
                 there is a month that is not the last one.
 
@@ -321,14 +326,22 @@ class Archive:
         deleted = 0
         if before is not None:
             deleted += self._delete_below(_first_key(before))
+            # Of the second in which the time is, only what was sent before.
+            while gone := self._delete(_BATCH, _first_key(before + 1), before):
+                deleted += gone
         if most_bytes is not None:
             while self._database.size() > most_bytes:
                 key = self._database.end_of_oldest()
                 if key is None:
                     break
                 deleted += self._delete_below(key)
+                self._database.merge()
         if deleted:
+            self._database.merge()
             self._database.give_back()
+            # Giving back may need some space of its own.
+            if most_bytes is not None and self._database.size() > most_bytes:
+                deleted += self.prune(most_bytes=most_bytes)
         return deleted
 
     def keep_newest(self, number: int) -> None:
@@ -350,26 +363,26 @@ class Archive:
             deleted += gone
         return deleted
 
-    def _delete(self, number: int, below: int) -> int:
+    def _delete(self, number: int, below: int, sent_before: float = math.inf) -> int:
         """Delete some of the oldest messages in one transaction."""
         with self._database.writing() as writer:
             rows = writer.run(
-                f"SELECT {_COLUMNS} FROM messages m WHERE m.key < :below ORDER BY m.key LIMIT :number",
-                {"number": number, "below": below},
+                f"SELECT {_COLUMNS} FROM messages m WHERE m.key < :below AND m.sent < :sent_before "
+                "ORDER BY m.key LIMIT :number",
+                {"number": number, "below": below, "sent_before": min(sent_before, LAST_SECOND + 1)},
             )
             if not rows:
                 return 0
             oldest = [_stored(row) for row in rows]
             numbers = {topic: number for number, topic in writer.run("SELECT number, topic FROM topics", {})}
             writer.unindex([(one.key, Terms(one.words(), _marks(numbers[one.topic], one))) for one in oldest])
-            last = {"key": oldest[-1].key}
             counts = Counter(one.topic for one in oldest)
             writer.run_many(
                 "UPDATE topics SET messages = messages - :count WHERE topic = :topic",
                 [{"topic": topic, "count": count} for topic, count in counts.items()],
             )
             writer.run_many("DELETE FROM ids WHERE id = :id", [{"id": one.id} for one in oldest])
-            writer.run_many("DELETE FROM messages WHERE key <= :key", [last])
+            writer.run_many("DELETE FROM messages WHERE key = :key", [{"key": one.key} for one in oldest])
         return len(rows)
 
     def close(self) -> None:

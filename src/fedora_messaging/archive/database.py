@@ -102,6 +102,10 @@ class Database(Protocol):
         """Return a key: what is below it goes next, if there is too much; ``None`` if nothing should."""
         ...
 
+    def merge(self) -> None:
+        """Have the index forget what was deleted, which takes space until then."""
+        ...
+
     def give_back(self) -> None:
         """Return the space of deleted messages to the file system, as far as possible."""
         ...

@@ -147,6 +147,9 @@ class PostgresqlDatabase:
         names = self.read(_PARTITIONS, {})
         return _keys_of(names[0][0])[1] if len(names) > 1 else None
 
+    def merge(self) -> None:
+        """Do nothing: the index is of the table's partitions."""
+
     def give_back(self) -> None:
         """Have PostgreSQL return what it can: whole partitions are gone already, the rest is used again."""
         with self._errors(), self._engine.connect() as connection:

@@ -21,6 +21,8 @@ _READ_CACHE: Final = 4 * 1024
 #: Pages to give back to the file system in one step, and the part of the file that may be free.
 _GIVE_BACK: Final = 200
 _FREE_PART: Final = 0.1
+#: Pages of the index that are merged in one step.
+_MERGED: Final = 500
 #: Bytes of a page: rows have about 1500, of which larger pages waste less.
 _PAGE: Final = 8192
 #: Most readers whose connections stay open.
@@ -210,6 +212,18 @@ class SqliteDatabase:
             "SELECT key FROM messages ORDER BY key LIMIT 1 OFFSET :place", {"place": max(number // _PARTS, 1)}
         )
         return rows[0][0] if rows else _ALL
+
+    def merge(self) -> None:
+        """Have FTS5 merge its segments, in which notes of deletions take space: in steps, as writers wait."""
+        pages = -_MERGED
+        while True:
+            with self._turn, self._errors():
+                before = self._writer.total_changes
+                self._writer.execute("INSERT INTO search (search, rank) VALUES ('merge', ?)", (pages,))
+                # FTS5 has done something if it has written more than the command itself (its documentation).
+                if self._writer.total_changes - before < 2:
+                    return
+            pages = _MERGED
 
     def give_back(self) -> None:
         """Return pages of deleted messages to the file system, if there are many, and empty the log.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import uuid
 from collections import Counter
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 #: When a message was sent of which a test does not care when.
 NOON = 1_764_504_000.0
+DAY = 86400
 
 
 class Told(Message):
@@ -136,6 +139,10 @@ class SqlitePlaces(Places):
         self._made += 1
         return str(self._directory / f"{self._made}.db")
 
+    def run(self, location: str, statement: str) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(location)) as connection, connection:
+            return connection.execute(statement).fetchall()
+
 
 class PostgresPlaces(Places):
     """Databases of a server."""
@@ -171,6 +178,7 @@ class PostgresPlaces(Places):
         super().close()
         for name in self._made:
             self._run(f"DROP DATABASE {name} WITH (FORCE)")
+        self._made.clear()
 
 
 class Piece(NamedTuple):
@@ -179,7 +187,7 @@ class Piece(NamedTuple):
     Attributes:
         words: Words that follow each other.
         is_prefix: Whether the last one may go on; only of a single word.
-        is_unwanted: Whether they must be missing; only of a single word.
+        is_unwanted: Whether they must be missing.
     """
 
     words: tuple[str, ...]
@@ -187,9 +195,10 @@ class Piece(NamedTuple):
     is_unwanted: bool = False
 
     def __str__(self) -> str:
+        minus = "-" * self.is_unwanted
         if len(self.words) > 1:
-            return f'"{" ".join(self.words)}"'
-        return f"{'-' * self.is_unwanted}{self.words[0]}{'*' * self.is_prefix}"
+            return f'{minus}"{" ".join(self.words)}"'
+        return f"{minus}{self.words[0]}{'*' * self.is_prefix}"
 
     def is_in(self, words: Sequence[str]) -> bool:
         """Whether the words of a message have it."""

@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tests.support.waiting import WAIT
 from tests.unit.archive.support import (
+    DAY,
     NOON,
     Asked,
     Model,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 #: Keys of one second.
 SECOND = 1 << 20
-DAY = 86400
 ALL = Query(limit=10_000, newest_first=False)
 
 
@@ -132,10 +132,15 @@ def test_the_first_one_is_kept(archive: Archive) -> None:
     assert archive.count(Query(text="second")) == archive.count(Query(text="third")) == 0
 
 
+def test_one_that_comes_twice_keeps_its_place(archive: Archive) -> None:
+    archive.store(entries("a", "b", "a", "c"))
+    assert ids(archive.stored_after(0)) == stored(archive) == ["a", "b", "c"]
+
+
 def test_a_batch_is_stored_as_a_whole_or_not_at_all(archive: Archive) -> None:
     """Whatever fails, nothing of it stays: neither words nor counts nor a gap in what is read."""
     archive.store(entries("a"))
-    odd = replace(entry("c", text="odd"), severity={"no": "number"})  # type: ignore[arg-type]
+    odd = replace(entry("c", text="odd"), record={"no": "text"})  # type: ignore[arg-type]
     with pytest.raises(ArchiveError):
         archive.store([entry("b", text="even"), odd])
     assert stored(archive) == ["a"]
@@ -234,11 +239,10 @@ def test_the_last_number_of_a_second_is_taken(places: Places) -> None:
     """A message moves on, but not out of the times at which it is looked for."""
     location = places.new()
     archive = places.open(location)
-    for id in ("a", "b"):
-        skip_seqs(places, location, SECOND - 2)
+    for rounds, id in enumerate("ab", 1):
+        skip_seqs(places, location, rounds * SECOND - 2)
         archive.store([entry(id, sent=NOON + 0.25)])
-        places.run(location, "UPDATE messages SET seq = seq + 5000000 WHERE seq < 5000000")
-    assert stored(archive) == ["a", "b"]
+    assert {*stored(archive)} == {"a", "b"}
     for query in (Query(until=NOON + 0.5), Query(since=NOON, until=NOON + 1), Query(since=NOON + 0.25)):
         assert {*ids(archive.find(query))} == {"a", "b"}
     archive.prune(before=NOON + 1)
@@ -439,10 +443,19 @@ def test_no_query_is_too_large(archive: Archive, query: Query) -> None:
 # Any messages and any query, compared with plain Python
 
 VOCABULARY = ("kernel", "kern", "update", "Fedora", "42", "6", "строка", "日本", "x1")
-NAMES = ("jdoe", "mary", "ü'\"%", "")
+NAMES = ("jdoe", "mary", "ü'\"%")
 TOPICS = ("a.b.c.koji.x", "a.b.c.bodhi", "a.b", "", "a.b.c.koji", "a..c.d")
 PATTERNS = ("#", "a.#", "*.b", "a.*.c.koji.#", "#.koji", "a.b", "zz", "a..#", "*", "")
 TIMES = [NOON + more for more in (-DAY, -1, 0, 0.25, 0.5, 0.75, 1, 3600, 40 * DAY)] + [0.0, 1.5]
+
+
+#: Each example is printed as it is: to find a smaller one takes minutes.
+SETTINGS = settings(
+    derandomize=True,
+    deadline=None,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 
 
 def some_of(values: Iterable[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
@@ -457,7 +470,7 @@ def texts() -> st.SearchStrategy[str]:
 
 @st.composite
 def some_entries(draw: st.DrawFn) -> list[Entry]:
-    numbers = draw(st.lists(st.integers(0, 25), max_size=30))
+    numbers = draw(st.lists(st.integers(0, 25), max_size=12))
     return [
         entry(
             str(number),
@@ -477,7 +490,12 @@ def some_entries(draw: st.DrawFn) -> list[Entry]:
 
 PIECES = st.one_of(
     st.builds(Piece, st.tuples(st.sampled_from(VOCABULARY)), st.booleans(), st.booleans()),
-    st.builds(Piece, st.lists(st.sampled_from(VOCABULARY), min_size=2, max_size=3).map(tuple)),
+    st.builds(
+        Piece,
+        st.lists(st.sampled_from(VOCABULARY), min_size=2, max_size=3).map(tuple),
+        st.just(False),
+        st.booleans(),
+    ),
 )
 
 
@@ -511,7 +529,7 @@ def some_queries(draw: st.DrawFn) -> Asked:
 def compare(archive: Archive, model: Model, asked: Asked) -> None:
     """Compare what an archive finds, counts, and shows by pages of each kind."""
     query, expected = asked.query, model.find(asked)
-    assert ids(archive.find(query)) == expected
+    assert ids(archive.find(query)) == expected, str(asked)
     assert archive.count(query) == len(expected)
     assert ids(archive.each(query, size=3)) == expected
     assert [*pages(archive, replace(query, limit=2))] == expected
@@ -521,19 +539,10 @@ def compare(archive: Archive, model: Model, asked: Asked) -> None:
     assert [id for page in by_offset for id in ids(page)] == expected
 
 
-@settings(
-    derandomize=True,
-    deadline=None,
-    max_examples=40,
-    suppress_health_check=[
-        HealthCheck.function_scoped_fixture,
-        HealthCheck.too_slow,
-        HealthCheck.data_too_large,
-    ],
-)
+@settings(SETTINGS, max_examples=20)
 @given(
-    batches=st.lists(some_entries(), min_size=1, max_size=3),
-    queries=st.lists(some_queries(), min_size=1, max_size=12),
+    batches=st.lists(some_entries(), min_size=1, max_size=2),
+    queries=st.lists(some_queries(), min_size=1, max_size=5),
     before=st.sampled_from([int(time) for time in TIMES]),
 )
 def test_as_plain_python_does(
@@ -586,11 +595,11 @@ def test_many_messages_as_plain_python_does(places: Places, many: list[Entry]) -
         archive.store(many[start : start + 700])
     model.stored = [*many]
 
-    @settings(derandomize=True, deadline=None, max_examples=150)
+    @settings(SETTINGS, max_examples=60)
     @given(some_queries())
     def finds(asked: Asked) -> None:
         expected = model.find(asked)
-        assert ids(archive.find(replace(asked.query, limit=2000))) == expected
+        assert ids(archive.find(replace(asked.query, limit=2000))) == expected, str(asked)
         assert archive.count(asked.query) == len(expected)
         assert ids(archive.each(asked.query)) == expected
         assert ids(archive.find(replace(asked.query, limit=7, offset=5))) == expected[5:12]
@@ -723,7 +732,7 @@ def test_whole_months_are_dropped(months: PostgresPlaces) -> None:
     assert stored(archive) == times[2:]
     assert archive.count(Query(users=("jdoe",))) == 2
     assert archive.topics() == [("t.2024-02", 1), ("t.2024-03", 1)]
-    for table in ("ids", "names"):
+    for table in ("ids",):
         assert months.run(location, f"SELECT count(*) FROM {table}") == [(2,)]
     assert archive.prune(before=at("2024-04-01T00:00:00")) == 2
     assert partitions(months, location) == []
@@ -743,7 +752,7 @@ def test_late_message_for_a_month_that_another_process_has_dropped(places: Place
 
 
 def test_failed_transaction_leaves_no_belief_in_its_month(archive: Archive) -> None:
-    odd = replace(entry("c"), severity={"no": "number"})  # type: ignore[arg-type]
+    odd = replace(entry("c"), record={"no": "text"})  # type: ignore[arg-type]
     with pytest.raises(ArchiveError):
         archive.store([odd])
     assert archive.store(entries("c")) == 1

@@ -39,6 +39,8 @@ _KEPT: Final = 5000
 _EXPIRES: Final = 60_000
 #: Recent messages that are kept where there is no archive.
 _RECENT: Final = 10_000
+#: Messages that a reader gets at once.
+_TOGETHER: Final = 100
 #: Messages that a reader may be behind before it is dropped.
 MOST_BEHIND: Final = 2_000
 
@@ -82,10 +84,11 @@ class Feed:
                 self._task = asyncio.create_task(self._look())
         return self._newest
 
-    async def follow(self, seq: int | None = None) -> AsyncIterator[Stored | None]:
-        """Yield each message that is stored after a place, by default after now, in the order of storing.
+    async def follow(self, seq: int | None = None) -> AsyncIterator[list[Stored]]:
+        """Yield the messages that are stored after a place, by default after now, in the order of storing.
 
-        Yields ``None`` once a second while there is nothing, so that the caller notices readers who left.
+        They come in lists: one that is empty once a second while there is nothing, so that the caller notices
+        readers who left.
 
         Args:
             seq: Place of the last message that the reader has seen.
@@ -101,16 +104,16 @@ class Feed:
             while place < (begin := self._begin) and not self._closed:
                 found = await asyncio.to_thread(self.archive.stored_after, place)
                 missed = [one for one in found if one.seq <= begin]
-                for each in missed:
-                    yield each
+                if missed:
+                    yield missed
                 # If there are none, they were deleted.
                 place = missed[-1].seq if missed else begin
-            async for one in self._live(place):
-                yield one
+            async for some in self._live(place):
+                yield some
         finally:
             self._readers -= 1
 
-    async def _live(self, place: int) -> AsyncIterator[Stored | None]:
+    async def _live(self, place: int) -> AsyncIterator[list[Stored]]:
         while not self._closed:
             if place < self._begin:
                 raise Dropped(f"this reader is more than {MOST_BEHIND} messages behind")
@@ -121,11 +124,11 @@ class Feed:
                     async with asyncio.timeout(1.0):
                         await news.wait()
                 except TimeoutError:
-                    yield None
+                    yield []
                 continue
-            one = self._recent[offset]
-            yield one
-            place = one.seq
+            some = self._recent[offset : offset + _TOGETHER]
+            yield some
+            place = some[-1].seq
         raise Dropped("the server stops")
 
     async def _look(self) -> None:

@@ -11,8 +11,8 @@ from .rendering import cut, pretty, shortened
 
 #: Characters of a body that are shown.
 _LONGEST: Final = 50_000
-#: Headers that a broker adds when a message dies.
-_DEATHS: Final = re.compile(r"x-(death|first-death-.*|last-death-.*|delivery-count|acquired-count)")
+#: Headers that a broker adds when a message dies, and those that name more queues, which have had it by now.
+_DEATHS: Final = re.compile(r"x-(death|first-death-.*|last-death-.*|delivery-count|acquired-count)|B?CC")
 
 
 @dataclass(frozen=True, slots=True)

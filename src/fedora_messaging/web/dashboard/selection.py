@@ -1,5 +1,6 @@
 """Which messages a person, or a program, asks to see."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from ...message import DEBUG, ERROR, INFO, WARNING
 SEVERITIES: Final = {"debug": DEBUG, "info": INFO, "warning": WARNING, "error": ERROR}
 #: Values of each parameter.
 _MOST: Final = 100
+_UNQUOTED_PLUS: Final = re.compile(r"(?<=:[0-9]{2}) (?=[0-9]{2}:[0-9]{2}$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ def moment(name: str, text: str) -> float | None:
     except ValueError:
         try:
             # A plus sign that nobody has quoted arrives as a blank.
-            found = datetime.fromisoformat(text.strip().replace(" 00:00", "+00:00"))
+            found = datetime.fromisoformat(_UNQUOTED_PLUS.sub("+", text.strip()))
             seconds = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
         except (ValueError, OverflowError):
             raise ValueError(

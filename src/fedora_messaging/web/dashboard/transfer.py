@@ -64,7 +64,12 @@ async def transfer(
         taken = await _get(management, vhost, queue, "ack_requeue_false")
         # A consumer may have taken the first one meanwhile; what we have removed must go somewhere, too.
         if taken is not None and (taken.id, taken.payload) != (seen.id, seen.payload):
-            moved += await _send(management, vhost, queue, taken, decide)
+            try:
+                moved += await _send(management, vhost, queue, taken, decide)
+            except Exception:
+                # It is in no queue now.
+                await _publish(management, vhost, _unchanged(queue, taken))
+                raise
     return moved
 
 
@@ -72,7 +77,15 @@ async def _send(
     management: Management, vhost: str, queue: str, letter: Letter, decide: Callable[[Letter], Copy | None]
 ) -> int:
     copy = decide(letter)
-    target = copy or Copy(queue, letter.properties, letter.payload, letter.encoding)
+    await _publish(management, vhost, copy or _unchanged(queue, letter))
+    return copy is not None
+
+
+def _unchanged(queue: str, letter: Letter) -> Copy:
+    return Copy(queue, letter.properties, letter.payload, letter.encoding)
+
+
+async def _publish(management: Management, vhost: str, target: Copy) -> None:
     answer = await management.send(
         "POST",
         *("exchanges", vhost, "amq.default", "publish"),
@@ -85,7 +98,6 @@ async def _send(
     )
     if not answer["routed"]:
         raise TransferError(f"There is no queue {target.queue}: the message stays where it is.")
-    return copy is not None
 
 
 async def _get(management: Management, vhost: str, queue: str, mode: str) -> Letter | None:

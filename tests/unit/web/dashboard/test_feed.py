@@ -40,7 +40,7 @@ class Reader:
 
     def __init__(self, feed: Feed, seq: int | None = None) -> None:
         self._feed = feed
-        self._messages: AsyncIterator[Stored | None] | None = None
+        self._messages: AsyncIterator[list[Stored]] | None = None
         self.place = seq
         self.seen: list[int] = []
 
@@ -51,22 +51,22 @@ class Reader:
         if self._messages is None:
             self._messages = self._feed.follow(self.place)
 
-    async def read(self, most: int) -> None:
-        """See at most a number of messages; fewer if there is none for a while."""
+    async def read(self, most: int = 1) -> None:
+        """See what comes together, at most so many times; less if there is nothing for a while."""
         await self.join()
         assert self._messages is not None
         for _ in range(most):
-            one = await anext(self._messages)
-            if one is None:
+            some = await anext(self._messages)
+            if not some:
                 return
-            self.place = one.seq
-            self.seen.append(one.seq)
+            self.place = some[-1].seq
+            self.seen += [one.seq for one in some]
 
     async def read_until(self, seq: int) -> None:
         """See all until a place."""
         async with asyncio.timeout(WAIT * 50):
             while self.place is None or self.place < seq:
-                await self.read(100)
+                await self.read()
 
     async def leave(self) -> None:
         """Stop following."""
@@ -133,7 +133,7 @@ class Story:
             case "read":
                 await self._readers[number].read(100)
             case "read one":
-                await self._readers[number].read(1)
+                await self._readers[number].read()
             case "leave":
                 await self._readers[number].leave()
 
@@ -199,7 +199,7 @@ def test_by_default_following_begins_now(archive: Archive) -> None:
         archive.store([entry(), entry()])
         feed = Feed(archive)
         messages = feed.follow()
-        assert await anext(messages) is None
+        assert await anext(messages) == []
         archive.store([entry(id="news")])
         assert [one.id async for one in _until(messages, 1)] == ["news"]
         await feed.close()
@@ -215,7 +215,7 @@ def test_a_place_of_the_future(archive: Archive, seq: int) -> None:
         archive.store([entry(), entry()])
         feed = Feed(archive)
         messages = feed.follow(seq)
-        assert await anext(messages) is None
+        assert await anext(messages) == []
         archive.store([entry(id="news")])
         assert [one.id async for one in _until(messages, 1)] == ["news"]
         await feed.close()
@@ -241,7 +241,7 @@ def test_all_after_a_place_were_deleted(archive: Archive) -> None:
         archive.prune(before=NOON - 500)
         feed = Feed(archive)
         messages = feed.follow(2)
-        assert await anext(messages) is None
+        assert await anext(messages) == []
         archive.store([entry(id="news")])
         assert [one.seq async for one in _until(messages, 1)] == [6]
         await feed.close()
@@ -260,6 +260,8 @@ def test_a_reader_far_behind_is_dropped_and_finds_the_rest_when_it_resumes(archi
         slow, quick = Reader(feed, 0), Reader(feed, 0)
         archive.store([entry()])
         await slow.read_until(1)
+        # Nothing: from now on it waits for what comes.
+        await slow.read()
         newest = 1
         while newest < 3 * MOST_BEHIND:
             newest += await asyncio.to_thread(archive.store, [entry() for _ in range(500)])
@@ -311,11 +313,11 @@ def test_close_ends_readers_in_every_state(archive: Archive, state: str) -> None
         feed = Feed(archive)
         messages = feed.follow(0 if state == "catching up" else None)
         if state == "waiting":
-            assert await anext(messages) is None
+            assert await anext(messages) == []
             waits = asyncio.ensure_future(anext(messages))
             await asyncio.sleep(0)
         elif state == "catching up":
-            assert await anext(messages) is not None
+            assert await anext(messages)
         await feed.close()
         with pytest.raises(Dropped, match="the server stops"):
             if state == "waiting":
@@ -377,11 +379,11 @@ def test_an_archive_that_fails_for_a_while(tmp_path: Path, caplog: pytest.LogCap
     async def main(archive: Archive) -> None:
         feed = Feed(archive)
         messages = feed.follow()
-        assert await anext(messages) is None
+        assert await anext(messages) == []
         with archive._database.writing() as writer:
             writer.run("ALTER TABLE messages RENAME TO hidden", {})
         while "cannot be used" not in caplog.text:
-            assert await anext(messages) is None
+            assert await anext(messages) == []
         with archive._database.writing() as writer:
             writer.run("ALTER TABLE hidden RENAME TO messages", {})
         archive.store([entry(id="news")])
@@ -392,10 +394,10 @@ def test_an_archive_that_fails_for_a_while(tmp_path: Path, caplog: pytest.LogCap
         run_quickly(main(archive))
 
 
-async def _until(messages: AsyncIterator[Stored | None], number: int) -> AsyncIterator[Any]:
-    """Yield a number of messages."""
-    while number:
-        one = await anext(messages)
-        if one is not None:
-            number -= 1
+async def _until(messages: AsyncIterator[list[Stored]], number: int) -> AsyncIterator[Any]:
+    """Yield messages until it is a number."""
+    while number > 0:
+        some = await anext(messages)
+        number -= len(some)
+        for one in some:
             yield one

@@ -107,13 +107,15 @@ async def confirm(visit: Visit) -> Response:
     question, effect, button = {
         "purge": (
             f"Delete all messages of the queue {name}?",
-            f"It has {number} messages. They are gone for good; those that consumers are working on stay.",
+            f"It has {_counted(number, 'message')}. They are gone for good; those that consumers are working "
+            "on stay.",
             "Delete the messages",
         ),
         "delete": (
             f"Delete the queue {name}?",
-            f"It has {number} messages and {queue.get('consumers', 0)} consumers. The messages and the "
-            "bindings are gone for good, and what is published for it afterwards is discarded.",
+            f"It has {_counted(number, 'message')} and "
+            f"{_counted(queue.get('consumers', 0), 'consumer')}. The messages and the bindings are gone for "
+            "good, and what is published for it afterwards is discarded.",
             "Delete the queue",
         ),
     }[action]
@@ -219,8 +221,12 @@ async def _number_of(visit: Visit, vhost: str, name: str) -> int:
 
 
 def _told(moved: int, number: int, what: str) -> str:
-    text = f"{moved} {'message' if moved == 1 else 'messages'} {what}."
+    text = f"{_counted(moved, 'message')} {what}."
     return text if number <= MOST_MOVED else f"{text} {number - MOST_MOVED} were not looked at: go on."
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _place(visit: Visit, read: Any = None) -> tuple[str, str]:

@@ -36,9 +36,10 @@ function drawPlots(root) {
       width: Math.max(element.clientWidth - 16, 200),
       height: 170,
       cursor: { drag: { setScale: false } },
+      legend: { live: false },
       scales: { y: { range: (_plot, _low, high) => [0, Math.max(high * 1.1, 1)] } },
-      axes: [{ ...axis, values: (_plot, ticks) => ticks.map(clockOf) }, { ...axis, size: 46 }],
-      series: [{ label: "at", value: (_plot, time) => (time == null ? "–" : clockOf(time)) }, ...names.map((label, place) => ({
+      axes: [{ ...axis, size: 28, incrs: [60, 120, 300, 600], values: (_plot, ticks) => ticks.map(clockOf) }, { ...axis, size: 46 }],
+      series: [{}, ...names.map((label, place) => ({
         label, stroke: color(strokes[place % strokes.length]), width: 1.6, spanGaps: true, points: { show: false },
         value: (_plot, value) => value == null ? "–" : value.toFixed(data.unit === "messages" ? 0 : 1),
       }))],
