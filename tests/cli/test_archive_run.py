@@ -93,7 +93,7 @@ def location(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield str(tmp_path / "archive.db")
         return
     server: PostgresServer = request.getfixturevalue("postgresql")
-    from tests.unit.archive.support import PostgresPlaces
+    from tests.archive.support import PostgresPlaces
 
     places = PostgresPlaces(server)
     yield places.new()

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Seconds that requests have to end when the server stops.
 _FAREWELL: Final = 2
+#: Bytes that the kernel keeps for a client that does not read.
+_SEND_BUFFER: Final = 256 * 1024
 #: Connections that may wait to be accepted.
 _BACKLOG: Final = 128
 #: Connections at once; further ones are told to come back later, with 503.
@@ -111,6 +113,8 @@ class HttpServer:
         # With the protocol named, asyncio switches off Nagle's algorithm, which would delay answers by 40 ms.
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # The kernel would keep megabytes for each client of a stream that does not read.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         try:
             listener.bind((self._host, self._wanted))
         except OSError as error:

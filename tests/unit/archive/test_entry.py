@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tests.unit.archive.support import NOON, Told, message
+from tests.archive.support import NOON, Told, message
 
 from fedora_messaging.archive.entry import (
     LONGEST_WORD,

@@ -1,13 +1,17 @@
 """The installed schemas: fields, examples, and an AsyncAPI document."""
 
 import inspect
+import itertools
 import re
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from ...message import Message, get_class, schema_names
 
 #: How deep an example goes, and a table of fields.
 _DEEPEST: Final = 12
+#: Most fields of a table, and most parts of an example: schemas may contain themselves several times.
+_MOST: Final = 1000
 _PLAIN: Final[dict[str, Any]] = {
     "string": "text",
     "integer": 1,
@@ -108,6 +112,8 @@ def _collect(schema: Any, root: Any, path: str, found: list[Field], depth: int) 
     required = named if isinstance(named, list) else []
     properties = schema.get("properties")
     for name, part in (properties if isinstance(properties, dict) else {}).items():
+        if len(found) >= _MOST:
+            return
         here = f"{path}.{name}" if path else str(name)
         resolved = _resolved(part, root)
         shown = resolved if isinstance(resolved, dict) else {}
@@ -146,11 +152,14 @@ def _resolved(schema: Any, root: Any) -> Any:
     return {}
 
 
-def example(schema: Any, root: Any = None, depth: int = 0) -> Any:
+def example(schema: Any) -> Any:
     """Return a value that fits the shape of a schema; patterns and formats may need another one."""
-    root = schema if root is None else root
+    return _example(schema, schema, 0, itertools.count())
+
+
+def _example(schema: Any, root: Any, depth: int, parts: Iterator[int]) -> Any:
     schema = _resolved(schema, root)
-    if not isinstance(schema, dict) or depth > _DEEPEST:
+    if not isinstance(schema, dict) or depth > _DEEPEST or next(parts) >= _MOST:
         return None
     for word in ("const", "default"):
         if word in schema:
@@ -162,7 +171,7 @@ def example(schema: Any, root: Any = None, depth: int = 0) -> Any:
                     return value
     for word in ("anyOf", "oneOf", "allOf"):
         if isinstance(schema.get(word), list) and schema[word] and "type" not in schema:
-            return example(schema[word][0], root, depth + 1)
+            return _example(schema[word][0], root, depth + 1, parts)
     kinds = schema.get("type", "object" if "properties" in schema else "")
     kind = kinds[0] if isinstance(kinds, list) and kinds else kinds
     if kind == "object":
@@ -172,12 +181,12 @@ def example(schema: Any, root: Any = None, depth: int = 0) -> Any:
             name: "text" for name in (required if isinstance(required, list) else ()) if isinstance(name, str)
         }
         return missing | {
-            name: example(part, root, depth + 1)
+            name: _example(part, root, depth + 1, parts)
             for name, part in (properties if isinstance(properties, dict) else {}).items()
         }
     if kind == "array":
         items = schema.get("items")
-        return [example(items, root, depth + 1)] if isinstance(items, dict) else []
+        return [_example(items, root, depth + 1, parts)] if isinstance(items, dict) else []
     if kind == "string":
         return _text(schema)
     if kind in ("integer", "number"):
@@ -216,6 +225,8 @@ def asyncapi(catalogue: list[SchemaEntry]) -> dict[str, Any]:
     operations: dict[str, Any] = {}
     for entry in catalogue:
         key = re.sub(r"[^A-Za-z0-9_.-]", "_", entry.name)
+        while key in messages:
+            key += "_"
         messages[key] = {
             "name": entry.name,
             "title": entry.name,
@@ -223,7 +234,7 @@ def asyncapi(catalogue: list[SchemaEntry]) -> dict[str, Any]:
             "contentType": "application/json",
             "payload": {
                 "schemaFormat": "application/schema+json;version=draft-07",
-                "schema": entry.body_schema,
+                "schema": _moved(entry.body_schema, f"#/components/messages/{key}/payload/schema"),
             },
         }
         channels[key] = {
@@ -240,3 +251,15 @@ def asyncapi(catalogue: list[SchemaEntry]) -> dict[str, Any]:
         "operations": operations,
         "components": {"messages": messages},
     }
+
+
+def _moved(part: Any, place: str) -> Any:
+    """Return a schema whose references to itself lead to its place in a document."""
+    if isinstance(part, dict):
+        return {
+            name: f"{place}{value[1:]}"
+            if name == "$ref" and isinstance(value, str) and value.startswith("#")
+            else _moved(value, place)
+            for name, value in part.items()
+        }
+    return [_moved(each, place) for each in part] if isinstance(part, list) else part

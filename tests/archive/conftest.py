@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.archive.support import Places, PostgresPlaces, SqlitePlaces
 from tests.support.fixtures import light_heap
-from tests.unit.archive.support import Places, PostgresPlaces, SqlitePlaces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.archive.support import DAY, NOON, SqlitePlaces, entries, entry, ids
 from tests.cli.test_broker_small_disk import MEGABYTE, SmallDisk, disk
 from tests.support.waiting import WAIT
-from tests.unit.archive.support import DAY, NOON, SqlitePlaces, entries, entry, ids
 
 from fedora_messaging.archive import sqlite
 from fedora_messaging.archive.database import VERSION, ArchiveError
@@ -50,7 +50,7 @@ connection.execute("COMMIT")
 STORING = """
 import sys
 from fedora_messaging.archive.location import open_archive
-from tests.unit.archive.support import entries
+from tests.archive.support import entries
 archive = open_archive(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()

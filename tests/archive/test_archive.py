@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from tests.support.waiting import WAIT
-from tests.unit.archive.support import (
+from tests.archive.support import (
     DAY,
     NOON,
     Asked,
@@ -27,6 +26,7 @@ from tests.unit.archive.support import (
     message,
     pages,
 )
+from tests.support.waiting import WAIT
 
 from fedora_messaging.archive.archive import Archive
 from fedora_messaging.archive.database import ArchiveError
