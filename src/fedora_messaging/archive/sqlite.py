@@ -3,6 +3,7 @@
 import re
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +24,8 @@ _GIVE_BACK: Final = 200
 _FREE_PART: Final = 0.1
 #: Pages of the index that are merged in one step.
 _MERGED: Final = 500
+#: Seconds between two attempts to begin a write-ahead log.
+_PAUSE: Final = 0.01
 #: Bytes of a page: rows have about 1500, of which larger pages waste less.
 _PAGE: Final = 8192
 #: Most readers whose connections stay open.
@@ -106,7 +109,7 @@ class SqliteDatabase:
             # These must come before the first table.
             writer.execute(f"PRAGMA page_size = {_PAGE}")
             writer.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            writer.execute("PRAGMA journal_mode = WAL")
+            self._use_wal()
         if self._version() == VERSION:
             return
         with self.writing():
@@ -117,6 +120,19 @@ class SqliteDatabase:
                     writer.execute(statement)
             writer.execute(f"PRAGMA application_id = {_APPLICATION}")
             writer.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _use_wal(self) -> None:
+        """Begin a write-ahead log; SQLite itself does not wait for another process that does the same."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                self._writer.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_PAUSE)
+            else:
+                return
 
     def _version(self) -> int:
         """Return the version of the tables; 0 if there are none.
