@@ -65,6 +65,8 @@ async def events(dashboard: "Dashboard", request: Request) -> Response:
         selection = Selection.of(request.query_params.multi_items())
     except ValueError as error:
         return JSONResponse({"error": str(error)}, 400)
+    if request.method == "HEAD":
+        return Response(media_type="text/event-stream")
     feed = await dashboard.feed()
     if dashboard.streams >= MOST_CLIENTS:
         return JSONResponse(
@@ -88,7 +90,7 @@ class _Stream(EventSourceResponse):
         self._dashboard.streams += 1
         try:
             await super().__call__(scope, receive, send)
-        except SendTimeoutError:
+        except* SendTimeoutError:  # old versions of Starlette wrap it
             # There is no room to tell the client. The server closes the connection: the answer has no end.
             _log.warning(
                 "A client of /events is dropped: it has read nothing for %d seconds",

@@ -119,10 +119,30 @@ function followLive() {
   });
 }
 
+// What is renewed is the same for whoever reads it: focus and sideways scrolling stay where they were.
+function keepPlaces() {
+  const nameOf = (one) => [one.tagName, one.getAttribute("href"), one.getAttribute("aria-label")].join(" ");
+  const alike = (one) => [...document.querySelectorAll(one.tagName)].filter((other) => nameOf(other) === nameOf(one));
+  let focused = null;
+  let scrolled = [];
+  document.addEventListener("htmx:beforeSwap", () => {
+    const one = document.activeElement;
+    focused = one && one !== document.body ? { one, place: alike(one).indexOf(one) } : null;
+    scrolled = [...document.querySelectorAll(".scroll")].map((one) => ({ one, place: alike(one).indexOf(one), left: one.scrollLeft }));
+  });
+  document.addEventListener("htmx:afterSwap", () => {
+    for (const { one, place, left } of scrolled) {
+      const now = one.isConnected ? one : alike(one)[place];
+      if (now) now.scrollLeft = left;
+    }
+    if (focused && !focused.one.isConnected) alike(focused.one)[focused.place]?.focus({ preventScroll: true });
+  });
+}
+
 function start(root) {
   showTimes(root);
   drawPlots(root);
 }
 
-document.addEventListener("DOMContentLoaded", () => { start(document); followLive(); });
+document.addEventListener("DOMContentLoaded", () => { start(document); followLive(); keepPlaces(); });
 document.addEventListener("htmx:load", (event) => start(event.detail.elt.parentElement || document));
