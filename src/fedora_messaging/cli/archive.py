@@ -14,6 +14,7 @@ from .. import config
 from ..archive.archive import Archive
 from ..archive.database import ArchiveError
 from ..archive.entry import Entry, entry_of
+from ..archive.query import Query
 from ..archive.recorder import Recorder
 from ..client.supervisor import Supervisor
 from ..exceptions import (
@@ -30,7 +31,7 @@ from ..options import BindingOptions, ConnectionOptions, QueueOptions
 from ..printable import explained, printable
 from ..settings.to_options import connection_options
 from . import units
-from .archive_options import Command, archive_option, opened, selected, selection_options
+from .archive_options import Command, archive_option, opened, selection_options
 from .running import EXIT_BAD_DECLARATION, EXIT_CANCELED, EXIT_CONNECTION_REFUSED, EXIT_PERMISSION
 from .terminal import Progress, counted
 
@@ -210,16 +211,10 @@ def import_(location: str | None, file: TextIO) -> None:
 @click.argument("file", type=click.File("w", encoding="utf-8", lazy=True))
 def export(
     location: str | None,
-    since: float | None,
-    until: float | None,
-    topics: tuple[str, ...],
-    users: tuple[str, ...],
-    packages: tuple[str, ...],
-    text: str,
+    query: Query,
     file: TextIO,
 ) -> None:
     """Write messages to FILE, the oldest first, as `record` writes them; "-" is standard output."""
-    query = selected(since, until, topics, users, packages, text)
     written = unreadable = 0
     with opened(location) as store:
         for message in store.each(query):

@@ -1,8 +1,9 @@
 """Options of the commands that read an archive: where it is, and which messages."""
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -10,11 +11,8 @@ from ..archive.archive import Archive
 from ..archive.database import ArchiveError
 from ..archive.location import VARIABLE, default_location, open_archive
 from ..archive.query import Query
-from ..message import DEBUG, ERROR, INFO, WARNING
 from ..printable import printable
 from . import units
-
-SEVERITIES: Final = {"debug": DEBUG, "info": INFO, "warning": WARNING, "error": ERROR}
 
 Command = Callable[..., Any]
 
@@ -32,7 +30,30 @@ def archive_option(command: Command) -> Command:
 
 
 def selection_options(command: Command) -> Command:
-    """Add the options that choose messages of an archive."""
+    """Add the options that choose messages of an archive; the command gets them as ``query``."""
+
+    @functools.wraps(command)
+    def selecting(
+        *args: Any,
+        since: float | None,
+        until: float | None,
+        topics: tuple[str, ...],
+        users: tuple[str, ...],
+        packages: tuple[str, ...],
+        text: str,
+        **kwargs: Any,
+    ) -> Any:
+        query = Query(
+            since=since,
+            until=until,
+            topics=topics,
+            users=users,
+            packages=packages,
+            text=text,
+            newest_first=False,
+        )
+        return command(*args, query=query, **kwargs)
+
     for option in (
         click.option(
             "--text", default="", help='Only messages with these words; "in a row", begin*, -without.'
@@ -47,28 +68,8 @@ def selection_options(command: Command) -> Command:
             help="Sent at this time or later: how long ago (2h, 7d), a time of day or a date.",
         ),
     ):
-        command = option(command)
-    return command
-
-
-def selected(
-    since: float | None,
-    until: float | None,
-    topics: tuple[str, ...],
-    users: tuple[str, ...],
-    packages: tuple[str, ...],
-    text: str,
-) -> Query:
-    """Return what the options choose, the oldest first."""
-    return Query(
-        since=since,
-        until=until,
-        topics=topics,
-        users=users,
-        packages=packages,
-        text=text,
-        newest_first=False,
-    )
+        selecting = option(selecting)
+    return selecting
 
 
 @contextmanager

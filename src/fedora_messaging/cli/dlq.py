@@ -4,7 +4,6 @@ import asyncio
 import base64
 import datetime
 import json
-import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -12,6 +11,7 @@ from typing import Any, Final
 import click
 
 from .. import config, table_json
+from ..archive.topics import topic_fits
 from ..client.consuming.history import History
 from ..client.policy.dead_letters import DeadLetters, Letter
 from ..exceptions import BadDeclaration, ConfigurationException, ConnectionException, PermissionException
@@ -42,16 +42,9 @@ class Filter:
         topic, reason = (history.topic, history.reason) if history else (letter.raw.routing_key, "")
         return (
             self.message_id in (None, letter.properties.message_id)
-            and (self.topic is None or _pattern(self.topic).fullmatch(f".{topic}") is not None)
+            and (self.topic is None or topic_fits(self.topic, topic))
             and self.reason in (None, reason)
         )
-
-
-def _pattern(topic: str) -> re.Pattern[str]:
-    """Translate a topic pattern: ``*`` is one word, ``#`` any number of them."""
-    words = {"*": r"\.[^.]*", "#": r"(\.[^.]*)*"}
-    # Each word is translated with the dot before it, so that "#" can match no word at all.
-    return re.compile("".join(words.get(word, r"\." + re.escape(word)) for word in topic.split(".")))
 
 
 def _filtered(command: Callable[..., Any]) -> Callable[..., Any]:

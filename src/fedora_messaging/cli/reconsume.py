@@ -10,11 +10,12 @@ from typing import Any
 import click
 
 from .. import config
+from ..archive.query import Query
 from ..exceptions import Drop, HaltConsumer, Nack
 from ..frontends.consuming import check_callback
 from ..message import Message
 from ..printable import explained, printable
-from .archive_options import archive_option, opened, selected, selection_options
+from .archive_options import archive_option, opened, selection_options
 from .archived import dry_run_option, for_each, speed_option
 from .callbacks import load_callback
 from .datagrepper import datagrepper_option
@@ -40,12 +41,7 @@ def reconsume(
     callback_file: str | None,
     datagrepper_url: str,
     location: str | None,
-    since: float | None,
-    until: float | None,
-    topics: tuple[str, ...],
-    users: tuple[str, ...],
-    packages: tuple[str, ...],
-    text: str,
+    query: Query,
     speed: float | None,
     dry_run: bool,
 ) -> None:
@@ -64,7 +60,6 @@ def reconsume(
             raise click.UsageError(
                 "Missing argument 'MESSAGE_ID', or the option --archive for several messages"
             )
-        query = selected(since, until, topics, users, packages, text)
         with opened(location) as archive:
             number = for_each(
                 archive, query, speed, dry_run, "Consuming messages", lambda message: _call(checked, message)

@@ -8,7 +8,7 @@ from .. import config
 from ..archive.query import Query
 from ..message import Message, load_message
 from ..printable import printable
-from .archive_options import archive_option, opened, selected, selection_options
+from .archive_options import archive_option, opened, selection_options
 from .archived import dry_run_option, for_each, speed_option
 from .datagrepper import datagrepper_option
 from .publish import publish_or_exit
@@ -27,12 +27,7 @@ def replay(
     message_id: str | None,
     datagrepper_url: str,
     location: str | None,
-    since: float | None,
-    until: float | None,
-    topics: tuple[str, ...],
-    users: tuple[str, ...],
-    packages: tuple[str, ...],
-    text: str,
+    query: Query,
     speed: float | None,
     dry_run: bool,
 ) -> None:
@@ -41,7 +36,6 @@ def replay(
     Without --archive it comes from Datagrepper. With --archive, MESSAGE_ID may be left out: then all messages
     that the options choose are published, the oldest first.
     """
-    query = selected(since, until, topics, users, packages, text)
     if message_id is None:
         _replay_all(location, query, speed, dry_run)
         return

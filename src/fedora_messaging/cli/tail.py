@@ -225,6 +225,8 @@ def tail(
 def _show_archived(shown: Tail, location: str | None, since: float, patterns: tuple[str, ...]) -> None:
     """Show the messages of the archive, the oldest first.
 
+    What is published between this and the moment at which the command listens is not shown.
+
     Raises:
         HaltConsumer: There were enough.
     """
