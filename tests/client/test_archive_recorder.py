@@ -14,18 +14,18 @@ from tests.support.postgresql import PostgresServer, find_postgresql
 from tests.support.servers import require
 from tests.support.waiting import WAIT, eventually, soon
 
-from fedora_messaging.archive import recorder
 from fedora_messaging.archive.archive import Archive
 from fedora_messaging.archive.database import ArchiveError
 from fedora_messaging.archive.location import open_archive
 from fedora_messaging.archive.query import Query
 from fedora_messaging.archive.recorder import Recorder
 from fedora_messaging.archive.sqlite import SqliteDatabase
+from fedora_messaging.client.backoff import Backoff
 from fedora_messaging.client.supervisor import Supervisor
 from fedora_messaging.config import DEFAULTS
 from fedora_messaging.exceptions import BadDeclaration
 from fedora_messaging.message import Message, loads, register
-from fedora_messaging.options import BindingOptions, QueueOptions
+from fedora_messaging.options import BackoffOptions, BindingOptions, QueueOptions
 from fedora_messaging.settings.to_options import connection_options
 
 if TYPE_CHECKING:
@@ -39,12 +39,6 @@ if TYPE_CHECKING:
     from fedora_messaging.archive.database import Writer
 
 ALL = Query(limit=10_000, newest_first=False)
-
-
-@pytest.fixture(autouse=True)
-def short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder, "_FIRST_DELAY", 0.01)
-    monkeypatch.setattr(recorder, "_LONGEST_DELAY", 0.05)
 
 
 class Unsteady(SqliteDatabase):
@@ -88,6 +82,11 @@ def archive(database: Unsteady) -> Iterator[Archive]:
         yield made
 
 
+def quick() -> Backoff:
+    """Delays that a test can wait for."""
+    return Backoff(BackoffOptions(initial=0.01, maximum=0.05))
+
+
 @asynccontextmanager
 async def recording(
     url: str, archive: Archive, queue: str, *topics: str, **attributes: Any
@@ -95,7 +94,9 @@ async def recording(
     """A recorder that records meanwhile, and is cancelled at the end unless it has ended."""
     supervisor = Supervisor(connection_options(DEFAULTS, url))
     bindings = [BindingOptions("amq.topic", topic) for topic in topics]
-    made = Recorder(supervisor, archive, QueueOptions(name=queue, durable=True), bindings, **attributes)
+    made = Recorder(
+        supervisor, archive, QueueOptions(name=queue, durable=True), bindings, backoff=quick(), **attributes
+    )
     task = asyncio.create_task(made.run())
     try:
         yield made
@@ -204,6 +205,30 @@ def test_an_archive_that_fails_for_a_while(
     assert database.failed == 5
     assert stored(archive) == expected
     assert "The archive is on holiday" in caplog.text
+
+
+def test_it_ends_although_the_archive_cannot_be_used(
+    broker: Broker, admin: Admin, archive: Archive, database: Unsteady, queue: str
+) -> None:
+    """Otherwise a signal would not end the command while the disk is full. The messages stay in the queue."""
+    database.failures = 1_000_000
+    expected = publish(admin, queue, *range(3))
+
+    async def main() -> None:
+        supervisor = Supervisor(connection_options(DEFAULTS, broker.url))
+        made = Recorder(supervisor, archive, QueueOptions(name=queue, durable=True), [], backoff=quick())
+        task = asyncio.create_task(made.run())
+        await soon(lambda: database.failed > 2)
+        await made.stop()
+        async with asyncio.timeout(WAIT):
+            await task
+        await supervisor.close()
+
+    run(main())
+    assert stored(archive) == []
+    database.failures = 0
+    record_all(broker, admin, archive, queue, 3)
+    assert sorted(stored(archive)) == sorted(expected)
 
 
 def test_connection_lost_while_storing(

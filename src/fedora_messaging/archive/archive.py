@@ -10,13 +10,22 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from ..message import ERROR, WARNING
-from .database import MESSAGES, Database, Source, Terms, Values, Wanted, Writer, batches, listed
+from .database import (
+    KEYS_PER_SECOND,
+    MESSAGES,
+    Database,
+    Source,
+    Terms,
+    Values,
+    Wanted,
+    Writer,
+    batches,
+    listed,
+)
 from .entry import LAST_SECOND, Entry, Stored, fit
 from .query import Query
 from .topics import category_of, fits_any
 
-#: A key is the second in which a message was sent, and its number among those of that second.
-_KEYS_PER_SECOND: Final = 1 << 20
 #: Severities that few messages have, which the index knows: warning, error.
 _MARKED: Final = (WARNING, ERROR)
 #: Bytes of the longest name that its mark has in full.
@@ -164,8 +173,8 @@ class Archive:
         for key in wanted:
             while key in taken:
                 # Within the second, of which the key tells.
-                second = key // _KEYS_PER_SECOND * _KEYS_PER_SECOND
-                key = second + (key + 1) % _KEYS_PER_SECOND
+                second = key // KEYS_PER_SECOND * KEYS_PER_SECOND
+                key = second + (key + 1) % KEYS_PER_SECOND
                 if writer.run("SELECT 1 FROM messages WHERE key = :key", {"key": key}):
                     taken.add(key)
             taken.add(key)
@@ -375,7 +384,7 @@ class Archive:
                 return 0
             oldest = [_stored(row) for row in rows]
             numbers = {topic: number for number, topic in writer.run("SELECT number, topic FROM topics", {})}
-            writer.unindex([(one.key, Terms(one.words(), _marks(numbers[one.topic], one))) for one in oldest])
+            writer.unindex((one.key, Terms(one.words(), _marks(numbers[one.topic], one))) for one in oldest)
             counts = Counter(one.topic for one in oldest)
             writer.run_many(
                 "UPDATE topics SET messages = messages - :count WHERE topic = :topic",
@@ -391,11 +400,11 @@ class Archive:
 
 
 def _key(sent: float, seq: int) -> int:
-    return _first_key(sent) + seq % _KEYS_PER_SECOND
+    return _first_key(sent) + seq % KEYS_PER_SECOND
 
 
 def _first_key(sent: float) -> int:
-    return int(min(max(sent, 0.0), LAST_SECOND + 1)) * _KEYS_PER_SECOND
+    return int(min(max(sent, 0.0), LAST_SECOND + 1)) * KEYS_PER_SECOND
 
 
 def _mark(kind: str, name: str) -> str:

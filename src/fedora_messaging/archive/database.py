@@ -1,6 +1,6 @@
 """The database below an archive: the two kinds differ in how they search words and give space back."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -11,6 +11,8 @@ Row = tuple[Any, ...]
 
 #: Version of the tables; see ``migrations`` of each database.
 VERSION: Final = 1
+#: A key is the second in which a message was sent, and its number among those of that second.
+KEYS_PER_SECOND: Final = 1 << 20
 
 
 class ArchiveError(Exception):
@@ -130,7 +132,7 @@ class Writer(Protocol):
         """Add messages, in the order of their keys, with the terms by which each is found."""
         ...
 
-    def unindex(self, terms: Sequence[tuple[int, Terms]]) -> None:
+    def unindex(self, terms: Iterable[tuple[int, Terms]]) -> None:
         """Forget by which terms messages were found: each is a key with the same terms again."""
         ...
 

@@ -1,6 +1,6 @@
 """An archive in a PostgreSQL database: partitions by month, and a GIN index for the words."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final
@@ -9,15 +9,13 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from .database import MESSAGES, VERSION, ArchiveError, Row, Source, Terms, Values, Wanted
+from .database import KEYS_PER_SECOND, MESSAGES, VERSION, ArchiveError, Row, Source, Terms, Values, Wanted
 from .query import Phrase
 
 #: Key of the advisory lock that writers hold: "fmarchiv" as a number.
 _LOCK: Final = 0x666D617263686976
 #: Connections: one that writes, and readers.
 _CONNECTIONS: Final = 6
-#: Keys of one second, as in :mod:`.archive`.
-_KEYS_PER_SECOND: Final = 1 << 20
 _DRIVER: Final = "postgresql+psycopg"
 
 #: Places that PostgreSQL keeps of a word.
@@ -189,13 +187,13 @@ class _Writer:
         """Make the partitions of the months that the keys are in; others may have dropped them."""
         there = {name for (name,) in self.run(_PARTITIONS, {})}
         for first, last in {_month_of(key) for key in keys}:
-            name = f"messages_{datetime.fromtimestamp(first // _KEYS_PER_SECOND, UTC):%Y_%m}"
+            name = f"messages_{datetime.fromtimestamp(first // KEYS_PER_SECOND, UTC):%Y_%m}"
             if name not in there:
                 self.run(
                     f"CREATE TABLE {name} PARTITION OF messages FOR VALUES FROM ({first}) TO ({last})", {}
                 )
 
-    def unindex(self, terms: Sequence[tuple[int, Terms]]) -> None:
+    def unindex(self, terms: Iterable[tuple[int, Terms]]) -> None:
         """Do nothing: the terms go with their message."""
 
     def drop_before(self, key: int) -> int:
@@ -225,7 +223,7 @@ def _keys_of(name: str) -> tuple[int, int]:
 
 
 def _month_of(key: int) -> tuple[int, int]:
-    sent = datetime.fromtimestamp(key // _KEYS_PER_SECOND, UTC)
+    sent = datetime.fromtimestamp(key // KEYS_PER_SECOND, UTC)
     return _month(sent.year, sent.month)
 
 
@@ -238,7 +236,7 @@ def _month(year: int, month: int) -> tuple[int, int]:
         if (year, month) < (9999, 12)
         else begin.timestamp() + 31 * 86400
     )
-    return int(begin.timestamp()) * _KEYS_PER_SECOND, int(end) * _KEYS_PER_SECOND
+    return int(begin.timestamp()) * KEYS_PER_SECOND, int(end) * KEYS_PER_SECOND
 
 
 def _tsvector(terms: Terms) -> str:

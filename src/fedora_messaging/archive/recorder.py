@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from ..client.backoff import Backoff
 from ..client.consuming.consumer import Consumer
 from ..client.consuming.delivery import Raw
 from ..client.consuming.inbox import Inbox
@@ -27,8 +28,6 @@ _log = logger(__name__)
 _BATCH: Final = 500
 #: Messages that the broker may send ahead: one batch is being stored, another one comes in.
 _PREFETCH: Final = 2 * _BATCH
-#: Seconds before the next attempt to store, the first time and at most.
-_FIRST_DELAY, _LONGEST_DELAY = 0.5, 30.0
 
 
 class Recorder:
@@ -44,6 +43,7 @@ class Recorder:
         queue: The queue.
         bindings: Its bindings.
         told: Called with the number of new messages after each batch.
+        backoff: Delays between attempts to store.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class Recorder:
         queue: QueueOptions,
         bindings: Sequence[BindingOptions],
         told: Callable[[int], None] = lambda new: None,
+        backoff: Backoff | None = None,
     ) -> None:
         self._supervisor = supervisor
         self._archive = archive
@@ -65,6 +66,8 @@ class Recorder:
             ConsumerOptions(resubscribe=True),
         )
         self._told = told
+        self._backoff = backoff or Backoff()
+        self._stopping = asyncio.Event()
 
     async def run(self) -> None:
         """Record until cancelled, or until :meth:`stop`.
@@ -77,24 +80,33 @@ class Recorder:
         while (raw := await self._inbox.take()) is not None:
             raws = [raw, *self._inbox.take_waiting(_BATCH - 1)]
             new = await self._store(raws)
+            if new is None:
+                break
             for each in raws:
                 self._consumer.report(each, (Action.ACK, None))
             self._told(new)
         await self._consumer.result
 
     async def stop(self) -> None:
-        """End consuming; what was stored is acknowledged first."""
+        """End consuming. What is being stored now may come again; the archive then has it already."""
+        self._stopping.set()
         await self._consumer.stop()
 
-    async def _store(self, raws: list[Raw]) -> int:
-        delay = _FIRST_DELAY
+    async def _store(self, raws: list[Raw]) -> int | None:
+        """Store deliveries, however long that takes; ``None`` if it did not work before the end."""
+        self._backoff.reset()
         while True:
             try:
                 return await asyncio.to_thread(_store, self._archive, raws)
             except ArchiveError as error:
                 _log.error("%s; %d messages wait", printable(error), len(raws), extra=REPEATABLE)
-            await asyncio.sleep(delay)
-            delay = min(2 * delay, _LONGEST_DELAY)
+            try:
+                async with asyncio.timeout(self._backoff.next()):
+                    await self._stopping.wait()
+            except TimeoutError:
+                pass
+            else:
+                return None
 
 
 def _store(archive: Archive, raws: list[Raw]) -> int:

@@ -4,7 +4,7 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -292,7 +292,7 @@ class _Writer:
             [(row["key"], _joined(each)) for row, each in zip(rows, terms, strict=True)],
         )
 
-    def unindex(self, terms: Sequence[tuple[int, Terms]]) -> None:
+    def unindex(self, terms: Iterable[tuple[int, Terms]]) -> None:
         self._connection.executemany(
             "INSERT INTO search (search, rowid, terms) VALUES ('delete', ?, ?)",
             [(key, _joined(each)) for key, each in terms],
