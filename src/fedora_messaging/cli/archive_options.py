@@ -17,15 +17,27 @@ from . import units
 Command = Callable[..., Any]
 
 
+_FORMS = "a file, or postgresql://user:password@host/database"
+_SECRETS = (
+    "Other users of this machine can read command lines: a password is safer in "
+    f"${VARIABLE}, which `archive` and `tail` read."
+)
+
+
 def archive_option(command: Command) -> Command:
-    """Add ``--archive``."""
+    """Add ``--archive`` to a command that needs one."""
     return click.option(
         "--archive",
         "location",
         metavar="LOCATION",
-        help="The archive: a file, or postgresql://user:password@host/database; by default "
-        f"${VARIABLE}, or a file of yours. Other users of this machine can read command lines: a password "
-        "is safer in the variable.",
+        help=f"The archive: {_FORMS}; by default ${VARIABLE}, or a file of yours. {_SECRETS}",
+    )(command)
+
+
+def other_archive_option(command: Command) -> Command:
+    """Add ``--archive`` to a command that does something else without it."""
+    return click.option(
+        "--archive", "location", metavar="LOCATION", help=f"Use this archive: {_FORMS}. {_SECRETS}"
     )(command)
 
 

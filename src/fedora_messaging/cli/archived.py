@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from typing import Final
 
 import click
 
@@ -12,6 +13,9 @@ from ..exceptions import ValidationError
 from ..message import Message, load_message
 from ..printable import printable
 from .terminal import Progress
+
+#: More than any archive has.
+_ALL: Final = 2**62
 
 
 def each_message(archive: Archive, query: Query) -> Iterator[tuple[float, Message]]:
@@ -67,7 +71,7 @@ def for_each(
         what: Name of the work.
         work: What to do.
     """
-    progress = Progress(what, archive.count(query))
+    progress = Progress(what, archive.count(query, most=_ALL))
     number = 0
     try:
         for message in at_pace(each_message(archive, query), None if dry_run else speed):

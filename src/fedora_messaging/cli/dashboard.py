@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..printable import printable
-from .archive_options import archive_option, opened
+from .archive_options import opened, other_archive_option
 
 if TYPE_CHECKING:
     from ..archive.archive import Archive
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="TCP port.")
-@archive_option
+@other_archive_option
 @click.option("--allow-changes", is_flag=True, help="Let everybody who may look change things, too.")
 @click.option("--sign-in", is_flag=True, help="Show nothing without signing in as a user of the broker.")
 @click.option(

@@ -40,11 +40,24 @@ class _Kind(NamedTuple):
         name: The part of the path after ``/api``.
         columns: What a list shows.
         is_paged: Whether the broker pages the list.
+        is_in_vhost: Whether the path of an object names its virtual host.
     """
 
     name: str
     columns: tuple[_Column, ...]
     is_paged: bool = True
+    is_in_vhost: bool = True
+
+    @property
+    def noun(self) -> str:
+        """The word for one of them."""
+        return self.name.removesuffix("s")
+
+    def path(self, vhost: str, name: str) -> tuple[str, ...]:
+        """Return the path of an object."""
+        if not self.is_in_vhost:
+            return self.name, name
+        return self.name, vhost, name or _DEFAULT_EXCHANGE
 
 
 _QUEUES: Final = _Kind(
@@ -88,6 +101,7 @@ _CONNECTIONS: Final = _Kind(
         _Column("channels", "channels"),
         _Column("state", "state"),
     ),
+    is_in_vhost=False,
 )
 
 
@@ -194,7 +208,7 @@ def _print(kind: _Kind, found: Sequence[Any]) -> None:
     with table(*(column.title for column in kind.columns)) as show_row:
         for one in found:
             show_row([_cell(one, column.path) for column in kind.columns])
-    click.echo(counted(len(found), kind.name.removesuffix("s")), err=True)
+    click.echo(counted(len(found), kind.noun), err=True)
 
 
 def _cell(one: Any, path: str) -> str:
@@ -205,24 +219,48 @@ def _cell(one: Any, path: str) -> str:
     return "" if one is None else str(one)
 
 
-def _show_one(url: str, as_json: bool, *path: str) -> None:
-    found = _run(url, lambda management: management.get(*path))
-    if as_json:
-        click.echo(json.dumps(found))
-        return
-    with table("property", "value", between=": ") as show_row:
-        for name, value in sorted(found.items()):
-            if not name.endswith("_details"):
-                show_row([name, value if isinstance(value, str) else json.dumps(value)])
+def _add_show(group: click.Group, kind: _Kind) -> None:
+    """Add the command that shows all properties of one object."""
+
+    @group.command("show", help=f"Show all properties of the {kind.noun} NAME.")
+    @_url_option
+    @_json_option
+    @_vhost_option
+    @click.argument("name")
+    def show(url: str, as_json: bool, vhost: str, name: str) -> None:
+        found = _run(url, lambda management: management.get(*kind.path(vhost, name)))
+        if as_json:
+            click.echo(json.dumps(found))
+            return
+        with table("property", "value", between=": ") as show_row:
+            for key, value in sorted(found.items()):
+                if not key.endswith("_details"):
+                    show_row([key, value if isinstance(value, str) else json.dumps(value)])
 
 
-def _delete(url: str, yes: bool, question: str, *path: str) -> None:
-    if not yes:
-        click.confirm(question, abort=True)
-    _run(url, lambda management: management.send("DELETE", *path))
+def _add_deletion(group: click.Group, name: str, kind: _Kind, help: str, done: str, *below: str) -> None:
+    """Add a command that deletes something for good, after a question.
 
+    Args:
+        group: The group.
+        name: Name of the command.
+        kind: Kind of the object.
+        help: What the command does, with NAME for the object's.
+        done: What it says when it has done it, likewise.
+        below: What follows the path of the object.
+    """
 
-_yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+    @group.command(name, help=f"{help}.")
+    @_url_option
+    @_vhost_option
+    @click.option("--yes", is_flag=True, help="Do not ask.")
+    @click.argument("name")
+    def delete(url: str, vhost: str, yes: bool, name: str) -> None:
+        shown = printable(name)
+        if not yes:
+            click.confirm(help.replace("NAME", shown) + "?", abort=True)
+        _run(url, lambda management: management.send("DELETE", *kind.path(vhost, name), *below))
+        click.echo(done.replace("NAME", shown))
 
 
 def _group(kind: _Kind, help: str) -> click.Group:
@@ -250,14 +288,37 @@ bindings = _group(_BINDINGS, "Show the broker's bindings.")
 connections = _group(_CONNECTIONS, "Show the connections of clients, and close them.")
 
 
-@queues.command("show")
-@_url_option
-@_json_option
-@_vhost_option
-@click.argument("name")
-def show_queue(url: str, as_json: bool, vhost: str, name: str) -> None:
-    """Show all properties of the queue NAME."""
-    _show_one(url, as_json, "queues", vhost, name)
+for _kind, _commands in ((_QUEUES, queues), (_EXCHANGES, exchanges), (_CONNECTIONS, connections)):
+    _add_show(_commands, _kind)
+_add_deletion(
+    queues,
+    "purge",
+    _QUEUES,
+    "Delete the messages of the queue NAME for good",
+    "The messages of NAME are deleted.",
+    "contents",
+)
+_add_deletion(
+    queues,
+    "delete",
+    _QUEUES,
+    "Delete the queue NAME with its messages for good",
+    "The queue NAME is deleted.",
+)
+_add_deletion(
+    exchanges,
+    "delete",
+    _EXCHANGES,
+    "Delete the exchange NAME with its bindings for good",
+    "The exchange NAME is deleted.",
+)
+_add_deletion(
+    connections,
+    "delete",
+    _CONNECTIONS,
+    "Close the connection NAME; most clients connect again at once",
+    "The connection NAME is closed.",
+)
 
 
 @queues.command("peek")
@@ -283,68 +344,3 @@ def peek_queue(url: str, as_json: bool, vhost: str, number: int, name: str) -> N
             redelivered = "yes" if one["redelivered"] else "no"
             show_row([str(properties.get("message_id", "")), one["routing_key"], redelivered, one["payload"]])
     click.echo(counted(len(found)), err=True)
-
-
-@queues.command("purge")
-@_url_option
-@_vhost_option
-@_yes_option
-@click.argument("name")
-def purge_queue(url: str, vhost: str, yes: bool, name: str) -> None:
-    """Delete the messages of the queue NAME."""
-    question = f"Delete all messages of the queue {printable(name)} for good?"
-    _delete(url, yes, question, "queues", vhost, name, "contents")
-    click.echo(f"The messages of {printable(name)} are deleted.")
-
-
-@queues.command("delete")
-@_url_option
-@_vhost_option
-@_yes_option
-@click.argument("name")
-def delete_queue(url: str, vhost: str, yes: bool, name: str) -> None:
-    """Delete the queue NAME with its messages."""
-    question = f"Delete the queue {printable(name)} with its messages for good?"
-    _delete(url, yes, question, "queues", vhost, name)
-    click.echo(f"The queue {printable(name)} is deleted.")
-
-
-@exchanges.command("show")
-@_url_option
-@_json_option
-@_vhost_option
-@click.argument("name")
-def show_exchange(url: str, as_json: bool, vhost: str, name: str) -> None:
-    """Show all properties of the exchange NAME."""
-    _show_one(url, as_json, "exchanges", vhost, name or _DEFAULT_EXCHANGE)
-
-
-@exchanges.command("delete")
-@_url_option
-@_vhost_option
-@_yes_option
-@click.argument("name")
-def delete_exchange(url: str, vhost: str, yes: bool, name: str) -> None:
-    """Delete the exchange NAME with its bindings."""
-    question = f"Delete the exchange {printable(name)} with its bindings for good?"
-    _delete(url, yes, question, "exchanges", vhost, name)
-    click.echo(f"The exchange {printable(name)} is deleted.")
-
-
-@connections.command("show")
-@_url_option
-@_json_option
-@click.argument("name")
-def show_connection(url: str, as_json: bool, name: str) -> None:
-    """Show all properties of the connection NAME."""
-    _show_one(url, as_json, "connections", name)
-
-
-@connections.command("delete")
-@_url_option
-@_yes_option
-@click.argument("name")
-def close_connection(url: str, yes: bool, name: str) -> None:
-    """Close the connection NAME; most clients connect again at once."""
-    _delete(url, yes, f"Close the connection {printable(name)}?", "connections", name)
-    click.echo(f"The connection {printable(name)} is closed.")

@@ -15,7 +15,7 @@ from ..exceptions import Drop, HaltConsumer, Nack
 from ..frontends.consuming import check_callback
 from ..message import Message
 from ..printable import explained, printable
-from .archive_options import archive_option, opened, selection_options
+from .archive_options import opened, other_archive_option, selection_options
 from .archived import dry_run_option, for_each, speed_option
 from .callbacks import load_callback
 from .datagrepper import datagrepper_option
@@ -30,7 +30,7 @@ from .terminal import counted
     "--callback-file", help='The same from a file: "path/to/file.py:callable_object". Wins over --callback.'
 )
 @datagrepper_option
-@archive_option
+@other_archive_option
 @selection_options
 @speed_option
 @dry_run_option

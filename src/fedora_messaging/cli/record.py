@@ -19,7 +19,7 @@ from ..archive.entry import entry_of
 from ..exceptions import HaltConsumer, ValidationError
 from ..message import Message, dumps, loads
 from ..printable import explained, printable
-from .archive_options import archive_option, opened
+from .archive_options import opened, other_archive_option
 from .consume import queue_options
 from .seams import seam
 from .terminal import Progress, log_to_stderr
@@ -175,7 +175,7 @@ def _ends_with_a_line(path: str) -> bool:
 @click.option("--force", is_flag=True, help="Overwrite FILE if it is not empty.")
 @click.option("--app-name", default="recorder", show_default=True, help="Name shown by the broker.")
 @queue_options
-@archive_option
+@other_archive_option
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True), required=False)
 def record(
     limit: int | None,

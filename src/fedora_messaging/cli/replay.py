@@ -8,7 +8,7 @@ from .. import config
 from ..archive.query import Query
 from ..message import Message, load_message
 from ..printable import printable
-from .archive_options import archive_option, opened, selection_options
+from .archive_options import opened, other_archive_option, selection_options
 from .archived import dry_run_option, for_each, speed_option
 from .datagrepper import datagrepper_option
 from .publish import publish_or_exit
@@ -18,7 +18,7 @@ from .terminal import counted
 
 @click.command()
 @datagrepper_option
-@archive_option
+@other_archive_option
 @selection_options
 @speed_option
 @dry_run_option
@@ -71,8 +71,10 @@ def load_archived(location: str, message_id: str) -> Message:
 def _replay_all(location: str | None, query: Query, speed: float | None, dry_run: bool) -> None:
     if location is None:
         raise click.UsageError("Missing argument 'MESSAGE_ID', or the option --archive for several messages")
-    if query.since is None and query.until is None and not (query.topics or query.users or query.packages):
-        raise click.UsageError("Say which messages: --since, --until, --topic, --user or --package")
+    if query == Query(newest_first=False):
+        raise click.UsageError(
+            "Say which messages: --since, --until, --topic, --user, --package or --text; --topic '#' is all"
+        )
     config.conf["topic_prefix"] = ""
     with opened(location) as archive:
         number = for_each(archive, query, speed, dry_run, "Replaying messages", publish_or_exit)
