@@ -63,6 +63,22 @@ class Management:
         """Close the connections."""
         await self._client.aclose()
 
+    async def tags(self) -> frozenset[str]:
+        """Return the tags of the user.
+
+        Raises:
+            ManagementError: The broker does not let the user in.
+        """
+        if self._credentials is not None and not self._credentials[0]:
+            raise ManagementError(401, "the name is empty")
+        found = await self.get("whoami")
+        tags = found.get("tags") if isinstance(found, dict) else None
+        if isinstance(tags, str):  # before RabbitMQ 3.9
+            tags = tags.split(",")
+        if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+            raise ManagementError(502, "the broker does not say which tags the user has")
+        return frozenset(tags)
+
     async def get(self, *path: str, **query: Any) -> Any:
         """Return what is at a path, whose parts need no quoting.
 
@@ -98,14 +114,17 @@ class Management:
 
     async def _answer(self, method: str, url: str, body: Mapping[str, Any] | None) -> tuple[int, bytes]:
         headers = {} if body is None else {"content-type": "application/json"}
+        login: dict[str, Any] = {}
         if self._credentials is not None:
-            # Names may have bytes that are no text.
+            # Names may have bytes that are no text, which httpx's own authentication does not take. And the
+            # client's must not take the place of this one: everybody would act as the user of its URL.
             both = ":".join(self._credentials).encode("utf-8", "surrogateescape")
             headers["authorization"] = f"Basic {base64.b64encode(both).decode()}"
+            login["auth"] = None
         content = None if body is None else json.dumps(body).encode()
         pieces = bytearray()
         async with self._client.stream(
-            method, url, content=content, headers=headers, timeout=_TIMEOUT
+            method, url, content=content, headers=headers, timeout=_TIMEOUT, **login
         ) as response:
             async for piece in response.aiter_bytes():
                 pieces += piece

@@ -142,7 +142,7 @@ class Visit:
         if session is None or not self.dashboard.sessions.is_due(session):
             return False
         try:
-            await self.management.get("whoami")
+            session.tags = await self.management.tags()
         except ManagementError as error:
             if error.status not in (401, 403):
                 return False  # the broker may be away

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..management import Management, ManagementError
+from ..management import ManagementError
 from ..visit import SESSION_COOKIE, Visit
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ async def sign_in(visit: Visit) -> Response:
     name, password = visit.field("name"), visit.field("password")
     target = _local(visit.field("next", "/"))
     try:
-        tags = await _tags(visit.dashboard.management, name, password)
+        tags = await visit.dashboard.management.as_user(name, password).tags()
     except ManagementError as error:
         if error.status not in (401, 403):
             raise
@@ -55,27 +55,10 @@ async def has_credentials(dashboard: "Dashboard", request: Request) -> bool:
         name, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
         if not colon:
             return False
-        await _tags(dashboard.management, name, password)
+        await dashboard.management.as_user(name, password).tags()
     except (ValueError, ManagementError):
         return False
     return True
-
-
-async def _tags(management: Management, name: str, password: str) -> frozenset[str]:
-    """Return the tags of a user.
-
-    Raises:
-        ManagementError: The broker does not let the user in.
-    """
-    if not name:
-        raise ManagementError(401, "the name is empty")
-    found = await management.as_user(name, password).get("whoami")
-    tags = found.get("tags") if isinstance(found, dict) else None
-    if isinstance(tags, str):  # before RabbitMQ 3.9
-        tags = tags.split(",")
-    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-        raise ManagementError(502, "the broker does not say which tags the user has")
-    return frozenset(tags)
 
 
 def _local(path: str) -> str:
