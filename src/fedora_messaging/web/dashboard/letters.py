@@ -10,7 +10,7 @@ from .feed import body_of_answer
 from .rendering import cut, pretty, shortened
 
 #: Characters of a body that are shown.
-_LONGEST: Final = 50_000
+_LONGEST: Final = 10_000
 #: Headers that a broker adds when a message dies, and those that name more queues, which have had it by now.
 _DEATHS: Final = re.compile(r"x-(death|first-death-.*|last-death-.*|delivery-count|acquired-count)|B?CC")
 

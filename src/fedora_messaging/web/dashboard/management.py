@@ -102,7 +102,7 @@ class Management:
             async with asyncio.timeout(_DEADLINE):
                 status, content = await self._answer(method, url, body)
         except TimeoutError:
-            raise ManagementError(0, f"{self.name} takes longer than {_DEADLINE:g} s to answer") from None
+            raise ManagementError(0, f"{self.name} does not answer within {_DEADLINE:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = printable(error) or type(error).__name__
             raise ManagementError(0, f"{self.name} does not answer: {reason}") from error
@@ -129,7 +129,7 @@ class Management:
             async for piece in response.aiter_bytes():
                 pieces += piece
                 if len(pieces) > _LARGEST:
-                    raise ManagementError(502, f"the answer of {self.name} has more than 64 MB")
+                    raise ManagementError(502, f"the answer of {self.name} has more than 64 MiB")
             return response.status_code, bytes(pieces)
 
 

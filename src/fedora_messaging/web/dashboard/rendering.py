@@ -9,8 +9,9 @@ from jinja2 import ChainableUndefined, Environment, PackageLoader
 
 from ...message import DEBUG, ERROR, INFO, WARNING
 
-#: Parts of a value, levels, and characters of a text and of a name that a page shows.
+#: Parts, characters and levels of a value, and characters of a text and of a name in it, that a page shows.
 _MOST_PARTS: Final = 2_000
+_MOST_CHARACTERS: Final = 100_000
 _DEEPEST: Final = 60
 _LONGEST_TEXT: Final = 20_000
 _LONGEST_NAME: Final = 300
@@ -118,32 +119,53 @@ def shortened(value: Any) -> Any:
 
     What is left out is named where it would be; long texts are cut.
     """
-    return _shortened(value, [_MOST_PARTS], 0)
+    return _Shortener().shortened(value, 0)
 
 
-def _shortened(value: Any, left: list[int], depth: int) -> Any:
-    left[0] -= 1
-    if isinstance(value, str):
-        return cut(value, _LONGEST_TEXT)
-    if not isinstance(value, dict | list):
-        return value
-    if depth >= _DEEPEST:
-        return "… (nested more deeply)"
-    if isinstance(value, dict):
+class _Shortener:
+    """Counts what is left to show of a value."""
+
+    def __init__(self) -> None:
+        self._parts = _MOST_PARTS
+        self._characters = _MOST_CHARACTERS
+
+    def shortened(self, value: Any, depth: int) -> Any:
+        self._parts -= 1
+        if isinstance(value, str):
+            return self._cut(value, _LONGEST_TEXT)
+        if not isinstance(value, dict | list):
+            return value
+        if depth >= _DEEPEST:
+            return "… (nested more deeply)"
+        if isinstance(value, list):
+            return self._list(value, depth)
+        return self._object(value, depth)
+
+    def _object(self, value: dict[str, Any], depth: int) -> dict[str, Any]:
         shown: dict[str, Any] = {}
         for name, part in value.items():
-            if left[0] <= 0:
+            if self._is_full():
                 shown["…"] = f"{len(value) - len(shown)} more"
                 break
-            shown[cut(str(name), _LONGEST_NAME)] = _shortened(part, left, depth + 1)
+            shown[self._cut(str(name), _LONGEST_NAME)] = self.shortened(part, depth + 1)
         return shown
-    parts: list[Any] = []
-    for part in value:
-        if left[0] <= 0:
-            parts.append(f"… {len(value) - len(parts)} more")
-            break
-        parts.append(_shortened(part, left, depth + 1))
-    return parts
+
+    def _list(self, value: list[Any], depth: int) -> list[Any]:
+        shown: list[Any] = []
+        for part in value:
+            if self._is_full():
+                shown.append(f"… {len(value) - len(shown)} more")
+                break
+            shown.append(self.shortened(part, depth + 1))
+        return shown
+
+    def _is_full(self) -> bool:
+        return self._parts <= 0 or self._characters <= 0
+
+    def _cut(self, text: str, most: int) -> str:
+        most = min(most, max(self._characters, 0))
+        self._characters -= min(len(text), most)
+        return cut(text, most)
 
 
 def cut(text: str, most: int) -> str:

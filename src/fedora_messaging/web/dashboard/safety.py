@@ -22,8 +22,10 @@ _HEADERS: Final = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
-#: Pages that have the broker do something harmless; another site must not make its visitors do it.
-_WITH_EFFECT: Final = frozenset({"/queue/messages", "/live", "/events"})
+#: A look into a queue may cost a message there: another site must not even link to it.
+_LOOK: Final = "/queue/messages"
+#: These make a queue, which another site may have its visitors do only if they see the page.
+_FEEDS: Final = frozenset({"/live", "/events"})
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -45,7 +47,7 @@ class Guard:
             return
         headers = Headers(scope=scope)
         refusal = refusal_of(scope["method"], headers, self._settings)
-        if scope["path"] in _WITH_EFFECT and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        if _is_hidden_effect(scope["path"], headers):
             refusal = "Another site has sent you here. Open this page from the pages of this site."
         if refusal is not None:
             await PlainTextResponse(f"{refusal}\n", 403, _HEADERS)(scope, receive, send)
@@ -61,6 +63,13 @@ class Guard:
             await send(message)
 
         await self._app(scope, receive, send_safely)
+
+
+def _is_hidden_effect(path: str, headers: Headers) -> bool:
+    """Whether another site has a browser do something at the broker, unseen."""
+    if headers.get("sec-fetch-site") not in ("cross-site", "same-site"):
+        return False
+    return path == _LOOK or (path in _FEEDS and headers.get("sec-fetch-dest") != "document")
 
 
 def refusal_of(method: str, headers: Headers, settings: DashboardSettings) -> str | None:
