@@ -115,7 +115,7 @@ def test_a_name_bound_to_this_address_does_not_reach_the_api_with_the_password_t
 
     async def test(site: Site) -> None:
         for host in ("evil.example", f"evil.example:{site.url.rpartition(':')[2]}", "localhost.evil.example"):
-            # No script can have its browser leave this header out; programs may call the machine what they like.
+            # A browser always sends this header; other programs may call the machine what they like.
             browser = {"host": host, "accept-language": "en"}
             answer = await site.visitor.get("/api/whoami", auth=GUEST, headers=browser)
             assert answer.status_code == 403
