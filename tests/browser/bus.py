@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from importlib import resources
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pika
@@ -87,3 +88,54 @@ def take(admin: Admin, queue: str) -> list[Taken]:
 def ids(taken: list[Taken]) -> list[str]:
     """Return the ids of messages."""
     return [one.id for one in taken]
+
+
+def samples() -> list[dict[str, Any]]:
+    """Return the messages that `fedora-messaging demo` shows, of many applications."""
+    text = (resources.files("fedora_messaging.cli") / "demo_messages.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def sample(topic: str) -> dict[str, Any]:
+    """Return the first of them with this end of its topic."""
+    return next(one for one in samples() if one["topic"].endswith(f".{topic}"))
+
+
+def put_sample(admin: Admin, one: dict[str, Any], topic: str = "", severity: int = INFO) -> str:
+    """Publish a copy of one of them to amq.topic; return its id.
+
+    Args:
+        admin: Publishes it.
+        one: The sample.
+        topic: The topic of the copy, by default the same.
+        severity: Severity.
+    """
+    schema = one["headers"]["fedora_messaging_schema"]
+    return put(admin, "amq.topic", topic or one["topic"], schema=schema, severity=severity, **one["body"])
+
+
+#: What filters are tried with.
+COMMENT: Final = sample("bodhi.update.comment")
+BUILD: Final = sample("copr.build.end")
+
+
+class Filter(NamedTuple):
+    """A filter that fits `COMMENT` as a warning, but not `BUILD`."""
+
+    parameter: str
+    label: str
+    value: str
+
+
+#: By name; a value has the first word of the topics instead of `{}`.
+FILTERS: Final = {
+    "topic": Filter("topic", "Topic", "{}.*.comment"),
+    "severity": Filter("severity", "At least", "warning"),
+    "application": Filter("app", "Application", "bodhi"),
+    "user": Filter("user", "User", "zofka"),
+    "package": Filter("package", "Package", "heronctl"),
+    "word": Filter("text", "Words", "PARÁDA"),
+    "phrase": Filter("text", "Words", '"works for me"'),
+    "beginning": Filter("text", "Words", "Silverb*"),
+    "without": Filter("text", "Words", "-copr"),
+}

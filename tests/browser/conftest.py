@@ -96,7 +96,7 @@ def dashboard(
 ) -> Iterator[Dashboard]:
     """A dashboard of the embedded broker, then of RabbitMQ, with which one may change things.
 
-    There is one for each test module. It ends as users end it, so that no queue is left behind.
+    There is one for each test module. It ends as users end it: then it leaves no queue behind in RabbitMQ.
     """
     with Processes(tmp_path_factory.mktemp("dashboard")) as processes:
         if request.param == "rabbitmq":

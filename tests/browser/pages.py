@@ -18,7 +18,16 @@ from tests.support.waiting import WAIT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, Request, WebError
+    from playwright.sync_api import (
+        Browser,
+        BrowserContext,
+        ConsoleMessage,
+        Dialog,
+        Locator,
+        Page,
+        Request,
+        WebError,
+    )
 
 #: Names a directory to which screenshots go, as the documentation needs them.
 SCREENSHOTS: Final = "FM_TEST_SCREENSHOTS"
@@ -189,11 +198,17 @@ def take_screenshot(page: Page, name: str, otherwise: Path) -> Path:
     return file
 
 
-def assert_accessible(page: Page) -> None:
-    """Have axe look for what keeps people from using a page: contrast, names, order, roles."""
+def assert_accessible(page: Page, *rules: str) -> None:
+    """Have axe look for what keeps people from using a page: contrast, names, order, roles.
+
+    Args:
+        page: The page.
+        *rules: Names of axe's rules, by default all.
+    """
     # Evaluated by the browser's debugger, to which the page's Content-Security-Policy does not apply.
     page.evaluate((resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8"))
-    violations = page.evaluate("async () => (await axe.run()).violations")
+    options = {"runOnly": rules} if rules else {}
+    violations = page.evaluate("async (options) => (await axe.run(options)).violations", options)
     described = [
         f"{one['id']} ({one['impact']}): {node['target']}: {node['failureSummary']}"
         for one in violations
@@ -208,3 +223,14 @@ def assert_fits(page: Page) -> None:
         "() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
     )
     assert width <= visible, f"{page.url} is {width} pixels wide, {visible} are visible"
+
+
+def fact(inside: Page | Locator, title: str) -> Locator:
+    """Find values by their title."""
+    text = f":text-is('{title}')"
+    return inside.locator(f".facts dt{text} + dd, .facts dt:has({text}) + dd")
+
+
+def tile(page: Page, title: str) -> Locator:
+    """Find a number by its title."""
+    return page.locator(f".tiles dt:text-is('{title}') + dd")

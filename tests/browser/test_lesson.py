@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import expect
 from tests.browser.bus import put
 from tests.browser.dashboards import PATIENCE
+from tests.browser.pages import tile
 from tests.tutorial.conftest import Tutorial
 
 if TYPE_CHECKING:
@@ -82,9 +83,7 @@ def test_the_tutorial(page: Page, dashboard: Dashboard, management: Management, 
         row.get_by_role("link").click()
         page.locator("#flow").get_by_role("link", name="tutorial").click()
         expect(page.locator("h1")).to_contain_text("tutorial")
-        expect(page.locator(".tiles").get_by_text(re.compile("^Consumers$")).locator("+ dd")).to_have_text(
-            "1", timeout=PATIENCE
-        )
+        expect(tile(page, "Consumers")).to_have_text("1", timeout=PATIENCE)
         # While it polls, it would miss the virtual host.
         page.goto("about:blank")
         consumer.stop()
