@@ -132,7 +132,7 @@ class Dashboard:
 
     def _routes(self) -> list[BaseRoute]:
         async def stream(request: Request) -> Response:
-            return await self._guarded(request, events)
+            return await self.refusal(request) or await events(self, request)
 
         async def icon(_request: Request) -> Response:
             return Response((_STATIC / "icon.svg").read_bytes(), media_type="image/svg+xml")
@@ -151,13 +151,6 @@ class Dashboard:
             Mount("/static", StaticFiles(directory=_STATIC)),
             Route("/{path:path}", self._page(_not_found), methods=["GET"]),
         ]
-
-    async def _guarded(
-        self, request: Request, handler: Callable[["Dashboard", Request], Awaitable[Response]]
-    ) -> Response:
-        """Let a program in, or tell it to log in with a user of the broker."""
-        refusal = await self.refusal(request)
-        return refusal or await handler(self, request)
 
     async def refusal(self, request: Request) -> Response | None:
         """Return the answer to a program that may not look, or ``None`` if it may."""

@@ -1,5 +1,7 @@
 """Messages as they pass."""
 
+import asyncio
+
 from starlette.responses import Response
 
 from ..events import outline_of
@@ -18,7 +20,7 @@ async def show(visit: Visit) -> Response:
         raise PageError(400, f"The filter is wrong: {error}.") from None
     feed = await visit.dashboard.feed()
     await feed.start()
-    latest = feed.archive.find(selection.query(limit=_SHOWN))
+    latest = await asyncio.to_thread(feed.archive.find, selection.query(limit=_SHOWN))
     return visit.page(
         "live.html",
         messages=[outline_of(one) for one in latest],
