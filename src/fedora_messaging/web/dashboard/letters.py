@@ -58,6 +58,11 @@ class Letter:
             return cut(self.payload, _LONGEST)
         return cut(pretty(shortened(self.body)), _LONGEST)
 
+    def properties_elsewhere(self) -> dict[str, Any]:
+        """Return the properties for another queue: without names of more queues, which have had it by now."""
+        headers = {name: value for name, value in self.headers.items() if name not in ("CC", "BCC")}
+        return {**self.properties, "headers": headers}
+
     def properties_again(self) -> dict[str, Any]:
         """Return the properties for publishing it again, without what a broker has noted of its deaths."""
         headers = {

@@ -82,7 +82,7 @@ async def _send(
 
 
 def _unchanged(queue: str, letter: Letter) -> Copy:
-    return Copy(queue, letter.properties, letter.payload, letter.encoding)
+    return Copy(queue, letter.properties_elsewhere(), letter.payload, letter.encoding)
 
 
 async def _publish(management: Management, vhost: str, target: Copy) -> None:

@@ -123,6 +123,16 @@ def test_bytes_are_not_shown() -> None:
     assert (found.body, found.size, found.text) == (None, 3, "(3 bytes that are no text)")
 
 
+def test_what_goes_to_another_queue_names_no_others() -> None:
+    """The broker would give it to them once more."""
+    deaths = [{"queue": "q", "reason": "rejected"}]
+    found = letter_of(
+        answer(properties={"headers": {"CC": ["a"], "BCC": ["b"], "mine": 1, "x-death": deaths}})
+    )
+    assert found.properties_elsewhere()["headers"] == {"mine": 1, "x-death": deaths}
+    assert set(found.headers) == {"CC", "BCC", "mine", "x-death"}
+
+
 def test_what_is_published_again_has_no_past() -> None:
     headers = {
         "mine": 1,

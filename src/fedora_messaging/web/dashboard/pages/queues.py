@@ -154,7 +154,7 @@ async def move(visit: Visit) -> Response:
     number = await _number_of(visit, vhost, name)
 
     def decide(letter: Letter) -> Copy:
-        return Copy(target, letter.properties, letter.payload, letter.encoding)
+        return Copy(target, letter.properties_elsewhere(), letter.payload, letter.encoding)
 
     moved = await _moved(visit, vhost, name, number, decide)
     return visit.redirect("/queue", vhost=vhost, name=name, done=_told(moved, number, f"moved to {target}"))
