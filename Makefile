@@ -61,10 +61,12 @@ test-uvloop: $(VENV)/.installed
 # Twisted 22.4 imports cgi. Old versions of Starlette notice late that the client of a stream has gone.
 LOWEST_TESTS ?= tests/unit tests/compat tests/cli tests/twisted tests/transport \
   tests/client/test_monitoring.py tests/client/test_outbox_record.py tests/management
+WITHOUT_DEPENDENCIES := tests/unit/broker tests/unit/sync tests/unit/testing tests/unit/wire \
+  tests/cli/test_broker_small_disk.py tests/cli/test_broker_storage.py tests/cli/test_broker_unread.py
 test-lowest:
 	$(MAKE) .venv-lowest/.installed VENV=.venv-lowest REQUIREMENTS=requirements/lowest.txt
 	.venv-lowest/bin/python -m pytest $(LOWEST_TESTS) -m "not rabbitmq" \
-	  --ignore=tests/unit/web/dashboard/test_events.py \
+	  $(WITHOUT_DEPENDENCIES:%=--ignore=%) --ignore=tests/unit/web/dashboard/test_events.py \
 	  -W "ignore:'cgi' is deprecated:DeprecationWarning" $(ARGS)
 
 # The suites of foreign clients, on the embedded broker in both profiles, on RabbitMQ, and on another release of it if

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import threading
@@ -22,7 +23,6 @@ from tests.support.servers import require
 from fedora_messaging import api, config, logs
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Generator, Iterator
 
     from fedora_messaging.broker import Broker, ResourceLimits
@@ -97,6 +97,21 @@ def private_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def fresh_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have lines that one test repeats not be missing from the log of the next one."""
     monkeypatch.setattr(logs._guard, "_seconds", {})
+
+
+@pytest.fixture(autouse=True)
+def own_log_config() -> Iterator[None]:
+    """Undo what a command that runs in the process of the tests has configured for the log."""
+    loggers = [logging.getLogger(name) for name in (None, "fedora_messaging")]
+    before = [(logger.level, logger.propagate, [*logger.handlers]) for logger in loggers]
+    yield
+    for logger, (level, propagate, handlers) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.propagate = propagate
+        for handler in {*logger.handlers} - {*handlers}:
+            logger.removeHandler(handler)
+        for handler in handlers:
+            logger.addHandler(handler)
 
 
 @pytest.fixture(autouse=True)

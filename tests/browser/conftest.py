@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import expect
-from tests.browser.dashboards import KINDS, beside_broker, for_rabbitmq
+from tests.browser.dashboards import KINDS, dashboard_of
 from tests.browser.pages import Chromium, find_chromium, take_screenshot
 from tests.support.processes import Processes
 from tests.support.servers import require
@@ -77,35 +77,19 @@ def screenshot(tmp_path: Path) -> Callable[[Page, str], Path]:
     return take
 
 
-@pytest.fixture
-def start_dashboard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Dashboard]]:
-    """Starts a dashboard of one of the `KINDS` with options of its command, for this test alone."""
-    with Processes(tmp_path) as processes:
-
-        def start(kind: str, *options: str) -> Dashboard:
-            if kind == "rabbitmq":
-                return for_rabbitmq(processes, request.getfixturevalue("rabbitmq"), *options)
-            return beside_broker(processes, *options)
-
-        yield start
-
-
 @pytest.fixture(scope="module", params=KINDS)
 def dashboard(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Dashboard]:
     """A dashboard of the embedded broker, then of RabbitMQ, with which one may change things.
 
-    There is one for each test module. It ends as users end it: then it leaves no queue behind in RabbitMQ.
+    There is one for each test module.
     """
-    with Processes(tmp_path_factory.mktemp("dashboard")) as processes:
-        if request.param == "rabbitmq":
-            made = for_rabbitmq(processes, request.getfixturevalue("rabbitmq"), "--allow-changes")
-        else:
-            made = beside_broker(processes, "--allow-changes")
+    with (
+        Processes(tmp_path_factory.mktemp("dashboard")) as processes,
+        dashboard_of(request, processes, "--allow-changes") as made,
+    ):
         yield made
-        ended = made.process.terminate()
-        assert ended.status == 0, ended.output
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import httpx
 import pika
 import pytest
 from playwright.sync_api import expect
-from tests.browser.dashboards import KINDS, beside_broker, for_rabbitmq
+from tests.browser.dashboards import beside_broker
 from tests.browser.site import Site, document
 from tests.support.processes import Processes
 
@@ -57,18 +57,6 @@ NAMES = [
 ]
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def dashboard(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Dashboard]:
-    """A dashboard with which one may change things, so that all forms are there."""
-    with Processes(tmp_path_factory.mktemp("dashboard")) as processes:
-        if request.param == "rabbitmq":
-            yield for_rabbitmq(processes, request.getfixturevalue("rabbitmq"), "--allow-changes")
-        else:
-            yield beside_broker(processes, "--allow-changes")
-
-
 @pytest.fixture
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     """The pages of an embedded broker that behaves like RabbitMQ 3.10."""
@@ -86,7 +74,7 @@ def manage(dashboard: Dashboard, method: str, path: str, **body: Any) -> Any:
 
 
 def open_channel(dashboard: Dashboard, vhost: str = "/", **properties: str) -> BlockingChannel:
-    parameters = pika.URLParameters(f"{dashboard.amqp_url}/{quote(vhost, safe='')}")
+    parameters = pika.URLParameters(dashboard.amqp_url_of(vhost))
     parameters.heartbeat = 0
     parameters.client_properties = properties
     return pika.BlockingConnection(parameters).channel()
@@ -122,7 +110,19 @@ def assert_harmless(page: Page) -> None:
     assert moving == [], [hex(ord(char[0])) for char in moving]
 
 
-def test_what_strangers_write_is_text_on_every_page(page: Page, dashboard: Dashboard) -> None:
+@pytest.fixture
+def vhost(dashboard: Dashboard) -> Iterator[str]:
+    """A virtual host with a hostile name."""
+    name = f"{NAMES[1]}{uuid.uuid4().hex[:6]}"
+    place = quote(name, safe="")
+    manage(dashboard, "PUT", f"vhosts/{place}")
+    everything = dict.fromkeys(("configure", "write", "read"), ".*")
+    manage(dashboard, "PUT", f"permissions/{place}/guest", **everything)
+    yield name
+    manage(dashboard, "DELETE", f"vhosts/{place}")
+
+
+def test_what_strangers_write_is_text_on_every_page(page: Page, dashboard: Dashboard, vhost: str) -> None:
     names = [f"{name}{uuid.uuid4().hex[:6]}" for name in NAMES]
     headers: dict[str, Any] = {
         "fedora_messaging_schema": "base.message",
@@ -132,13 +132,8 @@ def test_what_strangers_write_is_text_on_every_page(page: Page, dashboard: Dashb
         "x-death": [{"queue": names[0], "reason": CORPUS[2], "count": 1, "routing-keys": [CORPUS[4]]}],
     }
     body = {hostile: [hostile, {hostile: hostile}] for hostile in CORPUS}
-    vhost = names[1]
-    place = quote(vhost, safe="")
-    manage(dashboard, "PUT", f"vhosts/{place}")
-    everything = dict.fromkeys(("configure", "write", "read"), ".*")
-    manage(dashboard, "PUT", f"permissions/{place}/guest", **everything)
     policy = {"pattern": "alert", "definition": {"max-length": 1000}, "apply-to": "queues"}
-    manage(dashboard, "PUT", f"policies/{place}/{quote(names[0], safe='')}", **policy)
+    manage(dashboard, "PUT", f"policies/{quote(vhost, safe='')}/{quote(names[0], safe='')}", **policy)
     properties = {"connection_name": CORPUS[2], "product": CORPUS[0], "version": CORPUS[4], "app": CORPUS[3]}
     channel = open_channel(dashboard, vhost, **properties, **{CORPUS[5]: CORPUS[6]})
     main = open_channel(dashboard)
@@ -194,7 +189,6 @@ def test_what_strangers_write_is_text_on_every_page(page: Page, dashboard: Dashb
         assert_harmless(page)
     for opened in (channel, main):
         opened.connection.close()
-    manage(dashboard, "DELETE", f"vhosts/{place}")
 
 
 def test_what_an_address_says_is_text(page: Page, dashboard: Dashboard) -> None:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import httpx
 import pika
 import pytest
+from tests.browser.dashboards import beside_broker
 from tests.browser.pages import SCREENSHOTS, assert_accessible, assert_fits, find_chromium
 from tests.browser.site import Site, document
+from tests.support.processes import Processes
 from tests.support.servers import REQUIRE_SERVERS
 
 if TYPE_CHECKING:
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from playwright.sync_api import Page
-    from tests.browser.dashboards import Dashboard
     from tests.browser.pages import Chromium, Faults, Pages
 
 GOOD = document("<h1>Queues</h1><p>No queue yet.</p>")
@@ -140,10 +141,11 @@ def test_without_chromium_the_tests_say_how_to_get_it(
     pytester.runpytest_subprocess().assert_outcomes(errors=1)
 
 
-def test_a_dashboard_beside_the_embedded_broker(start_dashboard: Callable[..., Dashboard]) -> None:
-    started = start_dashboard("embedded")
-    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", started.url)
-    overview = httpx.get(f"{started.management_url}/api/overview", trust_env=False)
-    assert overview.json()["rabbitmq_version"].startswith("4.3")
-    with pika.BlockingConnection(pika.URLParameters(started.amqp_url)) as connection:
-        assert connection.is_open
+def test_a_dashboard_beside_the_embedded_broker(tmp_path: Path) -> None:
+    with Processes(tmp_path) as processes:
+        started = beside_broker(processes)
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+", started.url)
+        overview = httpx.get(f"{started.management_url}/api/overview", trust_env=False)
+        assert overview.json()["rabbitmq_version"].startswith("4.3")
+        with pika.BlockingConnection(pika.URLParameters(started.amqp_url)) as connection:
+            assert connection.is_open

@@ -7,12 +7,13 @@ import json
 import re
 import shlex
 import uuid
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
 from playwright.sync_api import expect
 from tests.browser.bus import BUILD, COMMENT, FILTERS, put, put_bytes, put_sample, take
-from tests.browser.dashboards import KINDS, beside_broker, for_rabbitmq
+from tests.browser.dashboards import KINDS, dashboard_of
 from tests.browser.pages import fact
 from tests.browser.test_live import listen
 from tests.support.admin import Admin, Names
@@ -48,13 +49,11 @@ def archived(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     file, archive = directory / "messages.jsonl", directory / "archive.db"
     file.write_text("".join(f"{_line(number)}\n" for number in range(IMPORTED)), encoding="utf-8")
     options = ("--archive", str(archive), "--allow-changes")
-    with Processes(directory) as processes:
+    with ExitStack() as stack:
+        processes = stack.enter_context(Processes(directory))
         imported = processes.run("archive", "import", "--archive", archive, file)
         assert imported.status == 0, imported.output
-        if request.param == "rabbitmq":
-            dashboard = for_rabbitmq(processes, request.getfixturevalue("rabbitmq"), *options)
-        else:
-            dashboard = beside_broker(processes, *options)
+        dashboard = stack.enter_context(dashboard_of(request, processes, *options))
         processes.variables["FEDORA_MESSAGING_AMQP_URL"] = dashboard.amqp_url
         names = Names(dashboard.amqp_url)
         queue = names("archive")

@@ -53,8 +53,8 @@ def location(tmp_path: Path) -> str:
     return path
 
 
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(cli.cli, arguments)
+def run(command: str, *arguments: str) -> Result:
+    return CliRunner().invoke(cli.cli.commands[command], arguments)
 
 
 def told(result: Result) -> str:

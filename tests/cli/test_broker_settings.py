@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pika
 import pika.exceptions
 import pytest
@@ -89,6 +90,18 @@ def test_permissions(processes: Processes) -> None:
             channel.queue_declare("other")
 
 
+def test_a_tag_lets_a_user_use_http(processes: Processes) -> None:
+    broker, _port = start_broker(
+        processes, "--user", "ann:a", "--user", "bob:b", "--tag", "ann", "monitoring", "--http-port", "0"
+    )
+    url = broker.wait_for(r"^HTTP ready on (http://\S+)$")[1]
+    statuses = {
+        user: httpx.get(f"{url}/api/nodes", auth=user, trust_env=False).status_code
+        for user in (("ann", "a"), ("bob", "b"))
+    }
+    assert statuses == {("ann", "a"): 200, ("bob", "b"): 401}
+
+
 def test_file(processes: Processes) -> None:
     broker, port = start_broker(processes, "--settings", write(processes, FILE))
     with connect(port, "alice", "canary-alice") as connection:
@@ -150,6 +163,11 @@ def test_users_may_come_from_everywhere(processes: Processes) -> None:
         (("--user", "alice"), "--user must be of the form NAME:PASSWORD"),
         (("--user", "alice:"), "--user must be of the form NAME:PASSWORD"),
         (("--user", ":x"), "--user must be of the form NAME:PASSWORD"),
+        (("--tag", "bob", "management"), "--tag is for a user: add it with --user NAME:PASSWORD"),
+        (
+            ("--user", "a:b", "--tag", "bob", "management"),
+            "--tag names the user bob, who is not there: add --user bob:PASSWORD",
+        ),
         (("--permissions", "bob", "", "", ""), "--permissions is for a user: add it with --user"),
         (
             ("--user", "a:b", "--permissions", "bob", "", "", ""),
@@ -171,7 +189,7 @@ def test_mistakes(processes: Processes, arguments: tuple[str, ...], complaint: s
     ("text", "complaint"),
     [
         ("x", "broker.toml is not TOML"),
-        ("prot = 5", "broker.toml does not know prot; it knows consumer_timeout, data"),
+        ("prot = 5", "broker.toml does not know prot; it knows allow_changes, archive, consumer_timeout"),
         ('profile = "5"', "'5' is not one of '3', '4'"),
         ("port = 70000", "70000 is not in the range 0<=x<=65535"),
         ("users = 5", '"users" must be a table'),

@@ -84,7 +84,7 @@ def test_file_of_the_broker_is_right() -> None:
     assert tables < set(settings) <= tables | options
     document = broker_settings.definitions_of(settings)
     assert broker_settings.tls_options(settings["tls"], None, None, None) is not None
-    accounts = broker_settings.accounts_of(settings["users"], (), (), takes_certificates=True)
+    accounts = broker_settings.accounts_of(settings["users"], (), (), (), takes_certificates=True)
     assert accounts is not None
     operator = accounts.user("operator")
     assert operator is not None

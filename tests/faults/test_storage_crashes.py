@@ -84,7 +84,7 @@ def test_what_a_broker_leaves_out_is_noticed(tmp_path: Path, kind: Kind, name: s
             done[number] = Operation(Kind.WRITE, "elsewhere", 0, b"x")
     done.insert(0, Operation(Kind.CREATE, "elsewhere"))
     # Before the end, at which everything is in the file itself.
-    points = [Point(at, crash, at) for at in range(len(done) // 2, len(done) * 3 // 4, 29)]
+    points = [Point(at, crash, at) for at in range(len(done) // 2, len(done) * 3 // 4, 5)]
     findings = crashed(story, points, tmp_path)
     wanted = "not marked as redelivered" if name == "delivered.positions" else "lost"
     assert any(wanted in finding.what for finding in findings)

@@ -103,6 +103,15 @@ def _not_empty(_context: click.Context, _parameter: click.Parameter, value: str 
     "machine can read command lines: put a password that matters into the file of --config.",
 )
 @click.option(
+    "--tag",
+    "tags",
+    nargs=2,
+    multiple=True,
+    metavar="NAME TAG",
+    help="What a user may do over HTTP: management (sign in to the web pages, see one's own things), "
+    "policymaker, monitoring or administrator; by default nothing. May be repeated.",
+)
+@click.option(
     "--permissions",
     nargs=4,
     multiple=True,
@@ -131,6 +140,7 @@ def broker(
     consumer_timeout: float,
     profile: str,
     users: tuple[str, ...],
+    tags: tuple[tuple[str, str], ...],
     permissions: tuple[tuple[str, str, str, str], ...],
     tls_cert: str | None,
     tls_key: str | None,
@@ -150,7 +160,9 @@ def broker(
         )
         tls = broker_settings.tls_options(file.get("tls", {}), tls_cert, tls_key, tls_ca)
         takes_certificates = tls is not None and tls.ca_cert is not None
-        accounts = broker_settings.accounts_of(file.get("users", {}), users, permissions, takes_certificates)
+        accounts = broker_settings.accounts_of(
+            file.get("users", {}), users, tags, permissions, takes_certificates
+        )
         broker_settings.refuse_open_door(host, accounts, wanted)
     except ConfigurationException as error:
         raise click.UsageError(escaped(error.message)) from error

@@ -32,9 +32,11 @@ _OPTIONS: Final = {
     "disk_limit",
     "consumer_timeout",
     "profile",
+    "archive",
+    "allow_changes",
 }
 #: Those of them that are texts.
-_TEXTS: Final = {"host", "data", "definitions"}
+_TEXTS: Final = {"host", "data", "definitions", "archive"}
 _PERMISSIONS: Final = ("configure", "write", "read")
 #: The virtual host that every broker has.
 _VHOST: Final = "/"
@@ -143,6 +145,7 @@ def tls_options(
 def accounts_of(
     table: Any,
     users: Sequence[str],
+    tags: Sequence[tuple[str, str]],
     permissions: Sequence[tuple[str, str, str, str]],
     takes_certificates: bool,
 ) -> "Accounts | None":
@@ -151,6 +154,7 @@ def accounts_of(
     Args:
         table: The table ``users`` of the file.
         users: Values of ``--user``, "NAME:PASSWORD".
+        tags: Values of ``--tag``.
         permissions: Values of ``--permissions``.
         takes_certificates: Users may log in with a certificate, and so need no password.
 
@@ -160,8 +164,9 @@ def accounts_of(
     if not isinstance(table, dict):
         raise ConfigurationException('"users" must be a table; write it as [users.NAME]')
     if not table and not users:
-        if permissions:
-            raise ConfigurationException("--permissions is for a user: add it with --user NAME:PASSWORD")
+        for option, values in (("--tag", tags), ("--permissions", permissions)):
+            if values:
+                raise ConfigurationException(f"{option} is for a user: add it with --user NAME:PASSWORD")
         return None
     # Imported here because the other commands do not need the broker.
     from ..broker import Accounts
@@ -183,6 +188,11 @@ def accounts_of(
         if not name or not colon or not password:
             raise ConfigurationException("--user must be of the form NAME:PASSWORD")
         _add(accounts, name, password, ())
+    for name, tag in tags:
+        tagged = accounts.user(name)
+        if tagged is None:
+            raise _stranger("--tag", name)
+        tagged.tags = (*tagged.tags, tag)
     for name, *patterns in permissions:
         _permit(accounts, name, dict(zip(_PERMISSIONS, patterns, strict=True)))
     return accounts
@@ -303,9 +313,13 @@ def _permit(accounts: "Accounts", name: str, patterns: Mapping[str, str], vhost:
     try:
         accounts.set_permissions(name, vhost, Permissions(**patterns))
     except KeyError:
-        raise ConfigurationException(
-            f"--permissions names the user {name}, who is not there: add --user {name}:PASSWORD"
-        ) from None
+        raise _stranger("--permissions", name) from None
+
+
+def _stranger(option: str, name: str) -> ConfigurationException:
+    return ConfigurationException(
+        f"{option} names the user {name}, who is not there: add --user {name}:PASSWORD"
+    )
 
 
 def refuse_open_door(host: str, accounts: "Accounts | None", definitions: Mapping[str, Any]) -> None:

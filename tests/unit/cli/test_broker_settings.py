@@ -59,8 +59,9 @@ def accounts(
     users: tuple[str, ...] = (),
     permissions: tuple[tuple[str, str, str, str], ...] = (),
     takes_certificates: bool = False,
+    tags: tuple[tuple[str, str], ...] = (),
 ) -> Accounts:
-    made = accounts_of(table or {}, users, permissions, takes_certificates)
+    made = accounts_of(table or {}, users, tags, permissions, takes_certificates)
     assert made is not None
     return made
 
@@ -78,7 +79,7 @@ def refused(made: Accounts, name: str, password: str) -> str:
 
 
 def test_without_users_guest_remains() -> None:
-    assert accounts_of({}, (), (), takes_certificates=True) is None
+    assert accounts_of({}, (), (), (), takes_certificates=True) is None
 
 
 def test_users_replace_guest() -> None:
@@ -111,6 +112,15 @@ def test_tags() -> None:
 def test_permission_that_is_empty_and_one_that_is_missing() -> None:
     made = accounts({"bob": {"password": "b", "configure": "", "read": "^bob"}})
     assert permissions_of(made, "bob") == {"/": Permissions(configure="", write=".*", read="^bob")}
+
+
+def test_tags_of_options_are_beside_those_of_the_file() -> None:
+    given = (("alice", "monitoring"), ("bob", "administrator"))
+    made = accounts({"alice": {"password": "x", "tags": ["policymaker"]}}, users=("bob:b",), tags=given)
+    alice, bob = made.user("alice"), made.user("bob")
+    assert alice is not None
+    assert bob is not None
+    assert (alice.tags, bob.tags) == (("policymaker", "monitoring"), ("administrator",))
 
 
 def test_permissions_of_options() -> None:

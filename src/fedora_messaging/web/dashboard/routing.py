@@ -25,11 +25,20 @@ class Reached(NamedTuple):
     alternate: bool
 
 
-async def destinations(management: Management, vhost: str, exchange: dict[str, Any], key: str) -> Reached:
+async def destinations(
+    management: Management, vhost: str, exchange: dict[str, Any], bindings: list[dict[str, Any]], key: str
+) -> Reached:
     """Return the queues that a message with a routing key would reach.
 
     Each exchange on the way that no binding leads on from, to a queue or to an exchange, has its alternate
     exchange take over.
+
+    Args:
+        management: Asked for what lies behind the exchange.
+        vhost: The virtual host.
+        exchange: Where the message is published, as the management API shows it.
+        bindings: Those of the exchange.
+        key: The routing key.
 
     Source: AMQP 0-9-1, section 3.1.3; RabbitMQ's exchange-to-exchange bindings and alternate exchanges.
     """
@@ -43,9 +52,8 @@ async def destinations(management: Management, vhost: str, exchange: dict[str, A
         if here["type"] not in ("direct", "topic", "fanout"):
             unknown.append(here["name"])
             continue
-        bindings = await management.get(
-            "exchanges", vhost, here["name"] or "amq.default", "bindings", "source"
-        )
+        if here is not exchange:
+            bindings = await management.get(*_path(vhost, here["name"]), "bindings", "source")
         found = [one for one in bindings if _leads(here["type"], one["routing_key"], key)]
         targets = [one["destination"] for one in found if one["destination_type"] == "exchange"]
         for binding in found:
@@ -58,8 +66,12 @@ async def destinations(management: Management, vhost: str, exchange: dict[str, A
             if target not in seen:
                 seen.add(target)
                 with suppress(ManagementError):  # an alternate exchange need not exist
-                    left.append((await management.get("exchanges", vhost, target or "amq.default"), is_late))
+                    left.append((await management.get(*_path(vhost, target)), is_late))
     return Reached(queues, unknown, is_alternate)
+
+
+def _path(vhost: str, exchange: str) -> tuple[str, str, str]:
+    return "exchanges", vhost, exchange or "amq.default"
 
 
 async def _alternate(management: Management, vhost: str, exchange: dict[str, Any]) -> list[str]:

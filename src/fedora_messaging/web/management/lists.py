@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from .errors import RequestError, bad_request
@@ -14,7 +15,11 @@ _LAST_PAGE: Final = 2**63 - 1
 
 
 def arrange(
-    items: Iterable[Any], view: Callable[[Any], dict[str, Any]], query: Mapping[str, str], paged: bool = True
+    items: Iterable[Any],
+    view: Callable[[Any], dict[str, Any]],
+    query: Mapping[str, str],
+    paged: bool = True,
+    fields: Mapping[str, Callable[[Any], Any]] = MappingProxyType({}),
 ) -> Any:
     """Return a list, or the page of it, that a client asks for.
 
@@ -24,6 +29,7 @@ def arrange(
         query: Parameters of the request: ``columns``, ``sort``, ``sort_reverse``, ``page``, ``page_size``,
             ``name`` and ``use_regex``.
         paged: Whether the list has pages.
+        fields: Makes single fields of that JSON, by name: a page sorted by one of them costs no more than it.
 
     Raises:
         RequestError: There is no such page.
@@ -39,9 +45,13 @@ def arrange(
         reason = f"Page out of range, page: {page} page size: {size}, len: {len(found)}"
         raise RequestError(400, {"error": "page_out_of_range", "reason": reason})
     start = (page - 1) * size
-    if "sort" in query:
+    path = query.get("sort", "")
+    if path and path not in fields:
         shown = _sorted([view(item) for item in found], query)[start : start + size]
     else:
+        if path:
+            field = fields[path]
+            found.sort(key=lambda item: _sort_key(field(item), []))
         chosen = found[::-1] if query.get("sort_reverse") == "true" else found
         shown = [view(item) for item in chosen[start : start + size]]
     return {

@@ -1,7 +1,7 @@
 """Queues: list, declare, delete, purge, fetch messages."""
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -54,6 +54,13 @@ _PROPERTIES: Final = (
     "content_encoding",
     "content_type",
 )
+#: Fields by which people sort thousands of queues.
+_SORTED_OFTEN: Final[Mapping[str, Callable[[Queue], Any]]] = {
+    "consumers": lambda queue: len(queue.consumers),
+    "messages": lambda queue: len(queue) + queue.unacked,
+    "messages_ready": len,
+    "messages_unacknowledged": lambda queue: queue.unacked,
+}
 
 
 def queue_item(call: Call, queue: Queue, vhost: str) -> dict[str, Any]:
@@ -135,7 +142,10 @@ def list_queues(call: Call) -> Any:
     found = [(queue, vhost.name) for vhost in call.vhosts() for queue in _by_name(vhost)]
     vhost_of = dict(found)
     return arrange(
-        [queue for queue, _ in found], lambda queue: queue_item(call, queue, vhost_of[queue]), call.query
+        [queue for queue, _ in found],
+        lambda queue: queue_item(call, queue, vhost_of[queue]),
+        call.query,
+        fields=_SORTED_OFTEN,
     )
 
 

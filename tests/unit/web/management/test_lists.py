@@ -92,6 +92,22 @@ def test_an_order_is_that_of_all_pages() -> None:
     ]
 
 
+@pytest.mark.parametrize("reverse", ["true", "false"])
+def test_an_order_by_a_field_that_is_made_by_itself_views_one_page(reverse: str) -> None:
+    seen: list[str] = []
+
+    def note(thing: Thing) -> dict[str, Any]:
+        seen.append(thing.name)
+        return view(thing)
+
+    for number in ("1", "2", "3"):
+        query = {"page": number, "page_size": "2", "sort": "size", "sort_reverse": reverse}
+        seen.clear()
+        page = arrange(THINGS, note, query, fields={"size": lambda thing: thing.size})
+        assert page == arrange(THINGS, view, query)
+        assert seen == names(page)
+
+
 def test_an_empty_list_has_a_first_page_and_any_other() -> None:
     for page in ("1", "7"):
         found = arrange([], view, {"page": page})

@@ -45,6 +45,20 @@ def test_a_queue_is_in_the_list_of_its_virtual_host_only() -> None:
         queues.list_queues(new_call(path={"vhost": "nov"}, server=server))
 
 
+@pytest.mark.parametrize("field", queues._SORTED_OFTEN)
+def test_an_order_by_what_is_counted_is_that_of_what_is_shown(field: str) -> None:
+    server = new_server()
+    for name, number in (("a", 2), ("b", 0), ("c", 3), ("d", 1)):
+        queue = declare(server.vhosts["/"], name)
+        for _ in range(number):
+            queue.enqueue(message())
+        for _ in range((number + 1) // 2):
+            queue.get(no_ack=False)
+    whole = queues.list_queues(new_call(query={"sort": field}, server=server))
+    page = queues.list_queues(new_call(query={"sort": field, "page": "1"}, server=server))
+    assert page["items"] == whole
+
+
 @pytest.mark.parametrize(
     ("profile", "reason"), [("4", "queue_not_found"), ("3", "NOT_FOUND - no queue 'nope' in vhost '/'")]
 )

@@ -44,7 +44,7 @@ async def show(visit: Visit) -> Response:
     key = visit.query.get("key")
     reached = None
     if key is not None:
-        reached = await destinations(visit.management, vhost, exchange, key)
+        reached = await destinations(visit.management, vhost, exchange, bindings, key)
     return visit.page(
         "exchange.html",
         exchange=exchange,
