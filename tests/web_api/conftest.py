@@ -11,7 +11,7 @@ from tests.web_api.client import Client
 
 from fedora_messaging.archive.entry import entry_of
 from fedora_messaging.archive.location import open_archive
-from fedora_messaging.web.dashboard import datagrepper
+from fedora_messaging.web.dashboard import api, datagrepper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,5 +46,5 @@ def client(archive: Archive) -> Iterator[Client]:
     async def source(_request: Request) -> Archive:
         return archive
 
-    with Client(Starlette(routes=datagrepper.routes(source))) as made:
+    with Client(Starlette(routes=[*datagrepper.routes(source), *api.routes(source)])) as made:
         yield made

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -14,10 +14,7 @@ from ...archive.archive import Archive
 from ...archive.database import ArchiveError
 from .catalogue import asyncapi, entries, example, fields
 from .events import event_id, outline_of
-from .selection import SEVERITIES, Selection
-
-if TYPE_CHECKING:
-    from .dashboard import Dashboard
+from .selection import MOST_VALUES, SEVERITIES, ArchiveSource, Selection
 
 #: Messages of one answer, by default and at most.
 _LIMIT, _MOST = 50, 500
@@ -33,12 +30,12 @@ class _Wrong(Exception):
         self.status = status
 
 
-def routes(dashboard: "Dashboard") -> list[BaseRoute]:
-    """Return the routes of the interface."""
+def routes(source: ArchiveSource) -> list[BaseRoute]:
+    """Return the routes of the interface over an archive."""
 
     def endpoint(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
         async def respond(request: Request) -> Response:
-            archive = await dashboard.archive_for(request)
+            archive = await source(request)
             if isinstance(archive, Response):
                 return archive
             try:
@@ -163,7 +160,15 @@ def _parameter(name: str, description: str, schema: Mapping[str, Any], **more: A
 
 _TEXT: Final = {"type": "string"}
 _NAMES: Final = {"type": "array", "items": _TEXT}
-_TIME: Final = {"type": "string", "description": "Seconds since 1970, or as in 2026-11-30T08:00:00Z"}
+_VALUES: Final = {**_NAMES, "maxItems": MOST_VALUES}
+_TIME: Final = {
+    "oneOf": [
+        {"type": "number", "exclusiveMinimum": -1e11, "exclusiveMaximum": 1e12},
+        {"type": "string", "format": "date-time"},
+    ],
+    "description": "Seconds since 1970, or as in 2026-11-30T08:00:00Z",
+}
+_CURSOR: Final = {"type": "string", "pattern": "^[0-9]{1,18}$"}
 _ERROR: Final = {
     "description": "What is wrong with the request",
     "content": {
@@ -173,10 +178,10 @@ _ERROR: Final = {
     },
 }
 _FILTERS: Final = [
-    _parameter("topic", "Topic pattern; one of several must fit", _NAMES, explode=True),
-    _parameter("user", "User whom a message names; one of several", _NAMES, explode=True),
-    _parameter("package", "Package that a message names; one of several", _NAMES, explode=True),
-    _parameter("app", "Application; one of several", _NAMES, explode=True),
+    _parameter("topic", "Topic pattern; one of several must fit", _VALUES, explode=True),
+    _parameter("user", "User whom a message names; one of several", _VALUES, explode=True),
+    _parameter("package", "Package that a message names; one of several", _VALUES, explode=True),
+    _parameter("app", "Application; one of several", _VALUES, explode=True),
     _parameter("severity", "The lowest severity", {"type": "string", "enum": list(SEVERITIES)}),
     _parameter("text", 'Words that a message has; "in a row", begin*, -without', _TEXT),
     _parameter("since", "Sent at this time or later", _TIME),
@@ -222,7 +227,11 @@ OPENAPI: Final[dict[str, Any]] = {
                 *_FILTERS,
                 _parameter("limit", "Most messages", {"type": "integer", "minimum": 1, "maximum": _MOST}),
                 _parameter("order", "Newest or oldest first", {"type": "string", "enum": ["desc", "asc"]}),
-                _parameter("cursor", "The cursor of the answer before", {"type": "string"}),
+                _parameter(
+                    "cursor",
+                    "The cursor of the answer before",
+                    {"type": "string", "pattern": "^[0-9]{1,18}$"},
+                ),
             ],
             "400",
         ),

@@ -146,7 +146,7 @@ class Dashboard:
             Route("/logout", self._change(login.sign_out, Need.NOTHING), methods=["POST"]),
             Route("/events", stream, methods=["GET"]),
             *datagrepper.routes(self.archive_for),
-            *api.routes(self),
+            *api.routes(self.archive_for),
             Route("/favicon.ico", icon),
             Mount("/static", StaticFiles(directory=_STATIC)),
             Route("/{path:path}", self._page(_not_found), methods=["GET"]),

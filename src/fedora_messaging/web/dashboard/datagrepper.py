@@ -6,7 +6,7 @@ Parameters and answers are described in the reference; what differs from the ori
 import json
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -24,6 +24,7 @@ from ...exceptions import ValidationError
 from ...logs import logger
 from ...message import Message, load_message
 from ...printable import printable
+from .selection import ArchiveSource
 
 _log = logger(__name__)
 
@@ -74,10 +75,6 @@ Shape = Callable[[Stored], dict[str, Any]]
 
 class _Wrong(Exception):
     """What is wrong with a request, in a sentence."""
-
-
-#: Returns the archive for a request, or the refusal of the request.
-ArchiveSource = Callable[[Request], Awaitable[Archive | Response]]
 
 
 def routes(source: ArchiveSource) -> list[BaseRoute]:

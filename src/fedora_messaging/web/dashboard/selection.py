@@ -1,19 +1,26 @@
 """Which messages a person, or a program, asks to see."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ...archive.archive import Archive
 from ...archive.entry import Stored, fit
 from ...archive.query import Query
 from ...archive.topics import fits_any
 from ...message import DEBUG, ERROR, INFO, WARNING
 
+#: Returns the archive for a request, or the refusal of the request.
+ArchiveSource = Callable[[Request], Awaitable[Archive | Response]]
+
 SEVERITIES: Final = {"debug": DEBUG, "info": INFO, "warning": WARNING, "error": ERROR}
 #: Values of each parameter.
-_MOST: Final = 100
+MOST_VALUES: Final = 100
 _UNQUOTED_PLUS: Final = re.compile(r"(?<=:[0-9]{2}) (?=[0-9]{2}:[0-9]{2}$)")
 
 
@@ -52,8 +59,8 @@ class Selection:
         for name, value in parameters:
             if value.strip():
                 values.setdefault(name, []).append(fit(value.strip()))
-        if any(len(each) > _MOST for each in values.values()):
-            raise ValueError(f"a parameter has more than {_MOST} values")
+        if any(len(each) > MOST_VALUES for each in values.values()):
+            raise ValueError(f"a parameter has more than {MOST_VALUES} values")
 
         def last(name: str) -> str:
             return values.get(name, [""])[-1]
