@@ -16,6 +16,7 @@ from ...logs import REPEATABLE, logger
 from .feed import Dropped, Feed
 from .rendering import severity_name
 from .selection import Selection
+from .sessions import CHECK
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -75,7 +76,35 @@ async def events(dashboard: "Dashboard", request: Request) -> Response:
             {"retry-after": "10"},
         )
     given = request.headers.get("last-event-id") or request.query_params.get("last_event_id") or ""
-    return _Stream(dashboard, _stream(feed, selection, given))
+
+    return _Stream(dashboard, _stream(feed, selection, given, _Permission(dashboard, request)))
+
+
+class _Permission:
+    """Whether the client of a stream may still look.
+
+    Args:
+        dashboard: Knows who may.
+        request: The client's, which was let in just now.
+    """
+
+    def __init__(self, dashboard: "Dashboard", request: Request) -> None:
+        self._dashboard = dashboard
+        self._request = request
+        self._clock = dashboard.sessions.clock
+        self._checked_at = self._clock()
+
+    async def check(self) -> None:
+        """Make sure that the client may look, unless that was done a short time ago.
+
+        Raises:
+            Dropped: It may not.
+        """
+        if self._clock() - self._checked_at < CHECK:
+            return
+        if await self._dashboard.refusal(self._request) is not None:
+            raise Dropped("you are not signed in any more")
+        self._checked_at = self._clock()
 
 
 class _Stream(EventSourceResponse):
@@ -101,7 +130,9 @@ class _Stream(EventSourceResponse):
             self._dashboard.streams -= 1
 
 
-async def _stream(feed: Feed, selection: Selection, given: str) -> AsyncIterator[ServerSentEvent | bytes]:
+async def _stream(
+    feed: Feed, selection: Selection, given: str, permission: _Permission
+) -> AsyncIterator[ServerSentEvent | bytes]:
     try:
         place = place_of(feed.archive, given) if given else None
         if given and place is None:
@@ -121,6 +152,7 @@ async def _stream(feed: Feed, selection: Selection, given: str) -> AsyncIterator
         async for some in feed.follow(place if place is not None else newest):
             wanted = [_event(event_id(feed.archive, one.seq), one) for one in some if selection.wants(one)]
             if wanted:
+                await permission.check()
                 yield b"".join(wanted)
     except Dropped as error:
         yield ServerSentEvent(event="dropped", data=_text({"reason": str(error)}))

@@ -48,7 +48,7 @@ _SEQ: Final = attrgetter("seq")
 
 
 class Dropped(Exception):
-    """A reader was too slow; the text says so to people."""
+    """The stream of a reader ends; the text says why to people."""
 
 
 class Feed:

@@ -10,7 +10,7 @@ from typing import Final
 #: Seconds without a request after which a session ends.
 _IDLE: Final = 8 * 3600.0
 #: Seconds after which the broker is asked whether the user is still let in.
-_CHECK: Final = 30.0
+CHECK: Final = 30.0
 #: Most sessions at once; the one that was idle longest makes room.
 _MOST: Final = 1000
 #: Tags of users who may change what their permissions allow; ``monitoring`` alone is for looking.
@@ -42,10 +42,14 @@ class Session:
 
 
 class Sessions:
-    """The sessions, in memory only: they end with the process."""
+    """The sessions, in memory only: they end with the process.
+
+    Attributes:
+        clock: Tells the seconds.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+        self.clock = clock
         self._sessions: OrderedDict[str, Session] = OrderedDict()
 
     def begin(self, name: str, password: str, tags: frozenset[str]) -> str:
@@ -53,7 +57,7 @@ class Sessions:
         token = secrets.token_urlsafe(32)
         while len(self._sessions) >= _MOST:
             self._sessions.popitem(last=False)
-        self._sessions[token] = Session(name, password, tags, self._clock(), self._clock())
+        self._sessions[token] = Session(name, password, tags, self.clock(), self.clock())
         return token
 
     def find(self, token: str) -> Session | None:
@@ -61,7 +65,7 @@ class Sessions:
         session = self._sessions.get(token)
         if session is None:
             return None
-        now = self._clock()
+        now = self.clock()
         if now - session.used_at > _IDLE:
             del self._sessions[token]
             return None
@@ -71,8 +75,8 @@ class Sessions:
 
     def is_due(self, session: Session) -> bool:
         """Whether it is time to ask the broker again; if so, the next time is later."""
-        now = self._clock()
-        if now - session.checked_at < _CHECK:
+        now = self.clock()
+        if now - session.checked_at < CHECK:
             return False
         session.checked_at = now
         return True

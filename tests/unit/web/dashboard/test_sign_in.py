@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.unit.web.dashboard.sites import browser, on_site, post, sign_in, token_of
+from tests.unit.web.dashboard.support import entry
 
 from fedora_messaging.archive.location import open_archive
 from fedora_messaging.web.dashboard.serving import for_url
@@ -157,6 +158,45 @@ def test_a_session_ends_when_the_broker_no_longer_lets_the_user_in(tmp_path: Pat
                 clock.now += 60
                 answer = await client.get(page)
                 assert answer.status_code == (401 if page in PROGRAMS else 303), (page, body)
+
+    on_guarded_site(test, tmp_path, clock)
+
+
+def test_a_stream_ends_with_the_session(tmp_path: Path) -> None:
+    """What passes later than half a minute after the broker has lost the user is not sent any more."""
+    clock = Clock()
+
+    async def test(site: Site, client: httpx.AsyncClient, dashboard: Dashboard) -> None:
+        await site.add_user("anna", "monitoring", "%2F")
+        await sign_in(client, "anna")
+        archive = dashboard.archive
+        assert archive is not None
+        async with client.stream("GET", "/events") as stream:
+            lines = stream.aiter_lines()
+
+            async def store(topic: str) -> None:
+                await asyncio.to_thread(archive.store, [entry(topic)])
+
+            async def events() -> list[str]:
+                """Return the next event or events that come together."""
+                found = []
+                async for line in lines:
+                    if line.startswith(("event: ", "data: ")):
+                        found.append(line)
+                    elif not line and found:
+                        break
+                return found
+
+            assert (await events())[0] == "event: ready"
+            for number in range(2):
+                await store(f"seen.{number}")
+                assert f"seen.{number}" in (await events())[1]
+                clock.now += 31
+            await site.api("DELETE", "users/anna")
+            clock.now += 31
+            await store("not.seen")
+            assert await events() == ["event: dropped", 'data: {"reason":"you are not signed in any more"}']
+            assert await events() == []
 
     on_guarded_site(test, tmp_path, clock)
 
