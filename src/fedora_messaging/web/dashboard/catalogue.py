@@ -2,6 +2,7 @@
 
 import inspect
 import itertools
+import json
 import re
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
@@ -126,7 +127,9 @@ def _collect(schema: Any, root: Any, path: str, found: list[Field], depth: int) 
 def type_of(schema: dict[str, Any]) -> str:
     """Return what a value may be, for people."""
     if isinstance(schema.get("enum"), list):
-        return "one of " + ", ".join(str(value) for value in schema["enum"][:8])
+        return "one of " + ", ".join(
+            value if isinstance(value, str) else json.dumps(value) for value in schema["enum"][:8]
+        )
     kinds = schema.get("type", "")
     text = " or ".join(str(kind) for kind in kinds) if isinstance(kinds, list) else str(kinds)
     if not text:

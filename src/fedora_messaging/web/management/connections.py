@@ -1,6 +1,7 @@
 """Connections, channels and consumers: list, show, close."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from ...broker.channel import BrokerChannel
@@ -68,7 +69,7 @@ def channel_item(call: Call, channel: BrokerChannel) -> dict[str, Any]:
     """Return a channel as lists show it."""
     session = channel.session
     user = session.user_name
-    return {
+    item = {
         "acks_uncommitted": 0,
         "confirm": channel.publishing.confirms,
         "connection_details": {
@@ -92,6 +93,11 @@ def channel_item(call: Call, channel: BrokerChannel) -> dict[str, Any]:
         "user_who_performed_action": user,
         "vhost": channel.vhost.name,
     }
+    samples = call.rates.samples
+    idle_since = None if samples is None else samples.idle_since(channel)
+    if idle_since is not None:
+        item["idle_since"] = datetime.fromtimestamp(idle_since, UTC).isoformat(timespec="milliseconds")
+    return item
 
 
 def _channel_name(channel: BrokerChannel) -> str:

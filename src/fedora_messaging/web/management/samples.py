@@ -16,6 +16,7 @@ from .errors import bad_request
 from .statistics import messages, totals_of
 
 if TYPE_CHECKING:
+    from ...broker.channel import BrokerChannel
     from ...broker.core.exchanges import Exchange
     from ...broker.core.queue import Queue
     from ...broker.server import Server
@@ -118,7 +119,7 @@ class _History:
 
 
 class Samples:
-    """Keeps samples of the virtual hosts, exchanges and queues of a broker.
+    """Keeps samples of the virtual hosts, exchanges and queues of a broker, and since when channels are idle.
 
     An object whose totals are 0 costs nothing. If more objects change than there may be histories, those have
     one that came first or that clients ask for.
@@ -131,6 +132,8 @@ class Samples:
         self._server = server
         self._clock = server.clock
         self._histories: WeakKeyDictionary[Any, _History] = WeakKeyDictionary()
+        #: The counters of channels, and when they were first seen to be so.
+        self._uses: WeakKeyDictionary[BrokerChannel, tuple[tuple[int, ...], int]] = WeakKeyDictionary()
         #: Whether the totals of objects without a history were 0 when the sampler last looked.
         self._rest_is_zero = False
 
@@ -178,6 +181,16 @@ class Samples:
         each = [self._of_one(source, times) for source in sources]
         return [_sum(totals) for totals in zip(*each, strict=True)] if each else [{} for _ in times]
 
+    def idle_since(self, channel: "BrokerChannel") -> int | None:
+        """Return since when a channel has not moved messages, within the interval of samples.
+
+        Returns:
+            Seconds since 1970; ``None`` if it was busy when the sampler last looked, or is too new.
+        """
+        values, at = self._uses.get(channel, ((), 0))
+        is_idle = values == _of_counters(channel.counters) and self._clock() - at >= 2 * STEP
+        return at if is_idle else None
+
     def _of_one(self, source: Any, times: Sequence[int]) -> list[dict[str, int] | None]:
         history = self._histories.get(source)
         if history is not None:
@@ -199,6 +212,11 @@ class Samples:
                     left_out += not self._note(source, now, *_read(source))
                 yield
         self._rest_is_zero = not left_out
+        for session in list(self._server.sessions):
+            for channel in session.channels.values():
+                used = _of_counters(channel.counters)
+                if self._uses.get(channel, ((), 0))[0] != used:
+                    self._uses[channel] = used, now
 
     def _note(self, source: Any, now: int, names: tuple[str, ...], values: Sequence[int]) -> bool:
         """Record the totals of an object; returns whether they are known from now on."""

@@ -142,7 +142,7 @@ def test_fields_within_fields() -> None:
         ({"type": "string"}, "string"),
         ({"type": ["string", "null"]}, "string or null"),
         ({"type": "string", "format": "date-time"}, "string, date-time"),
-        ({"enum": ["a", 1, None]}, "one of a, 1, None"),
+        ({"enum": ["a", 1, None]}, "one of a, 1, null"),
         ({"anyOf": [{"type": "string"}, {"type": "null"}, {"type": "string"}]}, "string or null"),
         ({"oneOf": [{"type": "string"}, True, 7]}, "string"),
     ],

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.unit.broker.core.support import new_vhost
+from tests.unit.broker.support import Client, MemoryServer, publish
 from tests.unit.web.management.support import new_call, new_server
 
 from fedora_messaging.broker.accounts import Permissions
 from fedora_messaging.broker.core.declarations import QueueDeclaration
+from fedora_messaging.web.management import connections
 from fedora_messaging.web.management import samples as module
 from fedora_messaging.web.management.errors import RequestError
 from fedora_messaging.web.management.overview import overview
@@ -208,3 +211,36 @@ def test_the_overview_has_rates_of_what_its_user_sees(server: Server, clock: Clo
         call.rates = rates
         stats = overview(call)["message_stats"]
         assert (stats["publish"], stats["publish_details"]) == (expected, {"rate": 0.0})
+
+
+# Idle channels
+
+
+def test_a_channel_is_idle_since_it_moved_the_last_message(clock: Clock) -> None:
+    with asyncio.Runner() as runner:
+        server = MemoryServer(runner.get_loop())
+        server.clock = clock  # type: ignore[assignment]
+        samples = Samples(server)
+        client = Client(server).login()
+        (channel,) = client.session.channels.values()
+
+        def shown() -> str | None:
+            call = new_call(server=server)
+            call.rates = Rates(clock, samples)
+            found: str | None = connections.channel_item(call, channel).get("idle_since")
+            return found
+
+        def pass_time(looks: int) -> None:
+            for _ in range(looks):
+                samples.take()
+                clock.now += STEP
+
+        assert shown() is None
+        pass_time(1)
+        assert shown() is None
+        pass_time(20)
+        assert shown() == "1970-01-12T13:46:40.000+00:00"
+        client.feed(publish("", "nowhere"))
+        assert shown() is None
+        pass_time(20)
+        assert shown() == "1970-01-12T13:48:25.000+00:00"
