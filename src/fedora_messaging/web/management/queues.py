@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from ...broker.accounts import CONFIGURE, READ, WRITE
@@ -122,6 +122,7 @@ def _whole_item(call: Call, queue: Queue, vhost: str) -> dict[str, Any]:
     return {
         "consumer_details": details,
         "deliveries": [],
+        "head_message_sent_at": _sent_at(queue.peek()),  # this broker's own
         "incoming": [],
         **item,
     }
@@ -135,6 +136,18 @@ def _timestamp_of(head: Entry | None) -> int | None:
     except WireError:
         return None
     return int(timestamp.timestamp()) if isinstance(timestamp, datetime) else timestamp
+
+
+def _sent_at(head: Entry | None) -> int | None:
+    """Return the time in the header that fedora-messaging gives a message, in seconds since 1970."""
+    if head is None:
+        return None
+    try:
+        headers = decode_properties(head.message.properties).headers or {}
+        sent = datetime.fromisoformat(str(headers["sent-at"]))
+        return int((sent if sent.tzinfo else sent.replace(tzinfo=UTC)).timestamp())
+    except (WireError, KeyError, ValueError, OverflowError):
+        return None
 
 
 def list_queues(call: Call) -> Any:

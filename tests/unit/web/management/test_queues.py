@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tests.unit.broker.core.support import declare, message
 from tests.unit.web.management.support import new_call, new_server
 
 from fedora_messaging.broker.core.declarations import QueueDeclaration
+from fedora_messaging.broker.core.message import new_message
 from fedora_messaging.broker.core.profile import RABBITMQ_3
 from fedora_messaging.web.management import queues
 from fedora_messaging.web.management.errors import RequestError
+from fedora_messaging.wire.properties import BasicProperties, encode_properties
 
 
 def test_a_transient_queue_keeps_no_messages() -> None:
@@ -21,6 +25,27 @@ def test_a_transient_queue_keeps_no_messages() -> None:
     assert shown["message_bytes"] == shown["message_bytes_ready"] > 0
     assert (shown["exclusive"], shown["consumer_capacity"]) == (False, 0)
     assert "owner_pid_details" not in shown
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ("2026-01-01T00:00:10+00:00", 1767225610),
+        ("2026-01-01T01:00:10+01:00", 1767225610),
+        ("2026-01-01T00:00:10", 1767225610),
+        ("yesterday", None),
+        ("0001-01-01T00:00:00+14:00", -62135647200),
+        (5, None),
+        (None, None),
+    ],
+)
+def test_when_the_oldest_message_was_sent(sent: Any, shown: int | None) -> None:
+    call = new_call(path={"vhost": "/", "queue": "a"})
+    queue = declare(call.server.vhosts["/"], "a")
+    assert queues.get_queue(call)["head_message_sent_at"] is None
+    headers = {} if sent is None else {"sent-at": sent}
+    queue.enqueue(new_message("", "a", encode_properties(BasicProperties(headers=headers)), b""))
+    assert queues.get_queue(call)["head_message_sent_at"] == shown
 
 
 @pytest.mark.parametrize(
