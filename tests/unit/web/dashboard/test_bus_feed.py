@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from tests.support.rabbitmq import free_ports
 from tests.support.waiting import soon
 
 from fedora_messaging.broker import AsyncBroker
@@ -143,19 +144,16 @@ def test_a_broker_that_comes_back() -> None:
     """Nothing was stored there; the feed tells its trouble, makes its queue again and goes on."""
 
     async def main() -> None:
-        broker = AsyncBroker(port=0, http_port=0)
-        async with broker, bus_on(broker) as bus:
-            port = int(bus.url.rpartition(":")[2])
-            feed = BusFeed(management_of(bus))
+        (port,) = free_ports(1)
+        async with feed_of(connect(f"http://guest:guest@127.0.0.1:{port}")) as feed:
             seen: asyncio.Queue[str] = asyncio.Queue()
             reader = asyncio.create_task(topics(feed, seen))
-            await heard(bus, seen, "before")
-        await until_in_trouble(feed, "does not answer")
-        async with AsyncBroker(port=0, http_port=port) as again, bus_on(again) as bus:
-            await heard(bus, seen, "after")
-            assert feed.trouble == ""
+            for topic in ("before", "after"):
+                await until_in_trouble(feed, "does not answer")
+                async with AsyncBroker(port=0, http_port=port) as broker, bus_on(broker) as bus:
+                    await heard(bus, seen, topic)
+                    assert feed.trouble == ""
             reader.cancel()
-            await feed.close()
 
     asyncio.run(main())
 
