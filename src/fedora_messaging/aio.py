@@ -7,7 +7,7 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from inspect import isawaitable
@@ -20,11 +20,13 @@ from .client.consuming.hooks import Hooks
 from .client.consuming.inbox import Inbox
 from .client.consuming.verdict import Action
 from .client.group import ConsumerGroup
-from .client.publishing.awaited import AwaitedPublish
+from .client.publishing.awaited import AwaitedBatch, AwaitedPublish
+from .client.publishing.batch import Batch, outcome_of
 from .client.publishing.outgoing import Encoded
 from .client.supervisor import Supervisor
 from .exceptions import BaseException as LibraryException
 from .exceptions import ConnectionException, PublishTimeout
+from .frontends.batches import MessageBatch, record_all
 from .frontends.consuming import Callback, check_callback, hooks_of, queue_plan
 from .frontends.publishing import prepare, publish_started, telling_outcome
 from .frontends.recording import is_recording, recorded
@@ -155,6 +157,47 @@ class Bus:
         publish_started(message)
         with telling_outcome(message):
             await self._confirmed(prepare(message, exchange, mandatory), timeout)
+
+    async def publish_many(
+        self,
+        messages: Iterable[Message],
+        exchange: str | None = None,
+        timeout: float | None = _TIMEOUT,
+        *,
+        mandatory: bool | None = None,
+    ) -> list[Exception | None]:
+        """Publish messages in order, without waiting for each confirm; return when all have an outcome.
+
+        Args:
+            messages: The messages; each is validated first. A generator is asked for the next one when there
+                is room for it: at most 1000 messages are on their way.
+            exchange: By default ``publish_exchange`` of the configuration.
+            timeout: Limit for the whole call, in seconds; ``None`` waits for ever.
+            mandatory: Whether a message fails if no queue is bound for it; by default the setting in the
+                table ``publisher`` of the configuration.
+
+        Returns:
+            For each message, in their order, ``None`` if the broker has confirmed it, or if it is in the
+            outbox; otherwise the exception that :meth:`publish` would have raised. One that fails does not
+            hold up the others.
+        """
+        if is_recording():
+            return record_all(messages)
+        pending = AwaitedBatch(timeout, self._begin, self._supervisor)
+        published = MessageBatch(pending.batch, exchange, mandatory)
+        with pending:
+            for encoded in published.encoded(messages, pending.is_over):
+                await pending.publish(encoded)
+            await pending.finish()
+        return published.finish()
+
+    def _begin(self, batch: Batch, encoded: Encoded) -> None:
+        if self._outbox is None:
+            self._supervisor.submit(batch.publish(encoded))
+            return
+        settle = batch.begin()
+        stored = asyncio.wrap_future(self._outbox.put(encoded))
+        stored.add_done_callback(lambda done: settle(outcome_of(done)))
 
     async def _confirmed(self, encoded: Encoded, timeout: float | None) -> None:
         if self._outbox is not None:

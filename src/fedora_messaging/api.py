@@ -9,16 +9,27 @@ A thread of the library makes the connection at the first use, and keeps it up.
 import os
 import sys
 import threading
+from collections.abc import Iterable
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from . import config, exceptions
 from .forking import setting_up
+from .frontends.batches import MessageBatch, record_all
 from .frontends.consuming import Callback, consume_arguments, hooks_of, queue_plan
 from .frontends.consuming import check_callback as _check_callback
 from .frontends.event_loop_guard import guard_event_loop
-from .frontends.publishing import prepare, publish_started, send_signals_as, telling_failure, telling_outcome
+from .frontends.publishing import (
+    prepare,
+    publish_failed,
+    publish_started,
+    publish_succeeded,
+    send_signals_as,
+    telling_failure,
+    telling_outcome,
+)
 from .frontends.recording import is_recording, recorded
 from .logs import logger
 from .message import SERIALIZED_MESSAGE_SCHEMA, SEVERITIES, Message, dumps, loads
@@ -27,6 +38,8 @@ from .settings.to_options import connection_options, consumer_options, outbox_op
 from .signals import pre_publish_signal, publish_failed_signal, publish_signal
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from twisted.internet.defer import Deferred
 
     from .sync.consumers import BlockingConsumers
@@ -47,6 +60,8 @@ __all__ = [
     "pre_publish_signal",
     "publish",
     "publish_failed_signal",
+    "publish_many",
+    "publish_nowait",
     "publish_signal",
     "twisted_consume",
 ]
@@ -230,6 +245,82 @@ def publish(message: Message, exchange: str | None = None, timeout: float | None
     """
     crochet.setup()
     _twisted_publish_wrapper(message, exchange).wait(timeout=timeout)
+
+
+def publish_nowait(message: Message, exchange: str | None = None) -> "Future[None]":
+    """Begin to publish a message, and return a future of its outcome.
+
+    A thread that publishes many messages so does not wait for each confirm. Nothing limits how many are on
+    their way: wait for some of the futures now and then, or use :func:`publish_many`. Signals are sent in a
+    thread of the library, whose receivers must not wait for anything.
+
+    Args:
+        message: The message; it is validated first.
+        exchange: By default ``publish_exchange`` of the configuration.
+
+    Returns:
+        A future that is done when the broker has confirmed the message, or when it is in the outbox; it
+        raises the errors that :func:`publish` raises then. Who cancels it gives the publish up: if it was
+        sent, it may arrive nevertheless.
+
+    Raises:
+        jsonschema.ValidationError: The message violates its schema. Nothing was sent.
+        ConfigurationException: The URL, the TLS settings or the outbox are wrong.
+    """
+    from concurrent.futures import Future
+
+    crochet.setup()
+    if recorded(message):
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
+    publish_started(message)
+    with telling_failure(message):
+        promised = _blocking_service().publish_nowait(prepare(message, exchange))
+    promised.add_done_callback(partial(_tell_outcome, message))
+    return promised
+
+
+def _tell_outcome(message: Message, promised: "Future[None]") -> None:
+    if promised.cancelled():
+        return
+    error = promised.exception()
+    if error is None:
+        publish_succeeded(message)
+    elif isinstance(error, Exception):
+        publish_failed(message, error)
+
+
+def publish_many(
+    messages: Iterable[Message], exchange: str | None = None, timeout: float | None = 30
+) -> list[Exception | None]:
+    """Publish messages in order, without waiting for each confirm; return when all have an outcome.
+
+    Args:
+        messages: The messages; each is validated first. A generator is asked for the next one when there is
+            room for it: at most 1000 messages are on their way.
+        exchange: By default ``publish_exchange`` of the configuration.
+        timeout: Limit for the whole call, in seconds; ``None`` waits for ever.
+
+    Returns:
+        For each message, in their order, ``None`` if the broker has confirmed it, or if it is in the outbox;
+        otherwise the exception that :func:`publish` would have raised. One that fails does not hold up the
+        others.
+
+    Raises:
+        ConfigurationException: The URL, the TLS settings or the outbox are wrong.
+        RuntimeError: Called in a thread of the library's own event loops, as for :func:`publish`.
+    """
+    crochet.setup()
+    guard_event_loop("publish_many()", "`await bus.publish_many()` of fedora_messaging.aio")
+    if is_recording():
+        return record_all(messages)
+    pending = _blocking_service().batch(timeout)
+    published = MessageBatch(pending.batch, exchange)
+    for encoded in published.encoded(messages, pending.is_over):
+        pending.publish(encoded)
+    pending.finish()
+    return published.finish()
 
 
 # Looked up at each signal: a test may replace the name.

@@ -100,6 +100,12 @@ def publish_succeeded(message: Message) -> None:
 
 def publish_failed(message: Message, error: Exception) -> None:
     """Log that a message is not, or perhaps not, published, and tell receivers."""
+    log_failure(message, error)
+    tell_failure(message, error)
+
+
+def log_failure(message: Message, error: Exception) -> None:
+    """Log that a message is not, or perhaps not, published."""
     _log.error(
         "Publishing message %s on topic %s failed: %s: %s",
         printable(getattr(message, "id", None)),
@@ -107,6 +113,10 @@ def publish_failed(message: Message, error: Exception) -> None:
         type(error).__name__,
         explained(error),
     )
+
+
+def tell_failure(message: Message, error: Exception) -> None:
+    """Tell receivers that a message is not, or perhaps not, published; log and ignore their exceptions."""
     if signals.publish_failed_signal.receivers:
         try:
             signals.publish_failed_signal.send(_sender(), message=message, reason=error)

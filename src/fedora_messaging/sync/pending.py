@@ -1,14 +1,13 @@
 """A publish, or a record in the outbox, whose outcome another thread waits for."""
 
 import threading
+import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from concurrent.futures import Future
 
+from ..client.publishing.batch import WINDOW, Batch, unsent
 from ..client.publishing.outgoing import Encoded, Outgoing, outgoing
 from ..exceptions import PublishTimeout
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
 
 
 class PendingPublish:
@@ -60,7 +59,7 @@ class PendingRecord:
 
     __slots__ = ("_future",)
 
-    def __init__(self, future: "Future[None]") -> None:
+    def __init__(self, future: Future[None]) -> None:
         self._future = future
 
     def wait(self, timeout: float | None) -> None:
@@ -78,3 +77,87 @@ class PendingRecord:
                 raise
             self._future.cancel()
             raise PublishTimeout(f"Publishing timed out after waiting {timeout} seconds.") from None
+
+
+class PromisedPublish(Future[None]):
+    """A publish on its way, as a future: whoever cancels it has the message not sent again.
+
+    Args:
+        encoded: The message.
+        release: Frees what an abandoned publish holds.
+    """
+
+    def __init__(self, encoded: Encoded, release: Callable[[Outgoing], None]) -> None:
+        super().__init__()
+        self._release = release
+        self.outgoing = outgoing(encoded, self._on_outcome)
+
+    def _on_outcome(self, error: Exception | None) -> None:
+        if not self.set_running_or_notify_cancel():
+            return
+        if error is None:
+            self.set_result(None)
+        else:
+            self.set_exception(error)
+
+    def cancel(self) -> bool:
+        """Give the publish up, unless its outcome is known; the message may have arrived nevertheless."""
+        cancelled = super().cancel()
+        if cancelled:
+            self.outgoing.abandon()
+            self._release(self.outgoing)
+        return cancelled
+
+
+class PendingBatch:
+    """Publishes on their way, at most `WINDOW` at once, whose outcomes the caller's thread waits for.
+
+    Args:
+        timeout: Seconds for all of them; ``None`` waits for ever.
+        begin: Begins a publish, or stores it if there is an outbox.
+        expire: Gives a publish up, and returns an error that says why it was not confirmed in time.
+    """
+
+    def __init__(
+        self,
+        timeout: float | None,
+        begin: Callable[[Batch, Encoded], None],
+        expire: Callable[[Outgoing, float], PublishTimeout],
+    ) -> None:
+        self._timeout = timeout
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._begin = begin
+        self._expire = expire
+        self._woken = threading.Event()
+        self.batch = Batch(self._woken.set)
+
+    def is_over(self) -> bool:
+        """Whether there is no time left."""
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
+    def publish(self, encoded: Encoded) -> None:
+        """Publish a message, as soon as the window has room."""
+        if self.batch.is_full:
+            self._wait_for(WINDOW // 2)
+            if self.is_over():
+                self.batch.note(unsent())
+                return
+        self._begin(self.batch, encoded)
+
+    def finish(self) -> None:
+        """Return when all publishes have their outcomes: a `PublishTimeout` for those that are late."""
+        self._wait_for(0)
+
+    def _wait_for(self, number: int) -> None:
+        while True:
+            self._woken.clear()
+            if self.batch.is_down_to(number):
+                return
+            left = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+            if not self._woken.wait(left):
+                self._give_up(self._timeout or 0.0)
+                return
+
+    def _give_up(self, timeout: float) -> None:
+        late = PublishTimeout(f"Publishing timed out after waiting {timeout} seconds.")
+        self.batch.expire(lambda out: self._expire(out, timeout), late)

@@ -11,6 +11,7 @@ from ..client.backoff import Backoff
 from ..client.consuming.hooks import Hooks
 from ..client.consuming.runner import is_coroutine_callback
 from ..client.group import ConsumerGroup
+from ..client.publishing.batch import Batch, outcome_of
 from ..client.publishing.outgoing import Encoded, Outgoing
 from ..client.supervisor import Supervisor
 from ..exceptions import ConnectionException, OutboxError, PublishTimeout
@@ -31,7 +32,7 @@ from ..transport.tls import client_context
 from .callback_loop import CallbackLoop
 from .consumers import BlockingConsumers
 from .loop_thread import LoopThread
-from .pending import PendingPublish, PendingRecord
+from .pending import PendingBatch, PendingPublish, PendingRecord, PromisedPublish
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -231,6 +232,25 @@ class Service:
         pending = PendingPublish(encoded, self.expire)
         self.submit(pending.outgoing)
         return pending
+
+    def publish_nowait(self, encoded: Encoded) -> "Future[None]":
+        """Begin to publish a message, or to store it if there is an outbox; return a future of it."""
+        if self.outbox is not None:
+            return self.outbox.put(encoded)
+        promised = PromisedPublish(encoded, lambda out: self._loop_thread.post(Outgoing.release, out))
+        self.submit(promised.outgoing)
+        return promised
+
+    def batch(self, timeout: float | None) -> PendingBatch:
+        """Return what publishes many messages within some seconds."""
+        return PendingBatch(timeout, self._begin, self.expire)
+
+    def _begin(self, batch: Batch, encoded: Encoded) -> None:
+        if self.outbox is None:
+            self.submit(batch.publish(encoded))
+            return
+        settle = batch.begin()
+        self.outbox.put(encoded).add_done_callback(lambda stored: settle(outcome_of(stored)))
 
     def expire(self, out: Outgoing, timeout: float) -> PublishTimeout:
         """Give up a publish whose caller stops waiting; return the error for that caller."""

@@ -1,9 +1,15 @@
-"""A publish whose outcome a task waits for."""
+"""One or many publishes whose outcomes a task waits for."""
 
 import asyncio
-from typing import Self
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Self
 
+from ...exceptions import PublishTimeout
+from .batch import WINDOW, Batch, unsent
 from .outgoing import Encoded, outgoing
+
+if TYPE_CHECKING:
+    from ..supervisor import Supervisor
 
 
 class AwaitedPublish:
@@ -39,3 +45,61 @@ class AwaitedPublish:
         self.out.release()
         # The two objects refer to each other; breaking the circle frees them without the garbage collector.
         del self.out
+
+
+class AwaitedBatch:
+    """Publishes on their way, at most `WINDOW` at once; leaving the ``with`` block gives the others up.
+
+    Args:
+        timeout: Seconds for all of them; ``None`` waits for ever.
+        begin: Begins a publish, or stores it if there is an outbox.
+        supervisor: Knows why a publish is late.
+
+    Attributes:
+        batch: The outcomes.
+    """
+
+    def __init__(
+        self, timeout: float | None, begin: Callable[[Batch, Encoded], None], supervisor: "Supervisor"
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timeout = timeout
+        self._deadline = None if timeout is None else self._loop.time() + timeout
+        self._begin = begin
+        self._supervisor = supervisor
+        self._woken = asyncio.Event()
+        self.batch = Batch(self._woken.set)
+
+    def is_over(self) -> bool:
+        """Whether there is no time left."""
+        return self._deadline is not None and self._loop.time() >= self._deadline
+
+    async def publish(self, encoded: Encoded) -> None:
+        """Publish a message, as soon as the window has room."""
+        if self.batch.is_full:
+            await self._wait_for(WINDOW // 2)
+            if self.is_over():
+                self.batch.note(unsent())
+                return
+        self._begin(self.batch, encoded)
+
+    async def finish(self) -> None:
+        """Return when all publishes have their outcomes: a `PublishTimeout` for those that are late."""
+        await self._wait_for(0)
+
+    async def _wait_for(self, number: int) -> None:
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                while not self.batch.is_down_to(number):
+                    self._woken.clear()
+                    await self._woken.wait()
+        except TimeoutError:
+            timeout, supervisor = self._timeout or 0.0, self._supervisor
+            late = PublishTimeout(f"Publishing timed out after waiting {timeout} seconds.")
+            self.batch.expire(lambda out: out.expire(timeout, supervisor.blocked, supervisor.trouble), late)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.batch.abandon()
