@@ -10,14 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from fedora_messaging.archive.location import open_archive
 from fedora_messaging.broker import AsyncBroker
-from fedora_messaging.web.dashboard.serving import for_app
+from fedora_messaging.web.dashboard.serving import for_app, for_url
+from fedora_messaging.web.dashboard.sessions import Sessions
 from fedora_messaging.web.dashboard.settings import DashboardSettings
+from fedora_messaging.web.server import HttpServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
     from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from fedora_messaging.web.dashboard.dashboard import Dashboard
 
 GUEST = ("guest", "guest")
 
@@ -88,6 +94,37 @@ def on_site(test: Callable[[Site], Awaitable[None]], **options: Any) -> None:
                 await test(Site(broker, visitor))
 
     asyncio.run(main())
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def on_guarded_site(
+    test: Callable[[Site, httpx.AsyncClient, Dashboard], Awaitable[None]],
+    tmp_path: Path,
+    clock: Clock | None = None,
+    **settings: Any,
+) -> None:
+    """Run a test on pages of their own, where visitors sign in, beside a broker."""
+
+    async def on_broker(site: Site) -> None:
+        archive = open_archive(str(tmp_path / "archive.db"))
+        url = site.url.replace("://", "://guest:guest@")
+        dashboard = for_url(url, DashboardSettings(sign_in=True, **settings), archive)
+        if clock is not None:
+            dashboard.sessions = Sessions(clock)
+        async with HttpServer(dashboard.app, before_stop=dashboard.close) as server:
+            async with browser(server.url) as client:
+                await test(site, client, dashboard)
+        archive.close()
+
+    on_site(on_broker)
 
 
 def on_answers(app: ASGIApp, test: Callable[[httpx.AsyncClient], Awaitable[None]], **settings: Any) -> None:

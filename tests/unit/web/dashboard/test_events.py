@@ -12,6 +12,7 @@ import orjson
 import pytest
 from tests.support.sse import Event, EventReader
 from tests.support.waiting import soon
+from tests.unit.web.dashboard.sites import Clock, on_guarded_site, sign_in
 from tests.unit.web.dashboard.support import NOON, archive_in, entry, run_quickly
 
 from fedora_messaging.message import ERROR, INFO
@@ -24,6 +25,8 @@ from fedora_messaging.web.dashboard.settings import DashboardSettings
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
+
+    from tests.unit.web.dashboard.sites import Site
 
     from fedora_messaging.archive.archive import Archive
 
@@ -558,3 +561,42 @@ def test_a_request_for_the_headers_only_opens_no_stream(archive: Archive) -> Non
             assert dashboard.streams == 0
 
     run_quickly(main())
+
+
+def test_a_stream_ends_with_the_session(tmp_path: Path) -> None:
+    """What passes later than half a minute after the broker has lost the user is not sent any more."""
+    clock = Clock()
+
+    async def test(site: Site, client: httpx.AsyncClient, dashboard: Dashboard) -> None:
+        await site.add_user("anna", "monitoring", "%2F")
+        await sign_in(client, "anna")
+        archive = dashboard.archive
+        assert archive is not None
+        async with client.stream("GET", "/events") as stream:
+            lines = stream.aiter_lines()
+
+            async def store(topic: str) -> None:
+                await asyncio.to_thread(archive.store, [entry(topic)])
+
+            async def events() -> list[str]:
+                """Return the next event or events that come together."""
+                found = []
+                async for line in lines:
+                    if line.startswith(("event: ", "data: ")):
+                        found.append(line)
+                    elif not line and found:
+                        break
+                return found
+
+            assert (await events())[0] == "event: ready"
+            for number in range(2):
+                await store(f"seen.{number}")
+                assert f"seen.{number}" in (await events())[1]
+                clock.now += 31
+            await site.api("DELETE", "users/anna")
+            clock.now += 31
+            await store("not.seen")
+            assert await events() == ["event: dropped", 'data: {"reason":"you are not signed in any more"}']
+            assert await events() == []
+
+    on_guarded_site(test, tmp_path, clock)

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from tests.unit.web.dashboard.sites import browser, on_site, post, sign_in, token_of
-from tests.unit.web.dashboard.support import entry
+from tests.unit.web.dashboard.sites import Clock, browser, on_guarded_site, post, sign_in, token_of
 
-from fedora_messaging.archive.location import open_archive
-from fedora_messaging.web.dashboard.serving import for_url
 from fedora_messaging.web.dashboard.sessions import Session, Sessions
-from fedora_messaging.web.dashboard.settings import DashboardSettings
-from fedora_messaging.web.server import HttpServer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     import httpx
@@ -27,37 +21,6 @@ if TYPE_CHECKING:
 
 HOUR = 3600.0
 PROGRAMS = ["/v2/search", "/v2/id?id=x", "/raw", "/id?id=x", "/events", "/api/v1/messages", "/api/v1/topics"]
-
-
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def on_guarded_site(
-    test: Callable[[Site, httpx.AsyncClient, Dashboard], Awaitable[None]],
-    tmp_path: Path,
-    clock: Clock | None = None,
-    **settings: Any,
-) -> None:
-    """Run a test on pages of their own, where visitors sign in, beside a broker."""
-
-    async def on_broker(site: Site) -> None:
-        archive = open_archive(str(tmp_path / "archive.db"))
-        url = site.url.replace("://", "://guest:guest@")
-        dashboard = for_url(url, DashboardSettings(sign_in=True, **settings), archive)
-        if clock is not None:
-            dashboard.sessions = Sessions(clock)
-        async with HttpServer(dashboard.app, before_stop=dashboard.close) as server:
-            async with browser(server.url) as client:
-                await test(site, client, dashboard)
-        archive.close()
-
-    on_site(on_broker)
 
 
 def test_who_is_let_in(tmp_path: Path) -> None:
@@ -158,45 +121,6 @@ def test_a_session_ends_when_the_broker_no_longer_lets_the_user_in(tmp_path: Pat
                 clock.now += 60
                 answer = await client.get(page)
                 assert answer.status_code == (401 if page in PROGRAMS else 303), (page, body)
-
-    on_guarded_site(test, tmp_path, clock)
-
-
-def test_a_stream_ends_with_the_session(tmp_path: Path) -> None:
-    """What passes later than half a minute after the broker has lost the user is not sent any more."""
-    clock = Clock()
-
-    async def test(site: Site, client: httpx.AsyncClient, dashboard: Dashboard) -> None:
-        await site.add_user("anna", "monitoring", "%2F")
-        await sign_in(client, "anna")
-        archive = dashboard.archive
-        assert archive is not None
-        async with client.stream("GET", "/events") as stream:
-            lines = stream.aiter_lines()
-
-            async def store(topic: str) -> None:
-                await asyncio.to_thread(archive.store, [entry(topic)])
-
-            async def events() -> list[str]:
-                """Return the next event or events that come together."""
-                found = []
-                async for line in lines:
-                    if line.startswith(("event: ", "data: ")):
-                        found.append(line)
-                    elif not line and found:
-                        break
-                return found
-
-            assert (await events())[0] == "event: ready"
-            for number in range(2):
-                await store(f"seen.{number}")
-                assert f"seen.{number}" in (await events())[1]
-                clock.now += 31
-            await site.api("DELETE", "users/anna")
-            clock.now += 31
-            await store("not.seen")
-            assert await events() == ["event: dropped", 'data: {"reason":"you are not signed in any more"}']
-            assert await events() == []
 
     on_guarded_site(test, tmp_path, clock)
 
