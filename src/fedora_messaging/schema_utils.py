@@ -1,6 +1,5 @@
 """Helpers for the accessors of schema classes."""
 
-import hashlib
 from urllib.parse import urlencode
 
 _AVATARS = "https://seccdn.libravatar.org/avatar/"
@@ -28,5 +27,7 @@ def libravatar_url(
     identity = email or openid
     if not identity:
         raise ValueError("You must provide either the email or the openid.")
+    import hashlib  # loads OpenSSL, which most programs do not need
+
     digest = hashlib.sha256(identity.encode("utf-8")).hexdigest()
     return f"{_AVATARS}{digest}?{urlencode({'s': size, 'd': default})}"

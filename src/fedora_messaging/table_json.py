@@ -18,9 +18,9 @@ Headers without such values have an empty object, and look like any other JSON.
 import base64
 import math
 import re
+import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -59,7 +59,9 @@ def _written(value: Any) -> tuple[str, str] | None:
         # As in field tables, a time without zone is UTC.
         aware = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
         return "timestamp", aware.astimezone(UTC).isoformat()
-    if isinstance(value, Decimal):
+    # A program that has not imported the module has no such value; most programs never do.
+    decimal = sys.modules.get("decimal")
+    if decimal is not None and isinstance(value, decimal.Decimal):
         return "decimal", str(value)
     if isinstance(value, bytes | bytearray | memoryview):
         return "bytes", base64.b64encode(value).decode()
@@ -73,9 +75,15 @@ def _timestamp(text: str) -> datetime:
     return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
 
 
+def _decimal(text: str) -> Any:
+    from decimal import Decimal
+
+    return Decimal(text)
+
+
 _READERS: Final[dict[str, Callable[[str], Any]]] = {
     "timestamp": _timestamp,
-    "decimal": Decimal,
+    "decimal": _decimal,
     "bytes": lambda text: base64.b64decode(text, validate=True),
     "float": float,
 }
@@ -117,7 +125,7 @@ def _read(value: Any, kind: Any) -> Any:
         raise ValueError(f"a header of type {kind} must be text, but is {value!r}")
     try:
         return _READERS[kind](value)
-    except (ValueError, InvalidOperation, OverflowError) as error:
+    except (ValueError, ArithmeticError) as error:  # decimal.InvalidOperation is arithmetic
         raise ValueError(f"a header of type {kind} is {value[:40]!r}, which cannot be read") from error
 
 

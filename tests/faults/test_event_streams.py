@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 READERS: Final = 480
 SLEEPERS: Final = 20
 #: Messages, and how many are stored together, how often.
-MESSAGES: Final = 1200
+MESSAGES: Final = 600
 TOGETHER: Final = 10
 PAUSE: Final = 0.3
 #: Topic of messages that readers leave out, and a text for them: a few fill the buffers of the system.

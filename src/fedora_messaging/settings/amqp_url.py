@@ -4,7 +4,6 @@
 ``amqp+unix:///path/of/socket[?vhost=...]`` for a broker on a Unix socket.
 """
 
-import ast
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -199,6 +198,8 @@ def _text(_name: str, text: str) -> str:
 def _literal(name: str, text: str) -> Mapping[str, Any]:
     if len(text) > _LITERAL_MAX:
         raise ValueError(f"Invalid {name} value: longer than {_LITERAL_MAX} characters")
+    import ast  # takes longer to import than the rest of this module
+
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
