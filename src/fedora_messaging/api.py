@@ -251,8 +251,8 @@ def publish_nowait(message: Message, exchange: str | None = None) -> "Future[Non
     """Begin to publish a message, and return a future of its outcome.
 
     A thread that publishes many messages so does not wait for each confirm. Nothing limits how many are on
-    their way: wait for some of the futures now and then, or use :func:`publish_many`. Signals are sent in a
-    thread of the library, whose receivers must not wait for anything.
+    their way: wait for some of the futures now and then, or use :func:`publish_many`. Receivers of signals,
+    and callbacks of the future, are called in a thread of the library, and must not wait for anything.
 
     Args:
         message: The message; it is validated first.

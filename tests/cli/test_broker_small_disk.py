@@ -147,7 +147,8 @@ def test_burst_does_not_overrun_the_disk_limit(processes: Processes, disk: Small
 
     eventually(is_alarm)
     eventually(are_done_when_drained)
-    assert lowest > 45 * MEGABYTE
+    # What the buffers of four connections held when the alarm came is still written.
+    assert lowest > 40 * MEGABYTE
     assert all(told[-1] == "confirmed" for _thread, told in publishers)
     assert broker.terminate().status == 0
 

@@ -125,7 +125,7 @@ def _schemas(_archive: Archive, _request: Request) -> dict[str, Any]:
                 "name": entry.name,
                 "package": entry.package,
                 "topic": entry.topic,
-                "deprecated": bool(entry.cls.deprecated),
+                "deprecated": entry.deprecated,
                 "summary": entry.summary,
             }
             for entry in entries()
@@ -141,7 +141,7 @@ def _schema(_archive: Archive, request: Request) -> dict[str, Any]:
             return {
                 "name": name,
                 "topic": entry.topic,
-                "deprecated": bool(entry.cls.deprecated),
+                "deprecated": entry.deprecated,
                 "fields": [field._asdict() for field in fields(schema)],
                 "body_schema": schema,
                 "example": example(schema),

@@ -3,12 +3,15 @@
 import inspect
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from ...message import Message, get_class, schema_names
 
+#: How deep the copy of a schema goes, which may contain itself.
+_DEEPEST_JSON: Final = 50
 #: How deep an example goes, and a table of fields.
 _DEEPEST: Final = 12
 #: Most fields of a table, and most parts of an example: schemas may contain themselves several times.
@@ -68,33 +71,60 @@ class SchemaEntry(NamedTuple):
     @property
     def topic(self) -> str:
         """The topic of the class, or an empty text."""
-        topic = self.cls.topic
+        topic = self._told("topic")
         return topic if isinstance(topic, str) else ""
 
     @property
     def body_schema(self) -> dict[str, Any]:
-        """The schema of the body."""
-        found = self.cls.body_schema
-        return dict(found) if isinstance(found, dict) else {}
+        """The schema of the body, as JSON can hold it."""
+        found = _as_json(self._told("body_schema"))
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def deprecated(self) -> bool:
+        """Whether the class says that it should not be used any more."""
+        return self._told("deprecated") is True
 
     @property
     def summary(self) -> str:
         """What the class says of itself."""
-        text = self.body_schema.get("description")
+        schema = self._told("body_schema")
+        text = schema.get("description") if isinstance(schema, dict) else None
         if not isinstance(text, str):
             text = (inspect.getdoc(self.cls) or "").partition("\n")[0]
         return text
 
+    def _told(self, name: str) -> Any:
+        try:
+            return getattr(self.cls, name)
+        except Exception:  # the code of a schema package may raise anything
+            return None
+
 
 def entries() -> list[SchemaEntry]:
-    """Return the catalogue, in the order of names."""
+    """Return the catalogue, in the order of names; without what packages register by mistake."""
     found = []
     for name in schema_names():
-        cls = get_class(name)
+        cls: object = get_class(name)
+        if not (isinstance(cls, type) and issubclass(cls, Message)):
+            continue
         matched = _VERSION.fullmatch(name)
         family, version = (matched[1], int(matched[2])) if matched else (name, 0)
         found.append(SchemaEntry(name, cls, cls.__module__.partition(".")[0], family, version))
     return found
+
+
+def _as_json(value: Any, depth: int = 0) -> Any:
+    """Return a copy that is JSON, whatever a package has put into its schema."""
+    if isinstance(value, str | int | bool) or value is None:
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if depth > _DEEPEST_JSON or not isinstance(value, dict | list | tuple):
+        return type(value).__name__
+    if isinstance(value, dict):
+        return {str(name): _as_json(part, depth + 1) for name, part in value.items()}
+    return [_as_json(part, depth + 1) for part in value]
 
 
 def fields(schema: Any, definitions: Any = None) -> list[Field]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from typing import Any, Final
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Final
 
 import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema.validators import validator_for
+from tests.client import broken_schemas
+from tests.unit.web.dashboard.sites import on_site
 
-from fedora_messaging.message import Message, schema_names
+from fedora_messaging import message as registry
+from fedora_messaging.message import Message
 from fedora_messaging.web.dashboard.catalogue import (
     Field,
     SchemaEntry,
@@ -21,6 +26,9 @@ from fedora_messaging.web.dashboard.catalogue import (
     fields,
     type_of,
 )
+
+if TYPE_CHECKING:
+    from tests.unit.web.dashboard.sites import Site
 
 #: Mistakes in installed schemas, for which no example is right: an enumeration of texts that begins with
 #: `null`, and a field that is required but not described.
@@ -35,7 +43,8 @@ def _all() -> list[str]:
 
 
 def test_all_schemas_are_there() -> None:
-    assert _all() == schema_names()
+    assert set(_all()) >= {one.name for one in entry_points(group="fedora.messages")}
+    assert _all() == sorted(_all())
     assert all(entry.package for entry in entries())
     assert all(isinstance(entry.summary, str) and isinstance(entry.topic, str) for entry in entries())
 
@@ -55,6 +64,58 @@ def test_installed_schemas(name: str) -> None:
     json.dumps(value)
     errors = validator_for(entry.body_schema)(entry.body_schema).iter_errors(value)
     assert [error.message for error in errors if error.message not in MISTAKES] == []
+
+
+class SchemaThatContainsItself(Message):
+    body_schema: dict[str, Any] = {"type": "object", "properties": {}}
+
+
+SchemaThatContainsItself.body_schema["properties"]["again"] = SchemaThatContainsItself.body_schema
+
+
+class SchemaThatIsNoJson(Message):
+    body_schema: Any = {1: {2, 3}, "enum": [float("nan"), b"x"], "description": 5, "default": object()}
+
+
+LISTS: Final = ("/schemas", "/schemas?name=canary", "/publish", "/api/v1/schemas", "/api/v1/asyncapi.json")
+SINGLE: Final = ("/schema?name=", "/publish?schema=", "/api/v1/schema?name=", "/api/v1/asyncapi.json?name=")
+
+
+def test_no_careless_package_breaks_the_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of its classes that is a message has a page; all the others have theirs, too."""
+    names = []
+    for name, value in (*vars(broken_schemas).items(), *globals().items()):
+        if getattr(value, "__module__", "") in (broken_schemas.__name__, __name__) and callable(value):
+            names.append(f"canary.{name}")
+            monkeypatch.setitem(registry._schema_name_to_class, names[-1], value)
+    assert {"canary.NotAMessage", "canary.not_a_class", "canary.Deprecated"} < {*names}
+
+    async def test(site: Site) -> None:
+        for path in (
+            "/schemas",
+            "/schemas?name=canary",
+            "/publish",
+            "/api/v1/schemas",
+            "/api/v1/asyncapi.json",
+        ):
+            answer = await site.visitor.get(path)
+            assert answer.status_code == 200, path
+            assert "canary.NotAMessage" not in answer.text
+            assert "canary.WrongBodySchema" in answer.text
+        for name in names:
+            value = registry._schema_name_to_class[name]
+            is_message = inspect.isclass(value) and issubclass(value, Message)
+            for path in (
+                "/schema?name=",
+                "/publish?schema=",
+                "/api/v1/schema?name=",
+                "/api/v1/asyncapi.json?name=",
+            ):
+                answer = await site.visitor.get(f"{path}{name}")
+                expected = 200 if is_message or "asyncapi" in path else 404
+                assert answer.status_code == expected, f"{path}{name}"
+
+    on_site(test)
 
 
 def test_versions_of_a_family() -> None:
@@ -221,7 +282,7 @@ def test_the_document_is_as_asyncapi_3_wants_it() -> None:
         payload = message["payload"]
         assert payload["schemaFormat"] == "application/schema+json;version=draft-07"
         assert isinstance(payload["schema"], dict)
-    assert len(document["components"]["messages"]) == len(schema_names())
+    assert len(document["components"]["messages"]) == len(entries())
 
 
 def _target(document: Any, reference: dict[str, str]) -> Any:
