@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 from ..._version import __version__
 from ...archive.archive import Archive
 from ...archive.database import ArchiveError
-from .catalogue import asyncapi, entries, example, fields
+from .catalogue import asyncapi, entries, example, fields, find
 from .events import event_id, outline_of
 from .selection import MOST_VALUES, SEVERITIES, ArchiveSource, Selection
 
@@ -134,19 +134,18 @@ def _schemas(_archive: Archive, _request: Request) -> dict[str, Any]:
 
 
 def _schema(_archive: Archive, request: Request) -> dict[str, Any]:
-    name = request.query_params.get("name", "")
-    for entry in entries():
-        if entry.name == name:
-            schema = entry.body_schema
-            return {
-                "name": name,
-                "topic": entry.topic,
-                "deprecated": entry.deprecated,
-                "fields": [field._asdict() for field in fields(schema)],
-                "body_schema": schema,
-                "example": example(schema),
-            }
-    raise _Wrong("There is no schema with this name here", 404)
+    entry = find(request.query_params.get("name", ""))
+    if entry is None:
+        raise _Wrong("There is no schema with this name here", 404)
+    schema = entry.body_schema
+    return {
+        "name": entry.name,
+        "topic": entry.topic,
+        "deprecated": entry.deprecated,
+        "fields": [field._asdict() for field in fields(schema)],
+        "body_schema": schema,
+        "example": example(schema),
+    }
 
 
 def _asyncapi(_archive: Archive, request: Request) -> dict[str, Any]:

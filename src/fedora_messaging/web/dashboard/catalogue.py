@@ -114,6 +114,11 @@ def entries() -> list[SchemaEntry]:
     return found
 
 
+def find(name: str) -> SchemaEntry | None:
+    """Return the entry with a name, if there is one."""
+    return next((entry for entry in entries() if entry.name == name), None)
+
+
 def _as_json(value: Any, depth: int = 0) -> Any:
     """Return a copy that is JSON, whatever a package has put into its schema."""
     if isinstance(value, str | int | bool) or value is None:

@@ -12,20 +12,18 @@ from ..catalogue import entries, example
 from ..rendering import render
 from ..selection import SEVERITIES
 from ..sending import publish_message
-from ..visit import PageError, Visit
+from ..visit import Visit
+from .schemas import known
 
 
 async def show(visit: Visit) -> Response:
     """Show the form, filled with an example of the schema that is chosen."""
     name = visit.query.get("schema", "base.message")
-    catalogue = entries()
-    entry = next((entry for entry in catalogue if entry.name == name), None)
-    if entry is None:
-        raise PageError(404, f"There is no schema {name}: install the package that has it.")
+    entry = known(name)
     body = visit.query.get("body") or json.dumps(example(entry.body_schema) or {}, indent=2)
     return visit.page(
         "publish.html",
-        names=[each.name for each in catalogue],
+        names=[each.name for each in entries()],
         schema=name,
         topic=visit.query.get("topic", entry.topic),
         body=body,

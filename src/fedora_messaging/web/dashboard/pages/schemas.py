@@ -2,7 +2,7 @@
 
 from starlette.responses import Response
 
-from ..catalogue import entries, example, fields
+from ..catalogue import SchemaEntry, entries, example, fields, find
 from ..visit import PageError, Visit
 
 
@@ -15,15 +15,23 @@ async def show_all(visit: Visit) -> Response:
 
 async def show(visit: Visit) -> Response:
     """Show a schema: fields, versions and an example."""
-    name = visit.query.get("name", "")
-    catalogue = entries()
-    entry = next((entry for entry in catalogue if entry.name == name), None)
-    if entry is None:
-        raise PageError(404, f"There is no schema {name}: install the package that has it.")
+    entry = known(visit.query.get("name", ""))
     return visit.page(
         "schema.html",
         entry=entry,
         fields=fields(entry.body_schema),
         example=example(entry.body_schema),
-        versions=[other for other in catalogue if other.family == entry.family],
+        versions=[other for other in entries() if other.family == entry.family],
     )
+
+
+def known(name: str) -> SchemaEntry:
+    """Return the schema with a name.
+
+    Raises:
+        PageError: 404 if there is none.
+    """
+    entry = find(name)
+    if entry is None:
+        raise PageError(404, f"There is no schema {name}: install the package that has it.")
+    return entry
