@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 _log = logger(__name__)
 
+# As in version 3.9: a star import must not bring names that a program does not expect.
 __all__ = [
     "SERIALIZED_MESSAGE_SCHEMA",
     "SEVERITIES",
@@ -60,8 +61,6 @@ __all__ = [
     "pre_publish_signal",
     "publish",
     "publish_failed_signal",
-    "publish_many",
-    "publish_nowait",
     "publish_signal",
     "twisted_consume",
 ]
