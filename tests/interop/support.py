@@ -38,4 +38,6 @@ def close_connections(broker: BrokerUnderTest, name: str) -> None:
             ]
 
         for connection in eventually(found):
-            management.delete("connections", connection)
+            answer = management.ask("DELETE", "connections", connection)
+            # RabbitMQ shows some a little longer than they last.
+            assert answer.status_code in (204, 404), answer.text

@@ -324,7 +324,8 @@ def test_tasks_of_a_worker_that_ends(celery: Site, admin: Admin, tmp_path: Path)
 
 
 def test_worker_whose_connections_the_operator_closes(celery: Site) -> None:
-    """It connects again, and goes on."""
+    """It connects again, and goes on; a worker that only begins to consume would not."""
+    assert celery.task("add").delay(1, 2).get(timeout=WAIT) == 3
     close_connections(celery.broker, "main")
     assert celery.task("add").delay(3, 4).get(timeout=WAIT) == 7
     (worker,) = celery.inspect().ping().values()
