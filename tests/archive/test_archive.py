@@ -778,6 +778,12 @@ def test_foreign_tables_are_left_alone(months: PostgresPlaces) -> None:
     assert months.run(location, "SELECT count(*) FROM pg_class WHERE relname = 'archive_version'") == [(0,)]
 
 
+def test_searches_are_not_compiled(months: PostgresPlaces) -> None:
+    """PostgreSQL takes longer to compile a search over many months than to run it."""
+    archive = months.archive()
+    assert archive._database.read("SELECT setting FROM pg_settings WHERE name = 'jit'", {}) == [("off",)]
+
+
 def test_name_has_no_password(months: PostgresPlaces) -> None:
     archive = months.archive()
     assert "canary-password" not in archive.name
