@@ -22,10 +22,10 @@ from .client.consuming.verdict import Action
 from .client.group import ConsumerGroup
 from .client.publishing.awaited import AwaitedBatch, AwaitedPublish
 from .client.publishing.batch import Batch, outcome_of
-from .client.publishing.outgoing import Encoded
+from .client.publishing.outgoing import Encoded, timed_out
 from .client.supervisor import Supervisor
 from .exceptions import BaseException as LibraryException
-from .exceptions import ConnectionException, PublishTimeout
+from .exceptions import ConnectionException
 from .frontends.batches import MessageBatch, record_all
 from .frontends.consuming import Callback, check_callback, hooks_of, queue_plan
 from .frontends.publishing import prepare, publish_started, telling_outcome
@@ -179,7 +179,8 @@ class Bus:
         Returns:
             For each message, in their order, ``None`` if the broker has confirmed it, or if it is in the
             outbox; otherwise the exception that :meth:`publish` would have raised. One that fails does not
-            hold up the others.
+            hold up the others. If the iterable itself raises, so does this method, and nobody learns which of
+            the messages before have arrived.
         """
         if is_recording():
             return record_all(messages)
@@ -223,7 +224,7 @@ class Bus:
                 timer.cancel()
 
     async def _stored(self, outbox: "Outbox", encoded: Encoded, timeout: float | None) -> None:
-        expired = PublishTimeout(f"Publishing timed out after waiting {timeout} seconds.")
+        expired = timed_out(timeout)
         if timeout is not None and timeout <= 0:
             raise expired
         try:

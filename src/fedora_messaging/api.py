@@ -250,7 +250,8 @@ def publish_nowait(message: Message, exchange: str | None = None) -> "Future[Non
     """Begin to publish a message, and return a future of its outcome.
 
     A thread that publishes many messages so does not wait for each confirm. Nothing limits how many are on
-    their way: wait for some of the futures now and then, or use :func:`publish_many`. Receivers of signals,
+    their way, nor for how long: wait for some of the futures now and then, with a timeout, or use
+    :func:`publish_many`. Receivers of signals,
     and callbacks of the future, are called in a thread of the library, and must not wait for anything.
 
     Args:
@@ -304,7 +305,8 @@ def publish_many(
     Returns:
         For each message, in their order, ``None`` if the broker has confirmed it, or if it is in the outbox;
         otherwise the exception that :func:`publish` would have raised. One that fails does not hold up the
-        others.
+        others. If the iterable itself raises, so does this function, and nobody learns which of the messages
+        before have arrived.
 
     Raises:
         ConfigurationException: The URL, the TLS settings or the outbox are wrong.

@@ -102,6 +102,16 @@ def test_a_tag_lets_a_user_use_http(processes: Processes) -> None:
     assert statuses == {("ann", "a"): 200, ("bob", "b"): 401}
 
 
+def test_web_pages_of_a_file(processes: Processes) -> None:
+    """Visitors may change things, and see the archive, if the file says so."""
+    file = write(processes, 'http_port = 0\nallow_changes = true\narchive = "archive.db"\n')
+    broker, _port = start_broker(processes, "--settings", file)
+    url = broker.wait_for(r"^HTTP ready on (http://\S+)$")[1]
+    page = httpx.get(f"{url}/queues", trust_env=False).text
+    assert "read only" not in page
+    assert "Archive: archive.db" in page
+
+
 def test_file(processes: Processes) -> None:
     broker, port = start_broker(processes, "--settings", write(processes, FILE))
     with connect(port, "alice", "canary-alice") as connection:

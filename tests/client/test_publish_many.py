@@ -198,8 +198,8 @@ def test_signals(broker: Broker, service: None, queue: str, publish_many: Many) 
     ):
         publish_many([message(queue, 1), Message(topic="a", body="no object"), message(queue, 3)])
         assert told == [
-            *(("start", 1), ("start", 0), ("ValidationError", 0), ("start", 3)),
-            *(("success", 1), ("success", 3)),
+            *(("start", 1), ("start", 0), ("start", 3)),
+            *(("success", 1), ("ValidationError", 0), ("success", 3)),
         ]
         told.clear()
         api.publish_nowait(message(queue, 4)).result(WAIT)

@@ -67,7 +67,7 @@ class PostgresqlDatabase:
             if parsed.drivername in ("postgres", "postgresql"):
                 parsed = parsed.set(drivername=_DRIVER)
             self._engine: Engine = create_engine(parsed, pool_size=_CONNECTIONS, pool_pre_ping=True)
-            event.listen(self._engine, "connect", _prepare)
+            event.listen(self._engine, "connect", _forbid_compiling)
         except (ArgumentError, ImportError, ValueError) as error:
             raise ArchiveError(f"The URL of the archive cannot be used: {error}") from None
         self.name = parsed.render_as_string(hide_password=True)
@@ -217,7 +217,7 @@ class _Writer:
         return dropped
 
 
-def _prepare(connection: Any, _record: object) -> None:
+def _forbid_compiling(connection: Any, _record: object) -> None:
     """Have PostgreSQL answer at once: to compile a search over many months takes longer than to run it."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'jit'")

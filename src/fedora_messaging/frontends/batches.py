@@ -7,14 +7,7 @@ from ..client.publishing.batch import Batch, unsent
 from ..client.publishing.outgoing import Encoded
 from ..logs import API, logger
 from ..message import Message
-from .publishing import (
-    log_failure,
-    prepare,
-    publish_started,
-    publish_succeeded,
-    tell_failure,
-    telling_failure,
-)
+from .publishing import log_failure, prepare, publish_started, publish_succeeded, tell_failure
 from .recording import recorded
 
 _log = logger(API)
@@ -41,7 +34,7 @@ class MessageBatch:
         self._batch = batch
         self._exchange = exchange
         self._mandatory = mandatory
-        #: Those whose outcome receivers of signals do not know yet; None for the others.
+        #: Those whose outcome receivers of signals are told at the end; None for the others.
         self._untold: list[Message | None] = []
 
     def encoded(self, messages: Iterable[Message], is_over: Callable[[], bool]) -> Iterator[Encoded]:
@@ -58,13 +51,16 @@ class MessageBatch:
                 continue
             try:
                 publish_started(message)
-                with telling_failure(message):
-                    encoded = prepare(message, self._exchange, self._mandatory)
-            except Exception as error:
-                self._untold.append(None)  # receivers know it
+            except Exception as error:  # of a receiver, who has not let it begin
+                self._untold.append(None)
                 self._batch.note(error)
                 continue
             self._untold.append(message)
+            try:
+                encoded = prepare(message, self._exchange, self._mandatory)
+            except Exception as error:
+                self._batch.note(error)
+                continue
             yield encoded
 
     def finish(self) -> list[Exception | None]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 
 from ..client.publishing.batch import WINDOW, Batch, unsent
-from ..client.publishing.outgoing import Encoded, Outgoing, outgoing
+from ..client.publishing.outgoing import Encoded, Outgoing, outgoing, timed_out
 from ..exceptions import PublishTimeout
 
 
@@ -76,7 +76,7 @@ class PendingRecord:
             if self._future.done() and not self._future.cancelled():
                 raise
             self._future.cancel()
-            raise PublishTimeout(f"Publishing timed out after waiting {timeout} seconds.") from None
+            raise timed_out(timeout) from None
 
 
 class PromisedPublish(Future[None]):
@@ -159,5 +159,4 @@ class PendingBatch:
                 return
 
     def _give_up(self, timeout: float) -> None:
-        late = PublishTimeout(f"Publishing timed out after waiting {timeout} seconds.")
-        self.batch.expire(lambda out: self._expire(out, timeout), late)
+        self.batch.expire(lambda out: self._expire(out, timeout), timed_out(timeout))

@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
-from ...exceptions import PublishTimeout
 from .batch import WINDOW, Batch, unsent
-from .outgoing import Encoded, outgoing
+from .outgoing import Encoded, outgoing, timed_out
 
 if TYPE_CHECKING:
     from ..supervisor import Supervisor
@@ -95,8 +94,9 @@ class AwaitedBatch:
                     await self._woken.wait()
         except TimeoutError:
             timeout, supervisor = self._timeout or 0.0, self._supervisor
-            late = PublishTimeout(f"Publishing timed out after waiting {timeout} seconds.")
-            self.batch.expire(lambda out: out.expire(timeout, supervisor.blocked, supervisor.trouble), late)
+            self.batch.expire(
+                lambda out: out.expire(timeout, supervisor.blocked, supervisor.trouble), timed_out(timeout)
+            )
 
     def __enter__(self) -> Self:
         return self

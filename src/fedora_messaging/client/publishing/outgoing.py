@@ -85,7 +85,7 @@ class Outgoing:
         """
         self.abandon()
         # Read `attempts` only after abandoning: see :meth:`begin`.
-        error = PublishTimeout(f"Publishing timed out after waiting {timeout} seconds.")
+        error = timed_out(timeout)
         error.sent = self.attempts > 0
         if blocked is not None:
             error.add_note(f"The broker blocks publishing: {blocked}")
@@ -124,6 +124,11 @@ class Outgoing:
     def _has_body(self, body: bytes | None) -> bool:
         # The machine discards a body that is too large; ours is gone if the publish was abandoned.
         return body is None or self.body == body or (self.abandoned and not self.body)
+
+
+def timed_out(timeout: float | None) -> PublishTimeout:
+    """Return the error of a publish whose time limit, in seconds, is over; it may have been sent."""
+    return PublishTimeout(f"Publishing timed out after waiting {timeout} seconds.")
 
 
 def _message_id(properties: bytes) -> str | None:

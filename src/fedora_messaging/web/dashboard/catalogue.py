@@ -103,20 +103,21 @@ class SchemaEntry(NamedTuple):
 
 def entries() -> list[SchemaEntry]:
     """Return the catalogue, in the order of names; without what packages register by mistake."""
-    found = []
-    for name in schema_names():
-        cls: object = get_class(name)
-        if not (isinstance(cls, type) and issubclass(cls, Message)):
-            continue
-        matched = _VERSION.fullmatch(name)
-        family, version = (matched[1], int(matched[2])) if matched else (name, 0)
-        found.append(SchemaEntry(name, cls, cls.__module__.partition(".")[0], family, version))
-    return found
+    return [entry for name in schema_names() if (entry := _entry(name)) is not None]
 
 
 def find(name: str) -> SchemaEntry | None:
     """Return the entry with a name, if there is one."""
-    return next((entry for entry in entries() if entry.name == name), None)
+    return _entry(name) if name in schema_names() else None
+
+
+def _entry(name: str) -> SchemaEntry | None:
+    cls: object = get_class(name)
+    if not (isinstance(cls, type) and issubclass(cls, Message)):
+        return None
+    matched = _VERSION.fullmatch(name)
+    family, version = (matched[1], int(matched[2])) if matched else (name, 0)
+    return SchemaEntry(name, cls, cls.__module__.partition(".")[0], family, version)
 
 
 def _as_json(value: Any, depth: int = 0) -> Any:

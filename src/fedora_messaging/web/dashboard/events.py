@@ -76,7 +76,6 @@ async def events(dashboard: "Dashboard", request: Request) -> Response:
             {"retry-after": "10"},
         )
     given = request.headers.get("last-event-id") or request.query_params.get("last_event_id") or ""
-
     return _Stream(dashboard, _stream(feed, selection, given, _Permission(dashboard, request)))
 
 
