@@ -226,11 +226,7 @@ OPENAPI: Final[dict[str, Any]] = {
                 *_FILTERS,
                 _parameter("limit", "Most messages", {"type": "integer", "minimum": 1, "maximum": _MOST}),
                 _parameter("order", "Newest or oldest first", {"type": "string", "enum": ["desc", "asc"]}),
-                _parameter(
-                    "cursor",
-                    "The cursor of the answer before",
-                    {"type": "string", "pattern": "^[0-9]{1,18}$"},
-                ),
+                _parameter("cursor", "The cursor of the answer before", _CURSOR),
             ],
             "400",
         ),

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from ...message import Message, get_class, schema_names
 
-#: How deep the copy of a schema goes, which may contain itself.
+#: How deep the copy of a schema goes.
 _DEEPEST_JSON: Final = 50
 #: How deep an example goes, and a table of fields.
 _DEEPEST: Final = 12
@@ -71,7 +71,7 @@ class SchemaEntry(NamedTuple):
     @property
     def topic(self) -> str:
         """The topic of the class, or an empty text."""
-        topic = self._told("topic")
+        topic = _as_json(self._told("topic"))
         return topic if isinstance(topic, str) else ""
 
     @property
@@ -92,7 +92,7 @@ class SchemaEntry(NamedTuple):
         text = schema.get("description") if isinstance(schema, dict) else None
         if not isinstance(text, str):
             text = (inspect.getdoc(self.cls) or "").partition("\n")[0]
-        return text
+        return str(_as_json(text))
 
     def _told(self, name: str) -> Any:
         try:
@@ -120,17 +120,25 @@ def _entry(name: str) -> SchemaEntry | None:
     return SchemaEntry(name, cls, cls.__module__.partition(".")[0], family, version)
 
 
-def _as_json(value: Any, depth: int = 0) -> Any:
-    """Return a copy that is JSON, whatever a package has put into its schema."""
-    if isinstance(value, str | int | bool) or value is None:
+def _as_json(value: Any, inside: tuple[int, ...] = ()) -> Any:
+    """Return a copy that is JSON in UTF-8, whatever a package has put into its schema.
+
+    Args:
+        value: What to copy.
+        inside: The objects around it, by `id`: what contains itself is cut where it begins again.
+    """
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, int) or value is None:
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
-    if depth > _DEEPEST_JSON or not isinstance(value, dict | list | tuple):
+    if not isinstance(value, dict | list | tuple) or id(value) in inside or len(inside) > _DEEPEST_JSON:
         return type(value).__name__
+    around = (*inside, id(value))
     if isinstance(value, dict):
-        return {str(name): _as_json(part, depth + 1) for name, part in value.items()}
-    return [_as_json(part, depth + 1) for part in value]
+        return {_as_json(str(name)): _as_json(part, around) for name, part in value.items()}
+    return [_as_json(part, around) for part in value]
 
 
 def fields(schema: Any, definitions: Any = None) -> list[Field]:

@@ -70,7 +70,13 @@ class SchemaThatContainsItself(Message):
     body_schema: dict[str, Any] = {"type": "object", "properties": {}}
 
 
-SchemaThatContainsItself.body_schema["properties"]["again"] = SchemaThatContainsItself.body_schema
+for place in ("again", "and again"):
+    SchemaThatContainsItself.body_schema["properties"][place] = SchemaThatContainsItself.body_schema
+
+
+class TextThatIsNoUnicode(Message):
+    topic = "\ud800"
+    body_schema = {"type": "object", "description": "\udfff", "properties": {"\ud800": {"default": "\ud800"}}}
 
 
 class SchemaThatIsNoJson(Message):
