@@ -39,7 +39,11 @@ def _plain(value: Any, pointer: str, types: dict[str, str]) -> Any:
     if isinstance(value, str | int) or value is None:
         return value
     if isinstance(value, Mapping):
-        return {name: _plain(item, f"{pointer}/{_escaped(name)}", types) for name, item in value.items()}
+        return {
+            # Most are texts, which need no pointer.
+            name: item if isinstance(item, str) else _plain(item, f"{pointer}/{_escaped(name)}", types)
+            for name, item in value.items()
+        }
     if isinstance(value, list | tuple):
         return [_plain(item, f"{pointer}/{place}", types) for place, item in enumerate(value)]
     written = _written(value)
@@ -131,4 +135,5 @@ def _read(value: Any, kind: Any) -> Any:
 
 def encodable(text: str) -> str:
     """Return JSON that UTF-8 can hold: a lone surrogate, which it cannot, becomes its escape in JSON."""
-    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    # No surrogate is printable, and that is told faster than one is looked for.
+    return text if text.isprintable() else _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -20,7 +20,6 @@ from .database import (
     Wanted,
     Writer,
     batches,
-    listed,
 )
 from .entry import LAST_SECOND, Entry, Stored, fit
 from .query import Query
@@ -104,18 +103,11 @@ class Archive:
         for entry in entries:
             unique.setdefault(entry.id, entry)
         with self._database.writing() as writer:
-            known = self._known(writer, list(unique))
+            known = writer.present("ids", "id", list(unique))
             new = [entry for id, entry in unique.items() if id not in known]
             if new:
                 self._insert(writer, new)
         return len(new)
-
-    def _known(self, writer: Writer, ids: list[str]) -> set[str]:
-        known: set[str] = set()
-        for part in batches(ids, _BATCH):
-            names, values = listed("id", part)
-            known |= {id for (id,) in writer.run(f"SELECT id FROM ids WHERE id IN {names}", values)}
-        return known
 
     def _insert(self, writer: Writer, entries: list[Entry]) -> None:
         ((seq,),) = writer.run(
@@ -146,30 +138,31 @@ class Archive:
             }
             added.append((row, Terms(entry.words.split(), _marks(numbers[entry.topic], entry))))
         added.sort(key=lambda each: int(each[0]["key"]))
-        writer.run_many(
-            "INSERT INTO ids (id, key) VALUES (:id, :key)",
-            [{"id": entry.id, "key": key} for key, entry in zip(keys, entries, strict=True)],
-        )
         writer.add([row for row, _ in added], [terms for _, terms in added])
 
     def _number_topics(self, writer: Writer, counts: Counter[str]) -> dict[str, int]:
-        numbers = {}
-        for topic, count in counts.items():
-            ((numbers[topic],),) = writer.run(
-                "INSERT INTO topics (topic, category, messages) VALUES (:topic, :category, :count) "
-                "ON CONFLICT (topic) DO UPDATE SET messages = topics.messages + :count RETURNING number",
-                {"topic": topic, "category": category_of(topic), "count": count},
+        # One statement for all: a batch has dozens of topics, and each statement is a way to the server.
+        numbers: dict[str, int] = {}
+        for part in batches(list(counts), _BATCH):
+            rows = ", ".join(f"(:topic{at}, :category{at}, :count{at})" for at in range(len(part)))
+            values: dict[str, Any] = {}
+            for at, topic in enumerate(part):
+                values[f"topic{at}"] = topic
+                values[f"category{at}"] = category_of(topic)
+                values[f"count{at}"] = counts[topic]
+            numbers |= dict(
+                writer.run(
+                    f"INSERT INTO topics (topic, category, messages) VALUES {rows} ON CONFLICT (topic) "
+                    "DO UPDATE SET messages = topics.messages + excluded.messages RETURNING topic, number",
+                    values,
+                )
             )
         return numbers
 
     def _free_keys(self, writer: Writer, wanted: list[int]) -> list[int]:
         """Return the keys, moved on where a message of the same second has one, 2**20 messages ago."""
         keys: list[int] = []
-        taken: set[int] = set()
-        for part in batches(wanted, _BATCH):
-            names, values = listed("key", part)
-            found = writer.run(f"SELECT key FROM messages WHERE key IN {names}", values)
-            taken |= {key for (key,) in found}
+        taken = writer.present("messages", "key", wanted)
         for key in wanted:
             while key in taken:
                 # Within the second, of which the key tells.

@@ -128,8 +128,12 @@ class Writer(Protocol):
         """Run a statement for each of several values."""
         ...
 
+    def present(self, table: str, column: str, values: Sequence[Any]) -> set[Any]:
+        """Return which of the values a column has."""
+        ...
+
     def add(self, rows: Sequence[Values], terms: Sequence[Terms]) -> None:
-        """Add messages, in the order of their keys, with the terms by which each is found."""
+        """Add messages and their ids, in the order of keys, with the terms by which each is found."""
         ...
 
     def unindex(self, terms: Iterable[tuple[int, Terms]]) -> None:
@@ -139,12 +143,6 @@ class Writer(Protocol):
     def drop_before(self, key: int) -> int:
         """Delete messages below a key where that is cheaper than one by one; return how many."""
         ...
-
-
-def listed(name: str, values: Sequence[Any]) -> tuple[str, dict[str, Any]]:
-    """Return a list for ``IN`` with its values, which are called ``name0`` and so on."""
-    named = {f"{name}{place}": value for place, value in enumerate(values)}
-    return "(" + ", ".join(f":{each}" for each in named) + ")", named
 
 
 def batches(values: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

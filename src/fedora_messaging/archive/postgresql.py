@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from operator import add
 from typing import Any, Final
 
+import orjson
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -18,13 +20,24 @@ _LOCK: Final = 0x666D617263686976
 _CONNECTIONS: Final = 6
 _DRIVER: Final = "postgresql+psycopg"
 
-#: Places that PostgreSQL keeps of a word.
-_MOST_PLACES: Final = 255
 #: The partitions, the oldest first: their names have year and month.
 _PARTITIONS: Final = (
     "SELECT c.relname FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid "
     "WHERE inhparent = 'messages'::regclass ORDER BY c.relname"
 )
+
+#: The columns of messages that are no text.
+_NUMBERS: Final = {
+    "key": "bigint",
+    "seq": "bigint",
+    "topic": "integer",
+    "sent": "double precision",
+    "stored": "double precision",
+    "severity": "integer",
+}
+
+#: What marks each place that PostgreSQL can keep of a word, which are more than a message has.
+_PLACES: Final = [f":{place}" for place in range(1, 16_384)]
 
 #: What leads from each version of the tables to the next.
 _MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
@@ -175,13 +188,27 @@ class _Writer:
         if values:
             self._connection.execute(text(statement), [dict(each) for each in values])
 
+    def present(self, table: str, column: str, values: Sequence[Any]) -> set[Any]:
+        found = self.run(
+            f"SELECT {column} FROM {table} WHERE {column} IN (SELECT CAST(value AS {_type(column)}) "
+            "FROM json_array_elements_text(CAST(:given AS json)) AS given (value))",
+            {"given": orjson.dumps(values).decode()},
+        )
+        return {value for (value,) in found}
+
     def add(self, rows: Sequence[Values], terms: Sequence[Terms]) -> None:
         self._make_partitions([row["key"] for row in rows])
-        columns = list(rows[0])
-        self.run_many(
-            f"INSERT INTO messages ({', '.join(columns)}, terms) "
-            f"VALUES ({', '.join(f':{c}' for c in columns)}, CAST(:terms AS tsvector))",
-            [{**row, "terms": _tsvector(each)} for row, each in zip(rows, terms, strict=True)],
+        names = ", ".join(rows[0])
+        typed = ", ".join(f"{name} {_type(name)}" for name in (*rows[0], "terms"))
+        given = [{**row, "terms": _tsvector(each)} for row, each in zip(rows, terms, strict=True)]
+        # One statement for all rows: with one for each it takes longer, as do arrays, whose texts the driver
+        # escapes in Python.
+        self.run(
+            "WITH given AS MATERIALIZED ("
+            f"SELECT * FROM json_to_recordset(CAST(:given AS json)) AS given ({typed})), "
+            "numbered AS (INSERT INTO ids (id, key) SELECT id, key FROM given) "
+            f"INSERT INTO messages ({names}, terms) SELECT {names}, CAST(terms AS tsvector) FROM given",
+            {"given": orjson.dumps(given).decode()},
         )
 
     def _make_partitions(self, keys: Sequence[int]) -> None:
@@ -224,6 +251,10 @@ def _forbid_compiling(connection: Any, _record: object) -> None:
     connection.commit()
 
 
+def _type(column: str) -> str:
+    return _NUMBERS.get(column, "text")
+
+
 def _keys_of(name: str) -> tuple[int, int]:
     """Return the first key of a partition, and that of the next."""
     year, month = (int(part) for part in name.split("_")[1:])
@@ -248,14 +279,8 @@ def _month(year: int, month: int) -> tuple[int, int]:
 
 
 def _tsvector(terms: Terms) -> str:
-    """Write terms as PostgreSQL reads them: each word with its places, marks without."""
-    places: dict[str, list[int]] = {}
-    for place, word in enumerate(terms.words, 1):
-        found = places.setdefault(word, [])
-        if len(found) < _MOST_PLACES:
-            found.append(place)
-    words = [f"'{word}':{','.join(map(str, found))}" for word, found in places.items()]
-    return " ".join([*words, *(f"'{mark}'" for mark in terms.marks)])
+    """Write terms as PostgreSQL reads them: words with their places, marks without; neither needs quotes."""
+    return " ".join([*map(add, terms.words, _PLACES), *terms.marks])
 
 
 def _tsquery(phrase: Phrase) -> str:

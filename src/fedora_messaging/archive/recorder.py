@@ -26,8 +26,8 @@ _log = logger(__name__)
 
 #: Most messages that are stored together.
 _BATCH: Final = 500
-#: Messages that the broker may send ahead: one batch is being stored, another one comes in.
-_PREFETCH: Final = 2 * _BATCH
+#: Messages that the broker may send ahead: one batch is being stored, the next one read, a third comes in.
+_PREFETCH: Final = 3 * _BATCH
 
 
 class Recorder:
@@ -77,14 +77,15 @@ class Recorder:
             PermissionException: The user may not read the queue.
         """
         await self._supervisor.consume(self._consumer)
-        while (raw := await self._inbox.take()) is not None:
-            raws = [raw, *self._inbox.take_waiting(_BATCH - 1)]
-            new = await self._store(raws)
-            if new is None:
-                break
-            for each in raws:
-                self._consumer.report(each, (Action.ACK, None))
-            self._told(new)
+        storing: asyncio.Task[bool] | None = None
+        async with asyncio.TaskGroup() as tasks:
+            while (raw := await self._inbox.take()) is not None:
+                raws = [raw, *self._inbox.take_waiting(_BATCH - 1)]
+                # While the batch before this one is stored.
+                entries = await asyncio.to_thread(_entries_of, raws)
+                if storing is not None and not await storing:
+                    break
+                storing = tasks.create_task(self._record(raws, entries))
         await self._consumer.result
 
     async def stop(self) -> None:
@@ -92,14 +93,24 @@ class Recorder:
         self._stopping.set()
         await self._consumer.stop()
 
-    async def _store(self, raws: list[Raw]) -> int | None:
-        """Store deliveries, however long that takes; ``None`` if it did not work before the end."""
+    async def _record(self, raws: list[Raw], entries: list[Entry]) -> bool:
+        """Store and acknowledge messages; ``False`` if that did not work before the end."""
+        new = await self._store(entries)
+        if new is None:
+            return False
+        for raw in raws:
+            self._consumer.report(raw, (Action.ACK, None))
+        self._told(new)
+        return True
+
+    async def _store(self, entries: list[Entry]) -> int | None:
+        """Store messages, however long that takes; ``None`` if it did not work before the end."""
         self._backoff.reset()
         while True:
             try:
-                return await asyncio.to_thread(_store, self._archive, raws)
+                return await asyncio.to_thread(self._archive.store, entries)
             except ArchiveError as error:
-                _log.error("%s; %d messages wait", printable(error), len(raws), extra=REPEATABLE)
+                _log.error("%s; %d messages wait", printable(error), len(entries), extra=REPEATABLE)
             try:
                 async with asyncio.timeout(self._backoff.next()):
                     await self._stopping.wait()
@@ -109,8 +120,8 @@ class Recorder:
                 return None
 
 
-def _store(archive: Archive, raws: list[Raw]) -> int:
-    return archive.store([entry_of_delivery(raw, time.time()) for raw in raws])
+def _entries_of(raws: list[Raw]) -> list[Entry]:
+    return [entry_of_delivery(raw, time.time()) for raw in raws]
 
 
 def entry_of_delivery(raw: Raw, now: float) -> Entry:

@@ -1,5 +1,6 @@
 """An archive in an SQLite file: write-ahead log, and FTS5 for the words."""
 
+import json
 import re
 import sqlite3
 import threading
@@ -7,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from .database import VERSION, ArchiveError, Row, Source, Terms, Values, Wanted
 from .query import Phrase
@@ -280,12 +281,20 @@ class _Writer:
     def run_many(self, statement: str, values: Sequence[Values]) -> None:
         self._connection.executemany(statement, values)
 
+    def present(self, table: str, column: str, values: Sequence[Any]) -> set[Any]:
+        found = self.run(
+            f"SELECT {column} FROM {table} WHERE {column} IN (SELECT value FROM json_each(:given))",
+            {"given": json.dumps(values)},
+        )
+        return {value for (value,) in found}
+
     def add(self, rows: Sequence[Values], terms: Sequence[Terms]) -> None:
         columns = list(rows[0])
         self._connection.executemany(
             f"INSERT INTO messages ({', '.join(columns)}) VALUES ({', '.join(f':{c}' for c in columns)})",
             rows,
         )
+        self._connection.executemany("INSERT INTO ids (id, key) VALUES (:id, :key)", rows)
         # In the order of keys: FTS5 begins a new segment at each one that is lower than the one before.
         self._connection.executemany(
             "INSERT INTO search (rowid, terms) VALUES (?, ?)",
