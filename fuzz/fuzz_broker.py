@@ -401,7 +401,7 @@ class Writer:
         kind = chance.choice(list(BY_KEY.values()))
         values: dict[str, Any] = {}
         blank = kind()
-        for name in kind.__slots__:
+        for name in kind.__match_args__:
             value = getattr(blank, name)
             if isinstance(value, bool):
                 values[name] = self._flag()

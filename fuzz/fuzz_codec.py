@@ -53,12 +53,8 @@ from fedora_messaging.wire.frames import (
     encode_method,
 )
 from fedora_messaging.wire.methods import BY_KEY, Method, decode_method
-from fedora_messaging.wire.properties import (
-    BasicProperties,
-    PropertyScan,
-    decode_properties,
-    encode_properties,
-)
+from fedora_messaging.wire.properties import BasicProperties, decode_properties
+from fedora_messaging.wire.property_codec import PropertyScan, encode_properties
 
 SMALL: Final = Limits(channel_max=9, frame_max=8192, heartbeat=10, max_body=100)
 SCANNED: Final = ("delivery_mode", "priority", "reply_to", "expiration", "user_id")
@@ -378,7 +374,7 @@ def filled(kind: type[Method]) -> Method:
         bytes: b"text",
         dict: {"x-match": "all", "n": [1, 1 << 40, None, True, 1.5, {"t": b"x"}]},
     }
-    return kind(*[values[type(getattr(blank, name))] for name in kind.__slots__])
+    return kind(*[values[type(getattr(blank, name))] for name in kind.__match_args__])
 
 
 def conversation_seeds(role: Role) -> list[bytes]:

@@ -227,6 +227,7 @@ class Method:
     """
 
     __slots__: tuple[str, ...] = ()
+    __match_args__: ClassVar[tuple[str, ...]] = ()
     key: ClassVar[tuple[int, int]]
     name: ClassVar[str]
     has_content: ClassVar[bool] = False
@@ -251,13 +252,13 @@ class Method:
         raise NotImplementedError  # every generated class has its own
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+        shown = ", ".join([f"{name}={getattr(self, name)!r}" for name in self.__match_args__])
         return f"{type(self).__name__}({shown})"
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+        return all(getattr(self, name) == getattr(other, name) for name in self.__match_args__)
 
     __hash__ = None  # type: ignore[assignment]
 '''
@@ -312,13 +313,16 @@ def emit_class(amqp_class: str, class_index: int, method: str, spec: tuple[int, 
     index, flags, text = spec
     fields = [(f.split(":")[0], f.split(":")[1]) for f in text.split()]
     kept = [(name, kind) for name, kind in fields if name != "-"]
+    names = "".join(f'"{name}", ' for name, _ in kept)
+    listed = f"({names.rstrip()})"
     out = [
         "",
         "",
         f"class {class_name(amqp_class, method)}(Method):",
         f'    """{amqp_class}.{method}."""',
         "",
-        f"    __slots__ = ({''.join(f'{name!r}, ' for name, _ in kept).rstrip()})".replace("'", '"'),
+        f"    __slots__ = {listed}",
+        f"    __match_args__ = {listed}",
         f"    key = ({class_index}, {index})",
         f'    name = "{amqp_class}.{method}"',
     ]

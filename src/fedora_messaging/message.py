@@ -19,7 +19,8 @@ from .printable import LIMIT, printable
 from .validation import json_body
 from .validation.validator import validate as _validate
 from .wire.fields import MAX_DEPTH as TABLE_DEPTH
-from .wire.properties import PERSISTENT, BasicProperties, Properties
+from .wire.properties import BasicProperties
+from .wire.property_codec import PERSISTENT, Properties
 
 DEBUG = 10
 INFO = 20

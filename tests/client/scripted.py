@@ -17,12 +17,13 @@ from fedora_messaging.protocol.events import (
 )
 from fedora_messaging.protocol.server_handshake import ServerMachine
 from fedora_messaging.wire import methods as m
-from fedora_messaging.wire.properties import BasicProperties, encode_properties
+from fedora_messaging.wire.property_codec import encode_properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fedora_messaging.wire.methods import Method
+    from fedora_messaging.wire.properties import BasicProperties
 
 
 class ScriptedBroker:

@@ -39,7 +39,8 @@ from fedora_messaging.options import ConsumerOptions, DedupeOptions, QosOptions,
 from fedora_messaging.settings.complaints import in_toml
 from fedora_messaging.settings.to_options import connection_options
 from fedora_messaging.wire.methods import BasicPublish
-from fedora_messaging.wire.properties import BasicProperties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties
+from fedora_messaging.wire.property_codec import encode_properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

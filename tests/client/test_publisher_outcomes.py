@@ -25,7 +25,8 @@ from fedora_messaging.exceptions import (
 )
 from fedora_messaging.protocol.connection import Limits
 from fedora_messaging.wire import methods as m
-from fedora_messaging.wire.properties import BasicProperties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties
+from fedora_messaging.wire.property_codec import encode_properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

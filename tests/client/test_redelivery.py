@@ -14,7 +14,8 @@ from fedora_messaging.client.policy.redelivery import Redelivery, _other_name
 from fedora_messaging.client.supervisor import Supervisor
 from fedora_messaging.options import ConnectionOptions, QueueOptions, RetryOptions
 from fedora_messaging.wire import methods as m
-from fedora_messaging.wire.properties import BasicProperties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties
+from fedora_messaging.wire.property_codec import encode_properties
 
 if TYPE_CHECKING:
     from tests.client.scripted import ScriptedLink

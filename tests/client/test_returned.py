@@ -23,7 +23,8 @@ from fedora_messaging import aio, api
 from fedora_messaging.exceptions import PublishReturned, PublishTimeout
 from fedora_messaging.message import Message
 from fedora_messaging.wire import methods as m
-from fedora_messaging.wire.properties import BasicProperties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties
+from fedora_messaging.wire.property_codec import encode_properties
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

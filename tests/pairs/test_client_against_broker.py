@@ -19,7 +19,8 @@ from fedora_messaging.protocol.events import (
 )
 from fedora_messaging.protocol.server_handshake import ServerMachine
 from fedora_messaging.wire import methods as m
-from fedora_messaging.wire.properties import BasicProperties, decode_properties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties, decode_properties
+from fedora_messaging.wire.property_codec import encode_properties
 
 if TYPE_CHECKING:
     from fedora_messaging.wire.methods import Method

@@ -28,7 +28,8 @@ from fedora_messaging.protocol.events import ContentReceived, MethodReceived
 from fedora_messaging.protocol.states import Role, State
 from fedora_messaging.wire import methods as m
 from fedora_messaging.wire.frames import BODY, HEADER
-from fedora_messaging.wire.properties import BasicProperties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties
+from fedora_messaging.wire.property_codec import encode_properties
 
 if TYPE_CHECKING:
     from fedora_messaging.wire.methods import Method

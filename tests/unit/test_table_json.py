@@ -16,7 +16,8 @@ from fedora_messaging import table_json
 from fedora_messaging.exceptions import ValidationError
 from fedora_messaging.message import dumps, get_message, loads
 from fedora_messaging.wire.fields import MAX_DEPTH, decode_table, encode_table
-from fedora_messaging.wire.properties import BasicProperties, decode_properties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties, decode_properties
+from fedora_messaging.wire.property_codec import encode_properties
 
 
 def _sized(raw: bytes) -> bytes:

@@ -1,13 +1,14 @@
 """An archive of messages: stores each one once, finds them again, and forgets the oldest."""
 
 import hashlib
-import json
 import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
+
+import orjson
 
 from ..message import ERROR, WARNING
 from .database import (
@@ -132,8 +133,8 @@ class Archive:
                 "agent": entry.agent,
                 "schema": entry.schema,
                 "summary": entry.summary,
-                "users": json.dumps(entry.users),
-                "packages": json.dumps(entry.packages),
+                "users": orjson.dumps(entry.users).decode(),
+                "packages": orjson.dumps(entry.packages).decode(),
                 "record": entry.record,
             }
             added.append((row, Terms(entry.words.split(), _marks(numbers[entry.topic], entry))))
@@ -440,5 +441,5 @@ def _is_about_keys(conditions: str) -> bool:
 
 
 def _stored(row: Sequence[Any]) -> Stored:
-    users, packages = (tuple(json.loads(names)) for names in row[-3:-1])
-    return Stored(*(*row[:-3], users, packages, row[-1]))
+    *columns, users, packages, record = row
+    return Stored(*(*columns, tuple(orjson.loads(users)), tuple(orjson.loads(packages)), record))

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from itertools import accumulate, islice
 from typing import Any, Final, TypeVar
 
+from msgspec import Struct
+
 from .. import table_json
 from ..logs import logger
 from ..message import INFO, Message, to_line
@@ -81,8 +83,7 @@ class Entry:
     words: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True):
     """A message as an archive returns it; the attributes that :class:`Entry` has mean the same.
 
     Attributes:

@@ -7,7 +7,8 @@ from decimal import Decimal
 from typing import Any, Final
 
 from ..exceptions import EncodingError
-from ..wire.fields import MAX_DEPTH, Int64, encode_table
+from ..wire.fields import MAX_DEPTH, encode_table
+from ..wire.int64 import Int64
 from .administration import bad_request
 
 _LONGEST_NAME: Final = 255

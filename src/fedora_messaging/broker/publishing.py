@@ -15,7 +15,7 @@ from ..protocol.errors import (
 )
 from ..protocol.events import ContentReceived
 from ..wire import methods as m
-from ..wire.properties import PERSISTENT, TRANSIENT
+from ..wire.property_codec import PERSISTENT, TRANSIENT
 from .accounts import WRITE, User
 from .core.exchanges import Exchange
 from .core.message import BrokerMessage, in_canonical_order, new_message

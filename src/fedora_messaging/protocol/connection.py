@@ -122,7 +122,8 @@ class Machine(ABC):
         """Apply the negotiated limits of the connection."""
         self.channel_max = self._channels.most = channel_max
         self.frame_max = self._channels.frame_max = self._reader.frame_max = frame_max
-        self.heartbeat = self._beat.interval = heartbeat
+        self.heartbeat = heartbeat
+        self._beat.interval = float(heartbeat)
 
     # Called by the owner
 
@@ -319,8 +320,8 @@ class Machine(ABC):
                 self._frame(*frame)
         except WireError as error:
             self._violation(ConnectionError(error.reply_code, error.text))
-        except ConnectionError as error:
-            self._violation(error)
+        except ConnectionError as violation:
+            self._violation(violation)
 
     def _violation(self, error: ConnectionError) -> None:
         # After our own close the peer's mistakes no longer matter. But once the borders of its frames are

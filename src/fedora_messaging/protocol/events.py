@@ -1,6 +1,6 @@
 """The events that a connection reports to its owner, in order."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from ..wire.methods import Method
 
@@ -9,9 +9,10 @@ class Event:
     """Parent of all events."""
 
     __slots__: tuple[str, ...] = ()
+    __match_args__: ClassVar[tuple[str, ...]] = ()
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+        shown = ", ".join([f"{name}={getattr(self, name)!r}" for name in self.__match_args__])
         return f"{type(self).__name__}({shown})"
 
 
@@ -19,6 +20,11 @@ class LoginRequested(Event):
     """Server: the client wants to log in; answer with ``accept_login`` or ``refuse_login``."""
 
     __slots__ = ("client_properties", "mechanism", "response")
+    __match_args__ = (
+        "mechanism",
+        "response",
+        "client_properties",
+    )
 
     def __init__(self, mechanism: str, response: bytes, client_properties: dict[str, Any]) -> None:
         self.mechanism = mechanism
@@ -30,6 +36,7 @@ class OpenRequested(Event):
     """Server: the client wants to open a virtual host; answer with ``accept_open`` or ``close``."""
 
     __slots__ = ("vhost",)
+    __match_args__ = ("vhost",)
 
     def __init__(self, vhost: str) -> None:
         self.vhost = vhost
@@ -51,6 +58,11 @@ class ConnectionEnded(Event):
     """
 
     __slots__ = ("by_peer", "reply_code", "reply_text")
+    __match_args__ = (
+        "reply_code",
+        "reply_text",
+        "by_peer",
+    )
 
     def __init__(self, reply_code: int, reply_text: str, by_peer: bool) -> None:
         self.reply_code = reply_code
@@ -62,6 +74,10 @@ class MethodReceived(Event):
     """A method without content on a channel (0 for the few connection methods that are reported)."""
 
     __slots__ = ("channel", "method")
+    __match_args__ = (
+        "channel",
+        "method",
+    )
 
     def __init__(self, channel: int, method: Method) -> None:
         self.channel = channel
@@ -81,6 +97,13 @@ class ContentReceived(Event):
     """
 
     __slots__ = ("announced", "body", "channel", "method", "properties")
+    __match_args__ = (
+        "channel",
+        "method",
+        "properties",
+        "body",
+        "announced",
+    )
 
     def __init__(
         self, channel: int, method: Method, properties: bytes, body: bytes | None, announced: int = 0
@@ -96,6 +119,7 @@ class ChannelOpened(Event):
     """Client: the broker opened the channel."""
 
     __slots__ = ("channel",)
+    __match_args__ = ("channel",)
 
     def __init__(self, channel: int) -> None:
         self.channel = channel
@@ -112,6 +136,12 @@ class ChannelEnded(Event):
     """
 
     __slots__ = ("by_peer", "channel", "reply_code", "reply_text")
+    __match_args__ = (
+        "channel",
+        "reply_code",
+        "reply_text",
+        "by_peer",
+    )
 
     def __init__(self, channel: int, reply_code: int, reply_text: str, by_peer: bool) -> None:
         self.channel = channel

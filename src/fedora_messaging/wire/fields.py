@@ -31,6 +31,7 @@ from typing import Any, Final
 
 from ..exceptions import EncodingError
 from .errors import SYNTAX_ERROR, WireError, truncated
+from .int64 import Int64
 
 #: Tables may nest this deep. RabbitMQ clients use two or three levels. Without a limit, a frame of
 #: 128 KB could hold 25 000 levels and exhaust the reader's stack (promise P19).
@@ -79,10 +80,6 @@ _SIZES: Final = {
 _SIZED: Final = frozenset({_TEXT, _BYTES, _TABLE, _ARRAY})
 #: A 64-bit integer has two tags; RabbitMQ writes only the other one.
 _LONG: Final = b"L"
-
-
-class Int64(int):
-    """An integer that is always written with 64 bits: some clients expect that type of certain headers."""
 
 
 def decode_shortstr(data: bytes, offset: int) -> tuple[str, int]:
@@ -312,24 +309,24 @@ def _decimal(scale: int, unscaled: int) -> Any:
     return Decimal((unscaled < 0, tuple(int(digit) for digit in str(abs(unscaled))), -scale))
 
 
-def encode_shortstr(text: str) -> bytes:
+def encode_shortstr(text: Any) -> bytes:
     """Write a short string.
 
     Raises:
         EncodingError: It has more than 255 bytes, contains lone surrogates or is not a ``str``.
     """
+    if not isinstance(text, str):
+        raise EncodingError(f"{text!r} must be text, but is a {type(text).__name__}")
     try:
         raw = text.encode("utf-8", "surrogateescape")
-        return bytes((len(raw),)) + raw
     except UnicodeEncodeError as error:
         raise EncodingError(f"{text!r} cannot be encoded as UTF-8: {error.reason}") from None
-    except ValueError:
+    if len(raw) > SHORTSTR_MAX:
         raise EncodingError(
             f"{text[:40]!r}... has {len(raw)} bytes, but AMQP allows at most {SHORTSTR_MAX} "
             "in a topic, a name or a short property"
-        ) from None
-    except AttributeError:
-        raise EncodingError(f"{text!r} must be text, but is a {type(text).__name__}") from None
+        )
+    return bytes((len(raw),)) + raw
 
 
 def encode_longstr(value: bytes) -> bytes:
@@ -337,7 +334,7 @@ def encode_longstr(value: bytes) -> bytes:
     return _U32.pack(len(value)) + value
 
 
-def encode_table(table: Mapping[str, Any]) -> bytes:
+def encode_table(table: Any) -> bytes:
     """Write a field table with its length prefix.
 
     Raises:
@@ -349,7 +346,7 @@ def encode_table(table: Mapping[str, Any]) -> bytes:
     return _encode_table(table, MAX_DEPTH)
 
 
-def _encode_table(table: Mapping[str, Any], depth: int) -> bytes:
+def _encode_table(table: Mapping[Any, Any], depth: int) -> bytes:
     parts = []
     for name, value in table.items():
         parts.append(encode_shortstr(name))
@@ -384,7 +381,7 @@ def _encode_value(name: str, value: Any, depth: int) -> bytes:
     if isinstance(value, bool):
         return b"t\x01" if value else b"t\x00"
     if isinstance(value, int):
-        return _encode_int(name, value)
+        return _encode_int(name, value, isinstance(value, Int64))
     if isinstance(value, str):
         raw = _encode_text(value)
         return _TAGGED_U32.pack(b"S", len(raw)) + raw
@@ -407,8 +404,8 @@ def _encode_text(text: str) -> bytes:
         return text.encode("utf-8", "surrogatepass")
 
 
-def _encode_int(name: str, value: int) -> bytes:
-    if -0x80000000 <= value <= 0x7FFFFFFF and not isinstance(value, Int64):
+def _encode_int(name: str, value: int, is_long: bool) -> bytes:
+    if not is_long and -0x80000000 <= value <= 0x7FFFFFFF:
         return _TAGGED_I32.pack(b"I", value)
     if -0x8000000000000000 <= value <= INT64_MAX:
         return _TAGGED_I64.pack(b"l", value)
@@ -421,7 +418,7 @@ def _encode_datetime(value: datetime) -> bytes:
     return _TAGGED_I64.pack(b"T", floor(aware.timestamp()))
 
 
-def _encode_nested(name: str, value: Mapping[str, Any] | list[Any] | tuple[Any, ...], depth: int) -> bytes:
+def _encode_nested(name: str, value: Mapping[Any, Any] | list[Any] | tuple[Any, ...], depth: int) -> bytes:
     if depth <= 1:
         raise EncodingError(f"field {name!r} nests tables deeper than {MAX_DEPTH} levels")
     if isinstance(value, Mapping):

@@ -37,6 +37,7 @@ class Method:
     """
 
     __slots__: tuple[str, ...] = ()
+    __match_args__: ClassVar[tuple[str, ...]] = ()
     key: ClassVar[tuple[int, int]]
     name: ClassVar[str]
     has_content: ClassVar[bool] = False
@@ -61,13 +62,13 @@ class Method:
         raise NotImplementedError  # every generated class has its own
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+        shown = ", ".join([f"{name}={getattr(self, name)!r}" for name in self.__match_args__])
         return f"{type(self).__name__}({shown})"
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+        return all(getattr(self, name) == getattr(other, name) for name in self.__match_args__)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -76,6 +77,13 @@ class ConnectionStart(Method):
     """connection.start."""
 
     __slots__ = (
+        "version_major",
+        "version_minor",
+        "server_properties",
+        "mechanisms",
+        "locales",
+    )
+    __match_args__ = (
         "version_major",
         "version_minor",
         "server_properties",
@@ -131,6 +139,12 @@ class ConnectionStartOk(Method):
         "response",
         "locale",
     )
+    __match_args__ = (
+        "client_properties",
+        "mechanism",
+        "response",
+        "locale",
+    )
     key = (10, 11)
     name = "connection.start-ok"
 
@@ -172,6 +186,7 @@ class ConnectionSecure(Method):
     """connection.secure."""
 
     __slots__ = ("challenge",)
+    __match_args__ = ("challenge",)
     key = (10, 20)
     name = "connection.secure"
 
@@ -193,6 +208,7 @@ class ConnectionSecureOk(Method):
     """connection.secure-ok."""
 
     __slots__ = ("response",)
+    __match_args__ = ("response",)
     key = (10, 21)
     name = "connection.secure-ok"
 
@@ -214,6 +230,11 @@ class ConnectionTune(Method):
     """connection.tune."""
 
     __slots__ = (
+        "channel_max",
+        "frame_max",
+        "heartbeat",
+    )
+    __match_args__ = (
         "channel_max",
         "frame_max",
         "heartbeat",
@@ -248,6 +269,11 @@ class ConnectionTuneOk(Method):
         "frame_max",
         "heartbeat",
     )
+    __match_args__ = (
+        "channel_max",
+        "frame_max",
+        "heartbeat",
+    )
     key = (10, 31)
     name = "connection.tune-ok"
 
@@ -274,6 +300,7 @@ class ConnectionOpen(Method):
     """connection.open."""
 
     __slots__ = ("virtual_host",)
+    __match_args__ = ("virtual_host",)
     key = (10, 40)
     name = "connection.open"
 
@@ -298,6 +325,7 @@ class ConnectionOpenOk(Method):
     """connection.open-ok."""
 
     __slots__ = ()
+    __match_args__ = ()
     key = (10, 41)
     name = "connection.open-ok"
 
@@ -317,6 +345,12 @@ class ConnectionClose(Method):
     """connection.close."""
 
     __slots__ = (
+        "reply_code",
+        "reply_text",
+        "class_id",
+        "method_id",
+    )
+    __match_args__ = (
         "reply_code",
         "reply_text",
         "class_id",
@@ -359,6 +393,7 @@ class ConnectionCloseOk(Method):
     """connection.close-ok."""
 
     __slots__ = ()
+    __match_args__ = ()
     key = (10, 51)
     name = "connection.close-ok"
 
@@ -376,6 +411,7 @@ class ConnectionBlocked(Method):
     """connection.blocked."""
 
     __slots__ = ("reason",)
+    __match_args__ = ("reason",)
     key = (10, 60)
     name = "connection.blocked"
 
@@ -397,6 +433,7 @@ class ConnectionUnblocked(Method):
     """connection.unblocked."""
 
     __slots__ = ()
+    __match_args__ = ()
     key = (10, 61)
     name = "connection.unblocked"
 
@@ -414,6 +451,10 @@ class ConnectionUpdateSecret(Method):
     """connection.update-secret."""
 
     __slots__ = (
+        "new_secret",
+        "reason",
+    )
+    __match_args__ = (
         "new_secret",
         "reason",
     )
@@ -440,6 +481,7 @@ class ConnectionUpdateSecretOk(Method):
     """connection.update-secret-ok."""
 
     __slots__ = ()
+    __match_args__ = ()
     key = (10, 71)
     name = "connection.update-secret-ok"
 
@@ -457,6 +499,7 @@ class ChannelOpen(Method):
     """channel.open."""
 
     __slots__ = ()
+    __match_args__ = ()
     key = (20, 10)
     name = "channel.open"
 
@@ -476,6 +519,7 @@ class ChannelOpenOk(Method):
     """channel.open-ok."""
 
     __slots__ = ()
+    __match_args__ = ()
     key = (20, 11)
     name = "channel.open-ok"
 
@@ -495,6 +539,7 @@ class ChannelFlow(Method):
     """channel.flow."""
 
     __slots__ = ("active",)
+    __match_args__ = ("active",)
     key = (20, 20)
     name = "channel.flow"
 
@@ -518,6 +563,7 @@ class ChannelFlowOk(Method):
     """channel.flow-ok."""
 
     __slots__ = ("active",)
+    __match_args__ = ("active",)
     key = (20, 21)
     name = "channel.flow-ok"
 
@@ -541,6 +587,12 @@ class ChannelClose(Method):
     """channel.close."""
 
     __slots__ = (
+        "reply_code",
+        "reply_text",
+        "class_id",
+        "method_id",
+    )
+    __match_args__ = (
         "reply_code",
         "reply_text",
         "class_id",
@@ -583,6 +635,7 @@ class ChannelCloseOk(Method):
     """channel.close-ok."""
 
     __slots__ = ()
+    __match_args__ = ()
     key = (20, 41)
     name = "channel.close-ok"
 
@@ -600,6 +653,16 @@ class ExchangeDeclare(Method):
     """exchange.declare."""
 
     __slots__ = (
+        "exchange",
+        "type",
+        "passive",
+        "durable",
+        "auto_delete",
+        "internal",
+        "no_wait",
+        "arguments",
+    )
+    __match_args__ = (
         "exchange",
         "type",
         "passive",
@@ -674,6 +737,7 @@ class ExchangeDeclareOk(Method):
     """exchange.declare-ok."""
 
     __slots__ = ()
+    __match_args__ = ()
     key = (40, 11)
     name = "exchange.declare-ok"
 
@@ -691,6 +755,11 @@ class ExchangeDelete(Method):
     """exchange.delete."""
 
     __slots__ = (
+        "exchange",
+        "if_unused",
+        "no_wait",
+    )
+    __match_args__ = (
         "exchange",
         "if_unused",
         "no_wait",
@@ -730,6 +799,7 @@ class ExchangeDeleteOk(Method):
     """exchange.delete-ok."""
 
     __slots__ = ()
+    __match_args__ = ()
     key = (40, 21)
     name = "exchange.delete-ok"
 
@@ -747,6 +817,13 @@ class ExchangeBind(Method):
     """exchange.bind."""
 
     __slots__ = (
+        "destination",
+        "source",
+        "routing_key",
+        "no_wait",
+        "arguments",
+    )
+    __match_args__ = (
         "destination",
         "source",
         "routing_key",
@@ -802,6 +879,7 @@ class ExchangeBindOk(Method):
     """exchange.bind-ok."""
 
     __slots__ = ()
+    __match_args__ = ()
     key = (40, 31)
     name = "exchange.bind-ok"
 
@@ -819,6 +897,13 @@ class ExchangeUnbind(Method):
     """exchange.unbind."""
 
     __slots__ = (
+        "destination",
+        "source",
+        "routing_key",
+        "no_wait",
+        "arguments",
+    )
+    __match_args__ = (
         "destination",
         "source",
         "routing_key",
@@ -874,6 +959,7 @@ class ExchangeUnbindOk(Method):
     """exchange.unbind-ok."""
 
     __slots__ = ()
+    __match_args__ = ()
     key = (40, 51)
     name = "exchange.unbind-ok"
 
@@ -891,6 +977,15 @@ class QueueDeclare(Method):
     """queue.declare."""
 
     __slots__ = (
+        "queue",
+        "passive",
+        "durable",
+        "exclusive",
+        "auto_delete",
+        "no_wait",
+        "arguments",
+    )
+    __match_args__ = (
         "queue",
         "passive",
         "durable",
@@ -964,6 +1059,11 @@ class QueueDeclareOk(Method):
         "message_count",
         "consumer_count",
     )
+    __match_args__ = (
+        "queue",
+        "message_count",
+        "consumer_count",
+    )
     key = (50, 11)
     name = "queue.declare-ok"
 
@@ -995,6 +1095,13 @@ class QueueBind(Method):
     """queue.bind."""
 
     __slots__ = (
+        "queue",
+        "exchange",
+        "routing_key",
+        "no_wait",
+        "arguments",
+    )
+    __match_args__ = (
         "queue",
         "exchange",
         "routing_key",
@@ -1050,6 +1157,7 @@ class QueueBindOk(Method):
     """queue.bind-ok."""
 
     __slots__ = ()
+    __match_args__ = ()
     key = (50, 21)
     name = "queue.bind-ok"
 
@@ -1067,6 +1175,10 @@ class QueuePurge(Method):
     """queue.purge."""
 
     __slots__ = (
+        "queue",
+        "no_wait",
+    )
+    __match_args__ = (
         "queue",
         "no_wait",
     )
@@ -1096,6 +1208,7 @@ class QueuePurgeOk(Method):
     """queue.purge-ok."""
 
     __slots__ = ("message_count",)
+    __match_args__ = ("message_count",)
     key = (50, 31)
     name = "queue.purge-ok"
 
@@ -1118,6 +1231,12 @@ class QueueDelete(Method):
     """queue.delete."""
 
     __slots__ = (
+        "queue",
+        "if_unused",
+        "if_empty",
+        "no_wait",
+    )
+    __match_args__ = (
         "queue",
         "if_unused",
         "if_empty",
@@ -1162,6 +1281,7 @@ class QueueDeleteOk(Method):
     """queue.delete-ok."""
 
     __slots__ = ("message_count",)
+    __match_args__ = ("message_count",)
     key = (50, 41)
     name = "queue.delete-ok"
 
@@ -1184,6 +1304,12 @@ class QueueUnbind(Method):
     """queue.unbind."""
 
     __slots__ = (
+        "queue",
+        "exchange",
+        "routing_key",
+        "arguments",
+    )
+    __match_args__ = (
         "queue",
         "exchange",
         "routing_key",
@@ -1228,6 +1354,7 @@ class QueueUnbindOk(Method):
     """queue.unbind-ok."""
 
     __slots__ = ()
+    __match_args__ = ()
     key = (50, 51)
     name = "queue.unbind-ok"
 
@@ -1245,6 +1372,11 @@ class BasicQos(Method):
     """basic.qos."""
 
     __slots__ = (
+        "prefetch_size",
+        "prefetch_count",
+        "global_",
+    )
+    __match_args__ = (
         "prefetch_size",
         "prefetch_count",
         "global_",
@@ -1282,6 +1414,7 @@ class BasicQosOk(Method):
     """basic.qos-ok."""
 
     __slots__ = ()
+    __match_args__ = ()
     key = (60, 11)
     name = "basic.qos-ok"
 
@@ -1299,6 +1432,15 @@ class BasicConsume(Method):
     """basic.consume."""
 
     __slots__ = (
+        "queue",
+        "consumer_tag",
+        "no_local",
+        "no_ack",
+        "exclusive",
+        "no_wait",
+        "arguments",
+    )
+    __match_args__ = (
         "queue",
         "consumer_tag",
         "no_local",
@@ -1361,6 +1503,7 @@ class BasicConsumeOk(Method):
     """basic.consume-ok."""
 
     __slots__ = ("consumer_tag",)
+    __match_args__ = ("consumer_tag",)
     key = (60, 21)
     name = "basic.consume-ok"
 
@@ -1382,6 +1525,10 @@ class BasicCancel(Method):
     """basic.cancel."""
 
     __slots__ = (
+        "consumer_tag",
+        "no_wait",
+    )
+    __match_args__ = (
         "consumer_tag",
         "no_wait",
     )
@@ -1410,6 +1557,7 @@ class BasicCancelOk(Method):
     """basic.cancel-ok."""
 
     __slots__ = ("consumer_tag",)
+    __match_args__ = ("consumer_tag",)
     key = (60, 31)
     name = "basic.cancel-ok"
 
@@ -1431,6 +1579,12 @@ class BasicPublish(Method):
     """basic.publish."""
 
     __slots__ = (
+        "exchange",
+        "routing_key",
+        "mandatory",
+        "immediate",
+    )
+    __match_args__ = (
         "exchange",
         "routing_key",
         "mandatory",
@@ -1482,6 +1636,12 @@ class BasicReturn(Method):
         "exchange",
         "routing_key",
     )
+    __match_args__ = (
+        "reply_code",
+        "reply_text",
+        "exchange",
+        "routing_key",
+    )
     key = (60, 50)
     name = "basic.return"
     has_content = True
@@ -1521,6 +1681,13 @@ class BasicDeliver(Method):
     """basic.deliver."""
 
     __slots__ = (
+        "consumer_tag",
+        "delivery_tag",
+        "redelivered",
+        "exchange",
+        "routing_key",
+    )
+    __match_args__ = (
         "consumer_tag",
         "delivery_tag",
         "redelivered",
@@ -1579,6 +1746,10 @@ class BasicGet(Method):
         "queue",
         "no_ack",
     )
+    __match_args__ = (
+        "queue",
+        "no_ack",
+    )
     key = (60, 70)
     name = "basic.get"
 
@@ -1605,6 +1776,13 @@ class BasicGetOk(Method):
     """basic.get-ok."""
 
     __slots__ = (
+        "delivery_tag",
+        "redelivered",
+        "exchange",
+        "routing_key",
+        "message_count",
+    )
+    __match_args__ = (
         "delivery_tag",
         "redelivered",
         "exchange",
@@ -1661,6 +1839,7 @@ class BasicGetEmpty(Method):
     """basic.get-empty."""
 
     __slots__ = ()
+    __match_args__ = ()
     key = (60, 72)
     name = "basic.get-empty"
 
@@ -1680,6 +1859,10 @@ class BasicAck(Method):
     """basic.ack."""
 
     __slots__ = (
+        "delivery_tag",
+        "multiple",
+    )
+    __match_args__ = (
         "delivery_tag",
         "multiple",
     )
@@ -1712,6 +1895,10 @@ class BasicReject(Method):
         "delivery_tag",
         "requeue",
     )
+    __match_args__ = (
+        "delivery_tag",
+        "requeue",
+    )
     key = (60, 90)
     name = "basic.reject"
 
@@ -1738,6 +1925,7 @@ class BasicRecoverAsync(Method):
     """basic.recover-async."""
 
     __slots__ = ("requeue",)
+    __match_args__ = ("requeue",)
     key = (60, 100)
     name = "basic.recover-async"
 
@@ -1761,6 +1949,7 @@ class BasicRecover(Method):
     """basic.recover."""
 
     __slots__ = ("requeue",)
+    __match_args__ = ("requeue",)
     key = (60, 110)
     name = "basic.recover"
 
@@ -1784,6 +1973,7 @@ class BasicRecoverOk(Method):
     """basic.recover-ok."""
 
     __slots__ = ()
+    __match_args__ = ()
     key = (60, 111)
     name = "basic.recover-ok"
 
@@ -1801,6 +1991,11 @@ class BasicNack(Method):
     """basic.nack."""
 
     __slots__ = (
+        "delivery_tag",
+        "multiple",
+        "requeue",
+    )
+    __match_args__ = (
         "delivery_tag",
         "multiple",
         "requeue",
@@ -1835,6 +2030,7 @@ class ConfirmSelect(Method):
     """confirm.select."""
 
     __slots__ = ("no_wait",)
+    __match_args__ = ("no_wait",)
     key = (85, 10)
     name = "confirm.select"
 
@@ -1858,6 +2054,7 @@ class ConfirmSelectOk(Method):
     """confirm.select-ok."""
 
     __slots__ = ()
+    __match_args__ = ()
     key = (85, 11)
     name = "confirm.select-ok"
 
@@ -1875,6 +2072,7 @@ class TxSelect(Method):
     """tx.select."""
 
     __slots__ = ()
+    __match_args__ = ()
     key = (90, 10)
     name = "tx.select"
 
@@ -1892,6 +2090,7 @@ class TxSelectOk(Method):
     """tx.select-ok."""
 
     __slots__ = ()
+    __match_args__ = ()
     key = (90, 11)
     name = "tx.select-ok"
 
@@ -1909,6 +2108,7 @@ class TxCommit(Method):
     """tx.commit."""
 
     __slots__ = ()
+    __match_args__ = ()
     key = (90, 20)
     name = "tx.commit"
 
@@ -1926,6 +2126,7 @@ class TxCommitOk(Method):
     """tx.commit-ok."""
 
     __slots__ = ()
+    __match_args__ = ()
     key = (90, 21)
     name = "tx.commit-ok"
 
@@ -1943,6 +2144,7 @@ class TxRollback(Method):
     """tx.rollback."""
 
     __slots__ = ()
+    __match_args__ = ()
     key = (90, 30)
     name = "tx.rollback"
 
@@ -1960,6 +2162,7 @@ class TxRollbackOk(Method):
     """tx.rollback-ok."""
 
     __slots__ = ()
+    __match_args__ = ()
     key = (90, 31)
     name = "tx.rollback-ok"
 

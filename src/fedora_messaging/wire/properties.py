@@ -1,81 +1,12 @@
-"""Content header properties of class basic (AMQP 0-9-1 section 1.8 and 4.2.6.1)."""
+"""The properties of a message as an object (AMQP 0-9-1 section 1.8).
 
-import struct
-from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
-from typing import Any, Final, Protocol, Self
+The bytes are the business of :mod:`.property_codec`, which is compiled; programs may set any attribute here,
+which compiled classes do not let them.
+"""
 
-from ..exceptions import EncodingError
-from .errors import SYNTAX_ERROR, WireError, truncated
-from .fields import (
-    canonical_table,
-    decode_shortstr,
-    decode_table,
-    encode_field,
-    encode_shortstr,
-    encode_table,
-    join_table,
-    split_table,
-)
+from typing import Any, Self
 
-_U16 = struct.Struct(">H")
-_U32 = struct.Struct(">I")
-_U64 = struct.Struct(">Q")
-
-_CONTENT_TYPE: Final = 0x8000
-_CONTENT_ENCODING: Final = 0x4000
-_HEADERS: Final = 0x2000
-_DELIVERY_MODE: Final = 0x1000
-_PRIORITY: Final = 0x0800
-_CORRELATION_ID: Final = 0x0400
-_REPLY_TO: Final = 0x0200
-_EXPIRATION: Final = 0x0100
-_MESSAGE_ID: Final = 0x0080
-_TIMESTAMP: Final = 0x0040
-_TYPE: Final = 0x0020
-_USER_ID: Final = 0x0010
-_APP_ID: Final = 0x0008
-_CLUSTER_ID: Final = 0x0004
-_UNKNOWN: Final = 0x0003
-
-TRANSIENT: Final = 1
-PERSISTENT: Final = 2
-
-_NAMES: Final = (
-    "content_type",
-    "content_encoding",
-    "headers",
-    "delivery_mode",
-    "priority",
-    "correlation_id",
-    "reply_to",
-    "expiration",
-    "message_id",
-    "timestamp",
-    "type",
-    "user_id",
-    "app_id",
-    "cluster_id",
-)
-
-
-class Properties(Protocol):
-    """Anything with the fourteen attributes, for example an application's ``pika.BasicProperties``."""
-
-    content_type: str | None
-    content_encoding: str | None
-    headers: Any
-    delivery_mode: int | None
-    priority: int | None
-    correlation_id: str | None
-    reply_to: str | None
-    expiration: str | None
-    message_id: str | None
-    timestamp: Any
-    type: str | None
-    user_id: str | None
-    app_id: str | None
-    cluster_id: str | None
+from .property_codec import NAMES, decode_into, encode_properties, replace_headers, split_headers
 
 
 class BasicProperties:
@@ -128,7 +59,7 @@ class BasicProperties:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, BasicProperties):
             return NotImplemented
-        return all(getattr(self, name) == getattr(other, name) for name in _NAMES)
+        return all(getattr(self, name) == getattr(other, name) for name in NAMES)
 
     def encode(self) -> list[bytes]:
         """Return flags and values in the format of a content header, as pieces for the caller to join.
@@ -145,101 +76,14 @@ class BasicProperties:
             WireError: The bytes are not what the flags announce.
         """
         decoded = decode_properties(encoded, offset)
-        for name in _NAMES:
+        for name in NAMES:
             setattr(self, name, getattr(decoded, name))
         return self
 
     def __repr__(self) -> str:
-        given = ((name, getattr(self, name)) for name in _NAMES)
+        given = ((name, getattr(self, name)) for name in NAMES)
         shown = ", ".join(f"{name}={value!r}" for name, value in given if value is not None)
         return f"BasicProperties({shown})"
-
-
-def encode_properties(props: Properties, table: bytes | None = None) -> bytes:
-    """Write property flags and values, ready to follow the body size in a content header.
-
-    Args:
-        props: The properties.
-        table: Replaces their headers: an encoded table with its length prefix.
-
-    Raises:
-        EncodingError: A value does not fit its property.
-    """
-    flags = 0
-    parts = [b"\0\0"]
-    add = parts.append
-    try:
-        if props.content_type is not None:
-            flags |= _CONTENT_TYPE
-            add(encode_shortstr(props.content_type))
-        if props.content_encoding is not None:
-            flags |= _CONTENT_ENCODING
-            add(encode_shortstr(props.content_encoding))
-        if table is not None or props.headers is not None:
-            flags |= _HEADERS
-            add(encode_table(props.headers) if table is None else table)
-        if props.delivery_mode is not None:
-            flags |= _DELIVERY_MODE
-            add(bytes((props.delivery_mode,)))
-        if props.priority is not None:
-            flags |= _PRIORITY
-            add(bytes((props.priority,)))
-        if props.correlation_id is not None:
-            flags |= _CORRELATION_ID
-            add(encode_shortstr(props.correlation_id))
-        if props.reply_to is not None:
-            flags |= _REPLY_TO
-            add(encode_shortstr(props.reply_to))
-        if props.expiration is not None:
-            flags |= _EXPIRATION
-            add(encode_shortstr(props.expiration))
-        if props.message_id is not None:
-            flags |= _MESSAGE_ID
-            add(encode_shortstr(props.message_id))
-        if props.timestamp is not None:
-            flags |= _TIMESTAMP
-            add(_U64.pack(_seconds(props.timestamp)))
-        if props.type is not None:
-            flags |= _TYPE
-            add(encode_shortstr(props.type))
-        if props.user_id is not None:
-            flags |= _USER_ID
-            add(encode_shortstr(props.user_id))
-        if props.app_id is not None:
-            flags |= _APP_ID
-            add(encode_shortstr(props.app_id))
-        if props.cluster_id is not None:
-            flags |= _CLUSTER_ID
-            add(encode_shortstr(props.cluster_id))
-    except EncodingError:
-        raise
-    except (TypeError, ValueError, OverflowError, AttributeError, struct.error) as error:
-        raise EncodingError(f"a message property has a value that AMQP cannot carry: {error}") from error
-    parts[0] = _U16.pack(flags)
-    return b"".join(parts)
-
-
-def _seconds(timestamp: Any) -> int:
-    if not isinstance(timestamp, datetime):
-        return int(timestamp)
-    # As in field tables, a time without a zone is UTC.
-    aware = timestamp if timestamp.tzinfo is not None else timestamp.replace(tzinfo=UTC)
-    return int(aware.timestamp())
-
-
-_TEXT_BEFORE_HEADERS: Final = ((_CONTENT_TYPE, "content_type"), (_CONTENT_ENCODING, "content_encoding"))
-_TEXT_AFTER_PRIORITY: Final = (
-    (_CORRELATION_ID, "correlation_id"),
-    (_REPLY_TO, "reply_to"),
-    (_EXPIRATION, "expiration"),
-    (_MESSAGE_ID, "message_id"),
-)
-_TEXT_AFTER_TIMESTAMP: Final = (
-    (_TYPE, "type"),
-    (_USER_ID, "user_id"),
-    (_APP_ID, "app_id"),
-    (_CLUSTER_ID, "cluster_id"),
-)
 
 
 def decode_properties(data: bytes, offset: int = 0) -> BasicProperties:
@@ -249,75 +93,8 @@ def decode_properties(data: bytes, offset: int = 0) -> BasicProperties:
         WireError: The bytes are not what the flags announce.
     """
     props = BasicProperties()
-    if offset + 2 > len(data):
-        raise truncated("the property flags")
-    flags = _U16.unpack_from(data, offset)[0]
-    offset += 2
-    if flags & _UNKNOWN:
-        raise WireError(SYNTAX_ERROR, f"unknown property flags 0x{flags & _UNKNOWN:04x}")
-    for flag, name in _TEXT_BEFORE_HEADERS:
-        if flags & flag:
-            text, offset = decode_shortstr(data, offset)
-            setattr(props, name, text)
-    if flags & _HEADERS:
-        props.headers, offset = decode_table(data, offset)
-    if flags & _DELIVERY_MODE:
-        props.delivery_mode, offset = _octet(data, offset)
-    if flags & _PRIORITY:
-        props.priority, offset = _octet(data, offset)
-    for flag, name in _TEXT_AFTER_PRIORITY:
-        if flags & flag:
-            text, offset = decode_shortstr(data, offset)
-            setattr(props, name, text)
-    if flags & _TIMESTAMP:
-        if offset + 8 > len(data):
-            raise truncated("the timestamp property")
-        props.timestamp = _U64.unpack_from(data, offset)[0]
-        offset += 8
-    for flag, name in _TEXT_AFTER_TIMESTAMP:
-        if flags & flag:
-            text, offset = decode_shortstr(data, offset)
-            setattr(props, name, text)
-    if offset != len(data):
-        raise WireError(SYNTAX_ERROR, "bytes follow after the last property")
+    decode_into(props, data, offset)
     return props
-
-
-def edit_headers(data: bytes, added: Mapping[str, Any], removed: Collection[str] = ()) -> bytes:
-    """Change some headers; all other headers and properties keep their bytes.
-
-    Args:
-        data: Property flags and values.
-        added: Headers to set.
-        removed: Names of headers to leave out.
-
-    Raises:
-        WireError: The headers do not decode.
-        EncodingError: A header cannot be written.
-    """
-    start, end = _place_of_headers(data)
-    fields = split_table(data, start) if start < end else {}
-    for name in removed:
-        fields.pop(name, None)
-    # New values go behind the other headers, as in RabbitMQ.
-    fields = {name: value for name, value in fields.items() if name not in added}
-    fields.update((name, encode_field(name, value)) for name, value in added.items())
-    return _replace_headers(data, join_table(fields))
-
-
-def with_canonical_headers(data: bytes, place: tuple[int, int]) -> bytes:
-    """Write the headers as RabbitMQ 4 does; see :func:`~.fields.canonical_table`.
-
-    Args:
-        data: Property flags and values.
-        place: Position (start, end) of the headers.
-    """
-    start, end = place
-    try:
-        table = canonical_table(data, start, end)
-    except WireError:
-        return data  # headers that cannot be read are passed on as they are
-    return data if table is None else b"".join((data[:start], table, data[end:]))
 
 
 def with_text_property(data: bytes, name: str, value: str | None) -> bytes:
@@ -329,101 +106,8 @@ def with_text_property(data: bytes, name: str, value: str | None) -> bytes:
         WireError: The other properties do not decode.
         EncodingError: The value is too long.
     """
-    start, end = _place_of_headers(data)
-    flags = _U16.unpack_from(data)[0] & ~_HEADERS
-    props = decode_properties(b"".join((_U16.pack(flags), data[2:start], data[end:])))
+    headers, rest = split_headers(data)
+    props = decode_properties(rest)
     setattr(props, name, value)
-    rest = encode_properties(props)
-    return _replace_headers(rest, data[start:end]) if start < end else rest
-
-
-def _place_of_headers(data: bytes) -> tuple[int, int]:
-    """Return the position of the headers with their length prefix, or of where they would go if absent."""
-    flags = _U16.unpack_from(data)[0]
-    start = 2
-    for flag, _ in _TEXT_BEFORE_HEADERS:
-        if flags & flag:
-            start = _skip_shortstr(data, start)
-    return start, start + 4 + _U32.unpack_from(data, start)[0] if flags & _HEADERS else start
-
-
-def _replace_headers(data: bytes, table: bytes) -> bytes:
-    start, end = _place_of_headers(data)
-    flags = _U16.unpack_from(data)[0] | _HEADERS
-    return b"".join((_U16.pack(flags), data[2:start], table, data[end:]))
-
-
-def _octet(data: bytes, offset: int) -> tuple[int, int]:
-    try:
-        return data[offset], offset + 1
-    except IndexError:
-        raise truncated("a property") from None
-
-
-class PropertyScan:
-    """The few properties that a broker acts on, read without decoding the header table.
-
-    Attributes:
-        headers: Position (start, end) of the header table with its length prefix, ``None`` without headers.
-        delivery_mode: 1, 2 or ``None``.
-        priority: 0 to 255 or ``None``.
-        reply_to: Address for replies or ``None``.
-        expiration: Time to live as sent, or ``None``.
-        user_id: User name that the sender claims, or ``None``.
-    """
-
-    __slots__ = ("delivery_mode", "expiration", "headers", "priority", "reply_to", "user_id")
-
-    def __init__(self, data: bytes) -> None:
-        if len(data) < 2:
-            raise truncated("the property flags")
-        flags = _U16.unpack_from(data)[0]
-        offset = 2
-        if flags & _UNKNOWN:
-            raise WireError(SYNTAX_ERROR, f"unknown property flags 0x{flags & _UNKNOWN:04x}")
-        self.headers: tuple[int, int] | None = None
-        self.delivery_mode: int | None = None
-        self.priority: int | None = None
-        if flags & _CONTENT_TYPE:
-            offset = _skip_shortstr(data, offset)
-        if flags & _CONTENT_ENCODING:
-            offset = _skip_shortstr(data, offset)
-        if flags & _HEADERS:
-            end = offset + 4
-            if end > len(data):
-                raise truncated("the headers")
-            end += _U32.unpack_from(data, offset)[0]
-            self.headers = (offset, end)
-            offset = end
-        if flags & _DELIVERY_MODE:
-            self.delivery_mode, offset = _octet(data, offset)
-        if flags & _PRIORITY:
-            self.priority, offset = _octet(data, offset)
-        if flags & _CORRELATION_ID:
-            offset = _skip_shortstr(data, offset)
-        self.reply_to, offset = _maybe_shortstr(data, offset, flags & _REPLY_TO)
-        self.expiration, offset = _maybe_shortstr(data, offset, flags & _EXPIRATION)
-        if flags & _MESSAGE_ID:
-            offset = _skip_shortstr(data, offset)
-        if flags & _TIMESTAMP:
-            offset += 8
-        if flags & _TYPE:
-            offset = _skip_shortstr(data, offset)
-        self.user_id, offset = _maybe_shortstr(data, offset, flags & _USER_ID)
-        if flags & _APP_ID:
-            offset = _skip_shortstr(data, offset)
-        if flags & _CLUSTER_ID:
-            offset = _skip_shortstr(data, offset)
-        if offset != len(data):
-            raise WireError(SYNTAX_ERROR, "the properties are not what their flags announce")
-
-
-def _skip_shortstr(data: bytes, offset: int) -> int:
-    try:
-        return offset + 1 + data[offset]
-    except IndexError:
-        raise truncated("a property") from None
-
-
-def _maybe_shortstr(data: bytes, offset: int, present: int) -> tuple[str | None, int]:
-    return decode_shortstr(data, offset) if present else (None, offset)
+    changed = encode_properties(props)
+    return changed if headers is None else replace_headers(changed, headers)

@@ -17,7 +17,8 @@ from fedora_messaging.protocol.server_handshake import ServerMachine
 from fedora_messaging.transport.link import Link
 from fedora_messaging.wire import frames as f
 from fedora_messaging.wire import methods as m
-from fedora_messaging.wire.properties import BasicProperties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties
+from fedora_messaging.wire.property_codec import encode_properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable

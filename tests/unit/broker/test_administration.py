@@ -18,7 +18,8 @@ from fedora_messaging.broker.core.message import new_message
 from fedora_messaging.broker.passwords import PasswordHash
 from fedora_messaging.broker.server import BrokerError, Server
 from fedora_messaging.wire import methods as m
-from fedora_messaging.wire.properties import BasicProperties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties
+from fedora_messaging.wire.property_codec import encode_properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,8 @@ from tests.behaviour.peer import ClosedByBrokerError, Peer, shortstr, table
 from fedora_messaging.broker import Broker
 from fedora_messaging.broker.core.profile import RABBITMQ_4
 from fedora_messaging.wire.fields import encode_table
-from fedora_messaging.wire.properties import BasicProperties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties
+from fedora_messaging.wire.property_codec import encode_properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,7 +14,8 @@ from fedora_messaging.broker.core.profile import RABBITMQ_3
 from fedora_messaging.broker.definitions import export_definitions
 from fedora_messaging.broker.offline import read_definitions
 from fedora_messaging.broker.server import Server
-from fedora_messaging.wire.properties import BasicProperties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties
+from fedora_messaging.wire.property_codec import encode_properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable

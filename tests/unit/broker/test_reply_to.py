@@ -11,7 +11,8 @@ from fedora_messaging.broker.core.message import BrokerMessage, new_message
 from fedora_messaging.broker.reply_to import REPLY_TO, Replies
 from fedora_messaging.protocol.errors import ChannelError
 from fedora_messaging.wire import methods as m
-from fedora_messaging.wire.properties import BasicProperties, decode_properties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties, decode_properties
+from fedora_messaging.wire.property_codec import encode_properties
 
 if TYPE_CHECKING:
     from tests.unit.broker.support import MemoryServer

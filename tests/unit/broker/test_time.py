@@ -20,7 +20,8 @@ from fedora_messaging.broker.core.message import new_message
 from fedora_messaging.broker.core.vhost import VirtualHost
 from fedora_messaging.broker.timers import Timers
 from fedora_messaging.wire.frames import HEARTBEAT_FRAME
-from fedora_messaging.wire.properties import BasicProperties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties
+from fedora_messaging.wire.property_codec import encode_properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,7 +17,8 @@ from fedora_messaging.client.amqp.topology import declare
 from fedora_messaging.client.nodes import Nodes
 from fedora_messaging.options import ConnectionOptions, QueueOptions
 from fedora_messaging.wire import methods as m
-from fedora_messaging.wire.properties import BasicProperties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties
+from fedora_messaging.wire.property_codec import encode_properties
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

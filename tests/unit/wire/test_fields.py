@@ -21,7 +21,6 @@ from fedora_messaging.exceptions import EncodingError
 from fedora_messaging.wire.errors import SYNTAX_ERROR, WireError
 from fedora_messaging.wire.fields import (
     MAX_DEPTH,
-    Int64,
     canonical_table,
     decode_longstr,
     decode_shortstr,
@@ -33,6 +32,7 @@ from fedora_messaging.wire.fields import (
     join_table,
     split_table,
 )
+from fedora_messaging.wire.int64 import Int64
 
 NOON = datetime(2024, 5, 6, 12, 0, 0, tzinfo=UTC)
 NOON_SECONDS = 1714996800

@@ -154,7 +154,7 @@ def test_the_grammar_says_who_waits_for_an_answer() -> None:
 @EACH_METHOD
 def test_constructor_takes_the_fields_in_order_and_has_defaults(method: type[Method]) -> None:
     names = list(kept_fields(method))
-    assert list(method.__slots__) == names
+    assert list(method.__match_args__) == names
     parameters = inspect.signature(method).parameters
     assert [name for name in parameters if name not in ("args", "kwargs")] == names
     defaults = method()

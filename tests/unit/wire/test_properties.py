@@ -21,16 +21,14 @@ from pamqp import header as pamqp_header
 
 from fedora_messaging.exceptions import EncodingError
 from fedora_messaging.wire.errors import SYNTAX_ERROR, WireError
-from fedora_messaging.wire.properties import (
+from fedora_messaging.wire.properties import BasicProperties, decode_properties, with_text_property
+from fedora_messaging.wire.property_codec import (
     PERSISTENT,
     TRANSIENT,
-    BasicProperties,
     PropertyScan,
-    decode_properties,
     edit_headers,
     encode_properties,
     with_canonical_headers,
-    with_text_property,
 )
 
 # Every property with a value, in the order of the specification; the first has the highest flag.

@@ -8,8 +8,10 @@ from typing import Any, Final
 from ...logs import REPEATABLE, logger
 from ...printable import printable
 from ...wire.errors import WireError
-from ...wire.fields import INT64_MAX, Int64
-from ...wire.properties import decode_properties, edit_headers, with_text_property
+from ...wire.fields import INT64_MAX
+from ...wire.int64 import Int64
+from ...wire.properties import decode_properties, with_text_property
+from ...wire.property_codec import edit_headers
 from .exchanges import Exchange
 from .message import BrokerMessage, Entry, new_message
 from .profile import RABBITMQ_4, Profile

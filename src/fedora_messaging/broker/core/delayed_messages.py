@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ...logs import REPEATABLE, logger
 from ...printable import printable
 from ...protocol.errors import ChannelError
-from ...wire.properties import edit_headers
+from ...wire.property_codec import edit_headers
 from .exchanges.delayed import DELAY_HEADER, delay_of
 from .message import BrokerMessage, Entry, new_entry, with_properties
 from .queue import Queue

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from ...protocol.errors import PRECONDITION_FAILED, RESOURCE_LOCKED, ChannelError
-from ...wire.fields import Int64
+from ...wire.int64 import Int64
 
 #: Values of arguments that are not given, when declarations are compared.
 _DEFAULTS: Final = {"x-queue-type": "classic"}

@@ -7,14 +7,10 @@ from msgspec import Struct
 
 from ...protocol.errors import PRECONDITION_FAILED, ChannelError
 from ...wire.errors import WireError
-from ...wire.fields import Int64, encode_shortstr
-from ...wire.properties import (
-    PERSISTENT,
-    PropertyScan,
-    decode_properties,
-    edit_headers,
-    with_canonical_headers,
-)
+from ...wire.fields import encode_shortstr
+from ...wire.int64 import Int64
+from ...wire.properties import decode_properties
+from ...wire.property_codec import PERSISTENT, PropertyScan, edit_headers, with_canonical_headers
 
 #: Steps of routing that a message may take: each is a node of a topic exchange, or a binding of a headers
 #: exchange, that is looked at.

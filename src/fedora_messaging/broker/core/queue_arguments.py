@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ...protocol.errors import INTERNAL_ERROR, PRECONDITION_FAILED, ChannelError, ConnectionError
 from ...wire.fields import SHORTSTR_MAX
-from ...wire.properties import PropertyScan
+from ...wire.property_codec import PropertyScan
 from .declarations import QueueDeclaration
 from .equivalence import type_name
 from .profile import RABBITMQ_4, Profile

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 
 from ...protocol.errors import PRECONDITION_FAILED, ChannelError
-from ...wire.properties import edit_headers
+from ...wire.property_codec import edit_headers
 from .equivalence import type_name
 from .exchanges import Exchange
 from .message import BrokerMessage, with_properties

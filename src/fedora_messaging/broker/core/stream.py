@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from ...protocol.errors import NOT_IMPLEMENTED, PRECONDITION_FAILED, ChannelError, ConnectionError
 from ...wire.errors import WireError
-from ...wire.fields import Int64
-from ...wire.properties import edit_headers
+from ...wire.int64 import Int64
+from ...wire.property_codec import edit_headers
 from .consumer import BrokerConsumer
 from .message import BrokerMessage, Entry, new_entry
 from .queue import Queue

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from ...printable import printable
 
 if TYPE_CHECKING:
-    from ...wire.properties import Properties
+    from ...wire.property_codec import Properties
 
 #: Header that holds the history, in a message that comes again and in one in a dead-letter queue.
 HEADER: Final = "x-fedora-messaging-history"

@@ -16,13 +16,8 @@ from ...options import QueueOptions, RetryOptions
 from ...protocol.errors import PRECONDITION_FAILED, RESOURCE_LOCKED
 from ...wire import methods as m
 from ...wire.errors import WireError
-from ...wire.properties import (
-    PERSISTENT,
-    BasicProperties,
-    PropertyScan,
-    decode_properties,
-    encode_properties,
-)
+from ...wire.properties import BasicProperties, decode_properties
+from ...wire.property_codec import PERSISTENT, PropertyScan, encode_properties
 from ..amqp.topology import declare, declare_alone, ensure
 from ..consuming.history import HEADER, History, without_traces
 from ..publishing.awaited import AwaitedPublish

@@ -10,7 +10,8 @@ from ...protocol.events import ContentReceived
 from ...wire import methods as m
 from ...wire.errors import WireError
 from ...wire.frames import CONTENT_HEADER_SIZE, OVERHEAD
-from ...wire.properties import decode_properties, encode_properties
+from ...wire.properties import decode_properties
+from ...wire.property_codec import encode_properties
 
 OnOutcome = Callable[[Exception | None], None]
 

@@ -13,7 +13,8 @@ from ...broker.json_values import table_from_json, to_json
 from ...broker.publishing import check_message
 from ...exceptions import EncodingError
 from ...protocol.errors import NAMES, ChannelError, ConnectionError
-from ...wire.properties import BasicProperties, encode_properties
+from ...wire.properties import BasicProperties
+from ...wire.property_codec import encode_properties
 from .bindings import binding_item
 from .call import NO_CONTENT, Answer, Call, put_answer
 from .errors import bad_request, not_authorised, not_found

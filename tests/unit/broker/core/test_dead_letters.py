@@ -20,7 +20,8 @@ from fedora_messaging.broker.core.queue import Queue
 from fedora_messaging.broker.core.queue_arguments import QueueArguments
 from fedora_messaging.wire.fields import decode_table
 from fedora_messaging.wire.frames import room_for_properties
-from fedora_messaging.wire.properties import BasicProperties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties
+from fedora_messaging.wire.property_codec import encode_properties
 
 if TYPE_CHECKING:
     from fedora_messaging.broker.core.vhost import VirtualHost

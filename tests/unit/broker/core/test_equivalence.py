@@ -9,7 +9,7 @@ import pytest
 
 from fedora_messaging.broker.core.equivalence import check_equivalent, check_same, locked, type_name
 from fedora_messaging.protocol.errors import ChannelError
-from fedora_messaging.wire.fields import Int64
+from fedora_messaging.wire.int64 import Int64
 
 WHAT = "queue 'q' in vhost '/'"
 

@@ -12,7 +12,8 @@ from fedora_messaging.broker.core.message import (
     new_message,
 )
 from fedora_messaging.protocol.errors import ChannelError
-from fedora_messaging.wire.properties import BasicProperties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties
+from fedora_messaging.wire.property_codec import encode_properties
 
 
 @pytest.mark.parametrize(

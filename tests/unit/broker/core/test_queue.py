@@ -17,7 +17,8 @@ from fedora_messaging.broker.core.profile import RABBITMQ_3, RABBITMQ_4, Profile
 from fedora_messaging.broker.core.queue_arguments import QueueArguments, interpret
 from fedora_messaging.broker.core.vhost import VirtualHost
 from fedora_messaging.wire.frames import room_for_properties
-from fedora_messaging.wire.properties import BasicProperties, decode_properties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties, decode_properties
+from fedora_messaging.wire.property_codec import encode_properties
 
 if TYPE_CHECKING:
     from fedora_messaging.broker.core.message import Entry

@@ -18,7 +18,8 @@ from fedora_messaging.broker.core.queue_arguments import (
     read_arguments,
 )
 from fedora_messaging.protocol.errors import ChannelError, ConnectionError, PeerError
-from fedora_messaging.wire.properties import BasicProperties, PropertyScan, encode_properties
+from fedora_messaging.wire.properties import BasicProperties
+from fedora_messaging.wire.property_codec import PropertyScan, encode_properties
 
 if TYPE_CHECKING:
     from fedora_messaging.broker.core.vhost import VirtualHost

@@ -12,7 +12,8 @@ from fedora_messaging.broker.core.declarations import ExchangeDeclaration
 from fedora_messaging.broker.core.message import BrokerMessage, new_message
 from fedora_messaging.broker.core.routing import find_queues, routing_keys, without_bcc
 from fedora_messaging.protocol.errors import ChannelError
-from fedora_messaging.wire.properties import BasicProperties, decode_properties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties, decode_properties
+from fedora_messaging.wire.property_codec import encode_properties
 
 if TYPE_CHECKING:
     from fedora_messaging.broker.core.vhost import VirtualHost

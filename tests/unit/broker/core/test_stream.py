@@ -20,7 +20,8 @@ from fedora_messaging.broker.core.stream import StreamConsumer, StreamQueue
 from fedora_messaging.broker.core.vhost import VirtualHost
 from fedora_messaging.protocol.errors import ChannelError, ConnectionError, PeerError
 from fedora_messaging.wire.frames import room_for_properties
-from fedora_messaging.wire.properties import BasicProperties, decode_properties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties, decode_properties
+from fedora_messaging.wire.property_codec import encode_properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable

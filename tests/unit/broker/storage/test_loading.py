@@ -22,7 +22,8 @@ from fedora_messaging.broker.storage.loading import load
 from fedora_messaging.broker.storage.positions import FILE_NAME, DeliveredPositions
 from fedora_messaging.broker.storage.sqlite import SqliteStore
 from fedora_messaging.wire.fields import encode_table
-from fedora_messaging.wire.properties import BasicProperties, decode_properties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties, decode_properties
+from fedora_messaging.wire.property_codec import encode_properties
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

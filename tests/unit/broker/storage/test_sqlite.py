@@ -13,7 +13,8 @@ from fedora_messaging.broker.core.message import BrokerMessage, new_entry, new_m
 from fedora_messaging.broker.core.vhost import VirtualHost
 from fedora_messaging.broker.storage.sqlite import SqliteStore
 from fedora_messaging.exceptions import EncodingError
-from fedora_messaging.wire.properties import BasicProperties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties
+from fedora_messaging.wire.property_codec import encode_properties
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,8 @@ from fedora_messaging.broker.core.message import new_message
 from fedora_messaging.broker.server import Server
 from fedora_messaging.broker.storage.vhost_journal import VhostJournal
 from fedora_messaging.exceptions import EncodingError
-from fedora_messaging.wire.properties import BasicProperties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties
+from fedora_messaging.wire.property_codec import encode_properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable

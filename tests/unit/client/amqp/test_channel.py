@@ -12,7 +12,8 @@ from tests.unit.client.support import connected, run
 
 from fedora_messaging.exceptions import ChannelClosed, ConnectionClosed, ConnectionException, EncodingError
 from fedora_messaging.wire import methods as m
-from fedora_messaging.wire.properties import BasicProperties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties
+from fedora_messaging.wire.property_codec import encode_properties
 
 if TYPE_CHECKING:
     from fedora_messaging.client.amqp.channel import Channel

@@ -27,7 +27,8 @@ from fedora_messaging.client.amqp.topology import (
 from fedora_messaging.exceptions import BadDeclaration, ChannelClosed, ConnectionException, NoFreeChannels
 from fedora_messaging.options import BindingOptions, ConnectionOptions, ExchangeOptions, QueueOptions
 from fedora_messaging.wire import methods as m
-from fedora_messaging.wire.properties import BasicProperties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties
+from fedora_messaging.wire.property_codec import encode_properties
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable

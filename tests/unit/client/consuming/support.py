@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from fedora_messaging.client.consuming.delivery import Raw
 from fedora_messaging.client.consuming.stats import ConsumerStats
-from fedora_messaging.wire.properties import BasicProperties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties
+from fedora_messaging.wire.property_codec import encode_properties
 
 if TYPE_CHECKING:
     from fedora_messaging.client.consuming.verdict import Verdict

@@ -15,7 +15,8 @@ from fedora_messaging.client.consuming.history import HEADER, History
 from fedora_messaging.client.consuming.stats import ConsumerStats
 from fedora_messaging.exceptions import ValidationError
 from fedora_messaging.wire.errors import WireError
-from fedora_messaging.wire.properties import BasicProperties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties
+from fedora_messaging.wire.property_codec import encode_properties
 
 TRIED = History("q", "amq.topic", "a.b", attempts=3, first=5, last=6, reason="retry")
 

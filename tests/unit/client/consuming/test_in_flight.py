@@ -7,7 +7,8 @@ import pytest
 from fedora_messaging.client.consuming.in_flight import InFlight
 from fedora_messaging.protocol.errors import ConnectionError as PeerConnectionError
 from fedora_messaging.wire import methods as m
-from fedora_messaging.wire.properties import BasicProperties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties
+from fedora_messaging.wire.property_codec import encode_properties
 
 PLAIN = encode_properties(BasicProperties())
 OF_A_STREAM = encode_properties(BasicProperties(headers={"x-stream-offset": 7}))

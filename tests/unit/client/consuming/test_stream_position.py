@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from fedora_messaging.client.consuming.stream_position import StreamPosition, is_stream, offset_of
-from fedora_messaging.wire.properties import BasicProperties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties
+from fedora_messaging.wire.property_codec import encode_properties
 
 
 def at(offset: Any) -> bytes:

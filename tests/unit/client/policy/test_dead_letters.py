@@ -10,7 +10,8 @@ import pytest
 from fedora_messaging.client.consuming.delivery import Raw
 from fedora_messaging.client.consuming.history import HEADER, History
 from fedora_messaging.client.policy.dead_letters import Letter
-from fedora_messaging.wire.properties import BasicProperties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties
+from fedora_messaging.wire.property_codec import encode_properties
 
 #: What a broker writes, but for the time.
 DEATH = {"queue": "q", "exchange": "e", "routing-keys": ["a.b"], "count": 2, "reason": "expired", "time": 5}

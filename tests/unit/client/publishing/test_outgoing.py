@@ -10,7 +10,8 @@ from fedora_messaging.exceptions import EncodingError, PublishTimeout
 from fedora_messaging.message import Message
 from fedora_messaging.protocol.events import ContentReceived
 from fedora_messaging.wire import methods as m
-from fedora_messaging.wire.properties import BasicProperties, decode_properties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties, decode_properties
+from fedora_messaging.wire.property_codec import encode_properties
 
 PROPERTIES = encode_properties(BasicProperties(message_id="id-1", headers={"b": 1, "a": 2}))
 #: The same as a broker returns it that sorts the headers.

@@ -13,7 +13,8 @@ from fedora_messaging.broker.core.message import new_message
 from fedora_messaging.broker.core.profile import RABBITMQ_3
 from fedora_messaging.web.management import queues
 from fedora_messaging.web.management.errors import RequestError
-from fedora_messaging.wire.properties import BasicProperties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties
+from fedora_messaging.wire.property_codec import encode_properties
 
 
 def test_a_transient_queue_keeps_no_messages() -> None:

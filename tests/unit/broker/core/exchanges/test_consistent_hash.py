@@ -15,7 +15,8 @@ from fedora_messaging.broker.core.exchanges.consistent_hash import ConsistentHas
 from fedora_messaging.broker.core.message import BrokerMessage, new_message
 from fedora_messaging.broker.core.profile import RABBITMQ_3, RABBITMQ_4, Profile
 from fedora_messaging.protocol.errors import ChannelError, ConnectionError, PeerError
-from fedora_messaging.wire.properties import BasicProperties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties
+from fedora_messaging.wire.property_codec import encode_properties
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

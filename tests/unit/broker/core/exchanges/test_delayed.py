@@ -13,7 +13,8 @@ from fedora_messaging.broker.core.journal import NoJournal
 from fedora_messaging.broker.core.message import BrokerMessage, new_message
 from fedora_messaging.broker.core.vhost import Enqueued, VirtualHost
 from fedora_messaging.protocol.errors import ChannelError
-from fedora_messaging.wire.properties import BasicProperties, decode_properties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties, decode_properties
+from fedora_messaging.wire.property_codec import encode_properties
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from fedora_messaging.broker.core.message import BrokerMessage, new_message
 from fedora_messaging.broker.core.profile import RABBITMQ_3, RABBITMQ_4
 from fedora_messaging.broker.core.vhost import VirtualHost
 from fedora_messaging.protocol.errors import ChannelError
-from fedora_messaging.wire.properties import BasicProperties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties
+from fedora_messaging.wire.property_codec import encode_properties
 
 NOON = datetime(2024, 5, 17, 12, tzinfo=UTC)
 

@@ -18,7 +18,8 @@ from fedora_messaging.broker.core.exchanges.spreading import (
 )
 from fedora_messaging.broker.core.message import new_message
 from fedora_messaging.protocol.errors import ChannelError
-from fedora_messaging.wire.properties import BasicProperties, encode_properties
+from fedora_messaging.wire.properties import BasicProperties
+from fedora_messaging.wire.property_codec import encode_properties
 
 if TYPE_CHECKING:
     from fedora_messaging.broker.core.vhost import VirtualHost
