@@ -10,7 +10,7 @@ MINUTES ?= 10
 KILLS ?= 100
 POINTS ?= 5000
 
-.PHONY: help conformance demo differential test test-core test-embedded test-lowest test-rabbitmq test-uvloop soak outbox-kills storage-crashes broker-kills check bench docs requirements clean
+.PHONY: help conformance demo differential test test-compiled test-core test-embedded test-lowest test-rabbitmq test-uvloop soak outbox-kills storage-crashes broker-kills check bench docs wheel-compiled requirements clean
 
 help:
 	@echo "make demo   see a bus at work         (ARGS=\"--once\" ends by itself)"
@@ -20,6 +20,8 @@ help:
 	@echo "make storage-crashes  crash the broker's storage at every point of what it writes (POINTS=5000 SEED=1)"
 	@echo "make broker-kills   kill the broker while other people's clients use it (KILLS=100 SEED=1)"
 	@echo "make test-rabbitmq  what needs a RabbitMQ, on another one (FM_TEST_RABBITMQ_SBIN=...)"
+	@echo "make wheel-compiled a wheel whose codec is compiled to C (needs a C compiler)"
+	@echo "make test-compiled  what is compiled, on that wheel"
 	@echo "make test-lowest    what uses a dependency, with the lowest declared versions"
 	@echo "make conformance    the suites of foreign clients, on all brokers"
 	@echo "make differential   random operations on the embedded broker and RabbitMQ (SEQUENCES=10000 SEED=1)"
@@ -50,6 +52,23 @@ test-core: $(VENV)/.installed
 # Unit, protocol and client tests on the embedded broker: what a new Python may break.
 test-embedded: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/unit tests/protocol tests/client tests/transport -m "not rabbitmq" $(ARGS)
+
+# A wheel whose codec and protocol machines are C extensions. It is built from a source distribution: mypyc puts
+# its files beside the sources, where Python would take them from then on.
+wheel-compiled: $(VENV)/.installed
+	rm -rf build/compiled dist/compiled
+	$(BIN)/python -m hatchling build -t sdist -d build/compiled
+	HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check \
+	  --no-build-isolation --no-deps --wheel-dir dist/compiled build/compiled/*.tar.gz
+	@echo "The wheel is dist/compiled/$$(ls dist/compiled)"
+
+# The tests of what is compiled, and of what uses it most, on that wheel.
+COMPILED_TESTS ?= tests/unit/wire tests/protocol tests/unit/broker tests/client tests/transport
+test-compiled:
+	$(MAKE) wheel-compiled VENV=.venv-compiled
+	.venv-compiled/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps \
+	  dist/compiled/*.whl
+	FM_TEST_COMPILED=1 .venv-compiled/bin/python -m pytest $(COMPILED_TESTS) -m "not rabbitmq" $(ARGS)
 
 # What needs a RabbitMQ, on the one whose scripts are in FM_TEST_RABBITMQ_SBIN.
 test-rabbitmq: $(VENV)/.installed

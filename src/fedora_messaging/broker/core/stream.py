@@ -221,7 +221,17 @@ class StreamQueue(Queue):
             raise self._unsupported("basic.nack and basic.reject")
         self.settle(entry, consumer)
 
-    discard = release = reject = refuse
+    def discard(self, entry: Entry, consumer: BrokerConsumer | None) -> None:
+        """Do as :meth:`refuse`."""
+        self.refuse(entry, consumer)
+
+    def release(self, entry: Entry, consumer: BrokerConsumer | None) -> None:
+        """Do as :meth:`refuse`."""
+        self.refuse(entry, consumer)
+
+    def reject(self, entry: Entry, consumer: BrokerConsumer | None) -> None:
+        """Do as :meth:`refuse`."""
+        self.refuse(entry, consumer)
 
     def requeue(self, entry: Entry, consumer: BrokerConsumer | None) -> None:
         """Let the consumer have another message; it was on a channel that has ended."""
