@@ -34,7 +34,6 @@ from .frontends.recording import is_recording, recorded
 from .logs import logger
 from .message import SERIALIZED_MESSAGE_SCHEMA, SEVERITIES, Message, dumps, loads
 from .printable import explained
-from .settings.to_options import connection_options, consumer_options, outbox_options
 from .signals import pre_publish_signal, publish_failed_signal, publish_signal
 
 if TYPE_CHECKING:
@@ -136,6 +135,7 @@ def _blocking_service() -> "Service":
 def _make_service() -> "Service":
     import atexit
 
+    from .settings.to_options import connection_options, outbox_options
     from .sync.service import Service
 
     service = Service(
@@ -421,6 +421,8 @@ def prepare_consumers(callback: Any, bindings: Any, queues: Any) -> "BlockingCon
     plan, qos = queue_plan(bindings, queues)
     checked = _check_callback(callback)
     guard_event_loop("consume()", "`await bus.consume()` of fedora_messaging.aio")
+    with setting_up:
+        from .settings.to_options import consumer_options
     options = consumer_options(config.conf)
     return _blocking_service().consumers(checked, plan, qos, options, hooks_of(callback, checked))
 

@@ -8,8 +8,6 @@ loaded configuration unless the file has them.
 """
 
 import copy
-import logging
-import logging.config
 import os
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -17,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, NotRequired, TypedDict, Union
 
 from ._version import __version__ as _fedora_version  # noqa: F401 - a name of version 3.9
 from .exceptions import ConfigurationException
+from .forking import setting_up
 from .logs import logger
-from .settings import amqp_url
 from .settings.defaults import DEFAULTS
 from .settings.defaults import SERVER_NAMED as _default_queue_name  # noqa: F401 - likewise
 from .settings.origins import origins_of
@@ -215,6 +213,9 @@ class LazyConfig(dict[str, Any]):
         settings = self["log_config"]
         if self.get("log_timestamps", False):
             settings = _with_timestamps(settings)
+        with setting_up:
+            import logging.config
+
         logging.config.dictConfig(settings)
 
     def copy(self) -> dict[str, Any]:
@@ -271,6 +272,9 @@ class LazyConfig(dict[str, Any]):
     __hash__ = None
 
     def __repr__(self) -> str:
+        with setting_up:
+            from .settings import amqp_url
+
         shown = dict(dict.items(self))
         shown["amqp_url"] = amqp_url.redacted(shown.get("amqp_url"))
         if isinstance(shown.get("outbox"), dict) and "url" in shown["outbox"]:
@@ -383,6 +387,8 @@ def _url_from_file(path: str) -> str:
             url = file.read().strip()
     except (OSError, ValueError) as error:
         # It may be that the URL itself was written where its file's path belongs, and errors name the path.
+        with setting_up:
+            from .settings import amqp_url
         why = _not_utf8(error) if isinstance(error, UnicodeDecodeError) else getattr(error, "strerror", error)
         raise ConfigurationException(
             f'"amqp_url_file" names {amqp_url.redact(path)}, which cannot be read: {why}'
@@ -399,3 +405,12 @@ def _not_utf8(error: UnicodeDecodeError) -> str:
 
 
 conf = LazyConfig()
+
+
+def __getattr__(name: str) -> Any:
+    # Programs replace `config.logging.config.dictConfig` in their tests; others need not wait for its import.
+    if name != "logging":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    with setting_up:
+        import logging.config
+    return logging

@@ -1,8 +1,12 @@
-"""Settings as the layers below the configuration receive them: frozen, typed, complete."""
+"""Settings as the layers below the configuration receive them: frozen, typed, complete.
+
+Named tuples, because every program pays for these classes when it starts: data classes take six times as long
+to make, and five milliseconds to import what makes them.
+"""
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 #: Largest frame we offer to handle, in bytes; also what RabbitMQ proposes.
 FRAME_MAX = 131072
@@ -11,9 +15,17 @@ FRAME_MAX_FLOOR = 8192
 CHANNEL_MAX = 65535
 PREFETCH_MAX = 65535
 
+#: Nobody may change what all share.
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
-@dataclass(frozen=True, slots=True)
-class TLSOptions:
+
+def _shown(options: NamedTuple, hidden: tuple[str, ...]) -> str:
+    """Return a text like that of other named tuples, without some values."""
+    fields = ", ".join(f"{name}={value!r}" for name, value in options._asdict().items() if name not in hidden)
+    return f"{type(options).__name__}({fields})"
+
+
+class TLSOptions(NamedTuple):
     """Files for TLS, all PEM.
 
     Attributes:
@@ -29,8 +41,7 @@ class TLSOptions:
     server_hostname: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionOptions:
+class ConnectionOptions(NamedTuple):
     """Where and how to connect.
 
     Attributes:
@@ -57,7 +68,7 @@ class ConnectionOptions:
     port: int = 5672
     vhost: str = "/"
     username: str = "guest"
-    password: str = field(default="guest", repr=False)
+    password: str = "guest"  # noqa: S105 - the protocol's well-known default
     external: bool = False
     tls: TLSOptions | None = None
     unix_path: str | None = None
@@ -68,8 +79,11 @@ class ConnectionOptions:
     connect_timeout: float = 15.0
     answer_timeout: float = 60.0
     locale: str = "en_US"
-    client_properties: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    client_properties: Mapping[str, Any] = _NOTHING
     alternatives: "tuple[ConnectionOptions, ...]" = ()
+
+    def __repr__(self) -> str:
+        return _shown(self, ("password", "client_properties"))
 
     @property
     def address(self) -> str:
@@ -80,20 +94,18 @@ class ConnectionOptions:
         return f"{'amqps' if self.tls else 'amqp'}://{host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class ExchangeOptions:
+class ExchangeOptions(NamedTuple):
     """An exchange to declare; ``passive`` only checks that it exists."""
 
     name: str
     type: str
     durable: bool = False
     auto_delete: bool = False
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = _NOTHING
     passive: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class QueueOptions:
+class QueueOptions(NamedTuple):
     """A queue to declare; an empty name lets the broker choose one.
 
     ``passive`` only checks that the queue exists.
@@ -103,12 +115,11 @@ class QueueOptions:
     durable: bool = False
     auto_delete: bool = False
     exclusive: bool = False
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = _NOTHING
     passive: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class BindingOptions:
+class BindingOptions(NamedTuple):
     """One binding of a queue to an exchange."""
 
     exchange: str
@@ -116,16 +127,14 @@ class BindingOptions:
     arguments: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class QosOptions:
+class QosOptions(NamedTuple):
     """How many deliveries the broker may have outstanding per consumer; 0 is no limit."""
 
     prefetch_count: int = 10
     prefetch_size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class BackoffOptions:
+class BackoffOptions(NamedTuple):
     """Back-off between attempts to connect: exponential with full jitter below a cap.
 
     Attributes:
@@ -139,8 +148,7 @@ class BackoffOptions:
     maximum: float = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class RetryOptions:
+class RetryOptions(NamedTuple):
     """When and how often a message whose callback failed is tried again.
 
     Attributes:
@@ -156,8 +164,7 @@ class RetryOptions:
     on: tuple[type[Exception], ...] = (Exception,)
 
 
-@dataclass(frozen=True, slots=True)
-class DedupeOptions:
+class DedupeOptions(NamedTuple):
     """Remembering which messages were processed.
 
     Attributes:
@@ -169,8 +176,7 @@ class DedupeOptions:
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxOptions:
+class OutboxOptions(NamedTuple):
     """Where messages are stored before they are sent; one of ``path`` and ``url`` is given.
 
     Attributes:
@@ -182,14 +188,16 @@ class OutboxOptions:
     """
 
     path: str | None = None
-    url: str | None = field(default=None, repr=False)
+    url: str | None = None
     max_messages: int = 100_000
     max_bytes: int = 1_000_000_000
     max_age: float | None = None
 
+    def __repr__(self) -> str:
+        return _shown(self, ("url",))
 
-@dataclass(frozen=True, slots=True)
-class ConsumerOptions:
+
+class ConsumerOptions(NamedTuple):
     """What becomes of the messages of a queue.
 
     Attributes:
@@ -212,7 +220,7 @@ class ConsumerOptions:
     retry: RetryOptions | None = None
     dead_letter: str | None = None
     dedupe: DedupeOptions | None = None
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = _NOTHING
     resubscribe: bool = False
     stop_timeout: float | None = 60.0
     watchdog: float = 60.0

@@ -1,7 +1,5 @@
 """Helpers for the accessors of schema classes."""
 
-from urllib.parse import urlencode
-
 _AVATARS = "https://seccdn.libravatar.org/avatar/"
 
 
@@ -27,7 +25,9 @@ def libravatar_url(
     identity = email or openid
     if not identity:
         raise ValueError("You must provide either the email or the openid.")
-    import hashlib  # loads OpenSSL, which most programs do not need
+    # Most programs need neither; the first one loads OpenSSL.
+    import hashlib
+    from urllib.parse import urlencode
 
     digest = hashlib.sha256(identity.encode("utf-8")).hexdigest()
     return f"{_AVATARS}{digest}?{urlencode({'s': size, 'd': default})}"

@@ -15,10 +15,10 @@ type           Python                  text
 Headers without such values have an empty object, and look like any other JSON.
 """
 
-import base64
 import math
 import re
 import sys
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -68,7 +68,7 @@ def _written(value: Any) -> tuple[str, str] | None:
     if decimal is not None and isinstance(value, decimal.Decimal):
         return "decimal", str(value)
     if isinstance(value, bytes | bytearray | memoryview):
-        return "bytes", base64.b64encode(value).decode()
+        return "bytes", b2a_base64(value, newline=False).decode()
     if isinstance(value, float) and not math.isfinite(value):
         return "float", str(value)
     return None
@@ -88,7 +88,7 @@ def _decimal(text: str) -> Any:
 _READERS: Final[dict[str, Callable[[str], Any]]] = {
     "timestamp": _timestamp,
     "decimal": _decimal,
-    "bytes": lambda text: base64.b64decode(text, validate=True),
+    "bytes": lambda text: a2b_base64(text, strict_mode=True),
     "float": float,
 }
 

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import struct
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -399,7 +398,7 @@ def test_p36_heartbeats_in_a_damaged_frame_are_no_progress() -> None:
 
     async def main() -> None:
         async with broker:
-            options = replace(connection_options(conf, broker.url), answer_timeout=2.0)
+            options = connection_options(conf, broker.url)._replace(answer_timeout=2.0)
             async with aio.Bus(options, WAIT) as bus:
                 await bus.publish(message("q"), timeout=WAIT)
         assert len(broker.links) == 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tests.client.scripted import ScriptedBroker
@@ -27,7 +26,7 @@ def test_p40_other_names_of_delay_queues() -> None:
     """They fit, and tell apart what has other arguments."""
     short = QueueOptions("q.retry.50", arguments={"x-message-ttl": 50})
     long = QueueOptions("q" * 250, arguments={"x-message-ttl": 50})
-    names = [_other_name(queue) for queue in (short, replace(short, arguments={"x-message-ttl": 60}), long)]
+    names = [_other_name(queue) for queue in (short, short._replace(arguments={"x-message-ttl": 60}), long)]
     assert len(set(names)) == 3
     assert names[0].startswith("q.retry.50.")
     assert names[2].startswith("retry.50.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,7 +33,7 @@ async def cluster(size: int) -> AsyncIterator[tuple[Supervisor, list[ScriptedBro
         nodes = [await stack.enter_async_context(ScriptedBroker()) for _ in range(size)]
         ports = [int(node.url.rpartition(":")[2]) for node in nodes]
         first, *others = [ConnectionOptions(port=port, answer_timeout=0.2) for port in ports]
-        supervisor = Supervisor(replace(first, alternatives=tuple(others)))
+        supervisor = Supervisor(first._replace(alternatives=tuple(others)))
         try:
             yield supervisor, nodes
         finally:

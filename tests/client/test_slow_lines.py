@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -54,7 +53,7 @@ async def slow_client(broker: Broker) -> AsyncIterator[tuple[SlowLine, Superviso
     """A client whose line is slow."""
     async with SlowLine(broker.url, RATE) as line:
         options = connection_options(config.conf, broker.url)
-        options = replace(options, host="127.0.0.1", port=line.port, heartbeat=1, answer_timeout=TIMEOUT)
+        options = options._replace(host="127.0.0.1", port=line.port, heartbeat=1, answer_timeout=TIMEOUT)
         supervisor = Supervisor(options)
         try:
             yield line, supervisor

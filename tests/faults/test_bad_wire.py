@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -89,8 +88,8 @@ def test_p14_any_byte_is_changed(broker: Broker, names: Names, step: int) -> Non
     async def attempt(topic: str, direction: Direction, at: int) -> None:
         async with Wire(broker.url) as wire, asyncio.timeout(4 * WAIT):
             wire.corrupt_next(direction, at)
-            options = replace(
-                connection_options(conf, f"{wire.url}?heartbeat=1"), answer_timeout=ANSWER_TIMEOUT
+            options = connection_options(conf, f"{wire.url}?heartbeat=1")._replace(
+                answer_timeout=ANSWER_TIMEOUT
             )
             try:
                 await use(options, topic)

@@ -5,7 +5,7 @@ import base64
 import datetime
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import click
@@ -102,7 +102,7 @@ def replay(queue: str, dry_run: bool, target: str | None, **filters: Any) -> Non
     async def work(letters: DeadLetters, letter: Letter) -> None:
         history = letter.history or History("", letter.raw.exchange, letter.raw.routing_key)
         if target is not None:
-            history = replace(history, queue=target)
+            history = history._replace(queue=target)
         if not history.queue:
             raise click.ClickException(
                 f"Message {_id(letter)} does not say which queue it came from: give one with --to"

@@ -1,7 +1,6 @@
 """Checks of ``fedora-messaging doctor`` that ask each broker of ``amqp_url``."""
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from ..client.amqp.connection import Connection
@@ -27,7 +26,7 @@ async def ask_brokers(conf: Mapping[str, Any]) -> list[Finding]:
         return [Finding(FAILURE, str(error))]
     findings = []
     for node in (options, *options.alternatives):
-        findings += [finding async for finding in _node(conf, replace(node, connect_timeout=_TIMEOUT))]
+        findings += [finding async for finding in _node(conf, node._replace(connect_timeout=_TIMEOUT))]
     return findings
 
 

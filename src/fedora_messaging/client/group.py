@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from ..message import Message
@@ -56,7 +55,7 @@ class ConsumerGroup:
         if options.has_policy:
             make = self._policy_runner(options)
             if qos.prefetch_count:
-                qos = replace(qos, prefetch_count=max(qos.prefetch_count, options.concurrency))
+                qos = qos._replace(prefetch_count=max(qos.prefetch_count, options.concurrency))
         self.consumers = [Consumer(make, queue, bindings, qos, options) for queue, bindings in queues]
 
     def _policy_runner(self, options: ConsumerOptions) -> Callable[[Consumer], Runner]:

@@ -1,7 +1,6 @@
 """The nodes of a cluster, to any of which the client may connect."""
 
 import random
-from dataclasses import replace
 from itertools import cycle
 from typing import Final
 
@@ -44,7 +43,7 @@ class Nodes:
             if options is self.present:
                 continue
             try:
-                connection = await Connection.open(replace(options, answer_timeout=_ELSEWHERE))
+                connection = await Connection.open(options._replace(answer_timeout=_ELSEWHERE))
             except (ConnectionException, ConfigurationException):
                 continue
             try:

@@ -1,17 +1,16 @@
 """Checks and converts the arguments that programs give to the consume functions."""
 
 from collections.abc import Callable
-from inspect import isclass, signature
 from typing import Any, Protocol
 
 from .. import config
 from ..client.consuming.hooks import Hooks
 from ..exceptions import ConfigurationException
+from ..forking import setting_up
 from ..logs import API, logger
 from ..message import Message
 from ..options import BindingOptions, QosOptions, QueueOptions
 from ..printable import printable
-from ..settings.to_options import binding_options, qos_options, queue_options
 
 _log = logger(API)
 
@@ -35,10 +34,12 @@ def check_callback(callback: Callback) -> Callable[[Message], Any]:
     Raises:
         ValueError: The callback cannot be called with a message.
     """
-    candidate = callback() if isclass(callback) else callback
+    candidate = callback() if isinstance(callback, type) else callback
     if not callable(candidate):
         raise ValueError("Callback must be a class that implements __call__ or a function.")
-    if not _takes_a_message(candidate):
+    with setting_up:
+        from inspect import signature
+    if not _takes_a_message(candidate, signature):
         raise ValueError(
             f"The callback {_name_of(candidate)}{signature(candidate)} cannot be called with one argument, "
             "the message: define it as in `def callback(message):`"
@@ -51,7 +52,7 @@ def _name_of(candidate: Callable[..., Any]) -> str:
     return printable(f"{kind.__module__}.{kind.__qualname__}")
 
 
-def _takes_a_message(candidate: Callable[..., Any]) -> bool:
+def _takes_a_message(candidate: Callable[..., Any], signature: Callable[..., Any]) -> bool:
     try:
         signature(candidate).bind(None)
     except TypeError:
@@ -67,7 +68,7 @@ def hooks_of(callback: Any, checked: Callable[[Message], Any]) -> Hooks:
     Only a callback that was given as a class has hooks: the library does not start objects that the program
     has made.
     """
-    return Hooks(checked if isclass(callback) else None)
+    return Hooks(checked if isinstance(callback, type) else None)
 
 
 #: The queues to declare and consume, each with its bindings.
@@ -108,6 +109,9 @@ def queue_plan(bindings: Any, queues: Any) -> tuple[QueuePlan, QosOptions]:
         ValueError: The configuration would not accept an argument.
         TypeError: A table has an unknown key.
     """
+    with setting_up:
+        from ..settings.to_options import binding_options, qos_options, queue_options
+
     bindings, queues = consume_arguments(bindings, queues)
     for name in sorted({binding.get("queue", "") for binding in bindings} - set(queues)):
         _log.warning(

@@ -8,7 +8,6 @@ from ..client.publishing.outgoing import Encoded, encode
 from ..logs import API, logger
 from ..message import Message
 from ..printable import explained, printable
-from ..settings.to_options import is_mandatory
 
 _log = logger(API)
 
@@ -58,7 +57,9 @@ def prepare(message: Message, exchange: str | None, mandatory: bool | None = Non
     """
     message.validate()
     target = config.conf["publish_exchange"] if exchange is None else exchange
-    return encode(message, target, is_mandatory(config.conf) if mandatory is None else mandatory)
+    if mandatory is None:
+        mandatory = bool(config.conf.get("publisher", {}).get("mandatory", False))
+    return encode(message, target, mandatory)
 
 
 class telling_failure:

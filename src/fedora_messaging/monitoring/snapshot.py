@@ -1,6 +1,5 @@
 """Snapshots of a program's state, for monitoring."""
 
-from dataclasses import dataclass
 from typing import Final, NamedTuple, Self
 
 from ..client.consuming.consumer import Consumer
@@ -10,8 +9,7 @@ from ..client.consuming.stats import ConsumerStats
 _READY_COUNTERS: Final = ("received", "processed", "dropped", "rejected", "failed")
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """The state of a process's messaging at one moment.
 
     Attributes:

@@ -11,8 +11,7 @@ A mistake of the owner raises ``RuntimeError`` (or ``EncodingError`` for a value
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ..wire import methods as m
 from ..wire.errors import WireError
@@ -51,8 +50,7 @@ CHANNEL_MAX: Final = 65535
 VERSION: Final = (0, 9)
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """The limits that a server proposes, or the highest ones that a client accepts.
 
     Attributes:

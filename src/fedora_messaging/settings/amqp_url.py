@@ -5,7 +5,6 @@
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -78,18 +77,18 @@ def _parse(url: str) -> ConnectionOptions:
         raise ValueError(f"the scheme {parts.scheme!r} is not known: use amqp:// or amqps://")
     options = ConnectionOptions()
     if scheme in _SECURE:
-        options = replace(options, tls=TLSOptions(), port=5671)
+        options = options._replace(tls=TLSOptions(), port=5671)
     if scheme != _UNIX and "@" not in parts.netloc and "@" in parts.path + parts.fragment:
         # The end of a password with an unescaped slash.
         raise _Malformed
     if scheme == _UNIX:
         if not parts.path.strip("/"):
             raise ValueError("the URL lacks the path of the socket: write amqp+unix:///path/of/socket")
-        options = replace(options, unix_path=unquote(parts.path))
+        options = options._replace(unix_path=unquote(parts.path))
     else:
-        options = replace(options, vhost=_vhost(parts.path), host=parts.hostname or "localhost")
+        options = options._replace(vhost=_vhost(parts.path), host=parts.hostname or "localhost")
     if port is not None:
-        options = replace(options, port=port)
+        options = options._replace(port=port)
     options = _credentials(options, parts.username, parts.password)
     return _parameters(options, parts.query, port is not None)
 
@@ -132,7 +131,7 @@ def _credentials(options: ConnectionOptions, user: str | None, password: str | N
         raise ValueError(
             "the URL has a user but no password: write user:password@ (or user:@ for an empty one)"
         )
-    return replace(options, username=unquote(user or ""), password=unquote(password))
+    return options._replace(username=unquote(user or ""), password=unquote(password))
 
 
 def _parameters(options: ConnectionOptions, query: str, has_port: bool) -> ConnectionOptions:
@@ -155,7 +154,7 @@ def _parameters(options: ConnectionOptions, query: str, has_port: bool) -> Conne
         changes["tls"] = TLSOptions()
         if not has_port:
             changes["port"] = 5671
-    return replace(options, **changes)
+    return options._replace(**changes)
 
 
 def _integer(low: int, high: int | None) -> Callable[[str, str], int]:

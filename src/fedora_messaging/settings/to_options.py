@@ -4,7 +4,6 @@ import builtins
 import importlib
 import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .. import exceptions
@@ -48,7 +47,7 @@ def connection_options(settings: Mapping[str, Any], url: str | None = None) -> C
     if not urls:
         raise ConfigurationException('"amqp_url" is an empty list; name one broker at least')
     first, *others = [_options_of(url, settings) for url in urls]
-    return replace(first, alternatives=tuple(others))
+    return first._replace(alternatives=tuple(others))
 
 
 def _options_of(url: Any, settings: Mapping[str, Any]) -> ConnectionOptions:
@@ -67,7 +66,7 @@ def _options_of(url: Any, settings: Mapping[str, Any]) -> ConnectionOptions:
     if options.tls is not None:
         options = _with_tls(options, settings["tls"])
     if not options.client_properties:
-        options = replace(options, client_properties=dict(settings["client_properties"]))
+        options = options._replace(client_properties=dict(settings["client_properties"]))
     return options
 
 
@@ -86,7 +85,7 @@ def _with_tls(options: ConnectionOptions, table: Mapping[str, Any]) -> Connectio
         certfile=certfile if external else None,
         keyfile=keyfile if external else None,
     )
-    return replace(options, tls=tls, external=external)
+    return options._replace(tls=tls, external=external)
 
 
 def qos_options(settings: Mapping[str, Any]) -> QosOptions:
@@ -208,11 +207,6 @@ def _import(setting: str, path: str) -> Any:
         raise ConfigurationException(
             f"{setting} names {path!r}, which cannot be imported: {error}"
         ) from error
-
-
-def is_mandatory(settings: Mapping[str, Any]) -> bool:
-    """Whether publishing fails by default if no queue is bound for the message."""
-    return bool(settings.get("publisher", {}).get("mandatory", False))
 
 
 def outbox_options(settings: Mapping[str, Any]) -> OutboxOptions | None:

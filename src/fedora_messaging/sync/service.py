@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from ..client.backoff import Backoff
 from ..client.consuming.hooks import Hooks
 from ..client.consuming.runner import is_coroutine_callback
-from ..client.group import ConsumerGroup
 from ..client.publishing.batch import Batch, outcome_of
 from ..client.publishing.outgoing import Encoded, Outgoing
 from ..client.supervisor import Supervisor
 from ..exceptions import ConnectionException, OutboxError, PublishTimeout
+from ..forking import setting_up
 from ..logs import logger
 from ..message import Message
-from ..monitoring import endpoints
-from ..monitoring.http_server import Monitor
 from ..monitoring.snapshot import OutboxSnapshot, QueueSnapshot, Snapshot
 from ..options import (
     BindingOptions,
@@ -30,7 +28,6 @@ from ..options import (
 )
 from ..transport.tls import client_context
 from .callback_loop import CallbackLoop
-from .consumers import BlockingConsumers
 from .loop_thread import LoopThread
 from .pending import PendingBatch, PendingPublish, PendingRecord, PromisedPublish
 
@@ -38,6 +35,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from ..client.outbox.sender import Outbox
+    from ..monitoring.http_server import Monitor
+    from .consumers import BlockingConsumers
 
 
 _log = logger(__name__)
@@ -158,6 +157,10 @@ class Service:
         Raises:
             ConfigurationException: The port cannot be used.
         """
+        # Few programs are monitored, so it is imported only when it is needed.
+        with setting_up:
+            from ..monitoring import endpoints
+            from ..monitoring.http_server import Monitor
         self._stuck_after = stuck_after
         self._monitor = Monitor(
             address,
@@ -285,6 +288,10 @@ class Service:
         hooks: Hooks,
     ) -> "BlockingConsumers":
         """Prepare consumers of several queues with one callback."""
+        # A program that only publishes does not wait for what consumes.
+        with setting_up:
+            from ..client.group import ConsumerGroup
+            from .consumers import BlockingConsumers
         make_runner = None
         if is_coroutine_callback(callback):
             if options.has_policy:
@@ -325,6 +332,7 @@ class Service:
 
 def _open_outbox(options: OutboxOptions) -> "Outbox":
     # Few programs have an outbox, so we import it only when it is needed.
-    from ..client.outbox.sender import Outbox
+    with setting_up:
+        from ..client.outbox.sender import Outbox
 
     return Outbox(options)

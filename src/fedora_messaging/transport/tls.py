@@ -2,8 +2,8 @@
 
 import ssl
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ..exceptions import ConfigurationException
 from ..options import TLSOptions
@@ -17,8 +17,7 @@ _ADDRESS_MISMATCH = 64
 _NO_CHECK_TIME = 0x200000
 
 
-@dataclass(frozen=True, slots=True)
-class ServerTLSOptions:
+class ServerTLSOptions(NamedTuple):
     """Files for a TLS listener, all in PEM format.
 
     Attributes:

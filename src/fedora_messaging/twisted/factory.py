@@ -1,7 +1,6 @@
 """The factory that keeps a connection up, publishes and consumes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.internet.defer import Deferred, fail, gatherResults
@@ -93,8 +92,8 @@ class FedoraMessagingFactoryV2:
 
         def keep_numbers(_none: None) -> None:
             if service is not None:
-                self._last_snapshot = replace(
-                    service.snapshot(), connected=False, consuming=False, reason="stopped", queues=()
+                self._last_snapshot = service.snapshot()._replace(
+                    connected=False, consuming=False, reason="stopped", queues=()
                 )
             self._protocols.clear()
 

@@ -14,10 +14,7 @@ from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, Final
 
-try:
-    import jsonschema_rs
-except ImportError:  # some Linux distributions do not package it yet
-    jsonschema_rs = None  # type: ignore[assignment]
+from . import rust
 
 #: Steps that all searches of one validation together may take: about a tenth of a second.
 _BUDGET: Final = 10_000_000
@@ -139,14 +136,15 @@ def _degree_of_repeat(low: int, high: Any, repeated: Any, *, inside: bool) -> in
 
 @lru_cache(maxsize=1024)
 def _linear(pattern: str) -> Callable[[str], bool] | None:
-    if jsonschema_rs is None:
+    library = rust.library()
+    if library is None:
         return None
-    for options in (
-        jsonschema_rs.RegexOptions(),
-        jsonschema_rs.FancyRegexOptions(backtrack_limit=_BACKTRACK_LIMIT),
-    ):
+    for options in (library.RegexOptions(), library.FancyRegexOptions(backtrack_limit=_BACKTRACK_LIMIT)):
         try:
-            return jsonschema_rs.validator_for({"pattern": pattern}, pattern_options=options).is_valid
+            matches: Callable[[str], bool] = library.validator_for(
+                {"pattern": pattern}, pattern_options=options
+            ).is_valid
+            return matches
         except (ValueError, TypeError):
             continue  # this engine does not support the expression
     return None

@@ -2,16 +2,11 @@
 
 import json
 from encodings.aliases import aliases
+from functools import cache
+from types import ModuleType
 from typing import Any, Final
 
-try:
-    import orjson
-except ImportError:  # some Linux distributions do not package it yet
-    orjson = None  # type: ignore[assignment]
-else:
-    # Other distributions package a version that a message of 200 000 brackets crashes.
-    if tuple(int(part) for part in orjson.__version__.split(".")[:3] if part.isdecimal()) < (3, 9, 15):
-        orjson = None  # type: ignore[assignment]
+from ..forking import setting_up
 
 #: Bodies that nest deeper are refused. The standard library's own limit depends on the Python version and
 #: the stack in use. No schema in Fedora comes near this one (promise P20).
@@ -26,6 +21,19 @@ _MANY_DIGITS: Final = b"0" * 18
 _REFUSED: Final = frozenset({"idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape"})
 _CODECS: Final = frozenset(aliases.values()) | {"cp874", "cp1006", "koi8_t", "koi8_u", "utf_8_sig"}
 _UTF8: Final = frozenset({"utf-8", "UTF-8", "utf8", "UTF8"})
+
+
+@cache
+def orjson_library() -> ModuleType | None:
+    """Return orjson, imported when the first body arrives; ``None`` if it is missing, or too old."""
+    with setting_up:
+        try:
+            import orjson
+        except ImportError:  # some Linux distributions do not package it yet
+            return None
+    # Other distributions package a version that a message of 200 000 brackets crashes.
+    version = tuple(int(part) for part in orjson.__version__.split(".")[:3] if part.isdecimal())
+    return None if version < (3, 9, 15) else orjson
 
 
 class TooDeep(ValueError):
@@ -47,6 +55,7 @@ def decode(body: bytes, encoding: str) -> Any:
         ValueError: The bytes are invalid in this encoding (``UnicodeDecodeError``), or the text is not JSON
             or nested too deep.
     """
+    orjson = orjson_library()
     if orjson is not None and encoding in _UTF8 and _MANY_DIGITS not in body.translate(_ALIKE):
         try:
             value = orjson.loads(body)

@@ -11,13 +11,9 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 from ..forking import setting_up
+from . import rust
 from .fast_path import is_supported
 from .guarded_regex import budget
-
-try:
-    import jsonschema_rs
-except ImportError:  # some Linux distributions do not package it yet
-    jsonschema_rs = None  # type: ignore[assignment]
 
 #: How many compiled schemas are kept. A process sees one per message class and version; the limit matters
 #: for classes that build a new schema at every use.
@@ -102,10 +98,11 @@ def _decide(compiled: _Compiled, instance: Any) -> None:
 
 
 def _fast_check(schema: Mapping[str, Any]) -> Any:
-    if jsonschema_rs is None or not is_supported(schema):
+    library = rust.library()
+    if library is None or not is_supported(schema):
         return None
     try:
-        return jsonschema_rs.validator_for(dict(schema), validate_formats=False, retriever=_refuse).is_valid
+        return library.validator_for(dict(schema), validate_formats=False, retriever=_refuse).is_valid
     except (ValueError, TypeError, RecursionError):
         return None  # jsonschema will say what is wrong with the schema
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,7 +36,7 @@ def at(port: int) -> ConnectionOptions:
 
 
 def nodes_of(first: ConnectionOptions, *others: ConnectionOptions) -> Nodes:
-    return Nodes(replace(first, alternatives=others))
+    return Nodes(first._replace(alternatives=others))
 
 
 async def holding(stack: AsyncExitStack, messages: int, queue: str = "q") -> ConnectionOptions:
@@ -111,8 +110,8 @@ def test_nodes_that_cannot_tell_are_passed_over(nobody: ConnectionOptions) -> No
             here, there = await holding(stack, 1), await holding(stack, 3)
             mute = [
                 nobody,
-                replace(there, vhost="/missing"),
-                replace(there, client_properties={"when": object()}),
+                there._replace(vhost="/missing"),
+                there._replace(client_properties={"when": object()}),
                 await holding(stack, 5, "another"),
             ]
             # The nodes are asked in a random order.

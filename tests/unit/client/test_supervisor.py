@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -77,7 +76,7 @@ def at(broker: ScriptedBroker) -> ConnectionOptions:
 def supervisor_of(*brokers: ScriptedBroker, pause: float = 0.0) -> Supervisor:
     """A supervisor that is about to connect to one of these; between attempts it waits so long."""
     first, *others = map(at, brokers)
-    supervisor = Supervisor(replace(first, alternatives=tuple(others)))
+    supervisor = Supervisor(first._replace(alternatives=tuple(others)))
     supervisor.backoff.initial = supervisor.backoff.ceiling = supervisor.backoff.maximum = pause
     supervisor.backoff._jitter = lambda: 1.0
     return supervisor
@@ -436,14 +435,14 @@ def test_refusal_that_nobody_waits_for_is_logged(caplog: pytest.LogCaptureFixtur
 
     async def main() -> None:
         async with ScriptedBroker() as broker:
-            supervisor = Supervisor(replace(at(broker), client_properties={"when": object()}))
+            supervisor = Supervisor(at(broker)._replace(client_properties={"when": object()}))
             supervisor.backoff._jitter = lambda: 0.0
             supervisor.stop_trying()
             supervisor.start()
             await soon(lambda: supervisor.state is SupervisorState.GIVEN_UP)
             assert supervisor.trouble.startswith(text)
             await close(supervisor)
-            waited_for = Supervisor(replace(at(broker), client_properties={"when": object()}))
+            waited_for = Supervisor(at(broker)._replace(client_properties={"when": object()}))
             waited_for.stop_trying()
             with pytest.raises(ConfigurationException, match=f"^{text}"):
                 await waited_for.connection()

@@ -164,3 +164,21 @@ def test_failure_of_a_message_that_is_not_whole(
     publish_failed(spoilt, error)
     assert heard == [("failed", SENDER, {"message": spoilt, "reason": error})]
     assert caplog.messages == ["Publishing message None on topic '' failed: TypeError: no topic"]
+
+
+@pytest.mark.parametrize(
+    ("publisher", "given", "expected"),
+    [
+        (None, None, False),
+        ({}, None, False),
+        ({"mandatory": True}, None, True),
+        ({"mandatory": True}, False, False),
+        ({"mandatory": False}, True, True),
+    ],
+)
+def test_setting_says_whether_a_queue_must_be_bound(
+    settings: config.LazyConfig, publisher: dict[str, bool] | None, given: bool | None, expected: bool
+) -> None:
+    if publisher is not None:
+        settings["publisher"] = publisher
+    assert prepare(MESSAGE, None, given).mandatory is expected

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +77,7 @@ def test_program_that_only_publishes_is_ready() -> None:
     ],
 )
 def test_ready_or_not(reason: str | None, always: bool, status: int) -> None:
-    answer = endpoints.ready(replace(BUSY, reason=reason), always)
+    answer = endpoints.ready(BUSY._replace(reason=reason), always)
     assert answer.status == status
     assert body(answer).get("reason") == reason
 
@@ -118,7 +117,7 @@ def test_status_tells_everything() -> None:
 
 def test_status_is_200_even_if_nothing_works() -> None:
     """Whoever looks at it wants to read it; `/ready` is there to say no."""
-    answer = endpoints.status(replace(IDLE, connected=False, reason="not connected"))
+    answer = endpoints.status(IDLE._replace(connected=False, reason="not connected"))
     told = body(answer)
     assert answer.status == HTTPStatus.OK
     assert (told["connected"], told["ready"], told["reason"]) == (False, False, "not connected")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -70,13 +69,13 @@ def test_everything_has_its_sample() -> None:
 
 
 def test_program_that_is_not_ready() -> None:
-    found = samples(replace(BUSY, connected=False, reason="not connected", blocked="low on memory"))
+    found = samples(BUSY._replace(connected=False, reason="not connected", blocked="low on memory"))
     assert (found["connected"], found["ready"], found["blocked"]) == (0, 0, 1)
 
 
 @pytest.mark.parametrize(("oldest", "shown"), [(None, 0), (2.5, 2.5)])
 def test_outbox(oldest: float | None, shown: float) -> None:
-    found = samples(replace(BUSY, outbox=OutboxSnapshot(3, 4096, oldest, sending=True)))
+    found = samples(BUSY._replace(outbox=OutboxSnapshot(3, 4096, oldest, sending=True)))
     assert {name: value for name, value in found.items() if name.startswith("outbox")} == {
         "outbox_messages": 3,
         "outbox_bytes": 4096,

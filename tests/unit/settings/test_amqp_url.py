@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import fields
 from typing import Any
 from urllib.parse import quote
 
@@ -21,11 +20,7 @@ TLS = TLSOptions()
 def changed(url: str) -> dict[str, Any]:
     """What a URL sets to something else than the default."""
     parsed, default = amqp_url.parse(url), ConnectionOptions()
-    return {
-        field.name: getattr(parsed, field.name)
-        for field in fields(parsed)
-        if getattr(parsed, field.name) != getattr(default, field.name)
-    }
+    return {name: value for name, value in parsed._asdict().items() if value != getattr(default, name)}
 
 
 def refusal(url: str) -> str:

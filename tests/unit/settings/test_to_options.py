@@ -8,14 +8,8 @@ import pytest
 
 from fedora_messaging.exceptions import ConfigurationException
 from fedora_messaging.options import ConsumerOptions, DedupeOptions, OutboxOptions, RetryOptions
-from fedora_messaging.settings.to_options import consumer_options, is_mandatory, outbox_options
+from fedora_messaging.settings.to_options import consumer_options, outbox_options
 from fedora_messaging.settings.validate import OUTBOX_URL_VARIABLE
-
-
-@pytest.mark.parametrize(("table", "expected"), [({}, False), ({"mandatory": True}, True)])
-def test_mandatory(table: dict[str, Any], expected: bool) -> None:
-    assert is_mandatory({"publisher": table}) is expected
-    assert is_mandatory({}) is False
 
 
 @pytest.mark.parametrize("settings", [{}, {"consumer": {}}])

@@ -255,7 +255,7 @@ def test_both_ways_are_tested_here() -> None:
 )
 def test_p34_orjson_that_a_message_can_crash_is_not_used(tmp_path: Path, version: str, is_used: bool) -> None:
     (tmp_path / "orjson.py").write_text(f'__version__ = "{version}"')
-    code = "from fedora_messaging.validation import json_body; print(json_body.orjson is not None)"
+    code = "from fedora_messaging.validation import json_body; print(json_body.orjson_library() is not None)"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     told = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True

@@ -83,9 +83,9 @@ import json, sys
 sys.modules.update(orjson=None, jsonschema_rs=None)
 import logging
 from fedora_messaging import config
-from fedora_messaging.validation import json_body, validator
+from fedora_messaging.validation import json_body, rust
 from tests.unit.validation import test_validator
-assert json_body.orjson is None and validator.jsonschema_rs is None
+assert json_body.orjson_library() is None and rust.library() is None
 logging.disable(logging.CRITICAL)
 config.conf.load_config("")
 for line in sys.stdin:
@@ -513,11 +513,11 @@ class Refused(socket.socket):
 socket.socket = Refused
 
 from fedora_messaging import config, exceptions, message
-from fedora_messaging.validation import validator
+from fedora_messaging.validation import rust, validator
 from fedora_messaging.wire.properties import BasicProperties
 import jsonschema
 config.conf.load_config("")
-assert (validator.jsonschema_rs is None) == blocked
+assert (rust.library() is None) == blocked
 
 for uri in {uris!r}:
     for draft in {drafts!r}:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any, Final
 
 from ...exceptions import BadDeclaration, ChannelClosed
@@ -55,7 +54,7 @@ async def ensure(connection: Connection, queue: QueueOptions) -> None:
     Raises what :func:`declare` does, if the queue has to be declared.
     """
     try:
-        await declare(connection, replace(queue, passive=True), [])
+        await declare(connection, queue._replace(passive=True), [])
     except BadDeclaration as error:
         if _is_code(error, RESOURCE_LOCKED):
             return  # it exists, and is exclusive to another connection; messages may still be published to it

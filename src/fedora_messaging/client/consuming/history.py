@@ -1,8 +1,7 @@
 """The history that a message carries from attempt to attempt, and into the dead-letter queue."""
 
 import time
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from ...printable import printable
 
@@ -28,8 +27,7 @@ _TRANSIENT_HEADERS: Final = (
 )
 
 
-@dataclass(frozen=True)
-class History:
+class History(NamedTuple):
     """Where a message came from, and how often it was tried.
 
     Attributes:
@@ -66,7 +64,7 @@ class History:
             return self
         for name in (HEADER, *_TRANSIENT_HEADERS):
             headers.pop(name, None)
-        return replace(found, queue=self.queue)
+        return found._replace(queue=self.queue)
 
     @classmethod
     def from_table(cls, table: dict[str, Any]) -> Self | None:
@@ -86,8 +84,7 @@ class History:
         """Return the history with one more failure."""
         now = int(time.time())
         text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-        return replace(
-            self,
+        return self._replace(
             attempts=self.attempts + 1,
             first=self.first or now,
             last=now,
@@ -97,7 +94,7 @@ class History:
 
     def as_table(self) -> dict[str, Any]:
         """Return the value of the header."""
-        return dict(self.__dict__)
+        return self._asdict()
 
 
 def without_traces(headers: dict[str, Any] | None) -> dict[str, Any]:

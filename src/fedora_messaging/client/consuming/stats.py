@@ -2,11 +2,9 @@
 
 from collections import Counter
 from copy import copy
-from dataclasses import dataclass, field, fields
 from typing import Any
 
 
-@dataclass
 class ConsumerStats:
     """How many deliveries of a consumer ended in which way.
 
@@ -25,17 +23,39 @@ class ConsumerStats:
             ``encoding``, ``json``, ``schema``, or ``class`` if their schema class cannot read them.
     """
 
-    received: int = 0
-    processed: int = 0
-    dropped: int = 0
-    rejected: int = 0
-    failed: int = 0
-    invalid: int = 0
-    retried: int = 0
-    dead_lettered: int = 0
-    duplicates: int = 0
-    redelivered: int = 0
-    invalid_kinds: Counter[str] = field(default_factory=Counter)
+    def __init__(
+        self,
+        received: int = 0,
+        processed: int = 0,
+        dropped: int = 0,
+        rejected: int = 0,
+        failed: int = 0,
+        invalid: int = 0,
+        retried: int = 0,
+        dead_lettered: int = 0,
+        duplicates: int = 0,
+        redelivered: int = 0,
+        invalid_kinds: Counter[str] | None = None,
+    ) -> None:
+        self.received = received
+        self.processed = processed
+        self.dropped = dropped
+        self.rejected = rejected
+        self.failed = failed
+        self.invalid = invalid
+        self.retried = retried
+        self.dead_lettered = dead_lettered
+        self.duplicates = duplicates
+        self.redelivered = redelivered
+        self.invalid_kinds = Counter[str]() if invalid_kinds is None else invalid_kinds
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ConsumerStats) and self.__dict__ == other.__dict__
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"ConsumerStats({', '.join(f'{name}={value!r}' for name, value in self.__dict__.items())})"
 
     def __add__(self, other: "ConsumerStats") -> "ConsumerStats":
         # Another thread may be counting, so work on copies.
@@ -44,4 +64,4 @@ class ConsumerStats:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the counters by name."""
-        return {f.name: copy(getattr(self, f.name)) for f in fields(self)}
+        return {name: copy(value) for name, value in self.__dict__.items()}

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, Self
 
@@ -101,7 +100,7 @@ class DeadLetters:
             PublishException: The broker does not take it.
             ConnectionException: The connection was lost.
         """
-        fresh = replace(history, attempts=0, first=0, last=0, reason="", error="")
+        fresh = history._replace(attempts=0, first=0, last=0, reason="", error="")
         await Redelivery(self._supervisor, quorum=False).give_back(letter.raw, fresh)
         self.remove(letter)
 

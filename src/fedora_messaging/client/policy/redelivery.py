@@ -7,7 +7,6 @@ may duplicate one.
 
 import random
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ...exceptions import BadDeclaration, ChannelClosed, EncodingError, PublishReturned, Unroutable
@@ -84,7 +83,7 @@ class Redelivery:
                 self._foreign.add(queue.name)
             else:
                 return
-        await self._publish(raw, properties, replace(queue, name=_other_name(queue)))
+        await self._publish(raw, properties, queue._replace(name=_other_name(queue)))
 
     async def dead_letter(self, raw: "Raw", history: History, queue: str) -> None:
         """Keep the message in a queue for people to look at, without its history if that does not fit.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -198,8 +197,8 @@ def test_queue_of_an_operator_is_left_as_it_is() -> None:
             _error, answer = await refused(declare(connection, ours, []))
             assert answer.reply_code == 406
             # One that is missing is declared as we want it.
-            await ensure(connection, replace(ours, name="other"))
-            assert await declare(connection, replace(ours, name="other"), []) == "other"
+            await ensure(connection, ours._replace(name="other"))
+            assert await declare(connection, ours._replace(name="other"), []) == "other"
 
     asyncio.run(main())
 
@@ -268,7 +267,7 @@ def test_exchange_is_declared_and_used() -> None:
         async with connected() as connection:
             exchange = ExchangeOptions("e", "direct", durable=True, arguments={"alternate-exchange": "f"})
             await declare_exchange(connection, exchange)
-            await declare_exchange(connection, replace(exchange, passive=True))
+            await declare_exchange(connection, exchange._replace(passive=True))
             await declare(connection, QueueOptions("q"), [BindingOptions("e", "a")])
             await publish(connection, "e", "a", "b")
             assert await count(connection, "q") == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from fedora_messaging.client.consuming.history import HEADER, History, without_t
 from fedora_messaging.wire.properties import BasicProperties
 
 FIRST = History("work", "amq.topic", "a.b.c")
-TRIED = replace(FIRST, attempts=2, first=1_700_000_000, last=1_700_000_060, reason="retry", error="OSError")
+TRIED = FIRST._replace(attempts=2, first=1_700_000_000, last=1_700_000_060, reason="retry", error="OSError")
 #: What a delivery looks like that comes back by way of a delay queue: published to the queue itself.
 RETURNED = History("work", "", "work")
 
@@ -59,7 +58,7 @@ def test_table_without_an_origin_gives_nothing(name: str) -> None:
 
 
 def test_largest_number_is_taken() -> None:
-    largest = replace(TRIED, last=2**62)
+    largest = TRIED._replace(last=2**62)
     assert History.from_table(largest.as_table()) == largest
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import fields
 from typing import Any
 
 from fedora_messaging.client.consuming.stats import ConsumerStats
@@ -24,7 +23,7 @@ NUMBERED: dict[str, Any] = {
 
 
 def test_every_counter_is_added() -> None:
-    assert {one.name for one in fields(ConsumerStats)} == {*NUMBERED, "invalid_kinds"}
+    assert set(ConsumerStats().as_dict()) == {*NUMBERED, "invalid_kinds"}
     hundreds: dict[str, Any] = dict.fromkeys(NUMBERED, 100)
     total = ConsumerStats(**NUMBERED) + ConsumerStats(**hundreds)
     assert total == ConsumerStats(**{name: 100 + number for name, number in NUMBERED.items()})
