@@ -26,6 +26,7 @@ a round trip through Python's ``surrogateescape``.
 import struct
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from math import floor
 from typing import Any, Final
 
@@ -329,6 +330,10 @@ def encode_shortstr(text: Any) -> bytes:
     return bytes((len(raw),)) + raw
 
 
+# The same few names are in the tables of all messages.
+_encode_name = lru_cache(maxsize=1024)(encode_shortstr)
+
+
 def encode_longstr(value: bytes) -> bytes:
     """Write a long string."""
     return _U32.pack(len(value)) + value
@@ -349,7 +354,7 @@ def encode_table(table: Any) -> bytes:
 def _encode_table(table: Mapping[Any, Any], depth: int) -> bytes:
     parts = []
     for name, value in table.items():
-        parts.append(encode_shortstr(name))
+        parts.append(_encode_name(name))
         # The types of our own headers come first: every message has them.
         kind = type(value)
         if kind is str:
