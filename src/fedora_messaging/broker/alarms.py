@@ -24,19 +24,24 @@ _REUSABLE_PART: Final = 0.75
 _WRITES: Final = 2
 #: Default of the bytes that must be free on the disk of the durable data.
 _DISK_FREE: Final = 50_000_000
+#: Bytes of bodies in memory above which they wait in files.
+_BODIES: Final = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class ResourceLimits:
-    """When to raise an alarm.
+    """When to raise an alarm, and when to use the disk instead of memory.
 
     Attributes:
         memory: Bytes that messages may take; 0 means no limit, ``None`` 40 % of the machine's memory.
         disk: Bytes that must stay free on the file system of the data directory; 0 means no limit.
+        bodies: Bytes that the bodies of waiting messages may take in memory; those above it wait in files,
+            in the data directory, or without one where temporary files are.
     """
 
     memory: int | None = None
     disk: int = _DISK_FREE
+    bodies: int = _BODIES
 
 
 class Alarms:

@@ -5,6 +5,7 @@ import errno
 import json
 import socket
 import ssl
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -37,6 +38,7 @@ from .faults import Faults
 from .listener import Listener, check_unused
 from .reply_to import Replies
 from .session import PATIENCE, Session
+from .storage.pages import FilePages
 from .strangers import Strangers
 from .timers import Timers
 
@@ -153,8 +155,11 @@ class Server:
         self.strangers = Strangers(self.clock)
         self.logins = LoginCounter()
         self.churn = Churn()
+        limits_of_resources = resources or ResourceLimits()
         self.memory = MemoryUse()
-        self.alarms = Alarms(self.memory, resources or ResourceLimits(), data)
+        self.memory.bodies_limit = limits_of_resources.bodies
+        self._pages = self.memory.pages = FilePages(data, self._paging_failed)
+        self.alarms = Alarms(self.memory, limits_of_resources, data)
         if self.alarms.memory_limit:
             self.memory.declared_limit = max(_DECLARED_LEAST, self.alarms.memory_limit // _DECLARED_PART)
         self.failure: str | None = None
@@ -552,8 +557,15 @@ class Server:
                 await self.loop.run_in_executor(None, journal.close)
             except StorageError as error:
                 raise BrokerError(self.failure or str(error)) from error
+        self._pages.close()
         if self.failure is not None:
             raise BrokerError(self.failure)
+
+    def _paging_failed(self, why: str) -> None:
+        where = self.data or tempfile.gettempdir()
+        _log.warning(
+            "Bodies of messages stay in memory: they cannot be written to a file in %s: %s", where, why
+        )
 
 
 def _keys_of(user: User) -> Iterable[tuple[str, tuple[str, ...]]]:

@@ -79,6 +79,14 @@ def _not_empty(_context: click.Context, _parameter: click.Parameter, value: str 
     help="Block publishers while the disk of --data has less free space than this; 0 never blocks.",
 )
 @click.option(
+    "--bodies-in-memory",
+    metavar="SIZE",
+    callback=units.size,
+    default="64MB",
+    show_default=True,
+    help="Let the bodies of waiting messages wait in files when they take more memory than this.",
+)
+@click.option(
     "--consumer-timeout",
     metavar="SECONDS",
     type=click.FloatRange(min=0),
@@ -136,6 +144,7 @@ def broker(
     definitions: str | None,
     data: str | None,
     memory_limit: int | None,
+    bodies_in_memory: int,
     disk_limit: int,
     consumer_timeout: float,
     profile: str,
@@ -166,7 +175,7 @@ def broker(
         broker_settings.refuse_open_door(host, accounts, wanted)
     except ConfigurationException as error:
         raise click.UsageError(escaped(error.message)) from error
-    resources = ResourceLimits(memory_limit, disk_limit)
+    resources = ResourceLimits(memory_limit, disk_limit, bodies_in_memory)
 
     async def serve() -> None:
         stop = asyncio.Event()

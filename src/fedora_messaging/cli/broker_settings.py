@@ -30,6 +30,7 @@ _OPTIONS: Final = {
     "definitions",
     "memory_limit",
     "disk_limit",
+    "bodies_in_memory",
     "consumer_timeout",
     "profile",
     "archive",

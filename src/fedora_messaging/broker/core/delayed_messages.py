@@ -54,6 +54,7 @@ class DelayedMessages(Queue):
 
     def _keep(self, entry: Entry) -> None:
         self._host.memory.hold(entry.message)
+        self._host.memory.make_room(entry.message)
         due = entry.expires_at or 0.0
         heappush(self._waiting, (due, entry.position, entry))
         if self._waiting[0][2] is entry:

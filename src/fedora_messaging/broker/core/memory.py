@@ -5,10 +5,12 @@ from typing import Any, Final
 
 from ...protocol.errors import PRECONDITION_FAILED, ChannelError
 from ...wire.fields import encode_table
-from .message import BrokerMessage
+from .message import BrokerMessage, Pages
 
 #: Bytes that a message takes in addition to its body and properties, measured on CPython 3.11.
 OVERHEAD: Final = 700
+#: Bodies smaller than this stay: the reference to a page takes as much.
+_WORTH_A_PAGE: Final = 128
 #: Bytes that something declared takes without arguments; a queue has a binding, too.
 _DECLARED: Final = 1500
 #: Bytes that arguments take as objects, for each encoded byte.
@@ -19,15 +21,21 @@ class MemoryUse:
     """Counts messages while any queue holds them, each of them once, and what clients have declared.
 
     Attributes:
-        bytes: Bytes that messages take.
+        bytes: Bytes that messages take in memory.
+        bodies: Bytes that their bodies take in memory.
+        bodies_limit: Above how many of these bodies that wait are paged out.
+        pages: Where those go; without it they stay in memory.
         declared: Bytes that queues, exchanges, bindings and consumers take.
         declared_limit: How many of those there may be; 0 for any number.
     """
 
-    __slots__ = ("bytes", "declared", "declared_limit")
+    __slots__ = ("bodies", "bodies_limit", "bytes", "declared", "declared_limit", "pages")
 
     def __init__(self) -> None:
         self.bytes = 0
+        self.bodies = 0
+        self.bodies_limit = 0
+        self.pages: Pages | None = None
         self.declared = 0
         self.declared_limit = 0
 
@@ -55,14 +63,27 @@ class MemoryUse:
     def hold(self, message: BrokerMessage) -> None:
         """Count a message that a queue has added."""
         if not message.holders:
-            self.bytes += _size(message)
+            self.bodies += body_in_memory(message)
+            self.bytes += size_in_memory(message)
         message.holders += 1
 
     def release(self, message: BrokerMessage) -> None:
         """Note that a message has left a queue for good."""
         message.holders -= 1
         if not message.holders:
-            self.bytes -= _size(message)
+            self.bodies -= body_in_memory(message)
+            self.bytes -= size_in_memory(message)
+
+    def make_room(self, message: BrokerMessage) -> None:
+        """Page the body of a message out that a queue holds and has to wait, if bodies take too much memory.
+
+        The newest message is the one that waits longest.
+        """
+        if self.bodies <= self.bodies_limit or self.pages is None or message.size < _WORTH_A_PAGE:
+            return
+        if message.page_out(self.pages):
+            self.bodies -= message.size
+            self.bytes -= message.size
 
 
 def declared_size(arguments: Mapping[str, Any]) -> int:
@@ -70,5 +91,11 @@ def declared_size(arguments: Mapping[str, Any]) -> int:
     return _DECLARED + (_OBJECTS * len(encode_table(arguments)) if arguments else 0)
 
 
-def _size(message: BrokerMessage) -> int:
-    return len(message.body) + len(message.properties) + OVERHEAD
+def body_in_memory(message: BrokerMessage) -> int:
+    """Return how many bytes of a message's body are in memory."""
+    return 0 if message.is_paged else message.size
+
+
+def size_in_memory(message: BrokerMessage) -> int:
+    """Return about how many bytes a message takes in memory."""
+    return body_in_memory(message) + len(message.properties) + OVERHEAD

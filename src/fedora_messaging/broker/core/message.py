@@ -1,7 +1,7 @@
 """A message inside the broker."""
 
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
@@ -17,6 +17,22 @@ from ...wire.property_codec import PERSISTENT, PropertyScan, edit_headers, with_
 MOST_EFFORT: Final = 300_000
 
 
+class Page(Protocol):
+    """A file with bodies; it is gone when no message refers to it."""
+
+    def read(self, place: int, size: int) -> bytes:
+        """Return the body that begins at a place."""
+        ...
+
+
+class Pages(Protocol):
+    """Where bodies go for which there is no room in memory."""
+
+    def put(self, body: bytes) -> tuple[Page, int] | None:
+        """Write a body; returns its page and its place there, or ``None`` if that is not possible now."""
+        ...
+
+
 # Queues may hold very many messages. They are part of no cycle, so the garbage collector need not know them,
 # which would take hundreds of milliseconds to walk over all.
 class BrokerMessage(Struct, gc=False, eq=False):
@@ -28,7 +44,7 @@ class BrokerMessage(Struct, gc=False, eq=False):
         exchange: Name of the exchange it was published to.
         routing_key: Routing key it was published with.
         properties: Property flags and values as bytes.
-        body: The body.
+        size: Bytes of the body.
         scan: The properties that the broker uses.
         address: Exchange and routing key, encoded as in ``basic.deliver``.
         holders: How many queues hold it.
@@ -47,7 +63,8 @@ class BrokerMessage(Struct, gc=False, eq=False):
     exchange: str
     routing_key: str
     properties: bytes
-    body: bytes
+    _body: bytes | None
+    size: int
     scan: PropertyScan
     address: bytes
     holders: int = 0
@@ -60,6 +77,31 @@ class BrokerMessage(Struct, gc=False, eq=False):
     keys: tuple[str, ...] | None = None
     passed: frozenset[str] = frozenset()
     _headers: dict[str, Any] | None = None
+    _page: Page | None = None
+    _place: int = 0
+
+    @property
+    def body(self) -> bytes:
+        """The body; one that is on a page is read from there each time."""
+        # The thread that stores messages reads it, too, while it may be paged out.
+        body = self._body
+        if body is None:
+            assert self._page is not None
+            body = self._page.read(self._place, self.size)
+        return body
+
+    @property
+    def is_paged(self) -> bool:
+        """Whether the body is on a page, and not in memory."""
+        return self._body is None
+
+    def page_out(self, pages: Pages) -> bool:
+        """Put the body on a page; returns whether it is there now, and was not before."""
+        if self._body is None or (put := pages.put(self._body)) is None:
+            return False
+        self._page, self._place = put
+        self._body = None  # last, for a thread that reads it now
+        return True
 
     @property
     def persistent(self) -> bool:
@@ -109,7 +151,9 @@ def new_message(exchange: str, routing_key: str, properties: bytes, body: bytes)
         WireError: The properties are wrong.
     """
     address = encode_shortstr(exchange) + encode_shortstr(routing_key)
-    return BrokerMessage(exchange, routing_key, properties, body, PropertyScan(properties), address)
+    return BrokerMessage(
+        exchange, routing_key, properties, body, len(body), PropertyScan(properties), address
+    )
 
 
 def with_properties(message: BrokerMessage, properties: bytes) -> BrokerMessage:

@@ -173,7 +173,7 @@ class Queue:
         """Add a message; returns False when the queue is full and refuses it."""
         entry = self._make_entry(message)
         arguments = self.arguments
-        if arguments.refuses and arguments.is_full(len(self._ready), self._ready_bytes, len(message.body)):
+        if arguments.refuses and arguments.is_full(len(self._ready), self._ready_bytes, message.size):
             if arguments.overflow == REJECT_PUBLISH_DLX:
                 self._host.memory.hold(message)
                 self._host.dead_letter(self, entry, MAXLEN)
@@ -183,9 +183,11 @@ class Queue:
             self._host.journal.message_added(self, entry)
         self._host.memory.hold(message)
         self._ready.append(entry)
-        self._ready_bytes += len(message.body)
+        self._ready_bytes += message.size
         self.counters.publish += 1
         self.deliver(entry)
+        if len(self._ready):
+            self._host.memory.make_room(message)
         return True
 
     def resume(self, delivered_position: int) -> None:
@@ -208,8 +210,9 @@ class Queue:
         if entry.returns and self.arguments.is_exhausted(entry.returns):
             return False
         self._ready.append(entry)
-        self._ready_bytes += len(entry.message.body)
+        self._ready_bytes += entry.message.size
         self._timer.ask_for(self._ready.peek())
+        self._host.memory.make_room(entry.message)
         return True
 
     def give_up(self, entry: Entry) -> None:
@@ -263,7 +266,7 @@ class Queue:
             else:
                 self.counters.deliver += 1
                 self.unacked += 1
-                self.unacked_bytes += len(entry.message.body)
+                self.unacked_bytes += entry.message.size
                 consumer.unacked += 1
             outlet.deliver(consumer, entry, properties)
         self._drop_head()
@@ -335,7 +338,7 @@ class Queue:
         else:
             self.counters.get += 1
             self.unacked += 1
-            self.unacked_bytes += len(entry.message.body)
+            self.unacked_bytes += entry.message.size
         self._timer.ask_for(self._ready.peek())
         return entry
 
@@ -360,7 +363,7 @@ class Queue:
 
     def _take_ready(self) -> Entry:
         entry = self._ready.pop()
-        self._ready_bytes -= len(entry.message.body)
+        self._ready_bytes -= entry.message.size
         return entry
 
     def forget(self, entry: Entry) -> None:
@@ -429,11 +432,11 @@ class Queue:
             self._ready.append(entry)
         else:
             self._ready.give_back(entry)
-        self._ready_bytes += len(entry.message.body)
+        self._ready_bytes += entry.message.size
 
     def _returned(self, entry: Entry, consumer: BrokerConsumer | None) -> None:
         self.unacked -= 1
-        self.unacked_bytes -= len(entry.message.body)
+        self.unacked_bytes -= entry.message.size
         if consumer is not None:
             consumer.unacked -= 1
             self.consumers.recall(consumer)

@@ -86,12 +86,13 @@ class StreamQueue(Queue):
         if is_new_segment:
             self._retain()
         self.deliver()
+        self._host.memory.make_room(message)
         return True
 
     def _append(self, entry: Entry, now: float) -> bool:
         """Append an entry; returns whether a segment begins with it."""
         self._host.memory.hold(entry.message)
-        size = len(entry.message.body)
+        size = entry.message.size
         is_new_segment = not self._segments or self._segments[-1][1] >= self.arguments.segment_size
         if is_new_segment:
             self._segments.append((entry.position - 1, 0))
@@ -106,6 +107,7 @@ class StreamQueue(Queue):
         if not self._log:
             self._first = entry.position - 1
         self._append(entry, self._host.clock())
+        self._host.memory.make_room(entry.message)
         return True
 
     def _retain(self) -> None:
@@ -186,7 +188,7 @@ class StreamQueue(Queue):
                     return
                 consumer.unacked += 1
                 self.unacked += 1
-                self.unacked_bytes += len(entry.message.body)
+                self.unacked_bytes += entry.message.size
                 self.counters.deliver += 1
                 consumer.outlet.deliver(consumer, entry, properties)
             consumer.next_offset += 1

@@ -102,4 +102,4 @@ def entry_key(queue: Queue, entry: Entry) -> tuple[int, int]:
 
 
 def _size(entry: Entry) -> int:
-    return len(entry.message.body) + len(entry.message.properties) + _ROW
+    return entry.message.size + len(entry.message.properties) + _ROW

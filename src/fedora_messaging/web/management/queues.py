@@ -297,7 +297,7 @@ def _take(queue: Queue, count: int) -> list[tuple[int, Entry]]:
         if entry is None:
             break
         taken.append((len(queue), entry))
-        size += len(entry.message.body)
+        size += entry.message.size
     return taken
 
 
@@ -308,7 +308,7 @@ def _message_item(
     body = message.body if truncate is None else message.body[: max(0, truncate)]
     payload, written_as = _payload(body, encoding)
     return {
-        "payload_bytes": len(message.body),
+        "payload_bytes": message.size,
         "redelivered": entry.redelivered,
         "exchange": to_json(message.exchange),
         "routing_key": to_json(message.routing_key),

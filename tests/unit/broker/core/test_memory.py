@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from tests.unit.broker.core.support import new_vhost
 
@@ -9,6 +11,10 @@ from fedora_messaging.broker.core.declarations import ExchangeDeclaration, Queue
 from fedora_messaging.broker.core.memory import OVERHEAD, MemoryUse, declared_size
 from fedora_messaging.broker.core.message import new_message
 from fedora_messaging.protocol.errors import ChannelError
+
+if TYPE_CHECKING:
+    from fedora_messaging.broker.core.queue import Queue
+    from fedora_messaging.broker.core.vhost import VirtualHost
 
 
 def test_message_counts_once_while_any_queue_holds_it() -> None:
@@ -80,3 +86,113 @@ def test_what_is_gone_takes_no_memory() -> None:
     vhost.delete_exchange("e", if_unused=False)
     vhost.delete_queue("q", None, if_unused=False, if_empty=False)
     assert vhost.memory.declared == before
+
+
+# Bodies that wait elsewhere
+
+
+class MemoryPages:
+    """Pages in memory; ``works`` says whether bodies can be put there."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+        self.works = True
+
+    def put(self, body: bytes) -> tuple[MemoryPages, int] | None:
+        if not self.works:
+            return None
+        self.bodies.append(body)
+        return self, len(self.bodies) - 1
+
+    def read(self, place: int, size: int) -> bytes:
+        assert len(self.bodies[place]) == size
+        return self.bodies[place]
+
+
+def paging(vhost: VirtualHost, limit: int) -> MemoryPages:
+    pages = MemoryPages()
+    vhost.memory.pages, vhost.memory.bodies_limit = pages, limit
+    return pages
+
+
+def publish(vhost: VirtualHost, *bodies: bytes, exchange: str = "", key: str = "q") -> None:
+    for body in bodies:
+        vhost.enqueue(vhost.exchange(exchange), new_message(exchange, key, b"\0\0", body))
+
+
+def taken(queue: Queue) -> list[bytes]:
+    found = []
+    while (entry := queue.get(no_ack=True)) is not None:
+        found.append(entry.message.body)
+    return found
+
+
+BODIES = [bytes([number]) * 200 for number in range(10)]
+
+
+def test_bodies_above_the_limit_wait_elsewhere_and_come_back_in_order() -> None:
+    vhost = new_vhost()
+    queue = vhost.declare_queue(QueueDeclaration("q"), None)
+    pages = paging(vhost, 600)
+    publish(vhost, *BODIES)
+    assert pages.bodies == BODIES[3:]
+    assert (vhost.memory.bodies, queue.ready_bytes) == (600, 2000)
+    assert vhost.memory.bytes == 600 + 10 * (OVERHEAD + 2)
+    assert taken(queue) == BODIES
+    assert (vhost.memory.bodies, vhost.memory.bytes, queue.ready_bytes) == (0, 0, 0)
+    publish(vhost, *BODIES[:3])
+    assert pages.bodies == BODIES[3:]
+
+
+def test_body_that_many_queues_hold_is_paged_out_once() -> None:
+    vhost = new_vhost()
+    queues = [vhost.declare_queue(QueueDeclaration(name), None) for name in ("a", "b", "c")]
+    for queue in queues:
+        vhost.bind("amq.fanout", queue, "", {})
+    pages = paging(vhost, 0)
+    publish(vhost, *BODIES, exchange="amq.fanout")
+    assert pages.bodies == BODIES
+    assert [taken(queue) for queue in queues] == [BODIES] * 3
+    assert (vhost.memory.bodies, vhost.memory.bytes) == (0, 0)
+
+
+def test_small_body_stays() -> None:
+    vhost = new_vhost()
+    queue = vhost.declare_queue(QueueDeclaration("q"), None)
+    pages = paging(vhost, 0)
+    publish(vhost, b"x" * 127, b"x" * 128)
+    assert pages.bodies == [b"x" * 128]
+    assert taken(queue) == [b"x" * 127, b"x" * 128]
+
+
+def test_body_stays_if_it_cannot_go_elsewhere() -> None:
+    vhost = new_vhost()
+    queue = vhost.declare_queue(QueueDeclaration("q"), None)
+    pages = paging(vhost, 0)
+    pages.works = False
+    publish(vhost, *BODIES)
+    assert vhost.memory.bodies == 2000
+    assert taken(queue) == BODIES
+
+
+def test_dead_letter_of_a_body_elsewhere_keeps_it() -> None:
+    vhost = new_vhost()
+    arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"}
+    queue = vhost.declare_queue(QueueDeclaration("q", arguments=arguments), None)
+    dead = vhost.declare_queue(QueueDeclaration("dead"), None)
+    paging(vhost, 0)
+    publish(vhost, *BODIES)
+    for _ in BODIES:
+        entry = queue.get(no_ack=False)
+        assert entry is not None
+        queue.refuse(entry, None)
+    assert taken(dead) == BODIES
+    assert (vhost.memory.bodies, vhost.memory.bytes) == (0, 0)
+
+
+def test_stream_keeps_its_bodies_elsewhere() -> None:
+    vhost = new_vhost()
+    vhost.declare_queue(QueueDeclaration("q", durable=True, arguments={"x-queue-type": "stream"}), None)
+    pages = paging(vhost, 400)
+    publish(vhost, *BODIES)
+    assert pages.bodies == BODIES[2:]

@@ -1,0 +1,95 @@
+"""Bodies that wait for their consumers in files instead of memory."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+#: Bytes after which another file is begun. The space of one comes back when all its messages are gone.
+_PAGE_SIZE: Final = 32 * 1024 * 1024
+
+
+class FilePage:
+    """A file without a name, which ends with the last message that refers to it.
+
+    Args:
+        directory: Where the file is; ``None`` for that of temporary files.
+
+    Attributes:
+        end: Bytes that were written.
+
+    Raises:
+        OSError: There can be no file.
+    """
+
+    __slots__ = ("_fd", "end")
+
+    def __init__(self, directory: Path | None) -> None:
+        self._fd = -1
+        self._fd, name = tempfile.mkstemp(prefix="bodies-", dir=directory)
+        # So that a broker that is killed leaves nothing behind.
+        Path(name).unlink()
+        self.end = 0
+
+    def read(self, place: int, size: int) -> bytes:
+        """Return the body that begins at a place."""
+        parts = []
+        while size:
+            part = os.pread(self._fd, size, place)
+            if not part:
+                raise OSError(f"the file of bodies has ended {size} bytes before it should")
+            parts.append(part)
+            place += len(part)
+            size -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def write(self, body: bytes) -> int:
+        """Append a body, and return its place.
+
+        Raises:
+            OSError: There is no space.
+        """
+        place, left = self.end, memoryview(body)
+        while left:
+            written = os.pwrite(self._fd, left, self.end + len(body) - len(left))
+            left = left[written:]
+        self.end += len(body)
+        return place
+
+    def __del__(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+
+
+class FilePages:
+    """Puts bodies into files.
+
+    Args:
+        directory: Where the files are; ``None`` for that of temporary files.
+        failed: Called with the reason when no body can be put into a file, once until one can again.
+    """
+
+    def __init__(self, directory: Path | None, failed: Callable[[str], None]) -> None:
+        self._directory = directory
+        self._failed = failed
+        self._has_failed = False
+        self._page: FilePage | None = None
+
+    def put(self, body: bytes) -> tuple[FilePage, int] | None:
+        """Write a body; returns its page and its place there, or ``None`` if that is not possible now."""
+        try:
+            if self._page is None or self._page.end >= _PAGE_SIZE:
+                self._page = FilePage(self._directory)
+            place = self._page.write(body)
+        except OSError as error:
+            if not self._has_failed:
+                self._failed(error.strerror or str(error))
+            self._has_failed = True
+            return None
+        self._has_failed = False
+        return self._page, place
+
+    def close(self) -> None:
+        """Let go of the file that is written; messages may still refer to it."""
+        self._page = None

@@ -1,0 +1,79 @@
+"""Files for bodies that wait."""
+
+from __future__ import annotations
+
+import gc
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fedora_messaging.broker.storage import pages
+from fedora_messaging.broker.storage.pages import FilePages
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def unexpected(why: str) -> None:
+    raise AssertionError(why)
+
+
+def open_files(directory: Path) -> int:
+    """How many files of a directory this process has open; they have no names."""
+    found = 0
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            found += os.readlink(f"/proc/self/fd/{number}").startswith(str(directory))
+        except FileNotFoundError:
+            pass  # the one with which the list was read
+    return found
+
+
+def test_bodies_come_back_as_they_were(tmp_path: Path) -> None:
+    files = FilePages(tmp_path, unexpected)
+    bodies = [bytes([number]) * (number * 1000) for number in range(200)]
+    places = [files.put(body) for body in bodies]
+    for body, found in zip(bodies, places, strict=True):
+        assert found is not None
+        page, place = found
+        assert page.read(place, len(body)) == body
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_ends_with_the_last_that_refers_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "_PAGE_SIZE", 1000)
+    files = FilePages(tmp_path, unexpected)
+    kept = [files.put(b"x" * 400) for _ in range(10)]
+    assert open_files(tmp_path) == 4
+    kept = kept[-1:]
+    gc.collect()
+    assert open_files(tmp_path) == 1
+    files.close()
+    assert open_files(tmp_path) == 1
+    kept.clear()
+    assert open_files(tmp_path) == 0
+
+
+def test_directory_that_is_missing_is_told_once(tmp_path: Path) -> None:
+    told: list[str] = []
+    directory = tmp_path / "data"
+    files = FilePages(directory, told.append)
+    assert files.put(b"one") is None
+    assert files.put(b"two") is None
+    assert told == ["No such file or directory"]
+    directory.mkdir()
+    assert files.put(b"three") is not None
+    files.close()
+    directory.rmdir()
+    assert files.put(b"four") is None
+    assert len(told) == 2
+
+
+def test_file_that_is_cut_is_noticed(tmp_path: Path) -> None:
+    found = FilePages(tmp_path, unexpected).put(b"body")
+    assert found is not None
+    page, place = found
+    os.ftruncate(page._fd, 2)
+    with pytest.raises(OSError, match="ended 2 bytes before"):
+        page.read(place, 4)
