@@ -22,7 +22,7 @@ from fedora_messaging.broker.alarms import ResourceLimits
 from fedora_messaging.broker.channel import BrokerChannel
 from fedora_messaging.broker.core.exchanges import Exchange
 from fedora_messaging.broker.core.journal import NoJournal
-from fedora_messaging.broker.core.memory import declared_size, size_in_memory
+from fedora_messaging.broker.core.memory import OVERHEAD, declared_size
 from fedora_messaging.broker.core.message import BrokerMessage, Entry
 from fedora_messaging.broker.core.profile import Profile
 from fedora_messaging.broker.core.queue import Queue
@@ -742,7 +742,7 @@ class World:
                     expect(outlet.consumers.get(consumer.tag) is consumer, f"{what}: consumer of no channel")
                     if consumer.prefetch and not consumer.no_ack:
                         expect(consumer.unacked <= consumer.prefetch, f"{what}: more than the prefetch")
-        size = sum(size_in_memory(message) for message, _ in held.values())
+        size = sum(message.in_memory + len(message.properties) + OVERHEAD for message, _ in held.values())
         for message, count in held.values():
             expect(message.holders == count, f"a message has {message.holders} holders, but {count} hold it")
         expect(server.memory.bytes == size, f"{server.memory.bytes} bytes of messages, but {size} are there")

@@ -199,7 +199,7 @@ def test_mistakes(processes: Processes, arguments: tuple[str, ...], complaint: s
     ("text", "complaint"),
     [
         ("x", "broker.toml is not TOML"),
-        ("prot = 5", "broker.toml does not know prot; it knows allow_changes, archive, consumer_timeout"),
+        ("prot = 5", "broker.toml does not know prot; it knows allow_changes, archive, bodies_in_memory"),
         ('profile = "5"', "'5' is not one of '3', '4'"),
         ("port = 70000", "70000 is not in the range 0<=x<=65535"),
         ("users = 5", '"users" must be a table'),

@@ -63,16 +63,16 @@ class MemoryUse:
     def hold(self, message: BrokerMessage) -> None:
         """Count a message that a queue has added."""
         if not message.holders:
-            self.bodies += body_in_memory(message)
-            self.bytes += size_in_memory(message)
+            self.bodies += message.in_memory
+            self.bytes += message.in_memory + len(message.properties) + OVERHEAD
         message.holders += 1
 
     def release(self, message: BrokerMessage) -> None:
         """Note that a message has left a queue for good."""
         message.holders -= 1
         if not message.holders:
-            self.bodies -= body_in_memory(message)
-            self.bytes -= size_in_memory(message)
+            self.bodies -= message.in_memory
+            self.bytes -= message.in_memory + len(message.properties) + OVERHEAD
 
     def make_room(self, message: BrokerMessage) -> None:
         """Page the body of a message out that a queue holds and has to wait, if bodies take too much memory.
@@ -89,13 +89,3 @@ class MemoryUse:
 def declared_size(arguments: Mapping[str, Any]) -> int:
     """Return about how many bytes a queue, exchange, binding or consumer with arguments takes."""
     return _DECLARED + (_OBJECTS * len(encode_table(arguments)) if arguments else 0)
-
-
-def body_in_memory(message: BrokerMessage) -> int:
-    """Return how many bytes of a message's body are in memory."""
-    return 0 if message.is_paged else message.size
-
-
-def size_in_memory(message: BrokerMessage) -> int:
-    """Return about how many bytes a message takes in memory."""
-    return body_in_memory(message) + len(message.properties) + OVERHEAD

@@ -45,6 +45,7 @@ class BrokerMessage(Struct, gc=False, eq=False):
         routing_key: Routing key it was published with.
         properties: Property flags and values as bytes.
         size: Bytes of the body.
+        in_memory: Bytes of the body that are in memory: 0 when it is on a page.
         scan: The properties that the broker uses.
         address: Exchange and routing key, encoded as in ``basic.deliver``.
         holders: How many queues hold it.
@@ -65,6 +66,7 @@ class BrokerMessage(Struct, gc=False, eq=False):
     properties: bytes
     _body: bytes | None
     size: int
+    in_memory: int
     scan: PropertyScan
     address: bytes
     holders: int = 0
@@ -90,16 +92,12 @@ class BrokerMessage(Struct, gc=False, eq=False):
             body = self._page.read(self._place, self.size)
         return body
 
-    @property
-    def is_paged(self) -> bool:
-        """Whether the body is on a page, and not in memory."""
-        return self._body is None
-
     def page_out(self, pages: Pages) -> bool:
         """Put the body on a page; returns whether it is there now, and was not before."""
         if self._body is None or (put := pages.put(self._body)) is None:
             return False
         self._page, self._place = put
+        self.in_memory = 0
         self._body = None  # last, for a thread that reads it now
         return True
 
@@ -151,9 +149,8 @@ def new_message(exchange: str, routing_key: str, properties: bytes, body: bytes)
         WireError: The properties are wrong.
     """
     address = encode_shortstr(exchange) + encode_shortstr(routing_key)
-    return BrokerMessage(
-        exchange, routing_key, properties, body, len(body), PropertyScan(properties), address
-    )
+    scan, size = PropertyScan(properties), len(body)
+    return BrokerMessage(exchange, routing_key, properties, body, size, size, scan, address)
 
 
 def with_properties(message: BrokerMessage, properties: bytes) -> BrokerMessage:
