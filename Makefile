@@ -10,7 +10,7 @@ MINUTES ?= 10
 KILLS ?= 100
 POINTS ?= 5000
 
-.PHONY: help conformance demo differential test test-compiled test-core test-embedded test-lowest test-rabbitmq test-uvloop soak outbox-kills storage-crashes broker-kills check bench docs wheel-compiled requirements clean
+.PHONY: help conformance demo differential test test-compiled test-core test-embedded test-lowest test-rabbitmq test-uvloop soak outbox-kills storage-crashes broker-kills check bench changelog docs wheel-compiled requirements clean
 
 help:
 	@echo "make demo   see a bus at work         (ARGS=\"--once\" ends by itself)"
@@ -130,6 +130,10 @@ bench: $(VENV)/.installed
 docs: $(VENV)/.installed
 	$(BIN)/sphinx-build -W -q -b html docs docs/_build/html
 	@echo "The documentation is in docs/_build/html/index.html"
+
+# Writes the fragments in changelog.d into CHANGELOG.md, for the release of the version in the package.
+changelog: $(VENV)/.installed
+	$(BIN)/towncrier build --version "$$($(BIN)/python -c 'import fedora_messaging; print(fedora_messaging.__version__)')"
 
 # Pins what requirements/dev.in names, in an environment of its own: dev.txt has the newest versions, lowest.txt
 # the lowest that pyproject.toml declares, and of everything else the newest that agree with them. No schemathesis

@@ -5,11 +5,36 @@ from fedora_messaging import __version__
 project = "fedora-messaging"
 copyright = "the fedora-messaging developers"
 version = release = __version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 exclude_patterns = ["_build"]
-html_theme = "alabaster"
-html_theme_options = {"description": "Schema-checked messages on an AMQP topic bus"}
+# Leave the prompt and the output out of what is copied.
+copybutton_exclude = ".linenos, .gp, .go"
+
+html_theme = "furo"
+html_title = f"fedora-messaging {__version__}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_theme_options = {
+    "light_css_variables": {
+        "color-brand-primary": "#1f5fbf",
+        "color-brand-content": "#1f5fbf",
+    },
+    "dark_css_variables": {
+        "color-brand-primary": "#7fb2ff",
+        "color-brand-content": "#7fb2ff",
+    },
+    "top_of_page_buttons": ["view"],
+    "source_repository": "https://github.com/fedora-infra/fedora-messaging/",
+    "source_branch": "main",
+    "source_directory": "docs/",
+}

@@ -57,7 +57,7 @@ def test_the_public_brokers(name: str, host: str) -> None:
 
 
 def test_the_unit() -> None:
-    unit = configparser.ConfigParser(interpolation=None, delimiters=("=",))
+    unit = configparser.ConfigParser(interpolation=None, delimiters=("=",), strict=False)
     unit.optionxform = str  # type: ignore[assignment,method-assign]
     unit.read(ROOT / "fm-consumer@.service", encoding="utf-8")
     service = unit["Service"]
