@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -29,6 +31,7 @@ def test_its_tests_pass_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "README.md",
         "my_app_messages/__init__.py",
         "my_app_messages/messages.py",
+        "my_app_messages/py.typed",
         "my_app_messages/tests/__init__.py",
         "my_app_messages/tests/test_messages.py",
         "pyproject.toml",
@@ -51,6 +54,18 @@ def test_its_tests_pass_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     )
     assert tests.returncode == 0, tests.stdout + tests.stderr
     assert "7 passed" in tests.stdout
+    types = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "--cache-dir", str(tmp_path), "."],
+        cwd=package,
+        env={**os.environ, "MYPYPATH": "."},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # jsonschema has no types of its own, which is not the package's fault.
+    assert "Success" in types.stdout or set(re.findall(r"\[([\w-]+)\]$", types.stdout, re.MULTILINE)) == {
+        "import-untyped"
+    }, types.stdout
 
 
 def test_what_it_writes_is_the_same_by_any_spelling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
