@@ -51,6 +51,8 @@ def _arguments() -> argparse.Namespace:
     add("--million", action="store_true", help="also with a million messages in a queue (minutes)")
     add("--profile", action="store_true", help="instead, print where our client and broker spend their time")
     add("--json", type=Path, metavar="FILE", help="write all figures")
+    add("--markdown", type=Path, metavar="FILE", help="write the tables as a page")
+    add("--svg", type=Path, metavar="FILE", help="draw the rates on the first broker")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.rounds = _QUICK_ROUNDS
@@ -173,6 +175,10 @@ def _measure_all(
     _say(f"load {_load()}, took {time.monotonic() - begin:.0f} s")
     if arguments.json:
         report.write_json(arguments.json, run.results, bench.rivals, loads)
+    if arguments.markdown:
+        report.write_markdown(arguments.markdown, run.results, bench.rivals)
+    if arguments.svg:
+        report.write_svg(arguments.svg, run.results, brokers[0].name)
     return 1 if run.failed else 0
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from benchmarks.rivals import AIO_PIKA, LIBRABBITMQ, OLD, OURS, PIKA, PIKA_SELECT
+from benchmarks.rivals import AIO_PIKA, FASTSTREAM, KOMBU, LIBRABBITMQ, OLD, OURS, PIKA, PIKA_SELECT
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ CASES = (
     _publish(LIBRABBITMQ, "", 256, 1),
     _publish(PIKA_SELECT, "rival_pika_select", 256, 1),
     _publish(AIO_PIKA, "rival_aio_pika", 256, 0.5),
+    _publish(FASTSTREAM, "rival_faststream", 256, 0.5),
     _publish(OLD, "rival_old", 256, 0.05),
     _publish(OURS, "ours_aio", 1024, 1),
     _publish(LIBRABBITMQ, "", 1024, 1),
@@ -68,12 +69,15 @@ CASES = (
     _publish(OURS, "ours_sync", 1, 0.2),
     _publish(LIBRABBITMQ, "", 1, 0.2),
     _publish(PIKA, "rival_pika_blocking", 1, 0.2),
+    _publish(KOMBU, "rival_kombu", 1, 0.2),
     _publish(OLD, "rival_old", 1, 0.04),
     _consume(OURS, "ours_aio", 100, 1, with_data=True),
     _consume(LIBRABBITMQ, "", 100, 1),
     _consume(PIKA_SELECT, "rival_pika_select", 100, 1),
     _consume(PIKA, "rival_pika_blocking", 100, 0.5),
     _consume(AIO_PIKA, "rival_aio_pika", 100, 0.5),
+    _consume(FASTSTREAM, "rival_faststream", 100, 0.5),
+    _consume(KOMBU, "rival_kombu", 100, 0.5),
     Case(OURS, "consume 100 thread", "consume", "ours_sync", prefetch=100),
     _consume(OLD, "rival_old", 100, 0.05),
     _consume(OURS, "ours_aio", 10, 1),

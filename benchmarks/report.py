@@ -1,13 +1,14 @@
 """Tables."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
+from xml.sax.saxutils import escape
 
 from benchmarks.brokers import EMBEDDED, EMBEDDED_DATA, RABBITMQ
-from benchmarks.results import NO_BROKER, ByRound, Results
-from benchmarks.rivals import Rivals
+from benchmarks.results import NO_BROKER, ByRound, Results, typical
+from benchmarks.rivals import OURS, Rivals
 from benchmarks.targets import Target, all_targets
 
 _STREAM_COLUMNS = (
@@ -25,6 +26,13 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    lines.insert(1, "| --- " * len(rows[0]) + "|")
+    return "\n".join(lines)
+
+
 def _spread(values: ByRound, digits: int) -> str:
     if not values:
         return "-"
@@ -33,7 +41,11 @@ def _spread(values: ByRound, digits: int) -> str:
     return middle if len(numbers) == 1 else f"{middle} ({min(numbers):.{digits}f}-{max(numbers):.{digits}f})"
 
 
-def figures(results: Results) -> str:
+#: Makes a table of rows, the first of which has the titles.
+Render = Callable[[Sequence[Sequence[str]]], str]
+
+
+def figures(results: Results, render: Render = table) -> str:
     """Return a table of messages per second and CPU for each broker, and one of the other figures."""
     parts = []
     for broker in results.brokers():
@@ -45,12 +57,12 @@ def figures(results: Results) -> str:
                     _spread(results.figure(broker, case, key), digits) for key, _, digits in _STREAM_COLUMNS
                 ]
                 rows.append([" ".join(case), *cells])
-            parts.append(table(rows))
-    parts.append(_other_figures(results))
+            parts.append(render(rows))
+    parts.append(_other_figures(results, render))
     return "\n\n".join(part for part in parts if part)
 
 
-def _other_figures(results: Results) -> str:
+def _other_figures(results: Results, render: Render) -> str:
     rows = [["other figures", "broker", ""]]
     for broker in results.brokers():
         for case in results.cases(broker):
@@ -64,10 +76,10 @@ def _other_figures(results: Results) -> str:
             )
             text = [f"{name} {_spread(results.figure(broker, case, name), 1)}" for name in names]
             rows.append([" ".join(case), broker, ", ".join(text)])
-    return table(rows) if len(rows) > 1 else ""
+    return render(rows) if len(rows) > 1 else ""
 
 
-def targets(results: Results) -> str:
+def targets(results: Results, render: Render = table) -> str:
     """Return the table of what we have and what we want."""
     brokers = [name for name in _BROKER_ORDER if name in results.brokers()]
     if not brokers and NO_BROKER in results.brokers():
@@ -77,7 +89,7 @@ def targets(results: Results) -> str:
         cells = [_cell(results, broker, target) for broker in brokers]
         if any(cell != "" for cell in cells):
             rows.append([target.workload, target.against, *cells])
-    return table(rows) if len(rows) > 1 else "Nothing that targets are set for was measured."
+    return render(rows) if len(rows) > 1 else "Nothing that targets are set for was measured."
 
 
 def _cell(results: Results, broker: str, target: Target) -> str:
@@ -85,6 +97,46 @@ def _cell(results: Results, broker: str, target: Target) -> str:
     if have is None:
         return ""
     return f"{have:.3g} / {target.want} {'ok' if target.is_met(have) else 'MISSED'}"
+
+
+def write_markdown(path: Path, results: Results, rivals: Rivals) -> None:
+    """Write the tables, with the versions of what took part, as a page."""
+    versions = ", ".join(f"{name} {version}" for name, version in rivals.versions.items())
+    text = f"Versions: {versions}.\n\n{figures(results, markdown)}\n\n{targets(results, markdown)}\n"
+    path.write_text(text, encoding="utf-8")
+
+
+#: Pixels of the picture: of a bar that is as long as the longest, of a row, and of the names.
+_BAR, _ROW, _NAMES = 360, 22, 170
+
+
+def write_svg(path: Path, results: Results, broker: str) -> None:
+    """Draw how many messages a second each client does on a broker, a group of bars for each workload."""
+    groups: dict[str, list[tuple[str, float]]] = {}
+    for client, workload in results.cases(broker):
+        rate = typical(results.figure(broker, (client, workload), "rate"))
+        if rate is not None:
+            groups.setdefault(workload, []).append((client, rate))
+    parts, y = [], _ROW
+    for workload, bars in groups.items():
+        parts.append(f'<text x="0" y="{y}" font-weight="bold">{escape(workload)}</text>')
+        most = max(rate for _, rate in bars)
+        for client, rate in sorted(bars, key=lambda bar: -bar[1]):
+            y += _ROW
+            width = _BAR * rate / most
+            colour = "#1f5fbf" if client == OURS else "#9aa4b2"
+            parts.append(f'<text x="{_NAMES - 8}" y="{y}" text-anchor="end">{escape(client)}</text>')
+            parts.append(f'<rect x="{_NAMES}" y="{y - 13}" width="{width:.0f}" height="16" fill="{colour}"/>')
+            parts.append(f'<text x="{_NAMES + width + 6:.0f}" y="{y}">{rate:,.0f}</text>')
+        y += 2 * _ROW
+    size = f'width="{_NAMES + _BAR + 90}" height="{y}"'
+    # A rectangle behind it, so that it can be read on a dark page, too.
+    path.write_text(
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="13">\n'
+        f"<title>Messages a second on {escape(broker)}</title>\n"
+        f'<rect width="100%" height="100%" fill="white"/>\n' + "\n".join(parts) + "\n</svg>\n",
+        encoding="utf-8",
+    )
 
 
 def write_json(path: Path, results: Results, rivals: Rivals, loads: list[tuple[float, float, float]]) -> None:

@@ -17,9 +17,20 @@ OURS = "ours"
 PIKA = "pika"
 PIKA_SELECT = "pika-select"
 AIO_PIKA = "aio-pika"
+FASTSTREAM = "faststream"
+KOMBU = "kombu"
 OLD = "old"
 LIBRABBITMQ = "librabbitmq"
-CLIENTS = (OURS, PIKA, PIKA_SELECT, AIO_PIKA, OLD, LIBRABBITMQ)
+CLIENTS = (OURS, PIKA, PIKA_SELECT, AIO_PIKA, FASTSTREAM, KOMBU, OLD, LIBRABBITMQ)
+
+#: The packages of the clients that are Python packages.
+_PACKAGES = {
+    PIKA: "pika",
+    PIKA_SELECT: "pika",
+    AIO_PIKA: "aio-pika",
+    FASTSTREAM: "faststream",
+    KOMBU: "kombu",
+}
 
 _C_SOURCE = Path(__file__).with_name("c") / "client.c"
 _FIELD_TYPES = {bool: "b", int: "i", str: "s"}
@@ -67,8 +78,7 @@ def find_rivals(wanted: tuple[str, ...], old_python: str | None, directory: Path
         versions["rabbitmq"] = rabbitmq
     c_client = None
     for client in wanted:
-        if client in (PIKA, PIKA_SELECT, AIO_PIKA):
-            package = AIO_PIKA if client == AIO_PIKA else PIKA
+        if (package := _PACKAGES.get(client)) is not None:
             try:
                 versions[package] = version(package)
             except PackageNotFoundError:
