@@ -75,13 +75,14 @@ class MemoryUse:
             self.bytes -= message.in_memory + len(message.properties) + OVERHEAD
 
     def make_room(self, message: BrokerMessage) -> None:
-        """Page the body of a message out that a queue holds and has to wait, if bodies take too much memory.
+        """Page the body of a message out that has to wait in a queue, if bodies take too much memory.
 
         The newest message is the one that waits longest.
         """
         if self.bodies <= self.bodies_limit or self.pages is None or message.size < _WORTH_A_PAGE:
             return
-        if message.page_out(self.pages):
+        # It may have been delivered, or dropped, in the meantime.
+        if message.holders and message.page_out(self.pages):
             self.bodies -= message.size
             self.bytes -= message.size
 

@@ -196,3 +196,14 @@ def test_stream_keeps_its_bodies_elsewhere() -> None:
     pages = paging(vhost, 400)
     publish(vhost, *BODIES)
     assert pages.bodies == BODIES[2:]
+
+
+def test_message_that_has_left_already_is_not_counted_again() -> None:
+    """A queue asks for room after it has delivered what it could, which may be the message itself."""
+    vhost = new_vhost()
+    pages = paging(vhost, -1)
+    message = new_message("", "k", b"\0\0", BODIES[0])
+    vhost.memory.hold(message)
+    vhost.memory.release(message)
+    vhost.memory.make_room(message)
+    assert (vhost.memory.bodies, vhost.memory.bytes, pages.bodies) == (0, 0, [])
