@@ -10,7 +10,7 @@ MINUTES ?= 10
 KILLS ?= 100
 POINTS ?= 5000
 
-.PHONY: help conformance demo differential test test-compiled test-core test-embedded test-lowest test-rabbitmq test-uvloop soak outbox-kills storage-crashes broker-kills check bench changelog docs wheel-compiled requirements clean
+.PHONY: help conformance demo differential test test-compiled test-core test-embedded test-lowest test-rabbitmq test-uvloop soak outbox-kills storage-crashes broker-kills check bench changelog docs share wheel-compiled requirements clean
 
 help:
 	@echo "make demo   see a bus at work         (ARGS=\"--once\" ends by itself)"
@@ -28,6 +28,7 @@ help:
 	@echo "make check  style, types, layers"
 	@echo "make bench  measure speed"
 	@echo "make docs   build the documentation"
+	@echo "make share  write man pages and completions (SHARE=build/share)"
 
 $(VENV)/.installed: pyproject.toml $(REQUIREMENTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -130,6 +131,16 @@ bench: $(VENV)/.installed
 docs: $(VENV)/.installed
 	$(BIN)/sphinx-build -W -q -b html docs docs/_build/html
 	@echo "The documentation is in docs/_build/html/index.html"
+
+# For those who make packages of distributions: man pages and completions, made from the commands.
+SHARE ?= build/share
+share: $(VENV)/.installed
+	rm -rf $(SHARE)
+	mkdir -p $(SHARE)/man/man1 $(SHARE)/completions
+	$(BIN)/click-man fedora-messaging --target $(SHARE)/man/man1
+	for shell in bash zsh fish; do \
+	  _FEDORA_MESSAGING_COMPLETE=$${shell}_source $(BIN)/fedora-messaging > $(SHARE)/completions/fedora-messaging.$$shell; \
+	done
 
 # Writes the fragments in changelog.d into CHANGELOG.md, for the release of the version in the package.
 changelog: $(VENV)/.installed
