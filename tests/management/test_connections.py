@@ -132,10 +132,8 @@ def test_a_channel_shows_its_settings_and_its_use(
         found = answer.json() if answer.status_code == 200 else {}
         stats = found.get("message_stats", {})
         # RabbitMQ tells the settings and the use of a channel at different times.
-        is_whole = (
-            stats.get("deliver") == 3 and stats.get("publish") == 3 and found.get("confirm") is not None
-        )
-        return found if is_whole else None
+        was_used = stats.get("deliver") == 3 and stats.get("publish") == 3
+        return found if was_used and found.get("confirm") and found.get("consumer_count") else None
 
     found = eventually(used)
     expected = {

@@ -173,6 +173,9 @@ class Scenario:
         if not all(_has_statistics(kind, item) for kind, item in found.items()):
             return None
         classic = next(item for item in lists["queues"] if item["name"] == "classic")
+        # RabbitMQ tells it later than the rest.
+        if any(item.get("head_message_timestamp") is None for item in (classic, found["classic"])):
+            return None
         exchange = next(item for item in lists["exchanges"] if item["name"] == "e")
         return {
             **found,

@@ -39,7 +39,9 @@ class Alarm:
         self._ballast = connect(self._broker.url)
         channel = self._ballast.channel()
         channel.queue_declare(_BALLAST)
-        channel.basic_publish("", _BALLAST, bytes(MEMORY_LIMIT))
+        # In parts: a large message that is not complete yet is more than such a broker lets wait.
+        for _ in range(20):
+            channel.basic_publish("", _BALLAST, bytes(MEMORY_LIMIT // 20))
         embedded = self._broker.embedded
         assert embedded is not None
         eventually(lambda: embedded.alarm == "low on memory")

@@ -68,6 +68,8 @@ class Recorder:
         self._told = told
         self._backoff = backoff or Backoff()
         self._stopping = asyncio.Event()
+        #: Stores a batch, and tells whether that worked.
+        self._storing: asyncio.Task[bool] | None = None
 
     async def run(self) -> None:
         """Record until cancelled, or until :meth:`stop`.
@@ -77,20 +79,23 @@ class Recorder:
             PermissionException: The user may not read the queue.
         """
         await self._supervisor.consume(self._consumer)
-        storing: asyncio.Task[bool] | None = None
         async with asyncio.TaskGroup() as tasks:
             while (raw := await self._inbox.take()) is not None:
                 raws = [raw, *self._inbox.take_waiting(_BATCH - 1)]
                 # While the batch before this one is stored.
                 entries = await asyncio.to_thread(_entries_of, raws)
-                if storing is not None and not await storing:
+                if self._storing is not None and not await self._storing:
                     break
-                storing = tasks.create_task(self._record(raws, entries))
+                if self._stopping.is_set():
+                    break
+                self._storing = tasks.create_task(self._record(raws, entries))
         await self._consumer.result
 
     async def stop(self) -> None:
-        """End consuming. What is being stored now may come again; the archive then has it already."""
+        """End consuming when what is being stored now is stored and acknowledged."""
         self._stopping.set()
+        if self._storing is not None:
+            await asyncio.wait([self._storing])
         await self._consumer.stop()
 
     async def _record(self, raws: list[Raw], entries: list[Entry]) -> bool:

@@ -158,8 +158,11 @@ class Server:
         limits_of_resources = resources or ResourceLimits()
         self.memory = MemoryUse()
         self.memory.bodies_limit = limits_of_resources.bodies
-        self._pages = self.memory.pages = FilePages(data, self._paging_failed)
         self.alarms = Alarms(self.memory, limits_of_resources, data)
+        # What is left of the disk is for the messages that are stored.
+        self._pages = self.memory.pages = FilePages(
+            data, lambda: not self.alarms.is_low("disk"), self._paging_failed
+        )
         if self.alarms.memory_limit:
             self.memory.declared_limit = max(_DECLARED_LEAST, self.alarms.memory_limit // _DECLARED_PART)
         self.failure: str | None = None

@@ -67,17 +67,23 @@ class FilePages:
 
     Args:
         directory: Where the files are; ``None`` for that of temporary files.
+        has_room: Whether there is space for more.
         failed: Called with the reason when no body can be put into a file, once until one can again.
     """
 
-    def __init__(self, directory: Path | None, failed: Callable[[str], None]) -> None:
+    def __init__(
+        self, directory: Path | None, has_room: Callable[[], bool], failed: Callable[[str], None]
+    ) -> None:
         self._directory = directory
+        self._has_room = has_room
         self._failed = failed
         self._has_failed = False
         self._page: FilePage | None = None
 
     def put(self, body: bytes) -> tuple[FilePage, int] | None:
         """Write a body; returns its page and its place there, or ``None`` if that is not possible now."""
+        if not self._has_room():
+            return None
         try:
             if self._page is None or self._page.end >= _PAGE_SIZE:
                 self._page = FilePage(self._directory)

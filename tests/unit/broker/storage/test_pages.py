@@ -19,6 +19,10 @@ def unexpected(why: str) -> None:
     raise AssertionError(why)
 
 
+def always() -> bool:
+    return True
+
+
 def open_files(directory: Path) -> int:
     """How many files of a directory this process has open; they have no names."""
     found = 0
@@ -31,7 +35,7 @@ def open_files(directory: Path) -> int:
 
 
 def test_bodies_come_back_as_they_were(tmp_path: Path) -> None:
-    files = FilePages(tmp_path, unexpected)
+    files = FilePages(tmp_path, always, unexpected)
     bodies = [bytes([number]) * (number * 1000) for number in range(200)]
     places = [files.put(body) for body in bodies]
     for body, found in zip(bodies, places, strict=True):
@@ -43,7 +47,7 @@ def test_bodies_come_back_as_they_were(tmp_path: Path) -> None:
 
 def test_file_ends_with_the_last_that_refers_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "_PAGE_SIZE", 1000)
-    files = FilePages(tmp_path, unexpected)
+    files = FilePages(tmp_path, always, unexpected)
     kept = [files.put(b"x" * 400) for _ in range(10)]
     assert open_files(tmp_path) == 4
     kept = kept[-1:]
@@ -58,7 +62,7 @@ def test_file_ends_with_the_last_that_refers_to_it(tmp_path: Path, monkeypatch: 
 def test_directory_that_is_missing_is_told_once(tmp_path: Path) -> None:
     told: list[str] = []
     directory = tmp_path / "data"
-    files = FilePages(directory, told.append)
+    files = FilePages(directory, always, told.append)
     assert files.put(b"one") is None
     assert files.put(b"two") is None
     assert told == ["No such file or directory"]
@@ -71,9 +75,18 @@ def test_directory_that_is_missing_is_told_once(tmp_path: Path) -> None:
 
 
 def test_file_that_is_cut_is_noticed(tmp_path: Path) -> None:
-    found = FilePages(tmp_path, unexpected).put(b"body")
+    found = FilePages(tmp_path, always, unexpected).put(b"body")
     assert found is not None
     page, place = found
     os.ftruncate(page._fd, 2)
     with pytest.raises(OSError, match="ended 2 bytes before"):
         page.read(place, 4)
+
+
+def test_nothing_is_written_while_there_is_no_room(tmp_path: Path) -> None:
+    room = [False]
+    files = FilePages(tmp_path, lambda: room[0], unexpected)
+    assert files.put(b"body") is None
+    assert open_files(tmp_path) == 0
+    room[0] = True
+    assert files.put(b"body") is not None
