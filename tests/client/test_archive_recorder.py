@@ -177,6 +177,32 @@ def test_nothing_is_acknowledged_before_it_is_on_disk(
     assert stored(archive) == expected
 
 
+def test_what_is_being_stored_when_it_stops_is_acknowledged(
+    broker: Broker, admin: Admin, archive: Archive, database: Unsteady, queue: str
+) -> None:
+    database.may_commit.clear()
+    database.begun.clear()
+    expected = publish(admin, queue, *range(5))
+
+    async def main() -> None:
+        async with recording(broker.url, archive, queue) as made:
+            await soon(database.begun.is_set)
+            stopping = asyncio.create_task(made.stop())
+            await asyncio.sleep(0)
+            assert not stopping.done()
+            database.may_commit.set()
+            await stopping
+
+    try:
+        run(main())
+    finally:
+        database.may_commit.set()
+    eventually(lambda: admin.consumers(queue) == 0)
+    got = stored(archive)
+    assert got == expected[: len(got)] != []
+    assert admin.ready(queue) == len(expected) - len(got)
+
+
 def record_all(broker: Broker, admin: Admin, archive: Archive, queue: str, count: int) -> None:
     """Record until so many are stored; nothing is left in the queue."""
 
