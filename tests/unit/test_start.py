@@ -49,6 +49,8 @@ LATE = {
     "urllib",
     "zipfile",
 }
+if sys.version_info >= (3, 14):
+    LATE.remove("dataclasses")  # logging imports it
 #: What a program that publishes does not need either.
 ONLY_CONSUMING = {
     "fedora_messaging.client.group",
