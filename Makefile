@@ -10,7 +10,7 @@ MINUTES ?= 10
 KILLS ?= 100
 POINTS ?= 5000
 
-.PHONY: help conformance demo differential test test-compiled test-core test-embedded test-lowest test-rabbitmq test-uvloop soak outbox-kills storage-crashes broker-kills check bench changelog docs share wheel-compiled requirements clean
+.PHONY: help conformance demo differential test test-compiled test-core test-lowest test-rabbitmq test-uvloop soak outbox-kills storage-crashes broker-kills check bench changelog docs share wheel-compiled requirements clean
 
 help:
 	@echo "make demo   see a bus at work         (ARGS=\"--once\" ends by itself)"
@@ -47,12 +47,9 @@ test: check
 
 # Unit and protocol tests only: what runs on every Python version. Those of the web pages, which take long, run on
 # the oldest and the newest one.
+CORE_TESTS ?= tests/unit tests/protocol --ignore=tests/unit/web
 test-core: $(VENV)/.installed
-	$(BIN)/python -m pytest tests/unit tests/protocol --ignore=tests/unit/web $(ARGS)
-
-# Unit, protocol and client tests on the embedded broker: what a new Python may break.
-test-embedded: $(VENV)/.installed
-	$(BIN)/python -m pytest tests/unit tests/protocol tests/client tests/transport -m "not rabbitmq" $(ARGS)
+	$(BIN)/python -m pytest $(CORE_TESTS) -m "not rabbitmq" $(ARGS)
 
 # A wheel whose codec and protocol machines are C extensions. It is built from a source distribution: mypyc puts
 # its files beside the sources, where Python would take them from then on.
