@@ -45,8 +45,7 @@ test: check
 	$(BIN)/coverage report --skip-covered --fail-under=100 \
 	  --include='src/fedora_messaging/wire/*,src/fedora_messaging/protocol/*,src/fedora_messaging/broker/core/*'
 
-# Unit and protocol tests only: what runs on every Python version. Those of the web pages, which take long, run on
-# the oldest and the newest one.
+# Unit and protocol tests, or CORE_TESTS: what a Python version may break. Those of the web pages take long.
 CORE_TESTS ?= tests/unit tests/protocol --ignore=tests/unit/web
 test-core: $(VENV)/.installed
 	$(BIN)/python -m pytest $(CORE_TESTS) -m "not rabbitmq" $(ARGS)

@@ -251,8 +251,8 @@ def publish_nowait(message: Message, exchange: str | None = None) -> "Future[Non
 
     A thread that publishes many messages so does not wait for each confirm. Nothing limits how many are on
     their way, nor for how long: wait for some of the futures now and then, with a timeout, or use
-    :func:`publish_many`. Receivers of signals,
-    and callbacks of the future, are called in a thread of the library, and must not wait for anything.
+    :func:`publish_many`. Receivers of signals, and callbacks of the future, are called in a thread of the
+    library, and must not wait for anything.
 
     Args:
         message: The message; it is validated first.

@@ -25,7 +25,7 @@ _WRITES: Final = 2
 #: Default of the bytes that must be free on the disk of the durable data.
 _DISK_FREE: Final = 50_000_000
 #: Bytes of bodies in memory above which they wait in files.
-_BODIES: Final = 64 * 1024 * 1024
+_BODIES: Final = 64_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ import errno
 import json
 import socket
 import ssl
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -160,9 +159,7 @@ class Server:
         self.memory.bodies_limit = limits_of_resources.bodies
         self.alarms = Alarms(self.memory, limits_of_resources, data)
         # What is left of the disk is for the messages that are stored.
-        self._pages = self.memory.pages = FilePages(
-            data, lambda: not self.alarms.is_low("disk"), self._paging_failed
-        )
+        self._pages = self.memory.pages = FilePages(data, lambda: not self.alarms.is_low("disk"))
         if self.alarms.memory_limit:
             self.memory.declared_limit = max(_DECLARED_LEAST, self.alarms.memory_limit // _DECLARED_PART)
         self.failure: str | None = None
@@ -560,15 +557,12 @@ class Server:
                 await self.loop.run_in_executor(None, journal.close)
             except StorageError as error:
                 raise BrokerError(self.failure or str(error)) from error
-        self._pages.close()
+            finally:
+                self._pages.close()
+        else:
+            self._pages.close()
         if self.failure is not None:
             raise BrokerError(self.failure)
-
-    def _paging_failed(self, why: str) -> None:
-        where = self.data or tempfile.gettempdir()
-        _log.warning(
-            "Bodies of messages stay in memory: they cannot be written to a file in %s: %s", where, why
-        )
 
 
 def _keys_of(user: User) -> Iterable[tuple[str, tuple[str, ...]]]:

@@ -1,6 +1,7 @@
 """Checks and converts the arguments that programs give to the consume functions."""
 
 from collections.abc import Callable
+from inspect import isclass, signature
 from typing import Any, Protocol
 
 from .. import config
@@ -34,12 +35,10 @@ def check_callback(callback: Callback) -> Callable[[Message], Any]:
     Raises:
         ValueError: The callback cannot be called with a message.
     """
-    candidate = callback() if isinstance(callback, type) else callback
+    candidate = callback() if isclass(callback) else callback
     if not callable(candidate):
         raise ValueError("Callback must be a class that implements __call__ or a function.")
-    with setting_up:
-        from inspect import signature
-    if not _takes_a_message(candidate, signature):
+    if not _takes_a_message(candidate):
         raise ValueError(
             f"The callback {_name_of(candidate)}{signature(candidate)} cannot be called with one argument, "
             "the message: define it as in `def callback(message):`"
@@ -52,7 +51,7 @@ def _name_of(candidate: Callable[..., Any]) -> str:
     return printable(f"{kind.__module__}.{kind.__qualname__}")
 
 
-def _takes_a_message(candidate: Callable[..., Any], signature: Callable[..., Any]) -> bool:
+def _takes_a_message(candidate: Callable[..., Any]) -> bool:
     try:
         signature(candidate).bind(None)
     except TypeError:
@@ -68,7 +67,7 @@ def hooks_of(callback: Any, checked: Callable[[Message], Any]) -> Hooks:
     Only a callback that was given as a class has hooks: the library does not start objects that the program
     has made.
     """
-    return Hooks(checked if isinstance(callback, type) else None)
+    return Hooks(checked if isclass(callback) else None)
 
 
 #: The queues to declare and consume, each with its bindings.

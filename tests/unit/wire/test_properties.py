@@ -396,3 +396,29 @@ def test_headers_as_they_are_on_the_wire() -> None:
     properties.headers = None
     found = decode_properties(encode_properties(properties, table))
     assert found == BasicProperties(headers={"other": "x"}, message_id="i")
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        (
+            {"delivery_mode": 300},
+            "the message property delivery_mode must be a number from 0 to 255, but is 300",
+        ),
+        ({"priority": "canary"}, "property priority must be a number from 0 to 255, but is of type str"),
+        ({"priority": -1}, "property priority must be a number from 0 to 255, but is -1"),
+        ({"timestamp": "canary"}, "property timestamp must be a time since 1970, but is of type str"),
+        ({"timestamp": -5}, "property timestamp must be a time since 1970, but is -5"),
+    ],
+)
+def test_property_that_does_not_fit_is_named(changes: dict[str, Any], why: str) -> None:
+    with pytest.raises(EncodingError, match=why) as told:
+        encode_properties(BasicProperties(**changes))
+    assert "canary" not in str(told.value)
+
+
+def test_object_that_lacks_a_property_is_told() -> None:
+    properties: Any = BasicProperties()
+    del properties.cluster_id
+    with pytest.raises(EncodingError, match="cluster_id"):
+        encode_properties(properties)

@@ -186,7 +186,7 @@ class Queue:
         self._ready_bytes += message.size
         self.counters.publish += 1
         self.deliver(entry)
-        if len(self._ready):
+        if len(self._ready):  # the consumers did not take it
             self._host.memory.make_room(message)
         return True
 

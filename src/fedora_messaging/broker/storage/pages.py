@@ -5,6 +5,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
+from weakref import WeakSet
+
+from ...logs import logger
+
+_log = logger(__name__)
 
 #: Bytes after which another file is begun. The space of one comes back when all its messages are gone.
 _PAGE_SIZE: Final = 32 * 1024 * 1024
@@ -23,7 +28,7 @@ class FilePage:
         OSError: There can be no file.
     """
 
-    __slots__ = ("_fd", "end")
+    __slots__ = ("__weakref__", "_fd", "end")
 
     def __init__(self, directory: Path | None) -> None:
         self._fd = -1
@@ -33,7 +38,11 @@ class FilePage:
         self.end = 0
 
     def read(self, place: int, size: int) -> bytes:
-        """Return the body that begins at a place."""
+        """Return the body that begins at a place.
+
+        Raises:
+            OSError: The disk is broken, or the file was closed.
+        """
         parts = []
         while size:
             part = os.pread(self._fd, size, place)
@@ -57,9 +66,13 @@ class FilePage:
         self.end += len(body)
         return place
 
-    def __del__(self) -> None:
+    def close(self) -> None:
+        """Give the space back; nothing can be read any more."""
         if self._fd >= 0:
             os.close(self._fd)
+            self._fd = -1
+
+    __del__ = close
 
 
 class FilePages:
@@ -68,17 +81,14 @@ class FilePages:
     Args:
         directory: Where the files are; ``None`` for that of temporary files.
         has_room: Whether there is space for more.
-        failed: Called with the reason when no body can be put into a file, once until one can again.
     """
 
-    def __init__(
-        self, directory: Path | None, has_room: Callable[[], bool], failed: Callable[[str], None]
-    ) -> None:
+    def __init__(self, directory: Path | None, has_room: Callable[[], bool]) -> None:
         self._directory = directory
         self._has_room = has_room
-        self._failed = failed
         self._has_failed = False
         self._page: FilePage | None = None
+        self._open: WeakSet[FilePage] = WeakSet()
 
     def put(self, body: bytes) -> tuple[FilePage, int] | None:
         """Write a body; returns its page and its place there, or ``None`` if that is not possible now."""
@@ -87,15 +97,22 @@ class FilePages:
         try:
             if self._page is None or self._page.end >= _PAGE_SIZE:
                 self._page = FilePage(self._directory)
+                self._open.add(self._page)
             place = self._page.write(body)
         except OSError as error:
             if not self._has_failed:
-                self._failed(error.strerror or str(error))
+                _log.warning(
+                    "Bodies stay in memory: they cannot be written to a file in %s: %s",
+                    self._directory or tempfile.gettempdir(),
+                    error.strerror or error,
+                )
             self._has_failed = True
             return None
         self._has_failed = False
         return self._page, place
 
     def close(self) -> None:
-        """Let go of the file that is written; messages may still refer to it."""
+        """Close all files, also those that messages refer to: the broker has stopped."""
         self._page = None
+        for page in list(self._open):
+            page.close()

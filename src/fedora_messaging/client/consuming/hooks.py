@@ -1,9 +1,8 @@
 """The hooks of a callback class: methods that run before its first message and after its last one."""
 
 from collections.abc import Callable
+from inspect import Parameter, signature
 from typing import Any
-
-from ...forking import setting_up
 
 
 class Hooks:
@@ -56,8 +55,6 @@ def _plain(callback: object, name: str) -> Callable[[], Any] | None:
     method = getattr(callback, name, None) if hasattr(type(callback), name) else None
     if not callable(method):
         return None
-    with setting_up:
-        from inspect import Parameter, signature
     try:
         parameters = signature(method).parameters.values()
     except (TypeError, ValueError):

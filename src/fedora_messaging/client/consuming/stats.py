@@ -5,6 +5,7 @@ from copy import copy
 from typing import Any
 
 
+# Not a data class: see `options`.
 class ConsumerStats:
     """How many deliveries of a consumer ended in which way.
 
