@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import resource
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import cProfile
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 EXCHANGE = "amq.topic"
 
@@ -164,6 +165,21 @@ class Countdown:
             self._meter.stop()
             return True
         return False
+
+
+async def in_lanes(window: int, count: int, publish: Callable[[], Awaitable[object]]) -> None:
+    """Publish so many messages, of which some are under way at once."""
+    left = count
+
+    async def lane() -> None:
+        nonlocal left
+        while left > 0:
+            left -= 1
+            await publish()
+
+    async with asyncio.TaskGroup() as lanes:
+        for _ in range(window):
+            lanes.create_task(lane())
 
 
 def write_report(**figures: float) -> None:

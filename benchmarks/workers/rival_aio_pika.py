@@ -6,7 +6,7 @@ import uuid
 
 import aio_pika
 
-from benchmarks.workers.common import Countdown, Job, Meter, load_message, run
+from benchmarks.workers.common import Countdown, Job, Meter, in_lanes, load_message, run
 
 
 async def _publish(job: Job) -> None:
@@ -16,31 +16,21 @@ async def _publish(job: Job) -> None:
         channel = await connection.channel(publisher_confirms=True)
         exchange = await channel.get_exchange(job.exchange)
 
-        async def publish_all(count: int) -> None:
-            left = count
+        async def publish() -> None:
+            message = aio_pika.Message(
+                json.dumps(sample["body"]).encode(),
+                headers=sample["headers"],
+                content_type="application/json",
+                content_encoding="utf-8",
+                delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+                priority=0,
+                message_id=str(uuid.uuid4()),
+            )
+            await exchange.publish(message, sample["rk"], mandatory=False)
 
-            async def lane() -> None:
-                nonlocal left
-                while left > 0:
-                    left -= 1
-                    message = aio_pika.Message(
-                        json.dumps(sample["body"]).encode(),
-                        headers=sample["headers"],
-                        content_type="application/json",
-                        content_encoding="utf-8",
-                        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-                        priority=0,
-                        message_id=str(uuid.uuid4()),
-                    )
-                    await exchange.publish(message, sample["rk"], mandatory=False)
-
-            async with asyncio.TaskGroup() as lanes:
-                for _ in range(job.window):
-                    lanes.create_task(lane())
-
-        await publish_all(job.warmup)
+        await in_lanes(job.window, job.warmup, publish)
         meter.start()
-        await publish_all(job.messages)
+        await in_lanes(job.window, job.messages, publish)
         meter.stop()
     meter.report()
 

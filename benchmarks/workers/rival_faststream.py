@@ -10,7 +10,7 @@ from faststream import AckPolicy
 from faststream.rabbit import Channel, RabbitBroker, RabbitExchange, RabbitQueue
 from faststream.rabbit.annotations import RabbitMessage
 
-from benchmarks.workers.common import Countdown, Job, Meter, load_message, run
+from benchmarks.workers.common import Countdown, Job, Meter, in_lanes, load_message, run
 
 
 def _broker(job: Job) -> Any:
@@ -24,33 +24,23 @@ async def _publish(job: Job) -> None:
     exchange = RabbitExchange(job.exchange, declare=False)
     async with _broker(job) as broker:
 
-        async def publish_all(count: int) -> None:
-            left = count
+        async def publish() -> None:
+            await broker.publish(
+                json.dumps(sample["body"]).encode(),
+                exchange=exchange,
+                routing_key=sample["rk"],
+                headers=sample["headers"],
+                content_type="application/json",
+                content_encoding="utf-8",
+                persist=True,
+                priority=0,
+                message_id=str(uuid.uuid4()),
+                mandatory=False,
+            )
 
-            async def lane() -> None:
-                nonlocal left
-                while left > 0:
-                    left -= 1
-                    await broker.publish(
-                        json.dumps(sample["body"]).encode(),
-                        exchange=exchange,
-                        routing_key=sample["rk"],
-                        headers=sample["headers"],
-                        content_type="application/json",
-                        content_encoding="utf-8",
-                        persist=True,
-                        priority=0,
-                        message_id=str(uuid.uuid4()),
-                        mandatory=False,
-                    )
-
-            async with asyncio.TaskGroup() as lanes:
-                for _ in range(job.window):
-                    lanes.create_task(lane())
-
-        await publish_all(job.warmup)
+        await in_lanes(job.window, job.warmup, publish)
         meter.start()
-        await publish_all(job.messages)
+        await in_lanes(job.window, job.messages, publish)
         meter.stop()
     meter.report()
 

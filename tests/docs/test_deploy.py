@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from tests.support.printed import ROOT
+from tests.support.servers import require
 
 from fedora_messaging import config
 
@@ -23,8 +24,7 @@ UNIT = "fm-consumer@.service"
 
 
 def test_unit_is_locked_up(tmp_path: Path) -> None:
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("systemd is missing: install the package systemd")
+    require(shutil.which("systemd-analyze") is not None, "systemd-analyze", "install the package systemd")
     unit = tmp_path / "fm-consumer@my-app.service"
     # systemd wants the program to be there.
     unit.write_text((ROOT / UNIT).read_text("utf-8").replace("/usr/bin/fedora-messaging", "/bin/true"))
