@@ -37,6 +37,11 @@ _PACKAGE_HEADER = "fedora_messaging_schema_package"
 _SEVERITY_HEADER = "fedora_messaging_severity"
 _SENT_AT_HEADER = "sent-at"
 _PRIORITY_HEADER = "priority"
+#: Entry points of this group announce message classes.
+_GROUP = "fedora.messages"
+#: What our own distribution announces; written down here, so that a publisher need not look it up.
+_BASE_NAME = "base.message"
+_BASE_PACKAGE = "fedora_messaging"
 #: Each accessor, and the word for it in the names of filter headers.
 _FILTERS = (
     ("usernames", "user"),
@@ -124,7 +129,7 @@ class Message:
 
     def _build_headers(self, headers: Mapping[str, Any], priority: int | None) -> dict[str, Any]:
         built = dict(headers)
-        name = get_name(type(self))
+        name = _name_to_publish(type(self))
         built[_SCHEMA_HEADER] = name
         package = _schema_name_to_package.get(name)
         if package is not None:
@@ -330,9 +335,10 @@ def load_message_classes() -> None:
     global _registry_loaded
     from importlib.metadata import entry_points
 
-    for entry_point in entry_points(group="fedora.messages"):
+    for entry_point in entry_points(group=_GROUP):
         try:
-            _register(entry_point.name, entry_point.load(), entry_point.module)
+            package = _get_distribution_from_module(entry_point.module)
+            _register(entry_point.name, entry_point.load(), package)
         except Exception:
             _log.exception(
                 "The schema %r (%s) cannot be loaded and is left out", entry_point.name, entry_point.value
@@ -380,13 +386,12 @@ def schema_names() -> list[str]:
     return sorted(_schema_name_to_class)
 
 
-def _register(name: str, cls: type[Message], module: str) -> None:
+def _register(name: str, cls: type[Message], package: str | None) -> None:
     known = _schema_name_to_class.get(name)
     if known is not None and known is not cls:
         _log.warning("The schema name %r belongs to %r and to %r; the latter is used", name, known, cls)
     _class_to_schema_name[cls] = name
     _schema_name_to_class[name] = cls
-    package = _get_distribution_from_module(module)
     if package is not None:
         _schema_name_to_package[name] = package
 
@@ -441,6 +446,33 @@ def _find_class(schema_name: str, package: Any) -> type[Message]:
         hint,
     )
     return Message
+
+
+def _name_to_publish(cls: type[Message]) -> str:
+    """Return the schema name of a class without loading all other classes, if that is possible.
+
+    A program that publishes one message need not wait until the packages of all applications are imported.
+
+    Raises:
+        TypeError: The class is not registered.
+    """
+    if cls not in _class_to_schema_name and not _registry_loaded:
+        with setting_up:
+            if cls is Message:
+                _register(_BASE_NAME, Message, _BASE_PACKAGE)
+            else:
+                _register_alone(cls)
+    return _class_to_schema_name.get(cls) or get_name(cls)
+
+
+def _register_alone(cls: type[Message]) -> None:
+    """Register a class if an installed distribution announces it, once; the others are left alone."""
+    from importlib.metadata import entry_points
+
+    value = f"{cls.__module__}:{cls.__qualname__}"
+    announced = [one for one in entry_points(group=_GROUP) if one.value == value]
+    if len(announced) == 1:
+        _register(announced[0].name, cls, _get_distribution_from_module(announced[0].module))
 
 
 def get_name(cls: type[Message]) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.fixtures import fresh_settings, light_heap, nothing_left
+from tests.support.fixtures import fresh_settings, light_heap, main_thread_publishes_itself, nothing_left
 
 from fedora_messaging.frontends import event_loop_guard
 
-__all__ = ["fresh_settings", "light_heap", "nothing_left"]
+__all__ = ["fresh_settings", "light_heap", "main_thread_publishes_itself", "nothing_left"]
 
 
 @pytest.fixture

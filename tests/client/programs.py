@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import builtins
 import logging
 import multiprocessing
 import os
+import signal
 import sqlite3
 import sys
 import threading
@@ -102,6 +104,61 @@ def fork_while_publishing(url: str, queue: str) -> None:
     for thread in threads:
         thread.join()
     say("children", statuses, "failures", failures)
+
+
+def fork_in_first_validation() -> None:
+    """Fork while another thread's first validation has jsonschema-rs import what it needs."""
+    importing, go_on = threading.Event(), threading.Event()
+    real_import = builtins.__import__
+
+    def slow_import(name: str, *arguments: Any) -> Any:
+        if name == "decimal" and threading.current_thread() is not threading.main_thread():
+            importing.set()
+            go_on.wait(0.5)  # time enough to fork, for a process that does not wait for this
+        return real_import(name, *arguments)
+
+    builtins.__import__ = slow_import  # type: ignore[assignment]
+    validating = threading.Thread(target=Message(body={"number": 1}).validate)
+    validating.start()
+    importing.wait(15)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(15)  # ends a child that waits for ever
+        Message(body={"number": 1}).validate()
+        os._exit(0)
+    go_on.set()
+    validating.join()
+    say("imported", importing.is_set(), "child", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+def publish_interrupted(url: str, queue: str) -> None:
+    """Publish while the handler of a signal raises, at ever other moments."""
+    use(url)
+
+    class Interrupt(BaseException):
+        pass
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise Interrupt
+
+    logging.getLogger("fedora_messaging").setLevel(logging.CRITICAL)
+    signal.signal(signal.SIGALRM, interrupt)
+    publish(queue, 0)
+    confirmed = []
+    interrupted = 0
+    for number in range(1, 301):
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.00002 * (number % 50 + 1))
+            publish(queue, number)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            confirmed.append(number)
+        except Interrupt:
+            interrupted += 1
+            # The next one tells whether all is well again.
+            publish(queue, 1000 + number)
+            confirmed.append(1000 + number)
+    say("confirmed", *confirmed)
+    say("interrupted", interrupted)
 
 
 def _publish_from_pool(arguments: tuple[str, int]) -> int:

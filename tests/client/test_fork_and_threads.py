@@ -53,6 +53,13 @@ def test_p11_fork_while_other_threads_publish(broker: Broker, admin: Admin, queu
     assert set(range(1, 9)) <= {int(body[11:-1]) for body in admin.take(queue)}
 
 
+def test_p11_fork_while_another_thread_validates_for_the_first_time() -> None:
+    """jsonschema-rs then imports modules, under a lock of its own that a child would wait for."""
+    with Program("fork_in_first_validation") as program:
+        assert program.line() == "imported True child 0"
+        assert program.status() == 0, program.errors
+
+
 def test_p11_multiprocessing_pool(broker: Broker, admin: Admin, queue: str) -> None:
     """Workers that were forked after a publish, as those of pre-fork servers and Celery."""
     with Program("pool", broker.url, queue) as program:

@@ -243,3 +243,44 @@ def test_class_that_is_not_registered_is_told_how_to_be() -> None:
 
     with pytest.raises(TypeError, match=r'decorate the class with fedora_messaging\.message\.register\("'):
         Forgotten()
+
+
+def test_publisher_of_plain_messages_imports_no_schema_package(install: Install) -> None:
+    install("good", "good.message = good_schema:Good", "good_schema")
+    headers = Message()._headers
+    assert headers["fedora_messaging_schema"] == "base.message"
+    assert headers["fedora_messaging_schema_package"] == "fedora_messaging"
+    assert "good_schema" not in sys.modules
+    assert message.get_class("good.message").__name__ == "Good"
+    assert {name: Message()._headers[name] for name in headers if name != "sent-at"} == {
+        name: value for name, value in headers.items() if name != "sent-at"
+    }
+
+
+def test_publisher_imports_no_other_schema_package(install: Install) -> None:
+    install("good-schema", "good.message = good_schema:Good", "good_schema")
+    install("other", "other.message = bad_schema:Bad", "bad_schema", "import no_such_module")
+    good = importlib.import_module("good_schema")
+    headers = good.Good()._headers
+    assert headers["fedora_messaging_schema"] == "good.message"
+    assert headers["fedora_messaging_schema_package"] == "good_schema"
+    assert "bad_schema" not in sys.modules
+
+
+def test_class_with_two_names_is_published_as_always(install: Install) -> None:
+    """Under the name that comes last, which only the whole registry knows."""
+    install("good", "one.message = good_schema:Good\nother.message = good_schema:Good", "good_schema")
+    good = importlib.import_module("good_schema")
+    name = good.Good()._headers["fedora_messaging_schema"]
+    message.load_message_classes()
+    assert good.Good()._headers["fedora_messaging_schema"] == name == message.get_name(good.Good)
+
+
+def test_class_that_no_package_announces_is_still_refused(install: Install) -> None:
+    install("good", "good.message = good_schema:Good", "good_schema")
+
+    class Stranger(Message):
+        pass
+
+    with pytest.raises(TypeError, match="is not in the message registry"):
+        Stranger()

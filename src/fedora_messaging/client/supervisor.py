@@ -150,6 +150,25 @@ class Supervisor:
         self.start()
         self.publisher.submit(out)
 
+    def send_now(self, out: Outgoing) -> bool:
+        """Publish a message at once, if nothing is in its way; needs no running loop, only that it waits.
+
+        Returns:
+            Whether that was possible; otherwise :meth:`submit` can do it.
+        """
+        return not self._is_closing and self._given_up is None and self.publisher.send_now(out)
+
+    def connection_for_confirms(self) -> Connection | None:
+        """Return the connection if all that should come on it is the confirm of one publish."""
+        is_alone = self.publisher.in_flight == 1 and not self.publisher.has_waiting and not self.consumers
+        return self._connection if is_alone else None
+
+    def renew_connection(self) -> None:
+        """Cut the connection, whose state may be half changed; what is on its way is sent on the next one."""
+        if self._connection is not None:
+            _log.warning("A thread was interrupted while it published; its connection is replaced")
+            self._connection.abort()
+
     def _refuse_if_over(self) -> None:
         if self._is_closing:
             raise _closed()

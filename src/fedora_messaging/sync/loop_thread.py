@@ -8,6 +8,8 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from .turn import is_acting, new_loop
+
 Result = TypeVar("Result")
 
 #: Seconds that running tasks get to end when the loop stops.
@@ -21,8 +23,8 @@ class _LoopThread(threading.Thread):
 
 
 def in_own_thread() -> bool:
-    """Return whether one of our loops runs in this thread; a blocking call would stop it."""
-    return isinstance(threading.current_thread(), _LoopThread)
+    """Return whether one of our loops runs in this thread, or waits for it; a blocking call would stop it."""
+    return isinstance(threading.current_thread(), _LoopThread) or is_acting()
 
 
 class LoopThread:
@@ -33,11 +35,14 @@ class LoopThread:
 
     Attributes:
         loop: The loop.
+        on_interrupted: Called in the loop when a call of :meth:`act` was interrupted, and so may have left
+            behind something half done.
     """
 
     def __init__(self, name: str) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._inbox: deque[tuple[Callable[[Any], None], Any]] = deque()
+        self.loop, self._turn = new_loop()
+        self.on_interrupted: Callable[[], None] = lambda: None
+        self._inbox: deque[tuple[Callable[[Any], object], Any]] = deque()
         self._wake_pending = False
         self._stopping = False
         self._stop_lock = threading.Lock()
@@ -47,11 +52,34 @@ class LoopThread:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
+        if self._turn is not None:
+            self._turn.begin()
         try:
             self.loop.run_forever()
         finally:
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+            if self._turn is not None:
+                self._turn.end()
             self.loop.close()
+
+    def act(self, call: Callable[[Any], bool], argument: Any) -> bool:
+        """Make a call in this thread, in the place of the loop, if the loop waits and no posted call does.
+
+        Args:
+            call: It must not wait for anything, and must not need a running loop.
+            argument: Its argument.
+
+        Returns:
+            Whether that was possible, and the call returned ``True``.
+        """
+        # What is posted later than this comes from another thread, or from the call itself.
+        if self._turn is None or self._inbox:
+            return False
+        return self._turn.act(call, argument, self._interrupted)
+
+    def _interrupted(self) -> None:
+        # The loop makes this call before it reads anything.
+        self.post(lambda _none: self.on_interrupted(), None)
 
     @property
     def is_current_thread(self) -> bool:
@@ -64,13 +92,19 @@ class LoopThread:
         self.post(lambda event: event.set(), answered)
         return answered.wait(timeout)
 
-    def post(self, call: Callable[[Any], None], argument: Any) -> None:
+    def post(self, call: Callable[[Any], object], argument: Any) -> None:
         """Schedule a call in the loop; calls keep their order."""
         self._inbox.append((call, argument))
         if not self._wake_pending and not self.loop.is_closed():
-            self._wake_pending = True
-            with suppress(RuntimeError):  # the loop was closed just now, so the call is not needed
+            try:
+                self._wake_pending = True
                 self.loop.call_soon_threadsafe(self._drain)
+            except RuntimeError:
+                pass  # the loop was closed just now, so the call is not needed
+            except BaseException:
+                # A signal's handler interrupted us, and perhaps nobody has woken the loop: the next one does.
+                self._wake_pending = False
+                raise
 
     def _drain(self) -> None:
         # Cleared first: a call that is appended from now on wakes the loop again, or is taken below.

@@ -16,16 +16,24 @@ class PendingPublish:
     Args:
         encoded: The message.
         expire: Gives the publish up, and returns an error that says why it was not confirmed in time.
+        read_confirm: Lets the caller's thread read the confirm itself, if that is possible; gets a lock that
+            is locked until then, and the seconds that are left.
     """
 
-    __slots__ = ("_error", "_expire", "_lock", "_out")
+    __slots__ = ("_error", "_expire", "_lock", "_out", "_read_confirm")
 
-    def __init__(self, encoded: Encoded, expire: Callable[[Outgoing, float], PublishTimeout]) -> None:
+    def __init__(
+        self,
+        encoded: Encoded,
+        expire: Callable[[Outgoing, float], PublishTimeout],
+        read_confirm: Callable[[threading.Lock, float | None], None],
+    ) -> None:
         # A lock is the cheapest thing to wait for. We release it when the outcome is known.
         self._lock = threading.Lock()
         self._lock.acquire()
         self._error: Exception | None = None
         self._expire = expire
+        self._read_confirm = read_confirm
         self._out = outgoing(encoded, self._on_outcome)
 
     @property
@@ -47,9 +55,15 @@ class PendingPublish:
         """
         # With a timeout of 0 even a confirm that has already arrived comes too late.
         if timeout is None:
+            self._read_confirm(self._lock, None)
             self._lock.acquire()
-        elif timeout <= 0 or not self._lock.acquire(timeout=timeout):
-            raise self._expire(self._out, timeout)
+        else:
+            if timeout <= 0:
+                raise self._expire(self._out, timeout)
+            deadline = time.monotonic() + timeout
+            self._read_confirm(self._lock, timeout)
+            if not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                raise self._expire(self._out, timeout)
         if self._error is not None:
             raise self._error
 

@@ -28,6 +28,7 @@ from ..options import (
 )
 from ..transport.tls import client_context
 from .callback_loop import CallbackLoop
+from .confirm_reader import ConfirmReader
 from .loop_thread import LoopThread
 from .pending import PendingBatch, PendingPublish, PendingRecord, PromisedPublish
 
@@ -105,6 +106,8 @@ class Service:
         self._loop_thread = LoopThread("fedora-messaging")
         self._callback_loop = CallbackLoop()
         self._supervisor = Supervisor(options, backoff)
+        self._loop_thread.on_interrupted = self._supervisor.renew_connection
+        self._confirm_reader = ConfirmReader(self._loop_thread, self._supervisor)
         self._closing = False
         self._closed = False
         self._monitor: Monitor | None = None
@@ -232,8 +235,9 @@ class Service:
         """Begin to publish a message, or to store it if there is an outbox."""
         if self.outbox is not None:
             return PendingRecord(self.outbox.put(encoded))
-        pending = PendingPublish(encoded, self.expire)
-        self.submit(pending.outgoing)
+        pending = PendingPublish(encoded, self.expire, self._confirm_reader.wait)
+        if not self._loop_thread.act(self._supervisor.send_now, pending.outgoing):
+            self.submit(pending.outgoing)
         return pending
 
     def publish_nowait(self, encoded: Encoded) -> "Future[None]":
@@ -326,6 +330,7 @@ class Service:
         self._closed = True
         self._callback_loop.stop()
         self._loop_thread.stop()
+        self._confirm_reader.close()
         if self._monitor is not None:
             self._monitor.close()
 

@@ -1,9 +1,11 @@
 """A network connection joined to a protocol machine."""
 
 import asyncio
+import os
 import ssl
 import struct
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol, cast
 
 from ..logs import logger
@@ -27,6 +29,8 @@ CLOSE_GRACE: Final = 3.0
 #: A peer confirms the end with this frame, and sends nothing after it.
 _LAST_FRAME: Final = encode_method(0, ConnectionCloseOk().encode())
 _INT: Final = struct.Struct("i")
+#: Bytes that are read at once.
+_READ: Final = 65536
 #: Bytes that are handed to the socket at once, if there are more of large contents.
 _PIECE: Final = 1_000_000
 
@@ -115,6 +119,9 @@ class Link(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._abort_timer: asyncio.TimerHandle | None = None
         self._flush_due = False
+        # Called when the reading that is lent to another thread is at its end; None if it is not lent.
+        self._on_returned: Callable[[], None] | None = None
+        self._fd = -1
         # Whether the machine has output that waits for room in the socket's buffer.
         self._is_held_back = False
         # Bytes handed to the socket since its buffer became full, and bytes of that output that are left.
@@ -149,6 +156,7 @@ class Link(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the owner, after passing it the machine's last events."""
         self._transport = None
+        self.take_reading_back()
         for timer in (self._timer, self._abort_timer):
             if timer is not None:
                 timer.cancel()
@@ -180,13 +188,98 @@ class Link(asyncio.Protocol):
 
     def flush_soon(self) -> None:
         """Write the machine's output at the end of this turn of the loop."""
+        self.take_reading_back()
         if not self._flush_due:
             self._flush_due = True
             self._loop.call_soon(self._flush)
 
     def flush(self) -> None:
         """Write the machine's output now."""
+        self.take_reading_back()
         self._write()
+
+    def flush_now(self) -> None:
+        """Write the machine's output now, in any thread, while the event loop waits for events."""
+        try:
+            self._write()
+        except Exception as error:
+            self._loop.call_soon_threadsafe(self._fail, error)
+            return
+        if self._transport is not None and self._transport.is_closing():
+            # asyncio has scheduled the end of the connection, which the loop does not know while it waits.
+            self._loop.call_soon_threadsafe(lambda: None)
+
+    def lend_reading(self, on_returned: Callable[[], None]) -> int | None:
+        """Stop reading from the socket, so that other threads can do it with :meth:`read_now`.
+
+        It is lent until :meth:`take_reading_back`. The link itself does that when the loop has something to
+        send, because the answer is for the loop, and when the connection ends.
+
+        Args:
+            on_returned: Called when it is lent no longer.
+
+        Returns:
+            The socket's file descriptor, to wait for; ``None`` if reading cannot be lent, because the
+            connection uses TLS or is at its end.
+        """
+        transport = self._transport
+        if transport is None or self._is_lingering or not transport.is_reading():
+            return None
+        socket = transport.get_extra_info("socket")
+        if socket is None or transport.get_extra_info("sslcontext") is not None:
+            return None
+        transport.pause_reading()
+        self._on_returned = on_returned
+        self._fd = socket.fileno()
+        return self._fd
+
+    def read_now(self, is_simple: Callable[[list[Event]], bool]) -> bool:
+        """Read what has come, in any thread, while the event loop waits and reading is lent.
+
+        Args:
+            is_simple: Whether the owner can act on events without a running loop. Others the loop hands over.
+
+        Returns:
+            Whether to go on so; otherwise take reading back.
+        """
+        if self._on_returned is None or self._transport is None or self._transport.is_closing():
+            return False
+        try:
+            data = os.read(self._fd, _READ)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        if not data:
+            return False
+        self.received += len(data)
+        try:
+            self.machine.receive_data(data, self._loop.time())
+            events = self.machine.events()
+            if is_simple(events) and not self.machine.waiting and not self.machine.is_closed:
+                self._owner.on_events(events)
+                if not self.machine.waiting:
+                    return True
+                events = []
+        except Exception as error:
+            self._loop.call_soon_threadsafe(self._fail, error)
+            return False
+        self._loop.call_soon_threadsafe(self._guarded, partial(self._hand_over, events))
+        return False
+
+    def _hand_over(self, events: list[Event]) -> None:
+        if events:
+            self._owner.on_events(events)
+        self._write()
+
+    def take_reading_back(self) -> None:
+        """Read from the socket again, if reading is lent."""
+        on_returned, self._on_returned = self._on_returned, None
+        if on_returned is None:
+            return
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+        on_returned()
 
     def mute(self, is_mute: bool) -> None:
         """Write nothing any more, not even heartbeats, until this is called with ``False``."""
@@ -208,6 +301,7 @@ class Link(asyncio.Protocol):
 
     def close_within(self, seconds: float) -> None:
         """Write the machine's output, and cut the socket if the peer has not closed it within ``seconds``."""
+        self.take_reading_back()
         self._write()
         if self._transport is not None and self._abort_timer is None:
             self._abort_timer = self._loop.call_later(seconds, self.abort)
@@ -317,6 +411,7 @@ class Link(asyncio.Protocol):
     def _on_timer(self) -> None:
         # If the process was suspended, the peer's bytes may still wait in the socket, and such a peer was not
         # silent. The loop reads them at the end of its next turn, so we act on the time only after that.
+        self.take_reading_back()
         self._loop.call_soon(self._loop.call_soon, self._guarded, self._act_on_time)
 
     def _act_on_time(self) -> None:

@@ -17,4 +17,7 @@ def library() -> ModuleType | None:
             import jsonschema_rs
         except ImportError:
             return None
+        # Its first check of a value imports more modules, under a lock of its own. A child of a fork at that
+        # moment would wait for that lock for ever, so the first check happens here.
+        jsonschema_rs.is_valid(True, None)
         return jsonschema_rs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.fixtures import nothing_left
+from tests.support.fixtures import main_thread_publishes_itself, nothing_left
 
 from fedora_messaging.config import DEFAULTS
 from fedora_messaging.options import ConnectionOptions
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from fedora_messaging.broker import Broker
 
-__all__ = ["nothing_left"]
+__all__ = ["main_thread_publishes_itself", "nothing_left"]
 
 
 @pytest.fixture

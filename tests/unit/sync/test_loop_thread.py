@@ -212,3 +212,25 @@ def test_whatever_a_loop_raises_reaches_the_caller() -> None:
         assert future.cancel()
         release.set()
         assert loop_thread.answers(WAIT)
+
+
+def test_caller_that_is_interrupted_while_it_wakes_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The handler of a signal raises: the next caller wakes the loop, for both."""
+
+    class Interrupt(BaseException):
+        pass
+
+    def interrupt(*_arguments: object) -> None:
+        raise Interrupt
+
+    called: list[str] = []
+    done = threading.Event()
+    with running() as loop_thread:
+        with monkeypatch.context() as patched:
+            patched.setattr(loop_thread.loop, "call_soon_threadsafe", interrupt)
+            with pytest.raises(Interrupt):
+                loop_thread.post(called.append, "first")
+        loop_thread.post(called.append, "second")
+        loop_thread.post(lambda event: event.set(), done)
+        assert done.wait(WAIT)
+    assert called == ["first", "second"]

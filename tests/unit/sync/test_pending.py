@@ -30,7 +30,7 @@ def pending(given_up: list[tuple[Outgoing, float]]) -> PendingPublish:
         given_up.append((out, timeout))
         return EXPIRED
 
-    return PendingPublish(ENCODED, expire)
+    return PendingPublish(ENCODED, expire, lambda _confirmed, _timeout: None)
 
 
 def test_message_is_handed_over_as_it_was_encoded(pending: PendingPublish) -> None:

@@ -95,6 +95,15 @@ class Channel:
         self.connection.machine.send_content(self.number, method, properties, body)
         self.connection.flush_soon()
 
+    def send_content_now(self, method: bytes, properties: bytes, body: bytes) -> None:
+        """Do the same, and write it at once; needs no running loop, only that this one waits.
+
+        Raises:
+            EncodingError: The properties are larger than a frame of this connection may be.
+        """
+        self.connection.machine.send_content(self.number, method, properties, body)
+        self.connection.flush_now()
+
     async def close(self) -> None:
         """Close the channel; unacknowledged deliveries go back to their queues."""
         if self.is_open:

@@ -5,7 +5,7 @@ import os
 import platform
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 from ...exceptions import (
@@ -27,7 +27,7 @@ from ...transport.dial import dial
 from ...transport.link import Link, fault_text
 from ...transport.tls import certificate_hint, explain
 from ...wire.frames import HEARTBEAT_FRAME
-from ...wire.methods import ChannelOpen, ConnectionBlocked, ConnectionUnblocked
+from ...wire.methods import BasicAck, ChannelOpen, ConnectionBlocked, ConnectionUnblocked
 from .channel import Channel
 
 _log = logger(__name__)
@@ -379,6 +379,24 @@ class Connection:
         if self._link is not None:
             self._link.flush_soon()
 
+    def flush_now(self) -> None:
+        """Write the bytes to send; needs no running loop, only that this one waits."""
+        if self._link is not None:
+            self._link.flush_now()
+
+    def lend_reading(self, on_returned: Callable[[], None]) -> int | None:
+        """Let other threads read confirms; see :meth:`.Link.lend_reading`."""
+        return None if self._link is None else self._link.lend_reading(on_returned)
+
+    def read_confirms(self) -> bool:
+        """Read confirms in any thread, while the loop waits; see :meth:`.Link.read_now`."""
+        return self._link is not None and self._link.read_now(_are_confirms)
+
+    def take_reading_back(self) -> None:
+        """See :meth:`.Link.take_reading_back`."""
+        if self._link is not None:
+            self._link.take_reading_back()
+
     async def close(self) -> None:
         """Close the connection in good order; returns when it has ended."""
         if self._link is None:
@@ -406,3 +424,7 @@ def _describe(error: OSError) -> str:
     if isinstance(error, socket.gaierror):
         return "the host name cannot be resolved"
     return str(error) if error.errno is None else os.strerror(error.errno)
+
+
+def _are_confirms(events: list[ev.Event]) -> bool:
+    return all(isinstance(event, ev.MethodReceived) and type(event.method) is BasicAck for event in events)
