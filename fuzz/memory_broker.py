@@ -742,7 +742,7 @@ class World:
                     expect(outlet.consumers.get(consumer.tag) is consumer, f"{what}: consumer of no channel")
                     if consumer.prefetch and not consumer.no_ack:
                         expect(consumer.unacked <= consumer.prefetch, f"{what}: more than the prefetch")
-        size = sum(message.in_memory + len(message.properties) + OVERHEAD for message, _ in held.values())
+        size = sum(message.in_memory + OVERHEAD for message, _ in held.values())
         for message, count in held.values():
             expect(message.holders == count, f"a message has {message.holders} holders, but {count} hold it")
         expect(server.memory.bytes == size, f"{server.memory.bytes} bytes of messages, but {size} are there")

@@ -8,7 +8,7 @@ from ...wire.fields import encode_table
 from .message import BrokerMessage, Pages
 
 #: Bytes that a message takes in addition to its body and properties, measured on CPython 3.11.
-OVERHEAD: Final = 700
+OVERHEAD: Final = 600
 #: Bodies smaller than this stay: the reference to a page takes as much.
 _WORTH_A_PAGE: Final = 128
 #: Bytes that something declared takes without arguments; a queue has a binding, too.
@@ -22,7 +22,7 @@ class MemoryUse:
 
     Attributes:
         bytes: Bytes that messages take in memory.
-        bodies: Bytes that their bodies take in memory.
+        bodies: Bytes that their bodies and properties take in memory.
         bodies_limit: Above how many of these bodies that wait are paged out.
         pages: Where those go; without it they stay in memory.
         declared: Bytes that queues, exchanges, bindings and consumers take.
@@ -64,7 +64,7 @@ class MemoryUse:
         """Count a message that a queue has added."""
         if not message.holders:
             self.bodies += message.in_memory
-            self.bytes += message.in_memory + len(message.properties) + OVERHEAD
+            self.bytes += message.in_memory + OVERHEAD
         message.holders += 1
 
     def release(self, message: BrokerMessage) -> None:
@@ -72,19 +72,20 @@ class MemoryUse:
         message.holders -= 1
         if not message.holders:
             self.bodies -= message.in_memory
-            self.bytes -= message.in_memory + len(message.properties) + OVERHEAD
+            self.bytes -= message.in_memory + OVERHEAD
 
     def make_room(self, message: BrokerMessage) -> None:
-        """Page the body of a message out that has to wait in a queue, if bodies take too much memory.
+        """Page a message out that has to wait in a queue, if bodies take too much memory.
 
         The newest message is the one that waits longest.
         """
         if self.bodies <= self.bodies_limit or self.pages is None or message.size < _WORTH_A_PAGE:
             return
         # It may have been delivered, or dropped, in the meantime.
-        if message.holders and message.page_out(self.pages):
-            self.bodies -= message.size
-            self.bytes -= message.size
+        if message.holders:
+            freed = message.page_out(self.pages)
+            self.bodies -= freed
+            self.bytes -= freed
 
 
 def declared_size(arguments: Mapping[str, Any]) -> int:

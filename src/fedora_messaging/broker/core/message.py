@@ -5,6 +5,7 @@ from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
+from ...logs import logger
 from ...protocol.errors import PRECONDITION_FAILED, ChannelError
 from ...wire.errors import WireError
 from ...wire.fields import encode_shortstr
@@ -12,24 +13,36 @@ from ...wire.int64 import Int64
 from ...wire.properties import decode_properties
 from ...wire.property_codec import PERSISTENT, PropertyScan, edit_headers, with_canonical_headers
 
+_log = logger(__name__)
+
+#: Property flags that tell of no property.
+_NO_PROPERTIES: Final = b"\0\0"
 #: Steps of routing that a message may take: each is a node of a topic exchange, or a binding of a headers
 #: exchange, that is looked at.
 MOST_EFFORT: Final = 300_000
+#: Exchanges and routing keys, scans and sizes that are remembered: waiting messages share them.
+_MOST_NAMES: Final = 2000
+#: Both, and their encoding, by exchange and routing key.
+_names: dict[tuple[str, str], tuple[str, str, bytes]] = {}
+#: Scans by what they tell.
+_scans: dict[tuple[Any, ...], PropertyScan] = {}
+#: Sizes by themselves: Python has an object for each number above 256.
+_sizes: dict[int, int] = {}
 
 
 class Page(Protocol):
     """A file with bodies; it is gone when no message refers to it."""
 
     def read(self, place: int, size: int) -> bytes:
-        """Return the body that begins at a place."""
+        """Return what begins at a place."""
         ...
 
 
 class Pages(Protocol):
-    """Where bodies go for which there is no room in memory."""
+    """Where bodies and properties go for which there is no room in memory."""
 
-    def put(self, body: bytes) -> tuple[Page, int] | None:
-        """Write a body; returns its page and its place there, or ``None`` if that is not possible now."""
+    def put(self, *parts: bytes) -> tuple[Page, int] | None:
+        """Write bytes; returns their page and their place there, or ``None`` if that is not possible now."""
         ...
 
 
@@ -43,10 +56,8 @@ class BrokerMessage(Struct, gc=False, eq=False):
     Attributes:
         exchange: Name of the exchange it was published to.
         routing_key: Routing key it was published with.
-        properties: Property flags and values as bytes.
         size: Bytes of the body.
-        in_memory: Bytes of the body that are in memory: 0 when it is on a page.
-        scan: The properties that the broker uses.
+        in_memory: Bytes of properties and body that are in memory: 0 when they are on a page.
         address: Exchange and routing key, encoded as in ``basic.deliver``.
         holders: How many queues hold it.
         placements: In how many durable queues it is stored; 0 for a transient message.
@@ -63,11 +74,11 @@ class BrokerMessage(Struct, gc=False, eq=False):
 
     exchange: str
     routing_key: str
-    properties: bytes
+    _properties: bytes | None
     _body: bytes | None
     size: int
     in_memory: int
-    scan: PropertyScan
+    _scan: PropertyScan | None
     address: bytes
     holders: int = 0
     placements: int = 0
@@ -81,25 +92,56 @@ class BrokerMessage(Struct, gc=False, eq=False):
     _headers: dict[str, Any] | None = None
     _page: Page | None = None
     _place: int = 0
+    _paged: int = 0
+
+    @property
+    def scan(self) -> PropertyScan:
+        """The properties that the broker uses."""
+        if self._scan is None:
+            try:
+                self._scan = PropertyScan(self.properties)
+            except WireError as error:
+                # They were read when they were published; only a damaged file leads here.
+                _log.error("The properties of a stored message cannot be read, and count as none: %s", error)
+                self._scan = PropertyScan(_NO_PROPERTIES)
+        return self._scan
 
     @property
     def body(self) -> bytes:
         """The body; one that is on a page is read from there each time."""
         # The thread that stores messages reads it, too, while it may be paged out.
         body = self._body
-        if body is None:
-            assert self._page is not None
-            body = self._page.read(self._place, self.size)
-        return body
+        return self._read(0, self.size) if body is None else body
 
-    def page_out(self, pages: Pages) -> bool:
-        """Put the body on a page; returns whether it is there now, and was not before."""
-        if self._body is None or (put := pages.put(self._body)) is None:
-            return False
+    @property
+    def properties(self) -> bytes:
+        """Property flags and values; what is on a page is read from there each time."""
+        properties = self._properties
+        return self._read(self.size, self._paged) if properties is None else properties
+
+    def _read(self, begin: int, size: int) -> bytes:
+        assert self._page is not None
+        return self._page.read(self._place + begin, size)
+
+    def page_out(self, pages: Pages) -> int:
+        """Put body and properties on a page; returns how many bytes have left the memory."""
+        if self._body is None or self._properties is None:
+            return 0
+        put = pages.put(self._body, self._properties)
+        if put is None:
+            return 0
         self._page, self._place = put
-        self.in_memory = 0
-        self._body = None  # last, for a thread that reads it now
-        return True
+        self._paged = len(self._properties)
+        freed, self.in_memory = self.in_memory, 0
+        self.size = _shared_size(self.size)
+        if self._scan is not None:
+            self._scan = _shared(self._scan)
+        self._body = self._properties = None  # last, for a thread that reads them now
+        return freed
+
+    def rewrite(self, properties: bytes) -> None:
+        """Replace the properties by others of the same length, before a queue holds the message."""
+        self._properties = properties
 
     @property
     def persistent(self) -> bool:
@@ -148,9 +190,42 @@ def new_message(exchange: str, routing_key: str, properties: bytes, body: bytes)
     Raises:
         WireError: The properties are wrong.
     """
+    return _make(exchange, routing_key, properties, body, PropertyScan(properties))
+
+
+def restored_message(exchange: str, routing_key: str, properties: bytes, body: bytes) -> BrokerMessage:
+    """Make a message of what was stored; its properties are read when somebody needs them."""
+    return _make(exchange, routing_key, properties, body, None)
+
+
+def _make(
+    exchange: str, routing_key: str, properties: bytes, body: bytes, scan: PropertyScan | None
+) -> BrokerMessage:
+    names = _names.get((exchange, routing_key)) or _learn_names(exchange, routing_key)
+    size = len(body)
+    return BrokerMessage(names[0], names[1], properties, body, size, size + len(properties), scan, names[2])
+
+
+def _shared(scan: PropertyScan) -> PropertyScan:
+    """Return an equal scan that other waiting messages have, too: most differ in nothing that it tells."""
+    values = scan.headers, scan.delivery_mode, scan.priority, scan.reply_to, scan.expiration, scan.user_id
+    if len(_scans) >= _MOST_NAMES:
+        _scans.clear()
+    return _scans.setdefault(values, scan)
+
+
+def _shared_size(size: int) -> int:
+    if len(_sizes) >= _MOST_NAMES:
+        _sizes.clear()
+    return _sizes.setdefault(size, size)
+
+
+def _learn_names(exchange: str, routing_key: str) -> tuple[str, str, bytes]:
     address = encode_shortstr(exchange) + encode_shortstr(routing_key)
-    scan, size = PropertyScan(properties), len(body)
-    return BrokerMessage(exchange, routing_key, properties, body, size, size, scan, address)
+    if len(_names) >= _MOST_NAMES:
+        _names.clear()
+    names = _names[exchange, routing_key] = (exchange, routing_key, address)
+    return names
 
 
 def with_properties(message: BrokerMessage, properties: bytes) -> BrokerMessage:
@@ -173,7 +248,7 @@ def in_canonical_order(message: BrokerMessage) -> BrokerMessage:
     properties = with_canonical_headers(message.properties, place)
     if len(properties) == len(message.properties):
         # The same fields in another order, so that all else is where it was.
-        message.properties = properties
+        message.rewrite(properties)
         return message
     return with_properties(message, properties)
 

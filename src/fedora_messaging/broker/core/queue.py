@@ -200,10 +200,11 @@ class Queue:
         Returns:
             False when it was delivered too often; then call :meth:`give_up` once all messages are back.
         """
-        expiry = self.arguments.expiry_of(entry.message.scan, self._host.clock())
-        if expiry is not None and entry.expires_at is not None:
-            # The wall clock may have been ahead when the message arrived.
-            entry.expires_at = min(entry.expires_at, expiry)
+        if entry.expires_at is not None:
+            expiry = self.arguments.expiry_of(entry.message.scan, self._host.clock())
+            if expiry is not None:
+                # The wall clock may have been ahead when the message arrived.
+                entry.expires_at = min(entry.expires_at, expiry)
         self._position = max(self._position, entry.position)
         self._host.memory.hold(entry.message)
         # A limit that allows no delivery at all is looked at when one has failed.
@@ -211,7 +212,8 @@ class Queue:
             return False
         self._ready.append(entry)
         self._ready_bytes += entry.message.size
-        self._timer.ask_for(self._ready.peek())
+        if entry.expires_at is not None:
+            self._timer.ask_for(self._ready.peek())
         self._host.memory.make_room(entry.message)
         return True
 

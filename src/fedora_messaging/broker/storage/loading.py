@@ -9,7 +9,7 @@ from ...wire.fields import decode_table
 from ..core.declarations import QueueDeclaration
 from ..core.delayed_messages import EXCHANGE_ARGUMENT, DelayedMessages
 from ..core.exchanges import TYPES
-from ..core.message import BrokerMessage, Entry, new_entry, new_message
+from ..core.message import BrokerMessage, Entry, new_entry, restored_message
 from ..core.queue import Queue
 from ..core.queue_arguments import QueueArguments, read_arguments
 from ..core.vhost import VirtualHost, queue_class
@@ -121,24 +121,39 @@ def _load_messages(connection: sqlite3.Connection, queues: dict[int, Queue]) -> 
     exhausted: list[tuple[Queue, Entry]] = []
     rows = connection.execute(
         "SELECT queue_id, position, message_id, expires_at, deliveries, acquisitions, redelivered, "
-        "exchange, routing_key, properties, body "
+        "exchange, routing_key, properties, body, instr(properties, x'782d6465617468') "  # "x-death"
         "FROM queue_message JOIN message ON message.id = message_id ORDER BY queue_id, position"
     )
-    for queue_id, position, message_id, expires_at, *counts, exchange, key, properties, body in rows:
+    for (
+        queue_id,
+        position,
+        message_id,
+        expires_at,
+        returns,
+        acquisitions,
+        redelivered,
+        exchange,
+        key,
+        properties,
+        body,
+        may_have_died,
+    ) in rows:
         queue = queues.get(queue_id)
         if queue is None:
             continue
         message = messages.get(message_id)
         if message is None:
-            message = new_message(read_name(exchange), read_name(key), properties, body)
+            message = restored_message(read_name(exchange), read_name(key), properties, body)
             # What a publisher wrote into x-death cannot be told from what the broker did, so both count.
-            message.died = message.mentions(b"x-death")
+            message.died = bool(may_have_died) and message.mentions(b"x-death")
             messages[message_id] = message
             message.stored_id = message_id
         message.placements += 1
-        entry = new_entry(message, position, queue.arguments.priority_of(message.scan), expires_at)
+        # Most queues know no priorities: then nobody need read the properties now.
+        priority = queue.arguments.priority_of(message.scan) if queue.arguments.max_priority else 0
+        entry = new_entry(message, position, priority, expires_at)
         entry.stored = True
-        entry.returns, entry.acquisitions, redelivered = counts
+        entry.returns, entry.acquisitions = returns, acquisitions
         entry.redelivered = bool(redelivered) or position <= queue.delivered_position
         if not queue.restore(entry):
             exhausted.append((queue, entry))

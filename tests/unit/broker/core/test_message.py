@@ -5,12 +5,15 @@ from __future__ import annotations
 import pytest
 from tests.unit.wire.test_fields import sized
 
+from fedora_messaging.broker.core import message as message_module
 from fedora_messaging.broker.core.message import (
     MOST_EFFORT,
     in_canonical_order,
     new_entry,
     new_message,
+    restored_message,
 )
+from fedora_messaging.broker.storage.pages import FilePages
 from fedora_messaging.protocol.errors import ChannelError
 from fedora_messaging.wire.properties import BasicProperties
 from fedora_messaging.wire.property_codec import encode_properties
@@ -56,3 +59,42 @@ def test_routing_has_an_end() -> None:
     message.count_effort(1)
     with pytest.raises(ChannelError, match="routing this message takes too many steps"):
         message.count_effort(1)
+
+
+def test_stored_message_reads_its_properties_when_asked() -> None:
+    properties = encode_properties(BasicProperties(delivery_mode=2, priority=3))
+    stored = restored_message("e", "k", properties, b"body")
+    assert (stored.properties, stored.body, stored.persistent, stored.scan.priority) == (
+        properties,
+        b"body",
+        True,
+        3,
+    )
+    assert stored.scan is stored.scan
+    assert stored.address == new_message("e", "k", b"\0\0", b"").address
+
+
+@pytest.mark.parametrize("damaged", [b"", b"\x20", b"\x20\x00\x00\x00\xff\xff"])
+def test_damaged_properties_of_a_stored_message(damaged: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """They count as none, and are told once: a queue that holds such a message goes on."""
+    stored = restored_message("e", "k", damaged, b"body")
+    assert not stored.persistent
+    assert stored.headers == {}
+    assert stored.scan.priority is None
+    [line] = caplog.messages
+    assert line.startswith("The properties of a stored message cannot be read, and count as none: ")
+
+
+def test_names_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(message_module, "_MOST_NAMES", 10)
+    pages = FilePages(None, lambda: True)
+    for number in range(100):
+        one = new_message(
+            "e", f"key {number}", encode_properties(BasicProperties(priority=number)), b"x" * number
+        )
+        one.page_out(pages)
+        assert (one.routing_key, one.scan.priority, one.size) == (f"key {number}", number, number)
+    assert len(message_module._names) <= 10
+    assert len(message_module._scans) <= 10
+    assert len(message_module._sizes) <= 10
+    pages.close()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -38,6 +40,67 @@ def test_bodies_come_back_as_they_were(tmp_path: Path) -> None:
         page, place = found
         assert page.read(place, len(body)) == body
     assert list(tmp_path.iterdir()) == []
+
+
+def test_parts_follow_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the file, in memory, and across the border."""
+    monkeypatch.setattr(pages, "_WRITTEN_AT_ONCE", 10)
+    files = FilePages(tmp_path, always)
+    for _ in range(5):
+        found = files.put(b"body", b"properties")
+        assert found is not None
+        page, place = found
+        assert page.read(place, 14) == b"bodyproperties"
+        assert page.read(place + 4, 10) == b"properties"
+        assert files.put(b"next") is not None
+        assert page.read(place + 10, 8) == b"tiesnext"
+
+
+def test_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "_WRITTEN_AT_ONCE", 10)
+    files = FilePages(tmp_path, always)
+    kept = files.put(b"kept")
+    real = os.pwrite
+
+    def full(*_arguments: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    assert files.put(b"too much") is None
+    monkeypatch.setattr(os, "pwrite", real)
+    later = files.put(b"some more")
+    assert kept is not None
+    assert later is not None
+    assert kept[0].read(kept[1], 4) == b"kept"
+    assert later[0].read(later[1], 9) == b"some more"
+
+
+def test_another_thread_reads_while_more_is_put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that stores messages does."""
+    monkeypatch.setattr(pages, "_WRITTEN_AT_ONCE", 1000)
+    files = FilePages(tmp_path, always)
+    found: list[tuple[pages.FilePage, int]] = []
+    wrong = []
+    is_over = threading.Event()
+
+    def read() -> None:
+        while not is_over.is_set():
+            for number, (page, place) in enumerate(found[-20:], max(0, len(found) - 20)):
+                body = page.read(place, 100)
+                if len(set(body)) != 1 or len(body) != 100:
+                    wrong.append((number, body))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for number in range(20_000):
+            put = files.put(bytes([number % 256]) * 60, bytes([number % 256]) * 40)
+            assert put is not None
+            found.append(put)
+    finally:
+        is_over.set()
+        reader.join()
+    assert wrong == []
 
 
 def test_file_ends_with_the_last_that_refers_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +144,8 @@ def test_directory_that_is_missing_is_told_once(tmp_path: Path, caplog: pytest.L
     assert caplog.messages == [text] * 2
 
 
-def test_file_that_is_cut_is_noticed(tmp_path: Path) -> None:
+def test_file_that_is_cut_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "_WRITTEN_AT_ONCE", 1)
     found = FilePages(tmp_path, always).put(b"body")
     assert found is not None
     page, place = found
