@@ -10,7 +10,7 @@ MINUTES ?= 10
 KILLS ?= 100
 POINTS ?= 5000
 
-.PHONY: help conformance demo differential test test-compiled test-core test-lowest test-rabbitmq test-uvloop soak outbox-kills storage-crashes broker-kills check bench changelog docs share wheel-compiled requirements clean
+.PHONY: help conformance demo differential test test-compiled test-core test-lowest test-rabbitmq test-uvloop verify-types soak outbox-kills storage-crashes broker-kills check bench changelog docs share wheel-compiled requirements clean
 
 help:
 	@echo "make demo   see a bus at work         (ARGS=\"--once\" ends by itself)"
@@ -66,6 +66,12 @@ test-compiled:
 	.venv-compiled/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps \
 	  dist/compiled/*.whl
 	FM_TEST_COMPILED=1 .venv-compiled/bin/python -m pytest $(COMPILED_TESTS) -m "not rabbitmq" $(ARGS)
+
+# How much of the package is typed, as pyright counts it; its exit status tells only whether that is everything.
+verify-types:
+	$(PYTHON) -m venv .venv-types
+	.venv-types/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/types.txt .[web,twisted]
+	-PATH="$$PWD/.venv-types/bin:$$PATH" .venv-types/bin/pyright --verifytypes fedora_messaging --ignoreexternal
 
 # What needs a RabbitMQ, on the one whose scripts are in FM_TEST_RABBITMQ_SBIN.
 test-rabbitmq: $(VENV)/.installed

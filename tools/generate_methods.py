@@ -259,8 +259,6 @@ class Method:
         if type(other) is not type(self):
             return NotImplemented
         return all(getattr(self, name) == getattr(other, name) for name in self.__match_args__)
-
-    __hash__ = None  # type: ignore[assignment]
 '''
 
 FOOTER = '''
@@ -322,12 +320,12 @@ def emit_class(amqp_class: str, class_index: int, method: str, spec: tuple[int, 
         f'    """{amqp_class}.{method}."""',
         "",
         f"    __slots__ = {listed}",
-        f"    __match_args__ = {listed}",
-        f"    key = ({class_index}, {index})",
-        f'    name = "{amqp_class}.{method}"',
+        f"    __match_args__: ClassVar[tuple[str, ...]] = {listed}",
+        f"    key: ClassVar[tuple[int, int]] = ({class_index}, {index})",
+        f'    name: ClassVar[str] = "{amqp_class}.{method}"',
     ]
     if "c" in flags:
-        out.append("    has_content = True")
+        out.append("    has_content: ClassVar[bool] = True")
     if kept:
         params = ", ".join("{}: {} = {}".format(name, *PYTHON_TYPES[kind]) for name, kind in kept)
         out += ["", f"    def __init__(self, {params}) -> None:"]
@@ -335,7 +333,7 @@ def emit_class(amqp_class: str, class_index: int, method: str, spec: tuple[int, 
             if kind == "table":
                 out.append(f"        self.{name}: Table = {name} if {name} is not None else {{}}")
             else:
-                out.append(f"        self.{name} = {name}")
+                out.append(f"        self.{name}: {PYTHON_TYPES[kind][0]} = {name}")
     out += emit_encode(class_index, index, fields)
     out += emit_decode(fields, kept)
     return "\n".join(out)

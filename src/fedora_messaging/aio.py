@@ -356,8 +356,8 @@ class Delivery:
     __slots__ = ("_consumer", "_raw", "_settled", "message", "redelivered")
 
     def __init__(self, message: Message, raw: Raw, consumer: Consumer) -> None:
-        self.message = message
-        self.redelivered = raw.redelivered
+        self.message: Message[Any] = message
+        self.redelivered: bool = raw.redelivered
         self._raw = raw
         self._consumer = consumer
         self._settled = False

@@ -179,8 +179,8 @@ class LazyConfig(dict[str, Any]):
         origins: Where that load took each setting from, by its dotted name; all others are defaults.
     """
 
-    loaded = False
-    path = ""
+    loaded: bool = False
+    path: str = ""
     origins: Mapping[str, str] = MappingProxyType({})
 
     def load_config(self, config_path: str | None = None) -> "LazyConfig":
@@ -268,8 +268,6 @@ class LazyConfig(dict[str, Any]):
 
     def __ne__(self, other: object) -> bool:
         return not self == other
-
-    __hash__ = None
 
     def __repr__(self) -> str:
         with setting_up:
@@ -404,7 +402,7 @@ def _not_utf8(error: UnicodeDecodeError) -> str:
     return f"it is not UTF-8 text (byte {error.start})"
 
 
-conf = LazyConfig()
+conf: LazyConfig = LazyConfig()
 
 
 def __getattr__(name: str) -> Any:

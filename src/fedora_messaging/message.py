@@ -9,7 +9,7 @@ import datetime
 import json
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union
 
 from . import config, schema_utils, table_json
 from .exceptions import ValidationError
@@ -54,6 +54,13 @@ _FILTERS = (
 _DRAFT_4 = "http://json-schema.org/draft-04/schema#"
 
 MessageClass = TypeVar("MessageClass", bound="Message")
+if TYPE_CHECKING:
+    # A type checker knows it without its being installed. The default lets programs go on to say `Message`.
+    import typing_extensions
+
+    Body = typing_extensions.TypeVar("Body", default=Any)
+else:
+    Body = TypeVar("Body")
 
 _registry_loaded = False
 _schema_name_to_class: dict[str, type["Message"]] = {}
@@ -61,10 +68,12 @@ _class_to_schema_name: dict[type["Message"], str] = {}
 _schema_name_to_package: dict[str, str] = {}
 
 
-class Message:
+class Message(Generic[Body]):
     """A message: a topic and a JSON body, which a JSON Schema describes.
 
-    Subclasses set ``body_schema`` and override the accessors.
+    Subclasses set ``body_schema`` and override the accessors. One that names the type of its body, as in
+    ``class Greeting(Message[GreetingBody])`` with a ``TypedDict``, has it checked by type checkers wherever
+    ``body`` is used; otherwise the body may be anything.
 
     Args:
         body: JSON object (``dict``); a false value means an empty one. The message keeps it without copying.
@@ -108,7 +117,8 @@ class Message:
         properties: Properties | None = None,
         severity: int | None = None,
     ) -> None:
-        self.body: Any = body or {}
+        given: Any = body or {}
+        self.body: Body = given
         if topic:
             self.topic = topic
         if severity:
@@ -279,8 +289,6 @@ class Message:
             and self.body == other.body
             and _without_sent_at(self._headers) == _without_sent_at(other._headers)
         )
-
-    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(id={self.id!r}, topic={self.topic!r}, body={self.body!r})"

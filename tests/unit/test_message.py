@@ -57,7 +57,7 @@ BODIES = st.dictionaries(
     ),
     max_size=3,
 )
-MESSAGES = st.builds(
+MESSAGES: st.SearchStrategy[Message] = st.builds(
     Message,
     body=BODIES,
     headers=st.dictionaries(TEXT, TEXT, max_size=2),

@@ -16,7 +16,7 @@ PROGRAM = """
 import asyncio
 from collections.abc import Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict
 
 from fedora_messaging import aio, api
 from fedora_messaging.api import Message
@@ -31,6 +31,19 @@ async def coroutine(message: Message) -> None: ...
 def nothing() -> None: ...
 def two(message: Message, other: int) -> None: ...
 def text(message: str) -> None: ...
+
+
+class GreetingBody(TypedDict):
+    name: str
+
+
+class TypedGreeting(Message[GreetingBody]):
+    pass
+
+
+def typed(message: Message[GreetingBody]) -> None:
+    print(message.body["name"])
+    print(message.body["nam"])  # refused
 
 
 class Saver:
@@ -63,8 +76,14 @@ api.consume(Saver)
 api.consume(Saver())
 api.consume(Async)
 api.consume(lambda message: print(message.topic))
+api.consume(typed)
 greeting: Greeting = Greeting(topic="x")
 api.publish(greeting)
+api.publish(TypedGreeting(body={"name": "x"}))
+untyped = Message(body={"number": 1})
+untyped.body["text"] = "x"
+several = [Message(), TypedGreeting()]
+name: int = TypedGreeting().body["name"]  # refused
 
 api.consume(nothing)  # refused
 api.consume(two)  # refused

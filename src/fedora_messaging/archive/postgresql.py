@@ -74,7 +74,7 @@ class PostgresqlDatabase:
     misjudges = True
 
     def __init__(self, url: str) -> None:
-        self.name = "PostgreSQL"
+        self.name: str = "PostgreSQL"
         try:
             parsed = make_url(url)
             if parsed.drivername in ("postgres", "postgresql"):

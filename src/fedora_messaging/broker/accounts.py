@@ -101,7 +101,7 @@ class Accounts:
         #: Called with the name of each user who is removed, in the thread that removes it.
         self.on_removed: set[Callable[[str], None]] = set()
         #: Users who may log in over loopback or a Unix socket only.
-        self.loopback_users = {"guest"}
+        self.loopback_users: set[str] = {"guest"}
         if guest:
             self.add_user("guest", "guest", tags=("administrator",))
             self.set_permissions("guest", "/", Permissions())

@@ -26,7 +26,7 @@ from .core.memory import declared_size
 from .core.message import BrokerMessage, Entry
 from .core.queue import Queue
 from .core.queue_arguments import QUORUM, STREAM, check_consumer
-from .core.vhost import generated_name
+from .core.vhost import VirtualHost, generated_name
 from .publishing import Publishing
 from .reply_to import REPLY_TO, ReplyConsumer
 from .transaction import Outcome, Transaction
@@ -60,24 +60,24 @@ class BrokerChannel:
     def __init__(self, session: "Session", number: int) -> None:
         self.session = session
         self.number = number
-        self.vhost = session.vhost
-        self.room = room_for_properties(session.machine.frame_max)
+        self.vhost: VirtualHost = session.vhost
+        self.room: int = room_for_properties(session.machine.frame_max)
         self.last_queue: str | None = None
         self.consumers: dict[str, BrokerConsumer] = {}
         # Tags of consumers that are gone, of which the client will be told.
         self._cancelled: list[str] = []
         self.reply_consumer: ReplyConsumer | None = None
         self.transaction: Transaction | None = None
-        self.counters = Counters()
-        self.publishing = Publishing(self)
+        self.counters: Counters = Counters()
+        self.publishing: Publishing = Publishing(self)
         self._encoded_tags: dict[str, bytes] = {}
-        self.prefetch = 0
-        self.channel_prefetch = 0
+        self.prefetch: int = 0
+        self.channel_prefetch: int = 0
         self._delivery_tag = 0
         self._delivered_last: Queue | None = None
-        self.unacked = UnackedDeliveries()
+        self.unacked: UnackedDeliveries = UnackedDeliveries()
         self._answers = Answers(self._send, session.vhost.journal, session.resume_delivery)
-        self.closed = False
+        self.closed: bool = False
         self._refused = False
 
     # Answers

@@ -70,7 +70,7 @@ class Faults:
         self._publishes: deque[Literal["nack_next", "return_next"]] = deque()
         self._refusals = 0
         #: Seconds for which the broker leaves lying what a client sends.
-        self.latency = 0.0
+        self.latency: float = 0.0
         #: Whether the broker neither reads nor writes.
         self.is_stalled = False
 

@@ -127,20 +127,20 @@ class Server:
         profile: Profile = RABBITMQ_4,
         consumer_timeout: float | None = CONSUMER_TIMEOUT,
     ) -> None:
-        self.accounts = accounts or Accounts()
+        self.accounts: Accounts = accounts or Accounts()
         self._has_own_accounts = accounts is not None
         self._users_of_program: frozenset[str] = frozenset()
-        self.administration = Administration(self, None)
-        self.port = 0
+        self.administration: Administration = Administration(self, None)
+        self.port: int = 0
         self.sessions: set[Session] = set()
         self.vhosts: dict[str, VirtualHost] = {}
-        self.replies = Replies()
+        self.replies: Replies = Replies()
         self.loop: asyncio.AbstractEventLoop
         self.data = data
         self.http_port = 0
-        self.started_at = 0.0
+        self.started_at: float = 0.0
         self.profile = profile
-        self.limits = limits or Limits(
+        self.limits: Limits = limits or Limits(
             channel_max=2047,
             frame_max=131072,
             heartbeat=60,
@@ -150,24 +150,24 @@ class Server:
         self._store: SqliteStore | None = None
         self._timers: Timers | None = None
         self._chores: Chores | None = None
-        self.clock = Clock()
-        self.strangers = Strangers(self.clock)
-        self.logins = LoginCounter()
-        self.churn = Churn()
+        self.clock: Clock = Clock()
+        self.strangers: Strangers = Strangers(self.clock)
+        self.logins: LoginCounter = LoginCounter()
+        self.churn: Churn = Churn()
         limits_of_resources = resources or ResourceLimits()
-        self.memory = MemoryUse()
+        self.memory: MemoryUse = MemoryUse()
         self.memory.bodies_limit = limits_of_resources.bodies
-        self.alarms = Alarms(self.memory, limits_of_resources, data)
+        self.alarms: Alarms = Alarms(self.memory, limits_of_resources, data)
         # What is left of the disk is for the messages that are stored.
         self._pages = self.memory.pages = FilePages(data, lambda: not self.alarms.is_low("disk"))
         if self.alarms.memory_limit:
             self.memory.declared_limit = max(_DECLARED_LEAST, self.alarms.memory_limit // _DECLARED_PART)
         self.failure: str | None = None
-        self.failed = asyncio.Event()
+        self.failed: asyncio.Event = asyncio.Event()
         self.consumer_timeout = consumer_timeout
         self._next_check = 0.0
         self._watch: asyncio.TimerHandle | None = None
-        self.faults = Faults(self, self._run_in_loop)
+        self.faults: Faults = Faults(self, self._run_in_loop)
         self._listeners: list[Listener] = []
         self._tls: ServerTLSOptions | None = None
         self._context: ssl.SSLContext | None = None

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     import asyncio
 
     from .core.queue import Queue
+    from .faults import Faults
+    from .reply_to import Replies
     from .server import Server
 
 _log = logger(__name__)
@@ -93,20 +95,20 @@ class Session:
 
     def __init__(self, server: "Server", machine: ServerMachine) -> None:
         self.machine = machine
-        self.client_wants_cancel = False
+        self.client_wants_cancel: bool = False
         self.blocked: str | None = None
-        self.max_body = server.limits.max_body
+        self.max_body: int = server.limits.max_body
         self._client_wants_blocked = False
         self._publishes = False
         self._pauses: set[str] = set()
-        self.replies = server.replies
-        self.faults = server.faults
+        self.replies: Replies = server.replies
+        self.faults: Faults = server.faults
         self._server = server
         self._link: Link | None = None
         self._peer_host: str | None = None
-        self.peer_port = 0
-        self.mechanism = ""
-        self.connected_at = 0.0
+        self.peer_port: int = 0
+        self.mechanism: str = ""
+        self.connected_at: float = 0.0
         self._channels: dict[int, BrokerChannel] = {}
         # Events that the session has not handled yet.
         self._events: deque[Event] = deque()

@@ -40,7 +40,7 @@ class UnackedDeliveries:
         self._out: dict[int, Unacked] = {}
         # No tag below this one is out.
         self._lowest = 1
-        self.at_consumers = 0
+        self.at_consumers: int = 0
         # Deliveries that went back to their queues already; their answers mean nothing.
         self._late: set[int] = set()
 

@@ -60,7 +60,7 @@ class _Demo:
             # Names and table lines are not ASCII; an ASCII terminal must not end the demo.
             sys.stdout.reconfigure(errors="replace")
         self._limit = limit
-        self._console: Console = Console(highlight=False, soft_wrap=True)
+        self._console = Console(highlight=False, soft_wrap=True)
         self._published: dict[str, float] = {}
         self._consumed: dict[str, set[str]] = {name: set() for name in (*_WORKERS, _ARCHIVE)}
         self._topics: Counter[str] = Counter()

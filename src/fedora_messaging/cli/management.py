@@ -282,10 +282,10 @@ def _group(kind: _Kind, help: str) -> click.Group:
     return group
 
 
-queues = _group(_QUEUES, "Show the broker's queues, look into them, and delete them.")
-exchanges = _group(_EXCHANGES, "Show the broker's exchanges, and delete them.")
-bindings = _group(_BINDINGS, "Show the broker's bindings.")
-connections = _group(_CONNECTIONS, "Show the connections of clients, and close them.")
+queues: click.Group = _group(_QUEUES, "Show the broker's queues, look into them, and delete them.")
+exchanges: click.Group = _group(_EXCHANGES, "Show the broker's exchanges, and delete them.")
+bindings: click.Group = _group(_BINDINGS, "Show the broker's bindings.")
+connections: click.Group = _group(_CONNECTIONS, "Show the connections of clients, and close them.")
 
 
 for _kind, _commands in ((_QUEUES, queues), (_EXCHANGES, exchanges), (_CONNECTIONS, connections)):

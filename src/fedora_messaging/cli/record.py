@@ -49,7 +49,7 @@ class Recorder:
     """
 
     def __init__(self, limit: int | None, file: TextFile) -> None:
-        self.counter = 0
+        self.counter: int = 0
         self._limit = limit
         self._file = file
         self._progress = Progress("Recording messages", limit)

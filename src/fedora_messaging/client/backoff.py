@@ -39,11 +39,11 @@ class Backoff:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         options = options or BackoffOptions()
-        self.initial = options.initial
-        self.factor = options.factor
-        self.maximum = options.maximum
-        self.ceiling = options.initial
-        self.attempts = 0
+        self.initial: float = options.initial
+        self.factor: float = options.factor
+        self.maximum: float = options.maximum
+        self.ceiling: float = options.initial
+        self.attempts: int = 0
         self.limit: int | None = None
         self.keep_trying = True
         self._jitter = jitter

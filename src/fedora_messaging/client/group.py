@@ -56,7 +56,9 @@ class ConsumerGroup:
             make = self._policy_runner(options)
             if qos.prefetch_count:
                 qos = qos._replace(prefetch_count=max(qos.prefetch_count, options.concurrency))
-        self.consumers = [Consumer(make, queue, bindings, qos, options) for queue, bindings in queues]
+        self.consumers: list[Consumer] = [
+            Consumer(make, queue, bindings, qos, options) for queue, bindings in queues
+        ]
 
     def _policy_runner(self, options: ConsumerOptions) -> Callable[[Consumer], Runner]:
         def make(consumer: Consumer) -> Runner:

@@ -24,7 +24,7 @@ class Nodes:
     """
 
     def __init__(self, options: ConnectionOptions) -> None:
-        self.present = options
+        self.present: ConnectionOptions = options
         self._all = [options, *options.alternatives]
         random.shuffle(self._all)
         self._turns = cycle(self._all)

@@ -69,14 +69,14 @@ class Supervisor:
         options: ConnectionOptions,
         backoff: Backoff | None = None,
     ) -> None:
-        self.state = SupervisorState.IDLE
-        self.nodes = Nodes(options)
-        self.publisher = Publisher(has_other_nodes=len(self.nodes) > 1)
-        self.declaring = asyncio.Lock()
+        self.state: SupervisorState = SupervisorState.IDLE
+        self.nodes: Nodes = Nodes(options)
+        self.publisher: Publisher = Publisher(has_other_nodes=len(self.nodes) > 1)
+        self.declaring: asyncio.Lock = asyncio.Lock()
         self.consumers: list[Consumer] = []
-        self.ended_stats = ConsumerStats()
-        self.backoff = backoff or Backoff()
-        self.trouble = ""
+        self.ended_stats: ConsumerStats = ConsumerStats()
+        self.backoff: Backoff = backoff or Backoff()
+        self.trouble: str = ""
         self.ended_by: BaseException | None = None
         self._connection: Connection | None = None
         self._connections = 0

@@ -68,8 +68,8 @@ class Channels:
     def __init__(self, role: Role, max_body: int, out: list[bytes | memoryview], events: list[Event]) -> None:
         self.most = 0
         self.frame_max = 0
-        self.unsent = 0
-        self.unfinished = 0
+        self.unsent: int = 0
+        self.unfinished: int = 0
         self._role = role
         self._next = CHANNEL[role]
         self._receives = CHANNEL_RECEIVES[role]

@@ -90,7 +90,7 @@ class ClientMachine(Machine):
                 f"the server speaks AMQP {method.version_major}-{method.version_minor}",
                 m.ConnectionStart,
             )
-        self.server_properties = method.server_properties
+        self.server_properties: dict[str, Any] = method.server_properties
         offered = method.mechanisms.decode("ascii", "replace").split()
         if self._mechanism not in offered:
             others = printable(" ".join(offered)) or "none"

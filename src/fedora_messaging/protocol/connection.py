@@ -85,11 +85,11 @@ class Machine(ABC):
     def __init__(self, role: Role, limits: Limits, now: float) -> None:
         self.role = role
         self.state = State.EXPECT_START if role is Role.CLIENT else State.EXPECT_HEADER
-        self.channel_max = limits.channel_max
-        self.frame_max = limits.frame_max
-        self.heartbeat = 0
+        self.channel_max: int = limits.channel_max
+        self.frame_max: int = limits.frame_max
+        self.heartbeat: int = 0
         self.server_properties: dict[str, Any] = {}
-        self.has_last_word = False
+        self.has_last_word: bool = False
         self._client_properties: Mapping[str, Any] = {}
         self._limits = limits
         self._next = CONNECTION[role]

@@ -44,7 +44,7 @@ class Assembly:
         # Announced size of a body that is too large to be kept; otherwise 0.
         # The announced size of a body that is too large to be kept; 0 for any other.
         self._discarded = 0
-        self.size = 0
+        self.size: int = 0
 
     def frame(self, kind: int, channel: int, payload: bytes) -> ContentReceived | None:
         """Process a header or body frame; returns the content once it is complete.

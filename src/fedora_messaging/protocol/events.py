@@ -20,26 +20,26 @@ class LoginRequested(Event):
     """Server: the client wants to log in; answer with ``accept_login`` or ``refuse_login``."""
 
     __slots__ = ("client_properties", "mechanism", "response")
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "mechanism",
         "response",
         "client_properties",
     )
 
     def __init__(self, mechanism: str, response: bytes, client_properties: dict[str, Any]) -> None:
-        self.mechanism = mechanism
-        self.response = response
-        self.client_properties = client_properties
+        self.mechanism: str = mechanism
+        self.response: bytes = response
+        self.client_properties: dict[str, Any] = client_properties
 
 
 class OpenRequested(Event):
     """Server: the client wants to open a virtual host; answer with ``accept_open`` or ``close``."""
 
     __slots__ = ("vhost",)
-    __match_args__ = ("vhost",)
+    __match_args__: ClassVar[tuple[str, ...]] = ("vhost",)
 
     def __init__(self, vhost: str) -> None:
-        self.vhost = vhost
+        self.vhost: str = vhost
 
 
 class ConnectionOpened(Event):
@@ -58,30 +58,30 @@ class ConnectionEnded(Event):
     """
 
     __slots__ = ("by_peer", "reply_code", "reply_text")
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "reply_code",
         "reply_text",
         "by_peer",
     )
 
     def __init__(self, reply_code: int, reply_text: str, by_peer: bool) -> None:
-        self.reply_code = reply_code
-        self.reply_text = reply_text
-        self.by_peer = by_peer
+        self.reply_code: int = reply_code
+        self.reply_text: str = reply_text
+        self.by_peer: bool = by_peer
 
 
 class MethodReceived(Event):
     """A method without content on a channel (0 for the few connection methods that are reported)."""
 
     __slots__ = ("channel", "method")
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "channel",
         "method",
     )
 
     def __init__(self, channel: int, method: Method) -> None:
-        self.channel = channel
-        self.method = method
+        self.channel: int = channel
+        self.method: Method = method
 
 
 class ContentReceived(Event):
@@ -97,7 +97,7 @@ class ContentReceived(Event):
     """
 
     __slots__ = ("announced", "body", "channel", "method", "properties")
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "channel",
         "method",
         "properties",
@@ -108,21 +108,21 @@ class ContentReceived(Event):
     def __init__(
         self, channel: int, method: Method, properties: bytes, body: bytes | None, announced: int = 0
     ) -> None:
-        self.announced = announced
-        self.channel = channel
-        self.method = method
-        self.properties = properties
-        self.body = body
+        self.announced: int = announced
+        self.channel: int = channel
+        self.method: Method = method
+        self.properties: bytes = properties
+        self.body: bytes | None = body
 
 
 class ChannelOpened(Event):
     """Client: the broker opened the channel."""
 
     __slots__ = ("channel",)
-    __match_args__ = ("channel",)
+    __match_args__: ClassVar[tuple[str, ...]] = ("channel",)
 
     def __init__(self, channel: int) -> None:
-        self.channel = channel
+        self.channel: int = channel
 
 
 class ChannelEnded(Event):
@@ -136,7 +136,7 @@ class ChannelEnded(Event):
     """
 
     __slots__ = ("by_peer", "channel", "reply_code", "reply_text")
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "channel",
         "reply_code",
         "reply_text",
@@ -144,7 +144,7 @@ class ChannelEnded(Event):
     )
 
     def __init__(self, channel: int, reply_code: int, reply_text: str, by_peer: bool) -> None:
-        self.channel = channel
-        self.reply_code = reply_code
-        self.reply_text = reply_text
-        self.by_peer = by_peer
+        self.channel: int = channel
+        self.reply_code: int = reply_code
+        self.reply_text: str = reply_text
+        self.by_peer: bool = by_peer

@@ -21,7 +21,7 @@ class Heartbeat:
     __slots__ = ("_listening", "_received", "_sent", "interval")
 
     def __init__(self, interval: float, now: float) -> None:
-        self.interval = interval
+        self.interval: float = interval
         self._listening = True
         self._received = now
         self._sent = now

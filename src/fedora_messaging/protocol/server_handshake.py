@@ -35,9 +35,9 @@ class ServerMachine(Machine):
         server_properties: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(Role.SERVER, limits or Limits(channel_max=2047, heartbeat=60), now)
-        self.closes_on_refusal = False
+        self.closes_on_refusal: bool = False
         self._mechanisms = mechanisms
-        self.server_properties = dict(server_properties or {})
+        self.server_properties: dict[str, Any] = dict(server_properties or {})
         # Encoded at the start, so that the owner gets the error for a property that AMQP cannot carry.
         self._start = m.ConnectionStart(
             *VERSION, self.server_properties, " ".join(mechanisms).encode(), b"en_US"

@@ -40,6 +40,7 @@ class LoopThread:
     """
 
     def __init__(self, name: str) -> None:
+        self.loop: asyncio.AbstractEventLoop
         self.loop, self._turn = new_loop()
         self.on_interrupted: Callable[[], None] = lambda: None
         self._inbox: deque[tuple[Callable[[Any], object], Any]] = deque()

@@ -104,7 +104,7 @@ class PromisedPublish(Future[None]):
     def __init__(self, encoded: Encoded, release: Callable[[Outgoing], None]) -> None:
         super().__init__()
         self._release = release
-        self.outgoing = outgoing(encoded, self._on_outcome)
+        self.outgoing: Outgoing = outgoing(encoded, self._on_outcome)
 
     def _on_outcome(self, error: Exception | None) -> None:
         if not self.set_running_or_notify_cancel():
@@ -143,7 +143,7 @@ class PendingBatch:
         self._begin = begin
         self._expire = expire
         self._woken = threading.Event()
-        self.batch = Batch(self._woken.set)
+        self.batch: Batch = Batch(self._woken.set)
 
     def is_over(self) -> bool:
         """Whether there is no time left."""

@@ -101,8 +101,8 @@ class Service:
         if options.tls is not None:
             client_context(options.tls)  # so that wrong settings raise here, not in the loop's thread
         self.options = options
-        self.pid = os.getpid()
-        self.outbox = None if outbox is None else _open_outbox(outbox)
+        self.pid: int = os.getpid()
+        self.outbox: Outbox | None = None if outbox is None else _open_outbox(outbox)
         self._loop_thread = LoopThread("fedora-messaging")
         self._callback_loop = CallbackLoop()
         self._supervisor = Supervisor(options, backoff)

@@ -105,9 +105,9 @@ class Link(asyncio.Protocol):
         self, machine: Machine, owner: Owner, loop: asyncio.AbstractEventLoop, patience: float = 0.0
     ) -> None:
         self.machine = machine
-        self.writable = True
-        self.received = 0
-        self.written = 0
+        self.writable: bool = True
+        self.received: int = 0
+        self.written: int = 0
         self.fault: Exception | None = None
         self._owner = owner
         self._loop = loop

@@ -53,7 +53,7 @@ class Engine:
 
     def __init__(self, options: ConnectionOptions, service: Service | None = None) -> None:
         self.options = options
-        self.backoff = service.backoff if service is not None else Backoff()
+        self.backoff: Backoff = service.backoff if service is not None else Backoff()
         self._service = service
         self._stopped = False
         self._waiting: list[Callable[[Service | None], None]] = []

@@ -60,7 +60,7 @@ class FedoraMessagingFactoryV2:
         self, parameters: ConnectionOptions, confirms: bool = True, *, service: Service | None = None
     ) -> None:
         self.protocol = FedoraMessagingProtocolV2
-        self.engine = Engine(parameters, service)
+        self.engine: Engine = Engine(parameters, service)
         self._parameters = parameters
         self._confirms = confirms
         self._protocols: dict[Connection, FedoraMessagingProtocolV2] = {}

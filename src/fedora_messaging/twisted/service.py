@@ -47,7 +47,9 @@ class FedoraMessagingServiceV2(MultiService):
             client_context(parameters.tls)
         self._parameters = parameters
         self._confirms = confirms
-        self.factory = FedoraMessagingFactoryV2(parameters, confirms, service=service)
+        self.factory: FedoraMessagingFactoryV2 = FedoraMessagingFactoryV2(
+            parameters, confirms, service=service
+        )
         self._service = _ConnectionService(self.factory)
         self._service.setServiceParent(self)
         if service is not None and service.monitored:

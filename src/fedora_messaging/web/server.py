@@ -69,7 +69,7 @@ class HttpServer:
         self._option = option
         self._certificate = certificate
         self._before_stop = before_stop
-        self.port = 0
+        self.port: int = 0
         self._server: _Uvicorn | None = None
         self._task: asyncio.Task[None] | None = None
 

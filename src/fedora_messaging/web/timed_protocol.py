@@ -18,9 +18,9 @@ class TimedProtocol(H11Protocol):
     """
 
     #: Seconds for the first line and the headers, from the start of the connection or the last answer.
-    head_seconds: ClassVar = 5.0
+    head_seconds: ClassVar[float] = 5.0
     #: Seconds without a byte of a request's body, or in which the client reads nothing of a long answer.
-    pause_seconds: ClassVar = 60.0
+    pause_seconds: ClassVar[float] = 60.0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -59,7 +59,7 @@ class FrameReader:
     __slots__ = ("_buffer", "_chunks", "_missing", "_offset", "frame_max")
 
     def __init__(self, frame_max: int = FRAME_MIN) -> None:
-        self.frame_max = frame_max
+        self.frame_max: int = frame_max
         self._buffer = b""
         self._offset = 0
         # The pieces of a frame are joined once, when the frame is complete.

@@ -70,8 +70,6 @@ class Method:
             return NotImplemented
         return all(getattr(self, name) == getattr(other, name) for name in self.__match_args__)
 
-    __hash__ = None  # type: ignore[assignment]
-
 
 class ConnectionStart(Method):
     """connection.start."""
@@ -83,15 +81,15 @@ class ConnectionStart(Method):
         "mechanisms",
         "locales",
     )
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "version_major",
         "version_minor",
         "server_properties",
         "mechanisms",
         "locales",
     )
-    key = (10, 10)
-    name = "connection.start"
+    key: ClassVar[tuple[int, int]] = (10, 10)
+    name: ClassVar[str] = "connection.start"
 
     def __init__(
         self,
@@ -101,11 +99,11 @@ class ConnectionStart(Method):
         mechanisms: bytes = b"",
         locales: bytes = b"",
     ) -> None:
-        self.version_major = version_major
-        self.version_minor = version_minor
+        self.version_major: int = version_major
+        self.version_minor: int = version_minor
         self.server_properties: Table = server_properties if server_properties is not None else {}
-        self.mechanisms = mechanisms
-        self.locales = locales
+        self.mechanisms: bytes = mechanisms
+        self.locales: bytes = locales
 
     def _encode(self) -> bytes:
         return b"".join(
@@ -139,14 +137,14 @@ class ConnectionStartOk(Method):
         "response",
         "locale",
     )
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "client_properties",
         "mechanism",
         "response",
         "locale",
     )
-    key = (10, 11)
-    name = "connection.start-ok"
+    key: ClassVar[tuple[int, int]] = (10, 11)
+    name: ClassVar[str] = "connection.start-ok"
 
     def __init__(
         self,
@@ -156,9 +154,9 @@ class ConnectionStartOk(Method):
         locale: str = "",
     ) -> None:
         self.client_properties: Table = client_properties if client_properties is not None else {}
-        self.mechanism = mechanism
-        self.response = response
-        self.locale = locale
+        self.mechanism: str = mechanism
+        self.response: bytes = response
+        self.locale: str = locale
 
     def _encode(self) -> bytes:
         return b"".join(
@@ -186,12 +184,12 @@ class ConnectionSecure(Method):
     """connection.secure."""
 
     __slots__ = ("challenge",)
-    __match_args__ = ("challenge",)
-    key = (10, 20)
-    name = "connection.secure"
+    __match_args__: ClassVar[tuple[str, ...]] = ("challenge",)
+    key: ClassVar[tuple[int, int]] = (10, 20)
+    name: ClassVar[str] = "connection.secure"
 
     def __init__(self, challenge: bytes = b"") -> None:
-        self.challenge = challenge
+        self.challenge: bytes = challenge
 
     def _encode(self) -> bytes:
         return b"".join((b"\x00\n\x00\x14", encode_longstr(self.challenge)))
@@ -208,12 +206,12 @@ class ConnectionSecureOk(Method):
     """connection.secure-ok."""
 
     __slots__ = ("response",)
-    __match_args__ = ("response",)
-    key = (10, 21)
-    name = "connection.secure-ok"
+    __match_args__: ClassVar[tuple[str, ...]] = ("response",)
+    key: ClassVar[tuple[int, int]] = (10, 21)
+    name: ClassVar[str] = "connection.secure-ok"
 
     def __init__(self, response: bytes = b"") -> None:
-        self.response = response
+        self.response: bytes = response
 
     def _encode(self) -> bytes:
         return b"".join((b"\x00\n\x00\x15", encode_longstr(self.response)))
@@ -234,18 +232,18 @@ class ConnectionTune(Method):
         "frame_max",
         "heartbeat",
     )
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "channel_max",
         "frame_max",
         "heartbeat",
     )
-    key = (10, 30)
-    name = "connection.tune"
+    key: ClassVar[tuple[int, int]] = (10, 30)
+    name: ClassVar[str] = "connection.tune"
 
     def __init__(self, channel_max: int = 0, frame_max: int = 0, heartbeat: int = 0) -> None:
-        self.channel_max = channel_max
-        self.frame_max = frame_max
-        self.heartbeat = heartbeat
+        self.channel_max: int = channel_max
+        self.frame_max: int = frame_max
+        self.heartbeat: int = heartbeat
 
     def _encode(self) -> bytes:
         return b"".join(
@@ -269,18 +267,18 @@ class ConnectionTuneOk(Method):
         "frame_max",
         "heartbeat",
     )
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "channel_max",
         "frame_max",
         "heartbeat",
     )
-    key = (10, 31)
-    name = "connection.tune-ok"
+    key: ClassVar[tuple[int, int]] = (10, 31)
+    name: ClassVar[str] = "connection.tune-ok"
 
     def __init__(self, channel_max: int = 0, frame_max: int = 0, heartbeat: int = 0) -> None:
-        self.channel_max = channel_max
-        self.frame_max = frame_max
-        self.heartbeat = heartbeat
+        self.channel_max: int = channel_max
+        self.frame_max: int = frame_max
+        self.heartbeat: int = heartbeat
 
     def _encode(self) -> bytes:
         return b"".join(
@@ -300,12 +298,12 @@ class ConnectionOpen(Method):
     """connection.open."""
 
     __slots__ = ("virtual_host",)
-    __match_args__ = ("virtual_host",)
-    key = (10, 40)
-    name = "connection.open"
+    __match_args__: ClassVar[tuple[str, ...]] = ("virtual_host",)
+    key: ClassVar[tuple[int, int]] = (10, 40)
+    name: ClassVar[str] = "connection.open"
 
     def __init__(self, virtual_host: str = "") -> None:
-        self.virtual_host = virtual_host
+        self.virtual_host: str = virtual_host
 
     def _encode(self) -> bytes:
         return b"".join((b"\x00\n\x00(", encode_shortstr(self.virtual_host), b"\x00", bytes((0,))))
@@ -325,9 +323,9 @@ class ConnectionOpenOk(Method):
     """connection.open-ok."""
 
     __slots__ = ()
-    __match_args__ = ()
-    key = (10, 41)
-    name = "connection.open-ok"
+    __match_args__: ClassVar[tuple[str, ...]] = ()
+    key: ClassVar[tuple[int, int]] = (10, 41)
+    name: ClassVar[str] = "connection.open-ok"
 
     def _encode(self) -> bytes:
         return b"".join((b"\x00\n\x00)", b"\x00"))
@@ -350,22 +348,22 @@ class ConnectionClose(Method):
         "class_id",
         "method_id",
     )
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "reply_code",
         "reply_text",
         "class_id",
         "method_id",
     )
-    key = (10, 50)
-    name = "connection.close"
+    key: ClassVar[tuple[int, int]] = (10, 50)
+    name: ClassVar[str] = "connection.close"
 
     def __init__(
         self, reply_code: int = 0, reply_text: str = "", class_id: int = 0, method_id: int = 0
     ) -> None:
-        self.reply_code = reply_code
-        self.reply_text = reply_text
-        self.class_id = class_id
-        self.method_id = method_id
+        self.reply_code: int = reply_code
+        self.reply_text: str = reply_text
+        self.class_id: int = class_id
+        self.method_id: int = method_id
 
     def _encode(self) -> bytes:
         return b"".join(
@@ -393,9 +391,9 @@ class ConnectionCloseOk(Method):
     """connection.close-ok."""
 
     __slots__ = ()
-    __match_args__ = ()
-    key = (10, 51)
-    name = "connection.close-ok"
+    __match_args__: ClassVar[tuple[str, ...]] = ()
+    key: ClassVar[tuple[int, int]] = (10, 51)
+    name: ClassVar[str] = "connection.close-ok"
 
     def _encode(self) -> bytes:
         return b"\x00\n\x003"
@@ -411,12 +409,12 @@ class ConnectionBlocked(Method):
     """connection.blocked."""
 
     __slots__ = ("reason",)
-    __match_args__ = ("reason",)
-    key = (10, 60)
-    name = "connection.blocked"
+    __match_args__: ClassVar[tuple[str, ...]] = ("reason",)
+    key: ClassVar[tuple[int, int]] = (10, 60)
+    name: ClassVar[str] = "connection.blocked"
 
     def __init__(self, reason: str = "") -> None:
-        self.reason = reason
+        self.reason: str = reason
 
     def _encode(self) -> bytes:
         return b"".join((b"\x00\n\x00<", encode_shortstr(self.reason)))
@@ -433,9 +431,9 @@ class ConnectionUnblocked(Method):
     """connection.unblocked."""
 
     __slots__ = ()
-    __match_args__ = ()
-    key = (10, 61)
-    name = "connection.unblocked"
+    __match_args__: ClassVar[tuple[str, ...]] = ()
+    key: ClassVar[tuple[int, int]] = (10, 61)
+    name: ClassVar[str] = "connection.unblocked"
 
     def _encode(self) -> bytes:
         return b"\x00\n\x00="
@@ -454,16 +452,16 @@ class ConnectionUpdateSecret(Method):
         "new_secret",
         "reason",
     )
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "new_secret",
         "reason",
     )
-    key = (10, 70)
-    name = "connection.update-secret"
+    key: ClassVar[tuple[int, int]] = (10, 70)
+    name: ClassVar[str] = "connection.update-secret"
 
     def __init__(self, new_secret: bytes = b"", reason: str = "") -> None:
-        self.new_secret = new_secret
-        self.reason = reason
+        self.new_secret: bytes = new_secret
+        self.reason: str = reason
 
     def _encode(self) -> bytes:
         return b"".join((b"\x00\n\x00F", encode_longstr(self.new_secret), encode_shortstr(self.reason)))
@@ -481,9 +479,9 @@ class ConnectionUpdateSecretOk(Method):
     """connection.update-secret-ok."""
 
     __slots__ = ()
-    __match_args__ = ()
-    key = (10, 71)
-    name = "connection.update-secret-ok"
+    __match_args__: ClassVar[tuple[str, ...]] = ()
+    key: ClassVar[tuple[int, int]] = (10, 71)
+    name: ClassVar[str] = "connection.update-secret-ok"
 
     def _encode(self) -> bytes:
         return b"\x00\n\x00G"
@@ -499,9 +497,9 @@ class ChannelOpen(Method):
     """channel.open."""
 
     __slots__ = ()
-    __match_args__ = ()
-    key = (20, 10)
-    name = "channel.open"
+    __match_args__: ClassVar[tuple[str, ...]] = ()
+    key: ClassVar[tuple[int, int]] = (20, 10)
+    name: ClassVar[str] = "channel.open"
 
     def _encode(self) -> bytes:
         return b"".join((b"\x00\x14\x00\n", b"\x00"))
@@ -519,9 +517,9 @@ class ChannelOpenOk(Method):
     """channel.open-ok."""
 
     __slots__ = ()
-    __match_args__ = ()
-    key = (20, 11)
-    name = "channel.open-ok"
+    __match_args__: ClassVar[tuple[str, ...]] = ()
+    key: ClassVar[tuple[int, int]] = (20, 11)
+    name: ClassVar[str] = "channel.open-ok"
 
     def _encode(self) -> bytes:
         return b"".join((b"\x00\x14\x00\x0b", b"\x00\x00\x00\x00"))
@@ -539,12 +537,12 @@ class ChannelFlow(Method):
     """channel.flow."""
 
     __slots__ = ("active",)
-    __match_args__ = ("active",)
-    key = (20, 20)
-    name = "channel.flow"
+    __match_args__: ClassVar[tuple[str, ...]] = ("active",)
+    key: ClassVar[tuple[int, int]] = (20, 20)
+    name: ClassVar[str] = "channel.flow"
 
     def __init__(self, active: bool = False) -> None:
-        self.active = active
+        self.active: bool = active
 
     def _encode(self) -> bytes:
         return b"".join((b"\x00\x14\x00\x14", bytes((self.active,))))
@@ -563,12 +561,12 @@ class ChannelFlowOk(Method):
     """channel.flow-ok."""
 
     __slots__ = ("active",)
-    __match_args__ = ("active",)
-    key = (20, 21)
-    name = "channel.flow-ok"
+    __match_args__: ClassVar[tuple[str, ...]] = ("active",)
+    key: ClassVar[tuple[int, int]] = (20, 21)
+    name: ClassVar[str] = "channel.flow-ok"
 
     def __init__(self, active: bool = False) -> None:
-        self.active = active
+        self.active: bool = active
 
     def _encode(self) -> bytes:
         return b"".join((b"\x00\x14\x00\x15", bytes((self.active,))))
@@ -592,22 +590,22 @@ class ChannelClose(Method):
         "class_id",
         "method_id",
     )
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "reply_code",
         "reply_text",
         "class_id",
         "method_id",
     )
-    key = (20, 40)
-    name = "channel.close"
+    key: ClassVar[tuple[int, int]] = (20, 40)
+    name: ClassVar[str] = "channel.close"
 
     def __init__(
         self, reply_code: int = 0, reply_text: str = "", class_id: int = 0, method_id: int = 0
     ) -> None:
-        self.reply_code = reply_code
-        self.reply_text = reply_text
-        self.class_id = class_id
-        self.method_id = method_id
+        self.reply_code: int = reply_code
+        self.reply_text: str = reply_text
+        self.class_id: int = class_id
+        self.method_id: int = method_id
 
     def _encode(self) -> bytes:
         return b"".join(
@@ -635,9 +633,9 @@ class ChannelCloseOk(Method):
     """channel.close-ok."""
 
     __slots__ = ()
-    __match_args__ = ()
-    key = (20, 41)
-    name = "channel.close-ok"
+    __match_args__: ClassVar[tuple[str, ...]] = ()
+    key: ClassVar[tuple[int, int]] = (20, 41)
+    name: ClassVar[str] = "channel.close-ok"
 
     def _encode(self) -> bytes:
         return b"\x00\x14\x00)"
@@ -662,7 +660,7 @@ class ExchangeDeclare(Method):
         "no_wait",
         "arguments",
     )
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "exchange",
         "type",
         "passive",
@@ -672,8 +670,8 @@ class ExchangeDeclare(Method):
         "no_wait",
         "arguments",
     )
-    key = (40, 10)
-    name = "exchange.declare"
+    key: ClassVar[tuple[int, int]] = (40, 10)
+    name: ClassVar[str] = "exchange.declare"
 
     def __init__(
         self,
@@ -686,13 +684,13 @@ class ExchangeDeclare(Method):
         no_wait: bool = False,
         arguments: Table | None = None,
     ) -> None:
-        self.exchange = exchange
-        self.type = type
-        self.passive = passive
-        self.durable = durable
-        self.auto_delete = auto_delete
-        self.internal = internal
-        self.no_wait = no_wait
+        self.exchange: str = exchange
+        self.type: str = type
+        self.passive: bool = passive
+        self.durable: bool = durable
+        self.auto_delete: bool = auto_delete
+        self.internal: bool = internal
+        self.no_wait: bool = no_wait
         self.arguments: Table = arguments if arguments is not None else {}
 
     def _encode(self) -> bytes:
@@ -737,9 +735,9 @@ class ExchangeDeclareOk(Method):
     """exchange.declare-ok."""
 
     __slots__ = ()
-    __match_args__ = ()
-    key = (40, 11)
-    name = "exchange.declare-ok"
+    __match_args__: ClassVar[tuple[str, ...]] = ()
+    key: ClassVar[tuple[int, int]] = (40, 11)
+    name: ClassVar[str] = "exchange.declare-ok"
 
     def _encode(self) -> bytes:
         return b"\x00(\x00\x0b"
@@ -759,18 +757,18 @@ class ExchangeDelete(Method):
         "if_unused",
         "no_wait",
     )
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "exchange",
         "if_unused",
         "no_wait",
     )
-    key = (40, 20)
-    name = "exchange.delete"
+    key: ClassVar[tuple[int, int]] = (40, 20)
+    name: ClassVar[str] = "exchange.delete"
 
     def __init__(self, exchange: str = "", if_unused: bool = False, no_wait: bool = False) -> None:
-        self.exchange = exchange
-        self.if_unused = if_unused
-        self.no_wait = no_wait
+        self.exchange: str = exchange
+        self.if_unused: bool = if_unused
+        self.no_wait: bool = no_wait
 
     def _encode(self) -> bytes:
         return b"".join(
@@ -799,9 +797,9 @@ class ExchangeDeleteOk(Method):
     """exchange.delete-ok."""
 
     __slots__ = ()
-    __match_args__ = ()
-    key = (40, 21)
-    name = "exchange.delete-ok"
+    __match_args__: ClassVar[tuple[str, ...]] = ()
+    key: ClassVar[tuple[int, int]] = (40, 21)
+    name: ClassVar[str] = "exchange.delete-ok"
 
     def _encode(self) -> bytes:
         return b"\x00(\x00\x15"
@@ -823,15 +821,15 @@ class ExchangeBind(Method):
         "no_wait",
         "arguments",
     )
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "destination",
         "source",
         "routing_key",
         "no_wait",
         "arguments",
     )
-    key = (40, 30)
-    name = "exchange.bind"
+    key: ClassVar[tuple[int, int]] = (40, 30)
+    name: ClassVar[str] = "exchange.bind"
 
     def __init__(
         self,
@@ -841,10 +839,10 @@ class ExchangeBind(Method):
         no_wait: bool = False,
         arguments: Table | None = None,
     ) -> None:
-        self.destination = destination
-        self.source = source
-        self.routing_key = routing_key
-        self.no_wait = no_wait
+        self.destination: str = destination
+        self.source: str = source
+        self.routing_key: str = routing_key
+        self.no_wait: bool = no_wait
         self.arguments: Table = arguments if arguments is not None else {}
 
     def _encode(self) -> bytes:
@@ -879,9 +877,9 @@ class ExchangeBindOk(Method):
     """exchange.bind-ok."""
 
     __slots__ = ()
-    __match_args__ = ()
-    key = (40, 31)
-    name = "exchange.bind-ok"
+    __match_args__: ClassVar[tuple[str, ...]] = ()
+    key: ClassVar[tuple[int, int]] = (40, 31)
+    name: ClassVar[str] = "exchange.bind-ok"
 
     def _encode(self) -> bytes:
         return b"\x00(\x00\x1f"
@@ -903,15 +901,15 @@ class ExchangeUnbind(Method):
         "no_wait",
         "arguments",
     )
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "destination",
         "source",
         "routing_key",
         "no_wait",
         "arguments",
     )
-    key = (40, 40)
-    name = "exchange.unbind"
+    key: ClassVar[tuple[int, int]] = (40, 40)
+    name: ClassVar[str] = "exchange.unbind"
 
     def __init__(
         self,
@@ -921,10 +919,10 @@ class ExchangeUnbind(Method):
         no_wait: bool = False,
         arguments: Table | None = None,
     ) -> None:
-        self.destination = destination
-        self.source = source
-        self.routing_key = routing_key
-        self.no_wait = no_wait
+        self.destination: str = destination
+        self.source: str = source
+        self.routing_key: str = routing_key
+        self.no_wait: bool = no_wait
         self.arguments: Table = arguments if arguments is not None else {}
 
     def _encode(self) -> bytes:
@@ -959,9 +957,9 @@ class ExchangeUnbindOk(Method):
     """exchange.unbind-ok."""
 
     __slots__ = ()
-    __match_args__ = ()
-    key = (40, 51)
-    name = "exchange.unbind-ok"
+    __match_args__: ClassVar[tuple[str, ...]] = ()
+    key: ClassVar[tuple[int, int]] = (40, 51)
+    name: ClassVar[str] = "exchange.unbind-ok"
 
     def _encode(self) -> bytes:
         return b"\x00(\x003"
@@ -985,7 +983,7 @@ class QueueDeclare(Method):
         "no_wait",
         "arguments",
     )
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "queue",
         "passive",
         "durable",
@@ -994,8 +992,8 @@ class QueueDeclare(Method):
         "no_wait",
         "arguments",
     )
-    key = (50, 10)
-    name = "queue.declare"
+    key: ClassVar[tuple[int, int]] = (50, 10)
+    name: ClassVar[str] = "queue.declare"
 
     def __init__(
         self,
@@ -1007,12 +1005,12 @@ class QueueDeclare(Method):
         no_wait: bool = False,
         arguments: Table | None = None,
     ) -> None:
-        self.queue = queue
-        self.passive = passive
-        self.durable = durable
-        self.exclusive = exclusive
-        self.auto_delete = auto_delete
-        self.no_wait = no_wait
+        self.queue: str = queue
+        self.passive: bool = passive
+        self.durable: bool = durable
+        self.exclusive: bool = exclusive
+        self.auto_delete: bool = auto_delete
+        self.no_wait: bool = no_wait
         self.arguments: Table = arguments if arguments is not None else {}
 
     def _encode(self) -> bytes:
@@ -1059,18 +1057,18 @@ class QueueDeclareOk(Method):
         "message_count",
         "consumer_count",
     )
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "queue",
         "message_count",
         "consumer_count",
     )
-    key = (50, 11)
-    name = "queue.declare-ok"
+    key: ClassVar[tuple[int, int]] = (50, 11)
+    name: ClassVar[str] = "queue.declare-ok"
 
     def __init__(self, queue: str = "", message_count: int = 0, consumer_count: int = 0) -> None:
-        self.queue = queue
-        self.message_count = message_count
-        self.consumer_count = consumer_count
+        self.queue: str = queue
+        self.message_count: int = message_count
+        self.consumer_count: int = consumer_count
 
     def _encode(self) -> bytes:
         return b"".join(
@@ -1101,15 +1099,15 @@ class QueueBind(Method):
         "no_wait",
         "arguments",
     )
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "queue",
         "exchange",
         "routing_key",
         "no_wait",
         "arguments",
     )
-    key = (50, 20)
-    name = "queue.bind"
+    key: ClassVar[tuple[int, int]] = (50, 20)
+    name: ClassVar[str] = "queue.bind"
 
     def __init__(
         self,
@@ -1119,10 +1117,10 @@ class QueueBind(Method):
         no_wait: bool = False,
         arguments: Table | None = None,
     ) -> None:
-        self.queue = queue
-        self.exchange = exchange
-        self.routing_key = routing_key
-        self.no_wait = no_wait
+        self.queue: str = queue
+        self.exchange: str = exchange
+        self.routing_key: str = routing_key
+        self.no_wait: bool = no_wait
         self.arguments: Table = arguments if arguments is not None else {}
 
     def _encode(self) -> bytes:
@@ -1157,9 +1155,9 @@ class QueueBindOk(Method):
     """queue.bind-ok."""
 
     __slots__ = ()
-    __match_args__ = ()
-    key = (50, 21)
-    name = "queue.bind-ok"
+    __match_args__: ClassVar[tuple[str, ...]] = ()
+    key: ClassVar[tuple[int, int]] = (50, 21)
+    name: ClassVar[str] = "queue.bind-ok"
 
     def _encode(self) -> bytes:
         return b"\x002\x00\x15"
@@ -1178,16 +1176,16 @@ class QueuePurge(Method):
         "queue",
         "no_wait",
     )
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "queue",
         "no_wait",
     )
-    key = (50, 30)
-    name = "queue.purge"
+    key: ClassVar[tuple[int, int]] = (50, 30)
+    name: ClassVar[str] = "queue.purge"
 
     def __init__(self, queue: str = "", no_wait: bool = False) -> None:
-        self.queue = queue
-        self.no_wait = no_wait
+        self.queue: str = queue
+        self.no_wait: bool = no_wait
 
     def _encode(self) -> bytes:
         return b"".join((b"\x002\x00\x1e", b"\x00\x00", encode_shortstr(self.queue), bytes((self.no_wait,))))
@@ -1208,12 +1206,12 @@ class QueuePurgeOk(Method):
     """queue.purge-ok."""
 
     __slots__ = ("message_count",)
-    __match_args__ = ("message_count",)
-    key = (50, 31)
-    name = "queue.purge-ok"
+    __match_args__: ClassVar[tuple[str, ...]] = ("message_count",)
+    key: ClassVar[tuple[int, int]] = (50, 31)
+    name: ClassVar[str] = "queue.purge-ok"
 
     def __init__(self, message_count: int = 0) -> None:
-        self.message_count = message_count
+        self.message_count: int = message_count
 
     def _encode(self) -> bytes:
         return b"".join((b"\x002\x00\x1f", struct.pack(">I", self.message_count)))
@@ -1236,22 +1234,22 @@ class QueueDelete(Method):
         "if_empty",
         "no_wait",
     )
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "queue",
         "if_unused",
         "if_empty",
         "no_wait",
     )
-    key = (50, 40)
-    name = "queue.delete"
+    key: ClassVar[tuple[int, int]] = (50, 40)
+    name: ClassVar[str] = "queue.delete"
 
     def __init__(
         self, queue: str = "", if_unused: bool = False, if_empty: bool = False, no_wait: bool = False
     ) -> None:
-        self.queue = queue
-        self.if_unused = if_unused
-        self.if_empty = if_empty
-        self.no_wait = no_wait
+        self.queue: str = queue
+        self.if_unused: bool = if_unused
+        self.if_empty: bool = if_empty
+        self.no_wait: bool = no_wait
 
     def _encode(self) -> bytes:
         return b"".join(
@@ -1281,12 +1279,12 @@ class QueueDeleteOk(Method):
     """queue.delete-ok."""
 
     __slots__ = ("message_count",)
-    __match_args__ = ("message_count",)
-    key = (50, 41)
-    name = "queue.delete-ok"
+    __match_args__: ClassVar[tuple[str, ...]] = ("message_count",)
+    key: ClassVar[tuple[int, int]] = (50, 41)
+    name: ClassVar[str] = "queue.delete-ok"
 
     def __init__(self, message_count: int = 0) -> None:
-        self.message_count = message_count
+        self.message_count: int = message_count
 
     def _encode(self) -> bytes:
         return b"".join((b"\x002\x00)", struct.pack(">I", self.message_count)))
@@ -1309,21 +1307,21 @@ class QueueUnbind(Method):
         "routing_key",
         "arguments",
     )
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "queue",
         "exchange",
         "routing_key",
         "arguments",
     )
-    key = (50, 50)
-    name = "queue.unbind"
+    key: ClassVar[tuple[int, int]] = (50, 50)
+    name: ClassVar[str] = "queue.unbind"
 
     def __init__(
         self, queue: str = "", exchange: str = "", routing_key: str = "", arguments: Table | None = None
     ) -> None:
-        self.queue = queue
-        self.exchange = exchange
-        self.routing_key = routing_key
+        self.queue: str = queue
+        self.exchange: str = exchange
+        self.routing_key: str = routing_key
         self.arguments: Table = arguments if arguments is not None else {}
 
     def _encode(self) -> bytes:
@@ -1354,9 +1352,9 @@ class QueueUnbindOk(Method):
     """queue.unbind-ok."""
 
     __slots__ = ()
-    __match_args__ = ()
-    key = (50, 51)
-    name = "queue.unbind-ok"
+    __match_args__: ClassVar[tuple[str, ...]] = ()
+    key: ClassVar[tuple[int, int]] = (50, 51)
+    name: ClassVar[str] = "queue.unbind-ok"
 
     def _encode(self) -> bytes:
         return b"\x002\x003"
@@ -1376,18 +1374,18 @@ class BasicQos(Method):
         "prefetch_count",
         "global_",
     )
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "prefetch_size",
         "prefetch_count",
         "global_",
     )
-    key = (60, 10)
-    name = "basic.qos"
+    key: ClassVar[tuple[int, int]] = (60, 10)
+    name: ClassVar[str] = "basic.qos"
 
     def __init__(self, prefetch_size: int = 0, prefetch_count: int = 0, global_: bool = False) -> None:
-        self.prefetch_size = prefetch_size
-        self.prefetch_count = prefetch_count
-        self.global_ = global_
+        self.prefetch_size: int = prefetch_size
+        self.prefetch_count: int = prefetch_count
+        self.global_: bool = global_
 
     def _encode(self) -> bytes:
         return b"".join(
@@ -1414,9 +1412,9 @@ class BasicQosOk(Method):
     """basic.qos-ok."""
 
     __slots__ = ()
-    __match_args__ = ()
-    key = (60, 11)
-    name = "basic.qos-ok"
+    __match_args__: ClassVar[tuple[str, ...]] = ()
+    key: ClassVar[tuple[int, int]] = (60, 11)
+    name: ClassVar[str] = "basic.qos-ok"
 
     def _encode(self) -> bytes:
         return b"\x00<\x00\x0b"
@@ -1440,7 +1438,7 @@ class BasicConsume(Method):
         "no_wait",
         "arguments",
     )
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "queue",
         "consumer_tag",
         "no_local",
@@ -1449,8 +1447,8 @@ class BasicConsume(Method):
         "no_wait",
         "arguments",
     )
-    key = (60, 20)
-    name = "basic.consume"
+    key: ClassVar[tuple[int, int]] = (60, 20)
+    name: ClassVar[str] = "basic.consume"
 
     def __init__(
         self,
@@ -1462,12 +1460,12 @@ class BasicConsume(Method):
         no_wait: bool = False,
         arguments: Table | None = None,
     ) -> None:
-        self.queue = queue
-        self.consumer_tag = consumer_tag
-        self.no_local = no_local
-        self.no_ack = no_ack
-        self.exclusive = exclusive
-        self.no_wait = no_wait
+        self.queue: str = queue
+        self.consumer_tag: str = consumer_tag
+        self.no_local: bool = no_local
+        self.no_ack: bool = no_ack
+        self.exclusive: bool = exclusive
+        self.no_wait: bool = no_wait
         self.arguments: Table = arguments if arguments is not None else {}
 
     def _encode(self) -> bytes:
@@ -1503,12 +1501,12 @@ class BasicConsumeOk(Method):
     """basic.consume-ok."""
 
     __slots__ = ("consumer_tag",)
-    __match_args__ = ("consumer_tag",)
-    key = (60, 21)
-    name = "basic.consume-ok"
+    __match_args__: ClassVar[tuple[str, ...]] = ("consumer_tag",)
+    key: ClassVar[tuple[int, int]] = (60, 21)
+    name: ClassVar[str] = "basic.consume-ok"
 
     def __init__(self, consumer_tag: str = "") -> None:
-        self.consumer_tag = consumer_tag
+        self.consumer_tag: str = consumer_tag
 
     def _encode(self) -> bytes:
         return b"".join((b"\x00<\x00\x15", encode_shortstr(self.consumer_tag)))
@@ -1528,16 +1526,16 @@ class BasicCancel(Method):
         "consumer_tag",
         "no_wait",
     )
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "consumer_tag",
         "no_wait",
     )
-    key = (60, 30)
-    name = "basic.cancel"
+    key: ClassVar[tuple[int, int]] = (60, 30)
+    name: ClassVar[str] = "basic.cancel"
 
     def __init__(self, consumer_tag: str = "", no_wait: bool = False) -> None:
-        self.consumer_tag = consumer_tag
-        self.no_wait = no_wait
+        self.consumer_tag: str = consumer_tag
+        self.no_wait: bool = no_wait
 
     def _encode(self) -> bytes:
         return b"".join((b"\x00<\x00\x1e", encode_shortstr(self.consumer_tag), bytes((self.no_wait,))))
@@ -1557,12 +1555,12 @@ class BasicCancelOk(Method):
     """basic.cancel-ok."""
 
     __slots__ = ("consumer_tag",)
-    __match_args__ = ("consumer_tag",)
-    key = (60, 31)
-    name = "basic.cancel-ok"
+    __match_args__: ClassVar[tuple[str, ...]] = ("consumer_tag",)
+    key: ClassVar[tuple[int, int]] = (60, 31)
+    name: ClassVar[str] = "basic.cancel-ok"
 
     def __init__(self, consumer_tag: str = "") -> None:
-        self.consumer_tag = consumer_tag
+        self.consumer_tag: str = consumer_tag
 
     def _encode(self) -> bytes:
         return b"".join((b"\x00<\x00\x1f", encode_shortstr(self.consumer_tag)))
@@ -1584,23 +1582,23 @@ class BasicPublish(Method):
         "mandatory",
         "immediate",
     )
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "exchange",
         "routing_key",
         "mandatory",
         "immediate",
     )
-    key = (60, 40)
-    name = "basic.publish"
-    has_content = True
+    key: ClassVar[tuple[int, int]] = (60, 40)
+    name: ClassVar[str] = "basic.publish"
+    has_content: ClassVar[bool] = True
 
     def __init__(
         self, exchange: str = "", routing_key: str = "", mandatory: bool = False, immediate: bool = False
     ) -> None:
-        self.exchange = exchange
-        self.routing_key = routing_key
-        self.mandatory = mandatory
-        self.immediate = immediate
+        self.exchange: str = exchange
+        self.routing_key: str = routing_key
+        self.mandatory: bool = mandatory
+        self.immediate: bool = immediate
 
     def _encode(self) -> bytes:
         return b"".join(
@@ -1636,23 +1634,23 @@ class BasicReturn(Method):
         "exchange",
         "routing_key",
     )
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "reply_code",
         "reply_text",
         "exchange",
         "routing_key",
     )
-    key = (60, 50)
-    name = "basic.return"
-    has_content = True
+    key: ClassVar[tuple[int, int]] = (60, 50)
+    name: ClassVar[str] = "basic.return"
+    has_content: ClassVar[bool] = True
 
     def __init__(
         self, reply_code: int = 0, reply_text: str = "", exchange: str = "", routing_key: str = ""
     ) -> None:
-        self.reply_code = reply_code
-        self.reply_text = reply_text
-        self.exchange = exchange
-        self.routing_key = routing_key
+        self.reply_code: int = reply_code
+        self.reply_text: str = reply_text
+        self.exchange: str = exchange
+        self.routing_key: str = routing_key
 
     def _encode(self) -> bytes:
         return b"".join(
@@ -1687,16 +1685,16 @@ class BasicDeliver(Method):
         "exchange",
         "routing_key",
     )
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "consumer_tag",
         "delivery_tag",
         "redelivered",
         "exchange",
         "routing_key",
     )
-    key = (60, 60)
-    name = "basic.deliver"
-    has_content = True
+    key: ClassVar[tuple[int, int]] = (60, 60)
+    name: ClassVar[str] = "basic.deliver"
+    has_content: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -1706,11 +1704,11 @@ class BasicDeliver(Method):
         exchange: str = "",
         routing_key: str = "",
     ) -> None:
-        self.consumer_tag = consumer_tag
-        self.delivery_tag = delivery_tag
-        self.redelivered = redelivered
-        self.exchange = exchange
-        self.routing_key = routing_key
+        self.consumer_tag: str = consumer_tag
+        self.delivery_tag: int = delivery_tag
+        self.redelivered: bool = redelivered
+        self.exchange: str = exchange
+        self.routing_key: str = routing_key
 
     def _encode(self) -> bytes:
         return b"".join(
@@ -1746,16 +1744,16 @@ class BasicGet(Method):
         "queue",
         "no_ack",
     )
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "queue",
         "no_ack",
     )
-    key = (60, 70)
-    name = "basic.get"
+    key: ClassVar[tuple[int, int]] = (60, 70)
+    name: ClassVar[str] = "basic.get"
 
     def __init__(self, queue: str = "", no_ack: bool = False) -> None:
-        self.queue = queue
-        self.no_ack = no_ack
+        self.queue: str = queue
+        self.no_ack: bool = no_ack
 
     def _encode(self) -> bytes:
         return b"".join((b"\x00<\x00F", b"\x00\x00", encode_shortstr(self.queue), bytes((self.no_ack,))))
@@ -1782,16 +1780,16 @@ class BasicGetOk(Method):
         "routing_key",
         "message_count",
     )
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "delivery_tag",
         "redelivered",
         "exchange",
         "routing_key",
         "message_count",
     )
-    key = (60, 71)
-    name = "basic.get-ok"
-    has_content = True
+    key: ClassVar[tuple[int, int]] = (60, 71)
+    name: ClassVar[str] = "basic.get-ok"
+    has_content: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -1801,11 +1799,11 @@ class BasicGetOk(Method):
         routing_key: str = "",
         message_count: int = 0,
     ) -> None:
-        self.delivery_tag = delivery_tag
-        self.redelivered = redelivered
-        self.exchange = exchange
-        self.routing_key = routing_key
-        self.message_count = message_count
+        self.delivery_tag: int = delivery_tag
+        self.redelivered: bool = redelivered
+        self.exchange: str = exchange
+        self.routing_key: str = routing_key
+        self.message_count: int = message_count
 
     def _encode(self) -> bytes:
         return b"".join(
@@ -1839,9 +1837,9 @@ class BasicGetEmpty(Method):
     """basic.get-empty."""
 
     __slots__ = ()
-    __match_args__ = ()
-    key = (60, 72)
-    name = "basic.get-empty"
+    __match_args__: ClassVar[tuple[str, ...]] = ()
+    key: ClassVar[tuple[int, int]] = (60, 72)
+    name: ClassVar[str] = "basic.get-empty"
 
     def _encode(self) -> bytes:
         return b"".join((b"\x00<\x00H", b"\x00"))
@@ -1862,16 +1860,16 @@ class BasicAck(Method):
         "delivery_tag",
         "multiple",
     )
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "delivery_tag",
         "multiple",
     )
-    key = (60, 80)
-    name = "basic.ack"
+    key: ClassVar[tuple[int, int]] = (60, 80)
+    name: ClassVar[str] = "basic.ack"
 
     def __init__(self, delivery_tag: int = 0, multiple: bool = False) -> None:
-        self.delivery_tag = delivery_tag
-        self.multiple = multiple
+        self.delivery_tag: int = delivery_tag
+        self.multiple: bool = multiple
 
     def _encode(self) -> bytes:
         return b"".join((b"\x00<\x00P", struct.pack(">Q", self.delivery_tag), bytes((self.multiple,))))
@@ -1895,16 +1893,16 @@ class BasicReject(Method):
         "delivery_tag",
         "requeue",
     )
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "delivery_tag",
         "requeue",
     )
-    key = (60, 90)
-    name = "basic.reject"
+    key: ClassVar[tuple[int, int]] = (60, 90)
+    name: ClassVar[str] = "basic.reject"
 
     def __init__(self, delivery_tag: int = 0, requeue: bool = False) -> None:
-        self.delivery_tag = delivery_tag
-        self.requeue = requeue
+        self.delivery_tag: int = delivery_tag
+        self.requeue: bool = requeue
 
     def _encode(self) -> bytes:
         return b"".join((b"\x00<\x00Z", struct.pack(">Q", self.delivery_tag), bytes((self.requeue,))))
@@ -1925,12 +1923,12 @@ class BasicRecoverAsync(Method):
     """basic.recover-async."""
 
     __slots__ = ("requeue",)
-    __match_args__ = ("requeue",)
-    key = (60, 100)
-    name = "basic.recover-async"
+    __match_args__: ClassVar[tuple[str, ...]] = ("requeue",)
+    key: ClassVar[tuple[int, int]] = (60, 100)
+    name: ClassVar[str] = "basic.recover-async"
 
     def __init__(self, requeue: bool = False) -> None:
-        self.requeue = requeue
+        self.requeue: bool = requeue
 
     def _encode(self) -> bytes:
         return b"".join((b"\x00<\x00d", bytes((self.requeue,))))
@@ -1949,12 +1947,12 @@ class BasicRecover(Method):
     """basic.recover."""
 
     __slots__ = ("requeue",)
-    __match_args__ = ("requeue",)
-    key = (60, 110)
-    name = "basic.recover"
+    __match_args__: ClassVar[tuple[str, ...]] = ("requeue",)
+    key: ClassVar[tuple[int, int]] = (60, 110)
+    name: ClassVar[str] = "basic.recover"
 
     def __init__(self, requeue: bool = False) -> None:
-        self.requeue = requeue
+        self.requeue: bool = requeue
 
     def _encode(self) -> bytes:
         return b"".join((b"\x00<\x00n", bytes((self.requeue,))))
@@ -1973,9 +1971,9 @@ class BasicRecoverOk(Method):
     """basic.recover-ok."""
 
     __slots__ = ()
-    __match_args__ = ()
-    key = (60, 111)
-    name = "basic.recover-ok"
+    __match_args__: ClassVar[tuple[str, ...]] = ()
+    key: ClassVar[tuple[int, int]] = (60, 111)
+    name: ClassVar[str] = "basic.recover-ok"
 
     def _encode(self) -> bytes:
         return b"\x00<\x00o"
@@ -1995,18 +1993,18 @@ class BasicNack(Method):
         "multiple",
         "requeue",
     )
-    __match_args__ = (
+    __match_args__: ClassVar[tuple[str, ...]] = (
         "delivery_tag",
         "multiple",
         "requeue",
     )
-    key = (60, 120)
-    name = "basic.nack"
+    key: ClassVar[tuple[int, int]] = (60, 120)
+    name: ClassVar[str] = "basic.nack"
 
     def __init__(self, delivery_tag: int = 0, multiple: bool = False, requeue: bool = False) -> None:
-        self.delivery_tag = delivery_tag
-        self.multiple = multiple
-        self.requeue = requeue
+        self.delivery_tag: int = delivery_tag
+        self.multiple: bool = multiple
+        self.requeue: bool = requeue
 
     def _encode(self) -> bytes:
         return b"".join(
@@ -2030,12 +2028,12 @@ class ConfirmSelect(Method):
     """confirm.select."""
 
     __slots__ = ("no_wait",)
-    __match_args__ = ("no_wait",)
-    key = (85, 10)
-    name = "confirm.select"
+    __match_args__: ClassVar[tuple[str, ...]] = ("no_wait",)
+    key: ClassVar[tuple[int, int]] = (85, 10)
+    name: ClassVar[str] = "confirm.select"
 
     def __init__(self, no_wait: bool = False) -> None:
-        self.no_wait = no_wait
+        self.no_wait: bool = no_wait
 
     def _encode(self) -> bytes:
         return b"".join((b"\x00U\x00\n", bytes((self.no_wait,))))
@@ -2054,9 +2052,9 @@ class ConfirmSelectOk(Method):
     """confirm.select-ok."""
 
     __slots__ = ()
-    __match_args__ = ()
-    key = (85, 11)
-    name = "confirm.select-ok"
+    __match_args__: ClassVar[tuple[str, ...]] = ()
+    key: ClassVar[tuple[int, int]] = (85, 11)
+    name: ClassVar[str] = "confirm.select-ok"
 
     def _encode(self) -> bytes:
         return b"\x00U\x00\x0b"
@@ -2072,9 +2070,9 @@ class TxSelect(Method):
     """tx.select."""
 
     __slots__ = ()
-    __match_args__ = ()
-    key = (90, 10)
-    name = "tx.select"
+    __match_args__: ClassVar[tuple[str, ...]] = ()
+    key: ClassVar[tuple[int, int]] = (90, 10)
+    name: ClassVar[str] = "tx.select"
 
     def _encode(self) -> bytes:
         return b"\x00Z\x00\n"
@@ -2090,9 +2088,9 @@ class TxSelectOk(Method):
     """tx.select-ok."""
 
     __slots__ = ()
-    __match_args__ = ()
-    key = (90, 11)
-    name = "tx.select-ok"
+    __match_args__: ClassVar[tuple[str, ...]] = ()
+    key: ClassVar[tuple[int, int]] = (90, 11)
+    name: ClassVar[str] = "tx.select-ok"
 
     def _encode(self) -> bytes:
         return b"\x00Z\x00\x0b"
@@ -2108,9 +2106,9 @@ class TxCommit(Method):
     """tx.commit."""
 
     __slots__ = ()
-    __match_args__ = ()
-    key = (90, 20)
-    name = "tx.commit"
+    __match_args__: ClassVar[tuple[str, ...]] = ()
+    key: ClassVar[tuple[int, int]] = (90, 20)
+    name: ClassVar[str] = "tx.commit"
 
     def _encode(self) -> bytes:
         return b"\x00Z\x00\x14"
@@ -2126,9 +2124,9 @@ class TxCommitOk(Method):
     """tx.commit-ok."""
 
     __slots__ = ()
-    __match_args__ = ()
-    key = (90, 21)
-    name = "tx.commit-ok"
+    __match_args__: ClassVar[tuple[str, ...]] = ()
+    key: ClassVar[tuple[int, int]] = (90, 21)
+    name: ClassVar[str] = "tx.commit-ok"
 
     def _encode(self) -> bytes:
         return b"\x00Z\x00\x15"
@@ -2144,9 +2142,9 @@ class TxRollback(Method):
     """tx.rollback."""
 
     __slots__ = ()
-    __match_args__ = ()
-    key = (90, 30)
-    name = "tx.rollback"
+    __match_args__: ClassVar[tuple[str, ...]] = ()
+    key: ClassVar[tuple[int, int]] = (90, 30)
+    name: ClassVar[str] = "tx.rollback"
 
     def _encode(self) -> bytes:
         return b"\x00Z\x00\x1e"
@@ -2162,9 +2160,9 @@ class TxRollbackOk(Method):
     """tx.rollback-ok."""
 
     __slots__ = ()
-    __match_args__ = ()
-    key = (90, 31)
-    name = "tx.rollback-ok"
+    __match_args__: ClassVar[tuple[str, ...]] = ()
+    key: ClassVar[tuple[int, int]] = (90, 31)
+    name: ClassVar[str] = "tx.rollback-ok"
 
     def _encode(self) -> bytes:
         return b"\x00Z\x00\x1f"

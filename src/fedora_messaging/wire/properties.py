@@ -22,8 +22,6 @@ class BasicProperties:
         timestamp: Seconds since 1970 (``int``).
     """
 
-    __hash__ = None  # type: ignore[assignment]
-
     def __init__(
         self,
         content_type: str | None = None,

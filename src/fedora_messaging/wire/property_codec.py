@@ -339,6 +339,9 @@ class PropertyScan:
             self.priority, offset = _octet(data, offset)
         if flags & _CORRELATION_ID:
             offset = _skip_shortstr(data, offset)
+        self.reply_to: str | None
+        self.expiration: str | None
+        self.user_id: str | None
         self.reply_to, offset = _maybe_shortstr(data, offset, flags & _REPLY_TO)
         self.expiration, offset = _maybe_shortstr(data, offset, flags & _EXPIRATION)
         if flags & _MESSAGE_ID:

@@ -80,16 +80,16 @@ class BrokerConsumer:
         priority: int = 0,
         arguments: Mapping[str, Any] | None = None,
     ) -> None:
-        self.tag = tag
-        self.queue = queue
-        self.outlet = outlet
-        self.no_ack = no_ack
-        self.exclusive = exclusive
-        self.priority = priority
-        self.prefetch = prefetch
-        self.unacked = 0
-        self.turn = 0
-        self.arguments = dict(arguments or {})
+        self.tag: str = tag
+        self.queue: Queue = queue
+        self.outlet: Outlet = outlet
+        self.no_ack: bool = no_ack
+        self.exclusive: bool = exclusive
+        self.priority: int = priority
+        self.prefetch: int = prefetch
+        self.unacked: int = 0
+        self.turn: int = 0
+        self.arguments: dict[str, Any] = dict(arguments or {})
 
     def can_take(self) -> bool:
         """Whether a message may be delivered now."""
@@ -116,7 +116,7 @@ class ConsumerSet:
     __slots__ = ("_all", "_by_priority", "_heir", "_rings", "_turn", "single_active")
 
     def __init__(self, single_active: bool, *, by_priority: bool = False) -> None:
-        self.single_active = single_active
+        self.single_active: bool = single_active
         self._by_priority = by_priority
         # The first one of those whose priority is higher than that of the active one, and the highest.
         self._heir: BrokerConsumer | None = None

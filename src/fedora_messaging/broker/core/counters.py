@@ -37,17 +37,17 @@ class Counters:
     )
 
     def __init__(self) -> None:
-        self.publish = 0
-        self.confirm = 0
-        self.return_unroutable = 0
-        self.drop_unroutable = 0
-        self.deliver = 0
-        self.deliver_no_ack = 0
-        self.get = 0
-        self.get_no_ack = 0
-        self.get_empty = 0
-        self.ack = 0
-        self.redeliver = 0
+        self.publish: int = 0
+        self.confirm: int = 0
+        self.return_unroutable: int = 0
+        self.drop_unroutable: int = 0
+        self.deliver: int = 0
+        self.deliver_no_ack: int = 0
+        self.get: int = 0
+        self.get_no_ack: int = 0
+        self.get_empty: int = 0
+        self.ack: int = 0
+        self.redeliver: int = 0
 
     def add_publishing(self, other: "Counters") -> None:
         """Add what a channel has published; its deliveries count in the queues."""

@@ -32,12 +32,12 @@ class MemoryUse:
     __slots__ = ("bodies", "bodies_limit", "bytes", "declared", "declared_limit", "pages")
 
     def __init__(self) -> None:
-        self.bytes = 0
-        self.bodies = 0
-        self.bodies_limit = 0
+        self.bytes: int = 0
+        self.bodies: int = 0
+        self.bodies_limit: int = 0
         self.pages: Pages | None = None
-        self.declared = 0
-        self.declared_limit = 0
+        self.declared: int = 0
+        self.declared_limit: int = 0
 
     def check_room(self, size: int) -> None:
         """Check that a client may declare something more.

@@ -79,7 +79,7 @@ class Queue:
         delivered_position: Highest position that was ever sent to a consumer.
     """
 
-    kind: ClassVar = "queue"
+    kind: ClassVar[str] = "queue"
     #: Makes a consumer; a subclass may need another kind.
     make_consumer: ClassVar[type[BrokerConsumer]] = BrokerConsumer
 
@@ -98,26 +98,26 @@ class Queue:
         self.durable = durable
         self.auto_delete = auto_delete
         self.owner = owner
-        self.declared = dict(declared or {})
-        self.arguments = arguments or QueueArguments()
+        self.declared: dict[str, Any] = dict(declared or {})
+        self.arguments: QueueArguments = arguments or QueueArguments()
         self.policy: Policy | None = None
         self.operator_policy: Policy | None = None
-        self.counters = Counters()
-        self.consumers = ConsumerSet(
+        self.counters: Counters = Counters()
+        self.consumers: ConsumerSet = ConsumerSet(
             self.arguments.single_active,
             by_priority=self.arguments.queue_type == QUORUM and host.profile.active_by_priority,
         )
-        self.unacked = 0
+        self.unacked: int = 0
         self.deleted = False
         self._holds = 0
         # The last message that has arrived meanwhile.
         self._fresh: Entry | None = None
         self.stored_id: int | None = None
-        self.delivered_position = 0
+        self.delivered_position: int = 0
         self._host = host
         self._ready = self._new_ready_list()
         self._ready_bytes = 0
-        self.unacked_bytes = 0
+        self.unacked_bytes: int = 0
         self._position = 0
         self._timer = QueueTimer(self.arguments.expires, host.clock, lambda when: host.schedule(self, when))
 

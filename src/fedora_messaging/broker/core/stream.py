@@ -30,9 +30,9 @@ class StreamConsumer(BrokerConsumer):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.next_offset = 0
+        self.next_offset: int = 0
         self.wanted: frozenset[str] | None = None
-        self.wants_unfiltered = self.arguments.get("x-stream-match-unfiltered") is True
+        self.wants_unfiltered: bool = self.arguments.get("x-stream-match-unfiltered") is True
         wanted = self.arguments.get("x-stream-filter")
         if isinstance(wanted, str):
             self.wanted = frozenset({wanted})

@@ -110,7 +110,7 @@ class VirtualHost:
         self.journal = journal
         self.schedule = schedule
         self.work_off = work_off
-        self.memory = memory or MemoryUse()
+        self.memory: MemoryUse = memory or MemoryUse()
         self.profile = profile
         self.default_queue_type = CLASSIC
         self.description = ""
@@ -120,11 +120,11 @@ class VirtualHost:
         self.limits: dict[str, int] = {}
         #: Messages that wait for their delayed exchange, by its name.
         self.delayed: dict[str, DelayedMessages] = {}
-        self.policies = Policies()
+        self.policies: Policies = Policies()
         #: What happened to messages of queues and channels that are gone.
-        self.past = Counters()
+        self.past: Counters = Counters()
         #: Counts the queues that come and go.
-        self.churn = Churn()
+        self.churn: Churn = Churn()
         self.queues: dict[str, Queue] = {}
         self.exchanges: dict[str, Exchange] = {
             name: TYPES[kind](name, durable=True, internal=internal, profile=profile)

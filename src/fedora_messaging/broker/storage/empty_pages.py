@@ -22,7 +22,7 @@ class EmptyPages:
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self.size = 0
+        self.size: int = 0
         self._connection = connection
         self._page_size = number(connection, "PRAGMA page_size")
         self._can_shrink = number(connection, "PRAGMA auto_vacuum") == INCREMENTAL

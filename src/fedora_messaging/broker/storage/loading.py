@@ -143,6 +143,8 @@ def _load_messages(connection: sqlite3.Connection, queues: dict[int, Queue]) -> 
             continue
         message = messages.get(message_id)
         if message is None:
+            if not (isinstance(properties, bytes) and isinstance(body, bytes)):
+                raise TypeError(f"properties or body of message {message_id} are no bytes")
             message = restored_message(read_name(exchange), read_name(key), properties, body)
             # What a publisher wrote into x-death cannot be told from what the broker did, so both count.
             message.died = bool(may_have_died) and message.mentions(b"x-death")

@@ -38,7 +38,7 @@ class FilePage:
         self._fd, name = tempfile.mkstemp(prefix="bodies-", dir=directory)
         # So that a broker that is killed leaves nothing behind.
         Path(name).unlink()
-        self.end = 0
+        self.end: int = 0
         # What is not in the file yet, and where it begins there: one write for many messages takes a third of
         # the time. A pair, because the thread that stores messages reads it while it changes.
         self._tail = (0, bytearray())

@@ -8,6 +8,9 @@ from ..core.queue import Queue
 from .names import stored_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..core.message import Entry
     from .sqlite import SqliteStore
 
 
@@ -24,11 +27,11 @@ class VhostJournal:
         self._store = store
         self._vhost = stored_name(vhost)
         # Messages belong to queues, whose identities are unique in the file.
-        self.message_added = store.message_added
-        self.message_removed = store.message_removed
-        self.delivered = store.delivered
-        self.returned = store.returned
-        self.when_durable = store.when_durable
+        self.message_added: Callable[[Queue, Entry], None] = store.message_added
+        self.message_removed: Callable[[Queue, Entry], None] = store.message_removed
+        self.delivered: Callable[[Queue, Entry], None] = store.delivered
+        self.returned: Callable[[Queue, Entry], None] = store.returned
+        self.when_durable: Callable[[Callable[[], None]], None] = store.when_durable
 
     def exchange_added(self, exchange: Exchange) -> None:
         """Store a durable exchange."""

@@ -33,7 +33,7 @@ class Window:
     )
 
     def __init__(self, first_message: int) -> None:
-        self.first_message = first_message
+        self.first_message: int = first_message
         # Statements about exchanges, queues and bindings, with their values.
         self.statements: list[tuple[str, tuple[Any, ...]]] = []
         self.adds: dict[tuple[int, int], Entry] = {}
@@ -45,10 +45,10 @@ class Window:
         # Queues that the statements delete.
         self.gone: set[int] = set()
         # Bytes of the messages in `adds`.
-        self.bytes = 0
+        self.bytes: int = 0
         # Whether a commit of it has failed. Then the log may have all of it nevertheless, and the next start
         # would find it there, until another commit has overwritten that.
-        self.was_tried = False
+        self.was_tried: bool = False
 
     def __len__(self) -> int:
         return len(self.statements) + len(self.adds) + len(self.removes) + self.was_tried

@@ -76,7 +76,7 @@ class Connection:
         self.options = options
         self.closed: asyncio.Future[Exception] = loop.create_future()
         self.blocked: str | None = None
-        self.broken = False
+        self.broken: bool = False
         self._unblocked_at = loop.time()
         self._loop = loop
         self._opened: asyncio.Future[None] = loop.create_future()
@@ -85,7 +85,7 @@ class Connection:
         self._channels: dict[int, Channel] = {}
         self._link: Link | None = None
         self._block_timer: asyncio.TimerHandle | None = None
-        self.machine = ClientMachine(
+        self.machine: ClientMachine = ClientMachine(
             now=loop.time(),
             limits=Limits(options.channel_max, options.frame_max, options.heartbeat),
             vhost=options.vhost,

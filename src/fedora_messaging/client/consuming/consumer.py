@@ -79,14 +79,14 @@ class Consumer:
         options: ConsumerOptions | None = None,
     ) -> None:
         self.queue = queue
-        self.bindings = list(bindings)
-        self.queue_name = queue.name
-        self.tag = str(uuid.uuid4())
-        self.stats = ConsumerStats()
-        self.state = ConsumerState.NEW
-        self.deliveries = 0
+        self.bindings: list[BindingOptions] = list(bindings)
+        self.queue_name: str = queue.name
+        self.tag: str = str(uuid.uuid4())
+        self.stats: ConsumerStats = ConsumerStats()
+        self.state: ConsumerState = ConsumerState.NEW
+        self.deliveries: int = 0
         self.last_delivery: float | None = None
-        self.resubscriptions = 0
+        self.resubscriptions: int = 0
         self.ask_elsewhere: Callable[[str], Awaitable[int]] | None = None
         loop = asyncio.get_running_loop()
         self.result: asyncio.Future[Consumer] = loop.create_future()
@@ -107,7 +107,7 @@ class Consumer:
             self, self._attach, lambda: self.state is ConsumerState.RESUMING, self._end
         )
         self._deliveries_before = 0
-        self.runner = make_runner(self)
+        self.runner: Runner = make_runner(self)
         self._error: BaseException | None = None
 
     @property

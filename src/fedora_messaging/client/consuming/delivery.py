@@ -50,15 +50,15 @@ class Raw:
         properties: bytes,
         body: bytes | None,
     ) -> None:
-        self.epoch = epoch
-        self.tag = tag
-        self.queue = queue
-        self.exchange = exchange
-        self.routing_key = routing_key
-        self.redelivered = redelivered
-        self.properties = properties
-        self.body = body
-        self.history = History(queue, exchange, routing_key)
+        self.epoch: int = epoch
+        self.tag: int = tag
+        self.queue: str = queue
+        self.exchange: str = exchange
+        self.routing_key: str = routing_key
+        self.redelivered: bool = redelivered
+        self.properties: bytes = properties
+        self.body: bytes | None = body
+        self.history: History = History(queue, exchange, routing_key)
 
     def decode(self) -> Message:
         """Build the message.

@@ -27,7 +27,7 @@ class InFlight:
         self._arrivals: dict[int, float] = {}
         self._prefetch = prefetch
         self._limit = prefetch
-        self.progress = 0.0
+        self.progress: float = 0.0
 
     def __len__(self) -> int:
         return len(self._arrivals)

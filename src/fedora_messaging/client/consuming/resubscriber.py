@@ -33,7 +33,7 @@ class Resubscriber:
         is_wanted: Callable[[], bool],
         refuse: Callable[[PermissionException], None],
     ) -> None:
-        self.backoff = Backoff()
+        self.backoff: Backoff = Backoff()
         self._who = who
         self._attach = attach
         self._is_wanted = is_wanted

@@ -48,12 +48,10 @@ class ConsumerStats:
         self.dead_lettered = dead_lettered
         self.duplicates = duplicates
         self.redelivered = redelivered
-        self.invalid_kinds = Counter[str]() if invalid_kinds is None else invalid_kinds
+        self.invalid_kinds: Counter[str] = Counter[str]() if invalid_kinds is None else invalid_kinds
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ConsumerStats) and self.__dict__ == other.__dict__
-
-    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"ConsumerStats({', '.join(f'{name}={value!r}' for name, value in self.__dict__.items())})"

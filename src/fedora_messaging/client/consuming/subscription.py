@@ -37,9 +37,9 @@ class Subscription:
         self, epoch: int, channel: Channel, qos: QosOptions, stream: StreamPosition | None, in_order: bool
     ) -> None:
         self.epoch = epoch
-        self.in_flight = InFlight(qos.prefetch_count)
+        self.in_flight: InFlight = InFlight(qos.prefetch_count)
         self.canceled = False
-        self.is_over = False
+        self.is_over: bool = False
         self._channel: Channel | None = channel
         self._qos = qos
         self._stream = stream

@@ -56,14 +56,14 @@ class Outbox:
 
     def __init__(self, options: OutboxOptions, confirm_timeout: float = _CONFIRM_TIMEOUT) -> None:
         self._confirm_timeout = confirm_timeout
-        self.sending = False
+        self.sending: bool = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._lanes: dict[Topic, asyncio.Task[None]] = {}
         self._resting: dict[Topic, tuple[float, Backoff]] = {}
-        self.trouble = ""
-        self.store = OutboxStore(options, self._on_put)
+        self.trouble: str = ""
+        self.store: OutboxStore = OutboxStore(options, self._on_put)
 
     def put(self, message: Encoded) -> "Future[None]":
         """Add a message, from any thread; the future is done when the message is on disk.

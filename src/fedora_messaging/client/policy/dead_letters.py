@@ -34,10 +34,10 @@ class Letter:
     def __init__(self, raw: Raw) -> None:
         self.raw = raw
         try:
-            self.properties = decode_properties(raw.properties)
+            self.properties: BasicProperties = decode_properties(raw.properties)
         except WireError:
             self.properties = BasicProperties()
-        self.history = _history(self.properties.headers or {})
+        self.history: History | None = _history(self.properties.headers or {})
 
 
 class DeadLetters:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
 from .batch import WINDOW, Batch, unsent
-from .outgoing import Encoded, outgoing, timed_out
+from .outgoing import Encoded, Outgoing, outgoing, timed_out
 
 if TYPE_CHECKING:
     from ..supervisor import Supervisor
@@ -22,7 +22,7 @@ class AwaitedPublish:
     __slots__ = ("confirmed", "out")
 
     def __init__(self, encoded: Encoded) -> None:
-        self.out = outgoing(encoded, self.set_outcome)
+        self.out: Outgoing = outgoing(encoded, self.set_outcome)
         self.confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def set_outcome(self, error: Exception | None) -> None:
@@ -67,7 +67,7 @@ class AwaitedBatch:
         self._begin = begin
         self._supervisor = supervisor
         self._woken = asyncio.Event()
-        self.batch = Batch(self._woken.set)
+        self.batch: Batch = Batch(self._woken.set)
 
     def is_over(self) -> bool:
         """Whether there is no time left."""

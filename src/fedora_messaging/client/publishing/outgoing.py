@@ -51,15 +51,15 @@ class Outgoing:
         on_outcome: OnOutcome,
         mandatory: bool = False,
     ) -> None:
-        self.exchange = exchange
-        self.routing_key = routing_key
-        self.mandatory = mandatory
-        self.method = method
-        self.properties = properties
-        self.body = body
-        self.on_outcome = on_outcome
-        self.abandoned = False
-        self.attempts = 0
+        self.exchange: str = exchange
+        self.routing_key: str = routing_key
+        self.mandatory: bool = mandatory
+        self.method: bytes = method
+        self.properties: bytes = properties
+        self.body: bytes = body
+        self.on_outcome: OnOutcome = on_outcome
+        self.abandoned: bool = False
+        self.attempts: int = 0
         # Set by basic.return, which comes before the confirm.
         self.error: Exception | None = None
 

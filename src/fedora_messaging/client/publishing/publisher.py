@@ -60,7 +60,7 @@ class Publisher:
     """
 
     def __init__(self, has_other_nodes: bool = False) -> None:
-        self.published = 0
+        self.published: int = 0
         self._has_other_nodes = has_other_nodes
         self._channel: Channel | None = None
         self._connection: Connection | None = None

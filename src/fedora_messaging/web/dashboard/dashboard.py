@@ -99,7 +99,7 @@ class Dashboard:
         self.management = management
         self.settings = settings
         self.archive = archive
-        self.sessions = Sessions()
+        self.sessions: Sessions = Sessions()
         self.streams = 0
         self._closed = closed
         self._feed: Feed | None = None

@@ -198,7 +198,7 @@ class BusFeed(Feed):
         self._queue = f"dashboard-live-{uuid.uuid4()}"
         self._listening: asyncio.Task[None] | None = None
         self._is_ending = False
-        self.trouble = ""
+        self.trouble: str = ""
         self._ready = asyncio.Event()
 
     async def start(self) -> int:

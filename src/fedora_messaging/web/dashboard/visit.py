@@ -52,7 +52,7 @@ class Visit:
         self.request = request
         self.dashboard = dashboard
         self.session = dashboard.sessions.find(request.cookies.get(SESSION_COOKIE, ""))
-        self.query = dict(_pairs(request.scope["query_string"]))
+        self.query: dict[str, str] = dict(_pairs(request.scope["query_string"]))
         self.form: dict[str, list[str]] = {}
         self._csrf = request.cookies.get(CSRF_COOKIE) or ""
 

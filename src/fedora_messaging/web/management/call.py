@@ -89,7 +89,7 @@ class Call:
         self.path = path
         self.query = query
         self.headers = headers
-        self.rates = rates
+        self.rates: Rates = rates
         self.host = host
         self._raw = raw
         self._body: dict[str, Any] | None = None

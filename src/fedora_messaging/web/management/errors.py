@@ -18,7 +18,7 @@ class RequestError(Exception):
         super().__init__(status, body)
         self.status = status
         self.body = body
-        self.headers = headers or {}
+        self.headers: dict[str, str] = headers or {}
 
 
 def bad_request(reason: Any) -> RequestError:

@@ -33,10 +33,10 @@ class Binding:
     def __init__(
         self, source: "Exchange", destination: Destination, routing_key: str, arguments: Mapping[str, Any]
     ) -> None:
-        self.source = source
-        self.destination = destination
-        self.routing_key = routing_key
-        self.arguments = dict(arguments)
+        self.source: Exchange = source
+        self.destination: Destination = destination
+        self.routing_key: str = routing_key
+        self.arguments: dict[str, Any] = dict(arguments)
 
 
 def binding_key(destination: Destination, routing_key: str, arguments: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -60,7 +60,7 @@ class Exchange:
         profile: The release of RabbitMQ to imitate.
     """
 
-    kind: ClassVar = "exchange"
+    kind: ClassVar[str] = "exchange"
     type: ClassVar[str]
     #: Whether the routing key alone decides, so that results can be remembered by it.
     by_key: ClassVar[bool] = True
@@ -78,7 +78,7 @@ class Exchange:
         self.durable = durable
         self.auto_delete = auto_delete
         self.internal = internal
-        self.arguments = dict(arguments or {})
+        self.arguments: dict[str, Any] = dict(arguments or {})
         self.profile = profile
         #: The policy that applies, or ``None``.
         self.policy: Policy | None = None
