@@ -1,6 +1,11 @@
 """Configuration of Sphinx."""
 
+import sys
+from pathlib import Path
+
 from fedora_messaging import __version__
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "fedora-messaging"
 copyright = "the fedora-messaging developers"
@@ -11,6 +16,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
+    "row_anchors",
 ]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3

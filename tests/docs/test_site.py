@@ -108,6 +108,19 @@ def test_public_names_are_on_the_site(pages: dict[Path, Elements]) -> None:
     assert named - reference.places == set()
 
 
+@pytest.mark.parametrize("name", ["configuration", "command-line", "metrics", "environment", "http"])
+def test_rows_of_the_reference_have_places_of_their_own(name: str, pages: dict[Path, Elements]) -> None:
+    """Each setting, option, metric, variable and exit status can be linked to."""
+    (page,) = [elements for path, elements in pages.items() if path.match(f"reference/{name}.html")]
+    text = (DOCS / f"reference/{name}.md").read_text("utf-8")
+    rows = re.findall(r"^\| (?:`([^` ]+)|(\d+) \|)", text, re.MULTILINE)
+    ends = ["-" + re.sub(r"[^a-z0-9]+", "-", (code or number).lower()).strip("-") for code, number in rows]
+    assert ends
+    assert [end for end in ends if not any(place.endswith(end) for place in page.places)] == []
+    links = {link[1:] for link in page.links if link.startswith("#")}
+    assert len([place for place in page.places & links if "-" in place]) >= len(set(ends))
+
+
 QUEUE = QueueSnapshot("q", True, False, 1, 1.0, 0.5, 1000.0, 2, ConsumerStats())
 SNAPSHOT = Snapshot(
     True,
