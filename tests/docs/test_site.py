@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from fedora_messaging.cli import running
 from fedora_messaging.client.consuming.stats import ConsumerStats
 from fedora_messaging.monitoring.prometheus import exposition
 from fedora_messaging.monitoring.snapshot import OutboxSnapshot, QueueSnapshot, Snapshot
+from fedora_messaging.testing import plugin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,7 +110,9 @@ def test_public_names_are_on_the_site(pages: dict[Path, Elements]) -> None:
     assert named - reference.places == set()
 
 
-@pytest.mark.parametrize("name", ["configuration", "command-line", "metrics", "environment", "http"])
+@pytest.mark.parametrize(
+    "name", ["configuration", "command-line", "metrics", "environment", "http", "pytest"]
+)
 def test_rows_of_the_reference_have_places_of_their_own(name: str, pages: dict[Path, Elements]) -> None:
     """Each setting, option, metric, variable and exit status can be linked to."""
     (page,) = [elements for path, elements in pages.items() if path.match(f"reference/{name}.html")]
@@ -175,6 +179,14 @@ def test_environment_variables_are_those_of_the_code() -> None:
     assert {name for name in read if f"`{name}`" not in page} == set()
     documented = set(re.findall(r"`(FEDORA_MESSAGING_\w+)`", page))
     assert documented - read == set()
+
+
+def test_fixtures_and_settings_are_those_of_the_plugin() -> None:
+    page = (DOCS / "reference/pytest.md").read_text("utf-8")
+    fixtures = {name for name, value in vars(plugin).items() if isinstance(value, type(plugin.bus))}
+    settings = re.findall(r'"(fedora_messaging_\w+)"', inspect.getsource(plugin))
+    assert fixtures == {"bus", "published"}
+    assert {name for name in (*fixtures, *settings) if f"\n| `{name}` |" not in page} == set()
 
 
 def test_exit_statuses_are_those_of_the_code() -> None:
