@@ -105,6 +105,19 @@ def test_loop_sleeps_while_one_thread_publishes(
     assert len(admin.take(queue)) == count + 200
 
 
+@pytest.mark.skipif(not is_lendable, reason="uvloop's loops have no selector of Python")
+def test_reading_that_is_lent_often_is_watched_by_one_timer(
+    broker: Broker, queue: str, service: None
+) -> None:
+    """Each loan of a program that also publishes otherwise would add one, for ever."""
+    for _ in range(30):
+        lend(queue)
+        api.publish_nowait(message(queue, 0)).result(WAIT)  # the loop reads this confirm
+    loop = client()._loop_thread.loop
+    watching = [timer for timer in loop._scheduled if timer._callback == client()._confirm_reader._look]
+    assert len(watching) <= 1
+
+
 def test_broker_that_answers_late(
     broker: Broker, admin: Admin, proxy: Proxy, proxied_service: None, queue: str
 ) -> None:

@@ -75,4 +75,4 @@ def fresh_settings(settings: LazyConfig) -> None:
 def main_thread_publishes_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """The handler with which pytest-timeout ends a test counts as plain: it does nothing but raise."""
     handler = signal.getsignal(signal.SIGALRM)
-    monkeypatch.setattr(turn, "_PLAIN", turn._PLAIN | {handler})
+    monkeypatch.setattr(turn, "_PLAIN", (*turn._PLAIN, handler))

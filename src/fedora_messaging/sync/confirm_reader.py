@@ -41,6 +41,7 @@ class ConfirmReader:
         #: What the thread waits for that reads now.
         self._user: threading.Lock | None = None
         self._was_used = False
+        self._is_watched = False
         # Wakes that thread when the connection reads itself again.
         self._alarm: tuple[socket.socket, socket.socket] | None = None
 
@@ -108,9 +109,11 @@ class ConfirmReader:
         self._poll.register(fd, select.POLLIN)
         self._poll.register(self._alarm[0], select.POLLIN)
         self._lender = connection
-        # The loop waits, and learns of a new timer only when it is woken.
-        loop = self._loop_thread.loop
-        loop.call_soon_threadsafe(loop.call_later, _KEEP, self._look)
+        if not self._is_watched:
+            self._is_watched = True
+            # The loop waits, and learns of a new timer only when it is woken.
+            loop = self._loop_thread.loop
+            loop.call_soon_threadsafe(loop.call_later, _KEEP, self._look)
         return True
 
     def _read(self, confirmed: threading.Lock) -> bool:
@@ -147,10 +150,9 @@ class ConfirmReader:
 
     def _look(self) -> None:
         """Let the loop read again if no publish has come for a moment."""
-        if self._lender is None:
-            return
-        if self._user is not None or self._was_used:
-            self._was_used = False
+        self._is_watched = self._lender is not None and (self._user is not None or self._was_used)
+        self._was_used = False
+        if self._is_watched:
             self._loop_thread.loop.call_later(_KEEP, self._look)
         else:
             self._return()

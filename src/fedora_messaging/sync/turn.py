@@ -18,7 +18,7 @@ _PATIENCE: Final = (5.0, 1.0)
 #: Seconds after which we look again which handlers of signals there are.
 _LOOK: Final = 0.05
 #: Handlers that run none of the program's code. ``None`` was not installed by Python.
-_PLAIN: Final = frozenset({signal.SIG_DFL, signal.SIG_IGN, signal.default_int_handler, None})
+_PLAIN: Final = (signal.SIG_DFL, None, signal.SIG_IGN, signal.default_int_handler)
 
 #: Threads that have borrowed a turn.
 _acting: set[int] = set()
@@ -90,7 +90,9 @@ class Turn:
         now = time.monotonic()
         if now >= self._next_look:
             self._next_look = now + _LOOK
-            self._are_handlers_plain = _PLAIN.issuperset(map(signal.getsignal, signal.valid_signals()))
+            # Compared one by one, because a handler need not be hashable.
+            handlers = map(signal.getsignal, signal.valid_signals())
+            self._are_handlers_plain = all(handler in _PLAIN for handler in handlers)
         return self._are_handlers_plain
 
     # Called by the loop's thread

@@ -170,13 +170,22 @@ def test_call_within_a_call() -> None:
     assert not in_own_thread()
 
 
+class Unhashable:
+    """A handler as a class of a program may make it."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __call__(self, *_arguments: object) -> None:
+        pass
+
+
 def test_main_thread_whose_handlers_run_code_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
     """Such a handler may publish, or close the client, in the middle of the call."""
     monkeypatch.setattr(turn_module, "_LOOK", 0.0)
     before = signal.getsignal(signal.SIGUSR1)
     with running() as loop_thread:
         eventually(lambda: acts(loop_thread))
-        signal.signal(signal.SIGUSR1, lambda _number, _frame: None)
+        signal.signal(signal.SIGUSR1, Unhashable())
         try:
             assert loop_thread.answers(WAIT)
             assert not acts(loop_thread)
