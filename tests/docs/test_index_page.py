@@ -47,4 +47,4 @@ def test_programs(bus: object, capsys: pytest.CaptureFixture[str], monkeypatch: 
 
     monkeypatch.setattr(api, "consume", until_the_first)
     exec(consuming, {})
-    assert capsys.readouterr().out.startswith("shop.order 7\n")
+    assert capsys.readouterr().out.startswith("shop.order {'number': 7}\n")

@@ -37,9 +37,9 @@ async def _node(conf: Mapping[str, Any], options: ConnectionOptions) -> AsyncIte
         yield Finding(FAILURE, str(error))
         return
     try:
-        server = connection.machine.server_properties
-        version = f"{server.get('product', 'a broker')} {server.get('version', '')}"
-        yield Finding(OK, f"{options.address} is {version.strip()} and lets us in")
+        yield Finding(
+            OK, f"{options.address} is {_kind(connection.machine.server_properties)} and lets us in"
+        )
         if (end := connection.certificate_end) is not None:
             yield certificate_end(f"the certificate of {options.address}", end)
         async for finding in _topology(conf, connection):
@@ -154,3 +154,10 @@ async def _look_for_queue(
 
 def _is_code(error: BadDeclaration, reply_code: int) -> bool:
     return isinstance(error.reason, ChannelClosed) and error.reason.reply_code == reply_code
+
+
+def _kind(server: Mapping[str, Any]) -> str:
+    version = f"{server.get('product', 'a broker')} {server.get('version', '')}".strip()
+    # It says that it is RabbitMQ, because clients choose by that what they ask for.
+    is_ours = str(server.get("platform", "")).startswith("fedora-messaging ")
+    return f"the embedded broker, which imitates {version}," if is_ours else version
