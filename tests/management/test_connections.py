@@ -133,7 +133,8 @@ def test_a_channel_shows_its_settings_and_its_use(
         stats = found.get("message_stats", {})
         # RabbitMQ tells the settings and the use of a channel at different times.
         was_used = stats.get("deliver") == 3 and stats.get("publish") == 3
-        return found if was_used and found.get("confirm") and found.get("consumer_count") else None
+        is_shown = found.get("confirm") and found.get("consumer_count") and found.get("consumer_details")
+        return found if was_used and is_shown else None
 
     found = eventually(used)
     expected = {
