@@ -83,7 +83,8 @@ test-uvloop: $(VENV)/.installed
 # The tests that use a dependency, with the lowest versions that pyproject.toml declares, on the embedded broker.
 # Twisted 22.4 imports cgi. Old versions of Starlette notice late that the client of a stream has gone.
 LOWEST_TESTS ?= tests/unit tests/compat tests/cli tests/twisted tests/transport \
-  tests/client/test_monitoring.py tests/client/test_outbox_record.py tests/management
+  tests/client/test_monitoring.py tests/client/test_outbox_record.py tests/management/test_http.py \
+  tests/management/test_login.py tests/management/test_metrics.py tests/management/test_slow_clients.py
 WITHOUT_DEPENDENCIES := tests/unit/broker tests/unit/sync tests/unit/testing tests/unit/wire \
   tests/cli/test_broker_small_disk.py tests/cli/test_broker_storage.py tests/cli/test_broker_unread.py
 test-lowest:

@@ -163,6 +163,19 @@ def test_body_that_many_queues_hold_is_paged_out_once() -> None:
     assert (vhost.memory.bodies, vhost.memory.bytes) == (0, 0)
 
 
+def test_body_is_paged_out_once_while_others_take_the_room() -> None:
+    """Each queue that adds it asks for room again."""
+    vhost = new_vhost()
+    pages = paging(vhost, 0)
+    message, other = (new_message("", "k", b"\0\0", body) for body in BODIES[:2])
+    for one in (message, message, other):
+        vhost.memory.hold(one)
+    for _ in range(2):
+        vhost.memory.make_room(message)
+    assert pages.bodies == BODIES[:1]
+    assert vhost.memory.bodies == len(BODIES[1]) + 2
+
+
 def test_small_body_stays() -> None:
     vhost = new_vhost()
     queue = vhost.declare_queue(QueueDeclaration("q"), None)
