@@ -74,6 +74,15 @@ def test_stored_message_reads_its_properties_when_asked() -> None:
     assert stored.address == new_message("e", "k", b"\0\0", b"").address
 
 
+def test_stored_message_reads_its_properties_from_a_page() -> None:
+    properties = encode_properties(BasicProperties(priority=3))
+    stored = restored_message("e", "k", properties, b"x" * 1000)
+    pages = FilePages(None, lambda: True)
+    assert stored.page_out(pages) == 1000 + len(properties)
+    assert (stored.scan.priority, stored.properties, stored.body) == (3, properties, b"x" * 1000)
+    pages.close()
+
+
 @pytest.mark.parametrize("damaged", [b"", b"\x20", b"\x20\x00\x00\x00\xff\xff"])
 def test_damaged_properties_of_a_stored_message(damaged: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """They count as none, and are told once: a queue that holds such a message goes on."""
