@@ -28,6 +28,7 @@ help:
 	@echo "make check  style, types, layers"
 	@echo "make bench  measure speed"
 	@echo "make docs   build the documentation"
+	@echo "make verify-types  count with pyright how much of the package is typed"
 	@echo "make share  write man pages and completions (SHARE=build/share)"
 
 $(VENV)/.installed: pyproject.toml $(REQUIREMENTS)

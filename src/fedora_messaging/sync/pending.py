@@ -57,15 +57,15 @@ class PendingPublish:
         if timeout is None:
             self._read_confirm(self._lock, None)
             self._lock.acquire()
-        else:
-            if timeout <= 0:
-                raise self._expire(self._out, timeout)
-            deadline = time.monotonic() + timeout
-            self._read_confirm(self._lock, timeout)
-            if not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
-                raise self._expire(self._out, timeout)
+        elif timeout <= 0 or not self._is_confirmed_within(timeout):
+            raise self._expire(self._out, timeout)
         if self._error is not None:
             raise self._error
+
+    def _is_confirmed_within(self, timeout: float) -> bool:
+        deadline = time.monotonic() + timeout
+        self._read_confirm(self._lock, timeout)
+        return self._lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
 
 
 class PendingRecord:

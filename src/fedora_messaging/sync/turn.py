@@ -39,7 +39,8 @@ class Turn:
 
     A signal's handler could publish, or close the client, in the middle of a call that has borrowed the turn,
     and so wait for a loop that waits for the turn. So the main thread, in which handlers run, borrows nothing
-    if the program has handlers that do more than raise.
+    if the program has handlers that do more than raise. One that was installed less than `_LOOK` seconds ago
+    may not be known yet; it, and a finalizer that runs in such a call, gets RuntimeError if it publishes.
     """
 
     def __init__(self) -> None:
