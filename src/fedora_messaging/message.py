@@ -52,6 +52,8 @@ _FILTERS = (
     ("flatpaks", "flatpak"),
 )
 _DRAFT_4 = "http://json-schema.org/draft-04/schema#"
+#: Writes what :func:`json.dumps` does, without noting each container to find one that contains itself.
+_encode_json = json.JSONEncoder(check_circular=False).encode
 
 MessageClass = TypeVar("MessageClass", bound="Message")
 if TYPE_CHECKING:
@@ -198,7 +200,10 @@ class Message(Generic[Body]):
 
     @property
     def _encoded_body(self) -> bytes:
-        return json.dumps(self.body).encode("utf-8")
+        try:
+            return _encode_json(self.body).encode("utf-8")
+        except RecursionError:
+            return json.dumps(self.body).encode("utf-8")  # it tells a body that contains itself
 
     # Accessors for people and for filters; schema classes override them.
 

@@ -312,3 +312,10 @@ def test_message_can_be_looked_into() -> None:
     written = json.loads(json.dumps(one, default=lambda part: part.__dict__))
     assert written["topic"] == "t"
     assert written["_properties"] == vars(one._properties)
+
+
+def test_body_that_contains_itself() -> None:
+    body: dict[str, object] = {}
+    body["body"] = [body]
+    with pytest.raises(ValueError, match="Circular reference detected"):
+        _ = Message(body=body)._encoded_body

@@ -29,8 +29,8 @@ class _Compiled:
 
     Attributes:
         schema: Kept alive, so that no other schema can get its ``id()``.
-        shape: Its keywords and values at compile time; if they change, the schema is compiled again. (A
-            change deeper inside goes unnoticed: do not change schemas that are in use.)
+        shape: A copy of it from compile time; if its keywords or their values are others now, the schema is
+            compiled again. (A change deeper inside goes unnoticed: do not change schemas that are in use.)
         is_valid: The quick check; if it is ``None``, the slow validator checks everything.
     """
 
@@ -38,7 +38,7 @@ class _Compiled:
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self.schema = schema
-        self.shape = _shape(schema)
+        self.shape = dict(_shape(schema))
         self._slow: _SlowValidator | None = None
         self.is_valid = _fast_check(schema)
 
@@ -48,8 +48,11 @@ class _Compiled:
         return self._slow
 
 
-def _shape(schema: Mapping[str, Any]) -> tuple[Any, ...]:
-    return (*schema, *schema.values()) if isinstance(schema, Mapping) else ()
+def _shape(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema as a dictionary; comparing two looks into a value only if it is another object."""
+    if type(schema) is dict:
+        return schema
+    return dict(schema) if isinstance(schema, Mapping) else {}
 
 
 _cache: OrderedDict[int, _Compiled] = OrderedDict()

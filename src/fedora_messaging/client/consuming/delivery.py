@@ -24,14 +24,13 @@ class Raw:
     Attributes:
         exchange: Exchange that it was published to.
         epoch: Number of the subscription that it arrived on; its tag is valid there only.
-        history: Its origin and earlier attempts; complete once the delivery is decoded.
     """
 
     __slots__ = (
+        "_history",
         "body",
         "epoch",
         "exchange",
-        "history",
         "properties",
         "queue",
         "redelivered",
@@ -58,7 +57,12 @@ class Raw:
         self.redelivered: bool = redelivered
         self.properties: bytes = properties
         self.body: bytes | None = body
-        self.history: History = History(queue, exchange, routing_key)
+        self._history: History | None = None
+
+    @property
+    def history(self) -> History:
+        """Its origin and earlier attempts; complete once the delivery is decoded."""
+        return self._history or History(self.queue, self.exchange, self.routing_key)
 
     def decode(self) -> Message:
         """Build the message.
@@ -73,8 +77,11 @@ class Raw:
         except WireError as error:
             text = f"the properties cannot be decoded: {error.text}"
             raise ValidationError(text).of_kind("properties") from error
-        self.history = self.history.taken_from(properties)
-        message = get_message(self.history.topic, properties, self.body)
+        topic = self.routing_key
+        if not self.exchange:  # only what was published to a queue itself may have come back
+            self._history = self.history.taken_from(properties)
+            topic = self._history.topic
+        message = get_message(topic, properties, self.body)
         message.queue = self.queue
         return message
 
