@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from benchmarks.rivals import AIO_PIKA, FASTSTREAM, KOMBU, LIBRABBITMQ, OLD, OURS, PIKA, PIKA_SELECT
+from benchmarks.rivals import AIO_PIKA, COMPILED, FASTSTREAM, KOMBU, LIBRABBITMQ, OLD, OURS, PIKA, PIKA_SELECT
 
 
 @dataclass(frozen=True)
@@ -56,22 +56,27 @@ def _consume(client: str, worker: str, prefetch: int, share: float, *, with_data
 CASES = (
     # Neighbours are compared with each other, so they are measured one after the other.
     _publish(OURS, "ours_aio", 256, 1, with_data=True),
+    _publish(COMPILED, "ours_aio", 256, 1),
     _publish(LIBRABBITMQ, "", 256, 1),
     _publish(PIKA_SELECT, "rival_pika_select", 256, 1),
     _publish(AIO_PIKA, "rival_aio_pika", 256, 0.5),
     _publish(FASTSTREAM, "rival_faststream", 256, 0.5),
     _publish(OLD, "rival_old", 256, 0.05),
     _publish(OURS, "ours_aio", 1024, 1),
+    _publish(COMPILED, "ours_aio", 1024, 1),
     _publish(LIBRABBITMQ, "", 1024, 1),
     _publish(PIKA_SELECT, "rival_pika_select", 1024, 1),
     Case(OURS, "publish 256 prebuilt", "publish", "ours_aio", window=256, style="prebuilt"),
     Case(OURS, "publish 64 threads", "publish", "ours_sync", window=64),
+    Case(COMPILED, "publish 64 threads", "publish", "ours_sync", window=64),
     _publish(OURS, "ours_sync", 1, 0.2),
+    _publish(COMPILED, "ours_sync", 1, 0.2),
     _publish(LIBRABBITMQ, "", 1, 0.2),
     _publish(PIKA, "rival_pika_blocking", 1, 0.2),
     _publish(KOMBU, "rival_kombu", 1, 0.2),
     _publish(OLD, "rival_old", 1, 0.04),
     _consume(OURS, "ours_aio", 100, 1, with_data=True),
+    _consume(COMPILED, "ours_aio", 100, 1),
     _consume(LIBRABBITMQ, "", 100, 1),
     _consume(PIKA_SELECT, "rival_pika_select", 100, 1),
     _consume(PIKA, "rival_pika_blocking", 100, 0.5),
@@ -79,6 +84,7 @@ CASES = (
     _consume(FASTSTREAM, "rival_faststream", 100, 0.5),
     _consume(KOMBU, "rival_kombu", 100, 0.5),
     Case(OURS, "consume 100 thread", "consume", "ours_sync", prefetch=100),
+    Case(COMPILED, "consume 100 thread", "consume", "ours_sync", prefetch=100),
     _consume(OLD, "rival_old", 100, 0.05),
     _consume(OURS, "ours_aio", 10, 1),
     Case(OURS, "both at once", "both", "ours_aio", window=256, prefetch=100, with_data=True),

@@ -20,7 +20,7 @@ from benchmarks.brokers import (
 )
 from benchmarks.cases import EMPTY_QUEUE, FULL_QUEUE, MILLION, Case
 from benchmarks.processes import ROOT, Ended, ProgramFailed, collect, environment, run, running
-from benchmarks.rivals import LIBRABBITMQ, OLD, OURS, Rivals
+from benchmarks.rivals import COMPILED, LIBRABBITMQ, OLD, OURS, Rivals
 from benchmarks.workers.common import EXCHANGE, Job, rss_mb
 
 Figures = dict[str, float]
@@ -88,7 +88,8 @@ class Bench:
     def variables(self, case: Case, broker: Broker | None) -> dict[str, str]:
         """Return the environment of a case's client."""
         conf = "" if broker is None else str(broker.conf)
-        return environment(conf=conf, source=self.source if case.client == OURS else None)
+        sources = {OURS: self.source, COMPILED: self.rivals.compiled}
+        return environment(conf=conf, source=sources.get(case.client))
 
     def command(self, case: Case, broker: Broker, job: Job) -> list[str | Path]:
         """Return the command that does a job."""

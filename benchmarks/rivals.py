@@ -10,10 +10,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmarks import brokers
-from benchmarks.processes import environment, run
+from benchmarks.processes import ROOT, environment, run
 from benchmarks.workers.common import load_message
 
 OURS = "ours"
+COMPILED = "compiled"
 PIKA = "pika"
 PIKA_SELECT = "pika-select"
 AIO_PIKA = "aio-pika"
@@ -21,7 +22,7 @@ FASTSTREAM = "faststream"
 KOMBU = "kombu"
 OLD = "old"
 LIBRABBITMQ = "librabbitmq"
-CLIENTS = (OURS, PIKA, PIKA_SELECT, AIO_PIKA, FASTSTREAM, KOMBU, OLD, LIBRABBITMQ)
+CLIENTS = (OURS, COMPILED, PIKA, PIKA_SELECT, AIO_PIKA, FASTSTREAM, KOMBU, OLD, LIBRABBITMQ)
 
 #: The packages of the clients that are Python packages.
 _PACKAGES = {
@@ -32,6 +33,7 @@ _PACKAGES = {
     KOMBU: "kombu",
 }
 
+_WHEELS = ROOT / "dist" / "compiled"
 _C_SOURCE = Path(__file__).with_name("c") / "client.c"
 _FIELD_TYPES = {bool: "b", int: "i", str: "s"}
 
@@ -53,6 +55,7 @@ class Rivals:
     Attributes:
         clients: Names.
         missing: For each client that cannot be run: why, and what to do.
+        compiled: Where our compiled package is imported from.
         old_python: Interpreter with the old library.
         c_client: The C client.
         versions: Of everything that takes part.
@@ -60,6 +63,7 @@ class Rivals:
 
     clients: tuple[str, ...]
     missing: dict[str, str]
+    compiled: Path | None
     old_python: str | None
     c_client: CClient | None
     versions: dict[str, str]
@@ -76,13 +80,17 @@ def find_rivals(wanted: tuple[str, ...], old_python: str | None, directory: Path
     }
     if rabbitmq := brokers.rabbitmq_version():
         versions["rabbitmq"] = rabbitmq
-    c_client = None
+    c_client = compiled = None
     for client in wanted:
         if (package := _PACKAGES.get(client)) is not None:
             try:
                 versions[package] = version(package)
             except PackageNotFoundError:
                 missing[client] = f"pip install {package}"
+        elif client == COMPILED:
+            compiled = _unpack_compiled(directory)
+            if compiled is None:
+                missing[client] = "make wheel-compiled"
         elif client == OLD:
             if old_python is None:
                 missing[client] = "give --old-python PATH"
@@ -95,7 +103,17 @@ def find_rivals(wanted: tuple[str, ...], old_python: str | None, directory: Path
             else:
                 versions[LIBRABBITMQ] = reason
     clients = tuple(client for client in wanted if client not in missing)
-    return Rivals(clients, missing, old_python, c_client, versions)
+    return Rivals(clients, missing, compiled, old_python, c_client, versions)
+
+
+def _unpack_compiled(directory: Path) -> Path | None:
+    """Unpack the compiled wheel that was built last, if there is one."""
+    wheels = sorted(_WHEELS.glob("*.whl"), key=lambda wheel: wheel.stat().st_mtime)
+    if not wheels:
+        return None
+    target = directory / COMPILED
+    shutil.unpack_archive(wheels[-1], target, "zip")
+    return target
 
 
 def _old_version(python: str) -> str:
