@@ -30,10 +30,10 @@ from .frontends.batches import MessageBatch, record_all
 from .frontends.consuming import Callback, check_callback, hooks_of, queue_plan
 from .frontends.publishing import prepare, publish_started, telling_outcome
 from .frontends.recording import is_recording, recorded
+from .limits import PREFETCH_MAX
 from .logs import logger
 from .message import Message
 from .options import (
-    PREFETCH_MAX,
     BindingOptions,
     ConnectionOptions,
     ConsumerOptions,

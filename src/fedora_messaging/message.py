@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union
 
-from . import config, schema_utils, table_json
+from . import config, schema_utils
 from .exceptions import ValidationError
 from .forking import setting_up
 from .logs import logger
@@ -633,6 +633,8 @@ def to_line(message: Message) -> str:
     Raises:
         TypeError: The body holds a value that JSON lacks.
     """
+    from . import table_json  # programs that only publish do not need it
+
     headers, header_types = table_json.to_json(message._headers)
     data = {
         "topic": message.topic,
@@ -687,6 +689,8 @@ def load_message(message_dict: Mapping[str, Any]) -> Message:
         raise ValidationError(error) from error
     headers = message_dict.get("headers", {})
     if "header_types" in message_dict:
+        from . import table_json
+
         try:
             headers = table_json.from_json(headers, message_dict["header_types"])
         except ValueError as error:

@@ -8,12 +8,7 @@ from collections.abc import Callable, Hashable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-#: Largest frame we offer to handle, in bytes; also what RabbitMQ proposes.
-FRAME_MAX = 131072
-#: RabbitMQ 4.1 and newer refuse less; we never offer or accept less (promise P29).
-FRAME_MAX_FLOOR = 8192
-CHANNEL_MAX = 65535
-PREFETCH_MAX = 65535
+from .limits import CHANNEL_MAX, FRAME_MAX
 
 #: Nobody may change what all share.
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
+from fedora_messaging.limits import FRAME_MAX, FRAME_MAX_FLOOR
 from fedora_messaging.options import (
-    FRAME_MAX,
-    FRAME_MAX_FLOOR,
     ConnectionOptions,
     ConsumerOptions,
     DedupeOptions,

@@ -11,10 +11,10 @@ import pytest
 OURS = set(
     """
     _version api client.consuming.hooks client.publishing.batch client.publishing.outgoing config exceptions
-    forking frontends.batches frontends.consuming frontends.event_loop_guard frontends.publishing
-    frontends.recording logs message options printable protocol.events schema_utils settings.defaults
+    forking limits frontends.batches frontends.consuming frontends.event_loop_guard frontends.publishing
+    frontends.recording logs message printable protocol.events schema_utils settings.defaults
     settings.origins
-    settings.validate signals table_json validation.fast_path validation.guarded_regex validation.json_body
+    settings.validate signals validation.fast_path validation.guarded_regex validation.json_body
     validation.rust validation.validator wire.errors wire.fields wire.frames wire.int64 wire.methods
     wire.properties wire.property_codec
     """.split()  # noqa: SIM905 - one can read and sort this

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from inspect import isclass, signature
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from .. import config
 from ..client.consuming.hooks import Hooks
@@ -10,8 +10,11 @@ from ..exceptions import ConfigurationException
 from ..forking import setting_up
 from ..logs import API, logger
 from ..message import Message
-from ..options import BindingOptions, QosOptions, QueueOptions
 from ..printable import printable
+
+if TYPE_CHECKING:
+    # Programs that only publish need none of these.
+    from ..options import BindingOptions, QosOptions, QueueOptions
 
 _log = logger(API)
 
@@ -71,7 +74,7 @@ def hooks_of(callback: Any, checked: Callable[[Message], Any]) -> Hooks:
 
 
 #: The queues to declare and consume, each with its bindings.
-QueuePlan = list[tuple[QueueOptions, list[BindingOptions]]]
+QueuePlan: TypeAlias = "list[tuple[QueueOptions, list[BindingOptions]]]"
 
 
 def consume_arguments(bindings: Any, queues: Any) -> tuple[list[Any], dict[str, Any]]:
@@ -101,7 +104,7 @@ def consume_arguments(bindings: Any, queues: Any) -> tuple[list[Any], dict[str, 
     return bindings, queues
 
 
-def queue_plan(bindings: Any, queues: Any) -> tuple[QueuePlan, QosOptions]:
+def queue_plan(bindings: Any, queues: Any) -> "tuple[QueuePlan, QosOptions]":
     """Turn the arguments of :func:`consume_arguments` into the queues to declare and consume.
 
     Raises:

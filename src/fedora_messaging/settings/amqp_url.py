@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from ..options import CHANNEL_MAX, FRAME_MAX, FRAME_MAX_FLOOR, ConnectionOptions, TLSOptions
+from ..limits import CHANNEL_MAX, FRAME_MAX, FRAME_MAX_FLOOR
+from ..options import ConnectionOptions, TLSOptions
 
 _PLAIN: Final = frozenset({"amqp", "http"})
 _SECURE: Final = frozenset({"amqps", "https"})

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from .. import exceptions
 from ..exceptions import ConfigurationException
+from ..limits import PREFETCH_MAX
 from ..logs import CONFIG, logger
 from ..options import (
-    PREFETCH_MAX,
     BindingOptions,
     ConnectionOptions,
     ConsumerOptions,

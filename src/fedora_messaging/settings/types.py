@@ -10,7 +10,8 @@ from typing import Annotated, Any, Final, TypeAlias
 
 from msgspec import Meta, Struct, field
 
-from ..options import PREFETCH_MAX, ConsumerOptions, OutboxOptions, RetryOptions
+from ..limits import PREFETCH_MAX
+from ..options import ConsumerOptions, OutboxOptions, RetryOptions
 from .defaults import DEFAULTS
 
 #: RabbitMQ accepts times to live below 2^32 milliseconds.

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ...exceptions import EncodingError, PublishTimeout
+from ...limits import FRAME_MAX
 from ...message import Message
-from ...options import FRAME_MAX
 from ...protocol.events import ContentReceived
 from ...wire import methods as m
 from ...wire.errors import WireError
