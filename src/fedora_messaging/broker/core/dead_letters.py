@@ -13,7 +13,7 @@ from ...wire.int64 import Int64
 from ...wire.properties import decode_properties, with_text_property
 from ...wire.property_codec import edit_headers
 from .exchanges import Exchange
-from .message import BrokerMessage, Entry, new_message
+from .message import BrokerMessage, Entry, Past, new_message
 from .profile import RABBITMQ_4, Profile
 from .queue import REJECTED, Queue
 from .routing import find_queues, routing_keys
@@ -80,7 +80,7 @@ class DeadLetters:
         if exchange is None:
             return
         message = make_dead_letter(queue, entry, reason, self._wall(), self._room, self._profile)
-        keys = routing_keys(message) if message.keys is None else list(message.keys)
+        keys = routing_keys(message) if message.past.keys is None else list(message.past.keys)
         for target in find_queues(self._exchanges, exchange, message, keys):
             if not is_cycle(message, target):
                 target.enqueue(message)
@@ -112,13 +112,15 @@ def make_dead_letter(
         properties,
         old.body,
     )
-    # Remembered here, because headers that cannot be read, or lack a part of their history, show no circle.
-    if profile.marks_dead_letters:
-        message.failures = entry.returns + (reason == REJECTED)
-        message.was_delivered = message.failures > 0
-    message.keys = old.keys if key is None else (key,)
-    message.died = True
-    message.passed = frozenset() if reason == REJECTED else old.passed | {queue.name}
+    failures = entry.returns + (reason == REJECTED) if profile.marks_dead_letters else 0
+    message.past = Past(
+        was_delivered=failures > 0,
+        failures=failures,
+        died=True,
+        keys=old.past.keys if key is None else (key,),
+        # Because headers that cannot be read, or lack a part of their history, show no circle.
+        passed=frozenset() if reason == REJECTED else old.past.passed | {queue.name},
+    )
     return message
 
 
@@ -134,7 +136,7 @@ def _with_new_death(
     except WireError:
         # Nothing can be added to headers that cannot be read; the message must leave its queue nevertheless.
         return properties
-    if not (profile.trusts_deaths or old.died):
+    if not (profile.trusts_deaths or old.past.died):
         headers = {name: value for name, value in headers.items() if not name.startswith(_DEATHS)}
     cc = headers.get("CC")
     # Take only texts, which are keys; another value would be nested deeper here than it was.
@@ -195,7 +197,7 @@ def _count(entry: dict[str, Any]) -> int:
 
 def is_cycle(message: BrokerMessage, queue: Queue) -> bool:
     """Whether a dead letter comes back to a queue without having been rejected by a consumer on the way."""
-    if queue.name in message.passed:
+    if queue.name in message.past.passed:
         return True
     for entry in _deaths(message.headers.get("x-death")):
         if entry.get("reason") == REJECTED:

@@ -46,6 +46,29 @@ class Pages(Protocol):
         ...
 
 
+class Past(Struct, frozen=True, gc=False):
+    """What happened to a message in other queues before; nearly all have none, and share :data:`NEW`.
+
+    Attributes:
+        was_delivered: Whether it is a dead letter that was delivered, for releases that mark such.
+        failures: How many of its deliveries failed in the queues that dead-lettered it.
+        died: Whether it is a dead letter, whose headers tell what the broker knows of its deaths.
+        keys: Its routing keys, if its headers do not tell them: these lose ``BCC``, and a dead letter with a
+            new key keeps ``CC``. They are not stored.
+        passed: Queues that dead-lettered it since it was last rejected. Its headers cannot be relied on for
+            this: they may be unreadable, or have no room for it.
+    """
+
+    was_delivered: bool = False
+    failures: int = 0
+    died: bool = False
+    keys: tuple[str, ...] | None = None
+    passed: frozenset[str] = frozenset()
+
+
+NEW: Final = Past()
+
+
 # Queues may hold very many messages. They are part of no cycle, so the garbage collector need not know them,
 # which would take hundreds of milliseconds to walk over all.
 class BrokerMessage(Struct, gc=False, eq=False):
@@ -57,19 +80,12 @@ class BrokerMessage(Struct, gc=False, eq=False):
         exchange: Name of the exchange it was published to.
         routing_key: Routing key it was published with.
         size: Bytes of the body.
-        in_memory: Bytes of properties and body that are in memory: 0 when they are on a page.
         address: Exchange and routing key, encoded as in ``basic.deliver``.
         holders: How many queues hold it.
         placements: In how many durable queues it is stored; 0 for a transient message.
         stored_id: Identity in the storage; ``None`` until it is stored.
-        was_delivered: Whether it is a dead letter that was delivered, for releases that mark such.
-        failures: How many of its deliveries failed in the queues that dead-lettered it.
-        keys: Its routing keys, if its headers do not tell them: these lose ``BCC``, and a dead letter with a
-            new key keeps ``CC``. They are not stored.
         effort: Steps that its routing has taken so far.
-        died: Whether it is a dead letter, whose headers tell what the broker knows of its deaths.
-        passed: Queues that dead-lettered it since it was last rejected. Its headers cannot be relied on for
-            this: they may be unreadable, or have no room for it.
+        past: What happened to it in other queues.
     """
 
     exchange: str
@@ -77,18 +93,13 @@ class BrokerMessage(Struct, gc=False, eq=False):
     _properties: bytes | None
     _body: bytes | None
     size: int
-    in_memory: int
     _scan: PropertyScan | None
     address: bytes
     holders: int = 0
     placements: int = 0
     stored_id: int | None = None
     effort: int = 0
-    was_delivered: bool = False
-    failures: int = 0
-    died: bool = False
-    keys: tuple[str, ...] | None = None
-    passed: frozenset[str] = frozenset()
+    past: Past = NEW
     _headers: dict[str, Any] | None = None
     _page: Page | None = None
     _place: int = 0
@@ -123,6 +134,11 @@ class BrokerMessage(Struct, gc=False, eq=False):
         assert self._page is not None
         return self._page.read(self._place + begin, size)
 
+    @property
+    def in_memory(self) -> int:
+        """Bytes of properties and body that are in memory: 0 when they are on a page."""
+        return 0 if self._properties is None else self.size + len(self._properties)
+
     def page_out(self, pages: Pages) -> int:
         """Put body and properties on a page; returns how many bytes have left the memory."""
         if self._body is None or self._properties is None:
@@ -132,7 +148,7 @@ class BrokerMessage(Struct, gc=False, eq=False):
             return 0
         self._page, self._place = put
         self._paged = len(self._properties)
-        freed, self.in_memory = self.in_memory, 0
+        freed = self.in_memory
         self.size = _shared_size(self.size)
         if self._scan is not None:
             self._scan = _shared(self._scan)
@@ -202,8 +218,7 @@ def _make(
     exchange: str, routing_key: str, properties: bytes, body: bytes, scan: PropertyScan | None
 ) -> BrokerMessage:
     names = _names.get((exchange, routing_key)) or _learn_names(exchange, routing_key)
-    size = len(body)
-    return BrokerMessage(names[0], names[1], properties, body, size, size + len(properties), scan, names[2])
+    return BrokerMessage(names[0], names[1], properties, body, len(body), scan, names[2])
 
 
 def _shared(scan: PropertyScan) -> PropertyScan:
@@ -232,11 +247,7 @@ def with_properties(message: BrokerMessage, properties: bytes) -> BrokerMessage:
     """Return a message with other properties; it keeps its past, and no queue holds it."""
     new = new_message(message.exchange, message.routing_key, properties, message.body)
     new.effort = message.effort
-    new.was_delivered = message.was_delivered
-    new.failures = message.failures
-    new.died = message.died
-    new.keys = message.keys
-    new.passed = message.passed
+    new.past = message.past
     return new
 
 
@@ -281,7 +292,7 @@ def new_entry(
     message: BrokerMessage, position: int, priority: int = 0, expires_at: float | None = None
 ) -> Entry:
     """Make the entry of a message that enters a queue."""
-    return Entry(message, position, priority, expires_at, message.was_delivered, message.failures)
+    return Entry(message, position, priority, expires_at, message.past.was_delivered, message.past.failures)
 
 
 def counted_properties(entry: Entry, with_acquisitions: bool, room: int) -> bytes:

@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Mapping
 
+from msgspec.structs import replace
+
 from ...protocol.errors import PRECONDITION_FAILED, ChannelError
 from ...wire.property_codec import edit_headers
 from .equivalence import type_name
@@ -70,5 +72,5 @@ def without_bcc(message: BrokerMessage) -> BrokerMessage:
     """Return the message without its header ``BCC``, as consumers get it."""
     properties = edit_headers(message.properties, {}, ("BCC",))
     told = with_properties(message, properties)
-    told.keys = tuple(routing_keys(message))
+    told.past = replace(told.past, keys=tuple(routing_keys(message)))
     return told

@@ -9,7 +9,7 @@ from ...wire.fields import decode_table
 from ..core.declarations import QueueDeclaration
 from ..core.delayed_messages import EXCHANGE_ARGUMENT, DelayedMessages
 from ..core.exchanges import TYPES
-from ..core.message import BrokerMessage, Entry, new_entry, restored_message
+from ..core.message import BrokerMessage, Entry, Past, new_entry, restored_message
 from ..core.queue import Queue
 from ..core.queue_arguments import QueueArguments, read_arguments
 from ..core.vhost import VirtualHost, queue_class
@@ -147,7 +147,8 @@ def _load_messages(connection: sqlite3.Connection, queues: dict[int, Queue]) -> 
                 raise TypeError(f"properties or body of message {message_id} are no bytes")
             message = restored_message(read_name(exchange), read_name(key), properties, body)
             # What a publisher wrote into x-death cannot be told from what the broker did, so both count.
-            message.died = bool(may_have_died) and message.mentions(b"x-death")
+            if may_have_died and message.mentions(b"x-death"):
+                message.past = Past(died=True)
             messages[message_id] = message
             message.stored_id = message_id
         message.placements += 1

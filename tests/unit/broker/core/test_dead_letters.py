@@ -14,7 +14,7 @@ from tests.unit.wire.test_fields import sized, wires
 
 from fedora_messaging.broker.core.dead_letters import is_cycle, make_dead_letter
 from fedora_messaging.broker.core.declarations import ExchangeDeclaration, QueueDeclaration
-from fedora_messaging.broker.core.message import BrokerMessage, new_entry, new_message
+from fedora_messaging.broker.core.message import BrokerMessage, Past, new_entry, new_message
 from fedora_messaging.broker.core.profile import RABBITMQ_3, RABBITMQ_4, Profile
 from fedora_messaging.broker.core.queue import Queue
 from fedora_messaging.broker.core.queue_arguments import QueueArguments
@@ -203,7 +203,7 @@ def letter(profile: Profile, reason: str, returns: int = 0, **headers: Any) -> B
     queue = full(new_vhost(profile), "q", "dead")
     properties = encode_properties(BasicProperties(headers=headers))
     published = new_message("e", "k", properties, b"")
-    published.died = "x-death" in headers
+    published.past = Past(died="x-death" in headers)
     entry = new_entry(published, 1)
     entry.returns = entry.acquisitions = returns
     return make_dead_letter(queue, entry, reason, 1000.0, ROOM, profile)
@@ -217,11 +217,11 @@ def test_mark_of_a_dead_letter(reason: str, returns: int, failures: int) -> None
     """RabbitMQ 4 tells the next consumer that deliveries have failed, and goes on counting."""
     marked = failures > 0
     new = letter(RABBITMQ_4, reason, returns=returns)
-    assert (new.was_delivered, new.failures) == (marked, failures)
+    assert (new.past.was_delivered, new.past.failures) == (marked, failures)
     entry = new_entry(new, 1)
     assert (entry.redelivered, entry.returns, entry.acquisitions) == (marked, failures, 0)
     old = letter(RABBITMQ_3, reason, returns=returns)
-    assert (old.was_delivered, old.failures) == (False, 0)
+    assert (old.past.was_delivered, old.past.failures) == (False, 0)
 
 
 def test_last_death() -> None:

@@ -8,6 +8,7 @@ from tests.unit.wire.test_fields import sized
 from fedora_messaging.broker.core import message as message_module
 from fedora_messaging.broker.core.message import (
     MOST_EFFORT,
+    NEW,
     in_canonical_order,
     new_entry,
     new_message,
@@ -47,7 +48,7 @@ def test_message_is_put_in_order() -> None:
 
 def test_new_place_in_a_queue() -> None:
     message = new_message("e", "k", b"\0\0", b"")
-    assert (message.was_delivered, message.failures) == (False, 0)
+    assert message.past is NEW
     entry = new_entry(message, 7)
     assert (entry.redelivered, entry.returns, entry.acquisitions, entry.stored) == (False, 0, 0, False)
 

@@ -14,7 +14,7 @@ from tests.unit.wire.test_fields import sized
 
 from fedora_messaging.broker.core.declarations import QueueDeclaration
 from fedora_messaging.broker.core.journal import NoJournal
-from fedora_messaging.broker.core.message import Entry, new_entry, new_message
+from fedora_messaging.broker.core.message import Entry, Past, new_entry, new_message
 from fedora_messaging.broker.core.profile import RABBITMQ_3, RABBITMQ_4, Profile
 from fedora_messaging.broker.core.stream import StreamConsumer, StreamQueue
 from fedora_messaging.broker.core.vhost import VirtualHost
@@ -371,7 +371,7 @@ def test_stream_that_goes_while_it_delivers(world: World) -> None:
 def test_message_is_shared_and_counted_once(world: World) -> None:
     """What consumers get is never marked as redelivered, even if it is a dead letter that was."""
     message = new_message("e", "k", b"\0\0", b"body")
-    message.was_delivered = True
+    message.past = Past(was_delivered=True)
     world.stream.enqueue(message)
     world.consume(offset="first")
     ((_, entry, _),) = world.channel.taken

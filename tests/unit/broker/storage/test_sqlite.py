@@ -9,7 +9,7 @@ import pytest
 from tests.unit.broker.core.support import ignore
 
 from fedora_messaging.broker.core.declarations import ExchangeDeclaration, QueueDeclaration
-from fedora_messaging.broker.core.message import BrokerMessage, new_entry, new_message
+from fedora_messaging.broker.core.message import BrokerMessage, Past, new_entry, new_message
 from fedora_messaging.broker.core.vhost import VirtualHost
 from fedora_messaging.broker.storage.sqlite import SqliteStore
 from fedora_messaging.exceptions import EncodingError
@@ -103,7 +103,7 @@ def test_failures_of_a_dead_letter_are_stored(tmp_path: Path, loop: asyncio.Abst
     store = SqliteStore(tmp_path, loop, Untroubled())
     vhost = new_vhost(store)
     message = persistent()
-    message.failures = 2
+    message.past = Past(failures=2)
     declare(vhost, "q", **{"x-queue-type": "quorum"}).enqueue(message)
     store._write_once()
     store.close()
