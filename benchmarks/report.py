@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 
 from benchmarks.brokers import EMBEDDED, EMBEDDED_DATA, RABBITMQ
 from benchmarks.results import NO_BROKER, ByRound, Results, typical
-from benchmarks.rivals import OURS, Rivals
+from benchmarks.rivals import COMPILED, OURS, Rivals
 from benchmarks.targets import Target, all_targets
 
 _STREAM_COLUMNS = (
@@ -108,10 +108,12 @@ def write_markdown(path: Path, results: Results, rivals: Rivals) -> None:
 
 #: Pixels of the picture: of a bar that is as long as the longest, of a row, and of the names.
 _BAR, _ROW, _NAMES = 360, 22, 170
+#: What is ours stands out.
+_COLOURS = {OURS: "#1f5fbf", COMPILED: "#6d9be0"}
 
 
 def write_svg(path: Path, results: Results, broker: str) -> None:
-    """Draw how many messages a second each client does on a broker, a group of bars for each workload."""
+    """Draw how many messages a second each client does on a broker, for each workload that several do."""
     groups: dict[str, list[tuple[str, float]]] = {}
     for client, workload in results.cases(broker):
         rate = typical(results.figure(broker, (client, workload), "rate"))
@@ -119,12 +121,14 @@ def write_svg(path: Path, results: Results, broker: str) -> None:
             groups.setdefault(workload, []).append((client, rate))
     parts, y = [], _ROW
     for workload, bars in groups.items():
+        if {client for client, _ in bars} <= set(_COLOURS):
+            continue
         parts.append(f'<text x="0" y="{y}" font-weight="bold">{escape(workload)}</text>')
         most = max(rate for _, rate in bars)
         for client, rate in sorted(bars, key=lambda bar: -bar[1]):
             y += _ROW
             width = _BAR * rate / most
-            colour = "#1f5fbf" if client == OURS else "#9aa4b2"
+            colour = _COLOURS.get(client, "#9aa4b2")
             parts.append(f'<text x="{_NAMES - 8}" y="{y}" text-anchor="end">{escape(client)}</text>')
             parts.append(f'<rect x="{_NAMES}" y="{y - 13}" width="{width:.0f}" height="16" fill="{colour}"/>')
             parts.append(f'<text x="{_NAMES + width + 6:.0f}" y="{y}">{rate:,.0f}</text>')
