@@ -35,13 +35,13 @@ class LoopThread:
 
     Attributes:
         loop: The loop.
-        on_interrupted: Called in the loop when a call of :meth:`act` was interrupted, and so may have left
-            behind something half done.
+        on_interrupted: Called in the loop's thread, before it does anything else, when a call of :meth:`act`
+            was interrupted, and so may have left behind something half done.
     """
 
     def __init__(self, name: str) -> None:
         self.loop: asyncio.AbstractEventLoop
-        self.loop, self._turn = new_loop()
+        self.loop, self._turn = new_loop(self._interrupted)
         self.on_interrupted: Callable[[], None] = lambda: None
         self._inbox: deque[tuple[Callable[[Any], object], Any]] = deque()
         self._wake_pending = False
@@ -76,11 +76,17 @@ class LoopThread:
         # What is posted later than this comes from another thread, or from the call itself.
         if self._turn is None or self._inbox:
             return False
-        return self._turn.act(call, argument, self._interrupted)
+        return self._turn.act(call, argument, self._wake)
+
+    def _wake(self) -> None:
+        self.post(lambda _none: None, None)
 
     def _interrupted(self) -> None:
-        # The loop makes this call before it reads anything.
-        self.post(lambda _none: self.on_interrupted(), None)
+        try:
+            self.on_interrupted()
+        except Exception as error:
+            context = {"message": "The loop could not mend what was interrupted", "exception": error}
+            self.loop.call_exception_handler(context)
 
     @property
     def is_current_thread(self) -> bool:

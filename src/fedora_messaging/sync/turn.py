@@ -41,26 +41,30 @@ class Turn:
     and so wait for a loop that waits for the turn. So the main thread, in which handlers run, borrows nothing
     if the program has handlers that do more than raise. One that was installed less than `_LOOK` seconds ago
     may not be known yet; it, and a finalizer that runs in such a call, gets RuntimeError if it publishes.
+
+    Args:
+        on_interrupted: Called by the loop's thread, before it does anything else, when a call has raised: it
+            may have left behind something half done.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_interrupted: Callable[[], None]) -> None:
+        self._on_interrupted = on_interrupted
         # It knows its owner, so that a thread that was interrupted can give back what it may have.
         self._lock = threading.RLock()
         self._may_borrow = False
         self._main_thread = threading.main_thread().ident
         self._next_look = 0.0
         self._are_handlers_plain = False
-        # Whether a call was interrupted, and the loop has not come back since.
-        self._is_tainted = False
+        # Whether a call has begun and not returned: it goes on now, or it was interrupted.
+        self._is_half_done = False
 
-    def act(self, call: Callable[[Any], bool], argument: Any, on_interrupted: Callable[[], None]) -> bool:
+    def act(self, call: Callable[[Any], bool], argument: Any, wake: Callable[[], None]) -> bool:
         """Make a call in the place of the loop, if that waits.
 
         Args:
             call: It must not wait for anything, and must not need a running loop.
             argument: Its argument.
-            on_interrupted: Called before others get the turn, if the call raises: it may have left behind
-                something half done.
+            wake: Called if the call raises, to wake the loop.
 
         Returns:
             Whether that was possible, and the call returned ``True``.
@@ -72,13 +76,16 @@ class Turn:
             return False
         # A handler may raise at every call of a function, even before we know whether we got the lock.
         try:
-            if not self._lock.acquire(blocking=False) or self._is_tainted:
+            if not self._lock.acquire(blocking=False) or self._is_half_done:
                 return False
             _acting.add(thread)
-            return call(argument)
+            self._is_half_done = True
+            done = call(argument)
+            self._is_half_done = False
+            return done
         except BaseException:
-            self._is_tainted = True
-            on_interrupted()
+            # If another signal interrupts this, nobody gets the turn until something else wakes the loop.
+            wake()
             raise
         finally:
             _acting.discard(thread)
@@ -112,14 +119,17 @@ class Turn:
         """Take the turn again; whoever has it gives it back soon."""
         if not self._may_borrow:
             return
-        if self._lock.acquire(blocking=False) or any(self._lock.acquire(timeout=s) for s in _PATIENCE):
-            self._is_tainted = False
-        else:
+        if not self._lock.acquire(blocking=False) and not any(
+            self._lock.acquire(timeout=seconds) for seconds in _PATIENCE
+        ):
             # Two signals in a row can interrupt even the giving back.
             self._may_borrow = False
             _log.warning(
                 "A thread was interrupted while it published; from now on, the loop's thread sends everything"
             )
+        if self._is_half_done:
+            self._is_half_done = False
+            self._on_interrupted()
 
     def end(self) -> None:
         """Lend the turn to nobody any more: the loop has ended."""
@@ -151,12 +161,16 @@ class _LendingSelector(selectors.DefaultSelector):
         return [event for event in found if current.get(event[0].fd) is event[0]]
 
 
-def new_loop() -> tuple[asyncio.AbstractEventLoop, Turn | None]:
-    """Make an event loop as the program's policy wants it, and its turn, unless it cannot be lent."""
+def new_loop(on_interrupted: Callable[[], None]) -> tuple[asyncio.AbstractEventLoop, Turn | None]:
+    """Make an event loop as the program's policy wants it, and its turn, unless it cannot be lent.
+
+    Args:
+        on_interrupted: See :class:`Turn`; it must not raise.
+    """
     loop = asyncio.new_event_loop()
     # In debug mode, a loop refuses calls from other threads. Others than asyncio's own have no selector.
     if type(loop) is not asyncio.SelectorEventLoop or loop.get_debug():
         return loop, None
     loop.close()
-    turn = Turn()
+    turn = Turn(on_interrupted)
     return asyncio.SelectorEventLoop(_LendingSelector(turn)), turn

@@ -125,7 +125,62 @@ def test_interrupted_call_is_told_to_the_loop_before_anything_else(error: BaseEx
         loop_thread.post(order.append, "later")
         eventually(lambda: "later" in order)
     assert raised == [error]
-    assert order == ["earlier", "interrupted", "later"]
+    assert order == ["interrupted", "earlier", "later"]
+
+
+def test_signals_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one comes while the first is told to the loop: nobody acts until the loop has mended it."""
+    order: list[str] = []
+
+    def interrupted(_none: None) -> bool:
+        order.append("half")
+        raise Interrupt
+
+    def interrupted_again(*_arguments: object) -> None:
+        raise Interrupt
+
+    def attempt() -> bool:
+        try:
+            loop_thread.act(interrupted, None)
+        except Interrupt:
+            return True
+        return False
+
+    with running() as loop_thread:
+        eventually(lambda: acts(loop_thread))
+        loop_thread.on_interrupted = lambda: order.append("mended")
+        with monkeypatch.context() as patch:
+            patch.setattr(loop_thread, "post", interrupted_again)
+            eventually(attempt)
+            assert not acts(loop_thread)
+        loop_thread.post(order.append, "later")
+        eventually(lambda: acts(loop_thread))
+    assert order == ["half", "mended", "later"]
+
+
+def test_mending_that_fails() -> None:
+    """The loop tells it, and goes on."""
+    told: list[object] = []
+
+    def interrupted(_none: None) -> bool:
+        raise Interrupt
+
+    def attempt() -> bool:
+        try:
+            loop_thread.act(interrupted, None)
+        except Interrupt:
+            return True
+        return False
+
+    def fail() -> None:
+        raise ValueError("canary")
+
+    with running() as loop_thread:
+        loop_thread.loop.set_exception_handler(lambda _loop, context: told.append(context["exception"]))
+        loop_thread.on_interrupted = fail
+        eventually(attempt)
+        eventually(lambda: acts(loop_thread))
+    assert list(map(repr, told)) == ["ValueError('canary')"]
 
 
 def test_turn_that_is_not_given_back(
