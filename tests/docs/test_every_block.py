@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -19,9 +20,11 @@ import pytest
 from tests.cli.conftest import processes
 from tests.conftest import authenticated
 from tests.support.admin import Admin
+from tests.support.packages import pip
 from tests.support.printed import ROOT, Page
 from tests.support.processes import FEDORA_MESSAGING
 from tests.support.rabbitmq import free_ports
+from tests.support.servers import require
 from tests.support.waiting import eventually
 from tests.tls.conftest import pki
 
@@ -202,6 +205,7 @@ def test_look(processes: Processes, broker: Broker, pki: Pki) -> None:
 
 
 def test_events(processes: Processes, broker: Broker, admin: Admin) -> None:
+    require(shutil.which("curl") is not None, "curl", "install the package curl")
     [session] = blocks("docs/reference/http.md", "console")
     line, _id, kind, shown = session.splitlines()
     _curl, option, url = shlex.split(line[2:])
@@ -251,6 +255,7 @@ with engine.begin() as connection:
 
 @pytest.mark.timeout(180)
 def test_schema_package(tmp_path: Path) -> None:
+    pip("download", "--no-deps", "--dest", tmp_path / "probe", "iniconfig")  # without an index, it is skipped
     lines = commands("docs/how-to/schema-package.md")
     wheels = tmp_path / "wheels"
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(wheels)]
