@@ -16,7 +16,7 @@ from fedora_messaging.sync.loop_thread import LoopThread, in_own_thread
 from fedora_messaging.sync.turn import is_acting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 class Interrupt(BaseException):
@@ -35,6 +35,15 @@ def running() -> Iterator[LoopThread]:
 def acts(loop_thread: LoopThread) -> bool:
     """Whether a thread can act now."""
     return loop_thread.act(lambda _none: True, None)
+
+
+def is_interrupted(loop_thread: LoopThread, call: Callable[[None], bool]) -> bool:
+    """Whether a call could begin now, and raised."""
+    try:
+        loop_thread.act(call, None)
+    except Interrupt:
+        return True
+    return False
 
 
 def test_thread_acts_while_the_loop_waits() -> None:
@@ -139,19 +148,12 @@ def test_signals_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted_again(*_arguments: object) -> None:
         raise Interrupt
 
-    def attempt() -> bool:
-        try:
-            loop_thread.act(interrupted, None)
-        except Interrupt:
-            return True
-        return False
-
     with running() as loop_thread:
         eventually(lambda: acts(loop_thread))
         loop_thread.on_interrupted = lambda: order.append("mended")
         with monkeypatch.context() as patch:
             patch.setattr(loop_thread, "post", interrupted_again)
-            eventually(attempt)
+            eventually(lambda: is_interrupted(loop_thread, interrupted))
             assert not acts(loop_thread)
         loop_thread.post(order.append, "later")
         eventually(lambda: acts(loop_thread))
@@ -165,20 +167,13 @@ def test_mending_that_fails() -> None:
     def interrupted(_none: None) -> bool:
         raise Interrupt
 
-    def attempt() -> bool:
-        try:
-            loop_thread.act(interrupted, None)
-        except Interrupt:
-            return True
-        return False
-
     def fail() -> None:
         raise ValueError("canary")
 
     with running() as loop_thread:
         loop_thread.loop.set_exception_handler(lambda _loop, context: told.append(context["exception"]))
         loop_thread.on_interrupted = fail
-        eventually(attempt)
+        eventually(lambda: is_interrupted(loop_thread, interrupted))
         eventually(lambda: acts(loop_thread))
     assert list(map(repr, told)) == ["ValueError('canary')"]
 
