@@ -22,6 +22,9 @@ error, and the texts of exceptions, which the commands print after `Error:`. Whe
 yours, there is `…` here. Most say themselves what to do; [When it breaks](index.md) says more about those
 that people meet most.
 
+Not here are the broker's answers to its clients and over HTTP, which are RabbitMQ's, texts of one or two
+words, and texts that the code puts together from parts.
+
 Search this page for some words of the text.
 """
 _TABLES: Final = (("Exceptions", "Exception"), ("In the log", "Level"))

@@ -133,11 +133,15 @@ def test_consumer_gets_nothing(bus: Bus, processes: Processes) -> None:
     assert json.loads(bus.monitored("/status"))["oldest_in_flight"] > 0
     bus.go()
     eventually(lambda: bus.seen() == sent)
-    # 3. Another consumer takes them.
-    other = processes.fedora_messaging("tail", "#")
+    # 3. Another consumer takes messages of the same queue.
+    assert "`consumers` is then more than 1" in text
     eventually(lambda: bus.queue() == (0, 0, 1))
-
+    another = bus.admin.channel.basic_consume("work", lambda *_arguments: None)
+    assert bus.queue() == (0, 0, 2)
+    bus.admin.channel.basic_cancel(another)
     # 4. It is published, elsewhere: tail shows what passes.
+    other = processes.fedora_messaging("tail", "#")
+
     def passes() -> bool:
         bus.publish("elsewhere")
         return other.has_said("elsewhere")
