@@ -19,7 +19,7 @@ import httpx
 import pytest
 from tests.cli.conftest import processes
 from tests.conftest import authenticated
-from tests.support.admin import Admin
+from tests.support.admin import Admin, properties_of
 from tests.support.packages import pip
 from tests.support.printed import ROOT, Page
 from tests.support.processes import FEDORA_MESSAGING
@@ -158,7 +158,7 @@ def test_archive(processes: Processes, admin: Admin, postgresql: PostgresServer)
         running = processes.fedora_messaging(*arguments(line))
         eventually(lambda: consumers(admin, "archive"))
         sent = Message(topic="stored")
-        admin.channel.basic_publish("amq.topic", "stored", sent._encoded_body, properties(sent))
+        admin.channel.basic_publish("amq.topic", "stored", sent._encoded_body, properties_of(sent))
         eventually(lambda: f'"{sent.id}"' in processes.run("archive", "export", *options, "-").output)
         assert running.terminate().status == 0
 
@@ -176,12 +176,6 @@ def consumers(admin: Admin, queue: str) -> int:
         return admin.consumers(queue)
     except ChannelClosedByBroker:
         return 0
-
-
-def properties(message: Message) -> Any:
-    import pika
-
-    return pika.BasicProperties(message_id=message.id, headers=message._headers, content_encoding="utf-8")
 
 
 def test_look(processes: Processes, broker: Broker, pki: Pki) -> None:
@@ -217,7 +211,7 @@ def test_events(processes: Processes, broker: Broker, admin: Admin) -> None:
 
     def arrives() -> bool:
         sent = Message(topic="org.fedoraproject.prod.bodhi.update")
-        admin.channel.basic_publish("amq.topic", sent.topic, sent._encoded_body, properties(sent))
+        admin.channel.basic_publish("amq.topic", sent.topic, sent._encoded_body, properties_of(sent))
         return watching.has_said(rf"^{kind}\s*$")
 
     eventually(arrives)
@@ -304,7 +298,7 @@ reactor.run()
     asked = Message(topic="asked")
 
     def is_seen() -> list[bytes]:
-        admin.channel.basic_publish("amq.topic", "asked", asked._encoded_body, properties(asked))
+        admin.channel.basic_publish("amq.topic", "asked", asked._encoded_body, properties_of(asked))
         return admin.take("seen")
 
     for name, text in (("program.py", program), ("parts.py", parts)):
@@ -365,7 +359,7 @@ def test_failures(processes: Processes, admin: Admin, monkeypatch: pytest.Monkey
     queue: Any = {"indexed": {"durable": True, "auto_delete": False, "exclusive": False, "arguments": {}}}
     admin.channel.queue_declare("indexed", durable=True)
     sent = Message(topic="t", body={"id": 5})
-    admin.publish("indexed", sent._encoded_body, properties(sent))
+    admin.publish("indexed", sent._encoded_body, properties_of(sent))
     with pytest.raises(HaltConsumer):
         api.consume(Once, bindings=[], queues=queue)
     api.close()
@@ -407,7 +401,7 @@ def test_command_line(processes: Processes, broker: Broker, admin: Admin, pki: P
     watching = processes.fedora_messaging(*arguments(commands(path)[1]))
 
     def arrives() -> bool:
-        admin.channel.basic_publish("amq.topic", sent.topic, sent._encoded_body, properties(sent))
+        admin.channel.basic_publish("amq.topic", sent.topic, sent._encoded_body, properties_of(sent))
         return watching.has_said(rf"^\d\d:\d\d:\d\d  {re.escape(sent.topic)}  WARNING  ")
 
     eventually(arrives)

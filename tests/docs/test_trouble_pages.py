@@ -10,7 +10,7 @@ import httpx
 import pytest
 from tests.cli.conftest import processes
 from tests.conftest import authenticated
-from tests.support.admin import Admin
+from tests.support.admin import Admin, properties_of
 from tests.support.printed import ROOT
 from tests.support.rabbitmq import free_ports
 from tests.support.waiting import eventually
@@ -79,14 +79,13 @@ class Bus:
         return process
 
     def publish(self, topic: str, **headers: Any) -> str:
-        import pika
-
         message = Message(topic=topic)
-        properties = pika.BasicProperties(
-            message_id=message.id, headers={**message._headers, **headers}, content_encoding="utf-8"
-        )
-        self.admin.channel.basic_publish("amq.topic", topic, message._encoded_body, properties)
+        self.publish_again(message, **headers)
         return str(message.id)
+
+    def publish_again(self, message: Message, **headers: Any) -> None:
+        properties = properties_of(message, **headers)
+        self.admin.channel.basic_publish("amq.topic", message.topic, message._encoded_body, properties)
 
     def seen(self) -> list[str]:
         path = self._processes.directory / "seen"
@@ -188,14 +187,9 @@ def test_duplicate_is_remembered(bus: Bus, processes: Processes) -> None:
     assert '[consumer.dedupe] path = "/var/lib/my-app/seen.sqlite"' in page("twice.md")
     bus.go()
     bus.consume('[consumer.dedupe]\npath = "seen.sqlite"\n')
-    import pika
-
     message = Message(topic="bodhi.update")
-    properties = pika.BasicProperties(
-        message_id=message.id, headers=message._headers, content_encoding="utf-8"
-    )
     for _ in range(2):
-        bus.admin.channel.basic_publish("amq.topic", "bodhi.update", message._encoded_body, properties)
+        bus.publish_again(message)
     last = bus.publish("bodhi.update")
     eventually(lambda: last in bus.seen())
     assert bus.seen() == [message.id, last]

@@ -13,6 +13,8 @@ from tests.support.waiting import WAIT
 if TYPE_CHECKING:
     from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
 
+    from fedora_messaging.message import Message
+
 
 def connect(url: str, **settings: Any) -> BlockingConnection:
     """Open a pika connection; settings are attributes of `pika.ConnectionParameters`."""
@@ -28,6 +30,16 @@ def close_quietly(connection: BlockingConnection) -> None:
     """Close a connection that the test may have closed or lost already."""
     with suppress(AMQPConnectionError, AMQPChannelError):
         connection.close()
+
+
+def properties_of(message: Message, **headers: Any) -> pika.BasicProperties:
+    """What this library would send with a message, perhaps with other headers."""
+    return pika.BasicProperties(
+        message_id=message.id,
+        headers={**message._headers, **headers},
+        content_encoding="utf-8",
+        delivery_mode=2,
+    )
 
 
 class Names:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
 
 import pytest
+from tests.support.admin import properties_of
 from tests.support.printed import ROOT
 from tests.support.rabbitmq import free_ports
 from tests.support.waiting import eventually
@@ -71,19 +72,11 @@ def journal(machine: Machine) -> str:
 def ask(admin: Admin, queue: str, answers: str) -> dict[str, Any]:
     """Send the application a message, and wait for the answer."""
     message = Message(topic="asked")
-    admin.publish(queue, message._encoded_body, properties(message))
+    admin.publish(queue, message._encoded_body, properties_of(message))
     [answer] = eventually(lambda: admin.take(answers))
     found: dict[str, Any] = json.loads(answer)
     assert found.pop("to") == message.id
     return found
-
-
-def properties(message: Message) -> Any:
-    import pika
-
-    return pika.BasicProperties(
-        message_id=message.id, headers=message._headers, content_encoding="utf-8", delivery_mode=2
-    )
 
 
 def fetch(port: int, path: str) -> str:
